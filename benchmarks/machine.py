@@ -1,0 +1,139 @@
+"""What the numbers were taken on: versions, cores, kernel, the disk's fsync, and CPU time of process trees (Linux)."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+STORE_NAMES = ("valkey-server", "redis-server")
+# Enough for a p99 and short on a disk that needs 10 ms.
+FSYNCS = 200
+# A commit's journal record is 4 to 40 KB under load; 8 KiB is in the middle and whole pages.
+FSYNC_BYTES = 8192
+
+PACKAGES = ("visitstats", "uvicorn", "uvloop", "httptools", "starlette", "redis", "hiredis", "msgspec")
+
+
+def distribution_version(name: str) -> str:
+    """The installed version, or "not installed"."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def first_line(*command: str) -> str:
+    """The first line that a `--version` command prints, on either stream."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ((done.stdout + done.stderr).strip().splitlines() or ["?"])[0]
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def file_system(folder: Path) -> str:
+    """Type of the file system that holds `folder` ("tmpfs" makes every fsync free)."""
+    best, kind = "", "?"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, this_kind, *_ = line.split()
+        inside = folder.resolve().is_relative_to(mount)
+        if inside and len(mount) >= len(best):
+            best, kind = mount, this_kind
+    return kind
+
+
+def fsync_latency(folder: Path) -> tuple[float, float]:
+    """(median, p99) in milliseconds of appending 8 KiB and `fdatasync`, one after the other."""
+    path = folder / "fsync-probe"
+    taken = []
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        block = os.urandom(FSYNC_BYTES)
+        for _ in range(FSYNCS):
+            begin = time.perf_counter()
+            os.write(handle, block)
+            os.fdatasync(handle)
+            taken.append((time.perf_counter() - begin) * 1000)
+    finally:
+        os.close(handle)
+        path.unlink()
+    taken.sort()
+    return statistics.median(taken), taken[int(len(taken) * 0.99)]
+
+
+def facts(store_binary: str, wrk_binary: str, folder: Path, *, service_core: int, load_core: int) -> dict[str, str]:
+    """What a reader needs to compare two runs, as printable lines."""
+    wrk_version = re.sub(r"\s*Copyright.*", "", first_line(wrk_binary, "-v"))
+    return {
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        "pinned": f"service and store on core {service_core}, wrk on core {load_core}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {distribution_version(name)}" for name in PACKAGES),
+        "store": first_line(store_binary, "--version"),
+        "wrk": wrk_version,
+        "data": f"{folder} ({file_system(folder)})",
+        "load average at start": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+    }
+
+
+@dataclass(frozen=True)
+class ProcessTree:
+    """The service's processes at one moment: CPU seconds since their start and the largest resident size."""
+
+    app_seconds: float
+    store_seconds: float
+    app_rss_mib: float
+    pids: frozenset[int]
+
+
+def _stat(pid: int) -> tuple[int, float] | None:
+    """(parent, CPU seconds) of a process; None when it is gone.
+
+    Threads are included by the kernel; cutime and cstime are those of children that ended (a store's forks).
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return int(fields[1]), sum(int(value) for value in fields[11:15]) / TICK
+
+
+def _status(pid: int) -> Mapping[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def process_tree(*roots: int) -> ProcessTree:
+    """The processes `roots` and all their descendants; those named like a store count as the store."""
+    stats = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    family = set(roots)
+    while True:
+        more = {pid for pid, found in stats.items() if found and found[0] in family} - family
+        if not more:
+            break
+        family |= more
+    app = store = rss = 0.0
+    for pid in family:
+        found = stats.get(pid)
+        if found is None:
+            continue
+        status = _status(pid)
+        if status["Name"].startswith(STORE_NAMES):
+            store += found[1]
+        else:
+            app += found[1]
+            rss = max(rss, int(status.get("VmHWM", "0 kB").split()[0]) / 1024)
+    return ProcessTree(app, store, rss, frozenset(family))

@@ -1,0 +1,131 @@
+"""Who is not a person (rule 8): bots by their user agent, prefetches by their headers.
+
+The first 512 characters of a user agent decide, in this order: an empty one is refused; our own list of bots; people
+whose agents look strange, as the browsers within Zalo and Facebook do; the patterns that the application loads (of
+crawler-user-agents); the words by which bots of good manners call themselves.
+
+Matching cannot be made slow: plain patterns become one trie, in which no character is looked at twice from the same
+start, and of the others only those are taken that have next to nothing to backtrack over.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+MAX_AGENT_CHARS = 512
+MAX_PATTERN_CHARS = 200
+
+# Bots of the region and those that crawler-user-agents 1.67 lacks or leaves to taste; found in any case, anywhere.
+BOT_WORDS = (
+    # Previews and crawlers met on Vietnamese portals.
+    "zalobot", "zaloshare", "facebookexternalhit", "facebookcatalog", "facebot", "meta-external", "coccocbot",
+    # Watchers that ask whether a site is up.
+    "uptime", "pingdom", "statuscake", "site24x7", "zabbix", "nagios", "check_http", "kube-probe", "healthcheck",
+    "newrelicpinger", "datadog", "blackbox exporter", "prometheus/",
+    # Browsers that a program drives.
+    "headless", "phantomjs", "slimerjs", "selenium", "webdriver", "playwright", "puppeteer", "cypress", "lighthouse",
+    "page speed", "pagespeed", "gtmetrix",
+    # Programs and libraries.
+    "python-", "aiohttp", "httpx", "go-http-client", "okhttp", "libwww-perl", "apache-httpclient", "node-fetch",
+    "axios/", "undici", "guzzlehttp", "postmanruntime", "insomnia/", "jmeter", "apachebench", "k6/", "locust",
+)  # fmt: skip
+# Tools whose names are too short to be looked for within a word.
+_BOT_STARTS = re.compile(
+    r"(?:curl|wget|java|php|ruby|perl|dart|deno|bun|node|wrk|hey|h2load|vegeta|siege|ab|fasthttp|reqwest|rest-client)"
+    r"(?:[/ (-]|\Z)"
+)
+# The browsers within Zalo and Facebook, and Cốc Cốc, are people whatever a list says.
+_PEOPLE = re.compile(r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/")
+# How a bot says what it is: a word of its own (but not the phones named CUBOT), or the address of its keeper.
+_MANNERS = re.compile(r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|\+https?://")
+
+# What stands for one character in a pattern: an escape (not a back reference) or a class.
+_ONE = re.compile(r"\\[^0-9]|\[\^?(?:\\.|[^\]\\])+\]", re.DOTALL)
+_ESCAPED = re.compile(r"\\([^A-Za-z0-9])")
+_PLAIN = re.compile(r"[^\\()\[\]{}*+?|^$.]*")
+
+
+class AgentRules:
+    """Tells people from bots. `patterns` are regular expressions, case-sensitive, found anywhere.
+
+    `skipped` holds the patterns that are malformed or not linear (bad-inputs row 17); they are not used.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        plain: list[str] = []
+        other: list[str] = []
+        skipped: list[str] = []
+        for pattern in patterns:
+            if not _is_linear(pattern):
+                skipped.append(pattern)
+            elif _PLAIN.fullmatch(_ESCAPED.sub("_", pattern)):
+                plain.append(_ESCAPED.sub(r"\1", pattern))
+            else:
+                other.append(pattern)
+        self.skipped = tuple(skipped)
+        # Measured for a browser's agent against 1,504 patterns: one alternation 398 us, this 32 us.
+        self._plain = re.compile(_trie(plain))
+        self._other = re.compile("|".join(f"(?:{pattern})" for pattern in other) or _NOTHING)
+        self._words = re.compile(_trie(BOT_WORDS))
+
+    def classify(self, user_agent: str) -> str:
+        """The reason not to count a hit of this agent, "bot" or "empty-agent"; "" for a person.
+
+        35 us for a browser's agent, 250 us for the worst of 512 characters: the edge remembers what it has asked.
+        """
+        agent = user_agent[:MAX_AGENT_CHARS].strip()
+        if not agent or agent == "-":
+            return "empty-agent"
+        folded = agent.lower()
+        if self._words.search(folded) or _BOT_STARTS.match(folded):
+            return "bot"
+        if _PEOPLE.search(folded):
+            return ""
+        if self._plain.search(agent) or self._other.search(agent) or _MANNERS.search(folded):
+            return "bot"
+        return ""
+
+
+def is_prefetch(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a page was only fetched or rendered ahead; names of headers in lower case, as ASGI gives them.
+
+    `Sec-Purpose` is the standard (prefetch, prefetch;prerender); `Purpose` was Chrome's before, `X-Purpose` Safari's
+    (preview), `X-Moz` Firefox's. The widget waits for activation; this is for pixels and for pages without it.
+    """
+    for name in (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"):
+        value = headers.get(name)
+        if value is not None and any(word in value.lower() for word in (b"prefetch", b"prerender", b"preview")):
+            return True
+    return False
+
+
+_NOTHING = r"(?!)"
+
+
+def _is_linear(pattern: str) -> bool:
+    """Whether a pattern compiles and has nothing to backtrack over but one group of alternatives and one repeat of one
+    character: no optional parts, counted repeats, repeated groups, lookaround or back references."""
+    bones = _ONE.sub("x", pattern)
+    if not 0 < len(pattern) <= MAX_PATTERN_CHARS or not set("\\?{}[]").isdisjoint(bones):
+        return False
+    if bones.count("(") > 1 or bones.count("*") + bones.count("+") > 1 or ")*" in bones or ")+" in bones:
+        return False
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def _trie(words: Sequence[str]) -> str:
+    """A regular expression that finds any of the words and tries no character twice from one start."""
+    if not words:
+        return _NOTHING
+    if "" in words:
+        return ""
+    branches = [
+        re.escape(first) + _trie([word[1:] for word in group])
+        for first, group in groupby(sorted(words), key=itemgetter(0))
+    ]
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"

@@ -1,0 +1,269 @@
+"""From the bytes of a beacon to a frozen value, or to a named refusal, and to nothing else.
+
+A beacon is JSON with an object at its root (the contract of `POST /v1/sites/{site}/hit`):
+`u` URL, `k` explicit key, `c` canonical, `t` title, `r` referrer, `v` visit id, `h` hit id, `m` {author, category,
+published}. All are text, `null` is the same as absent, and fields that we do not know are ignored.
+
+Refusals (HitRejected, status 400): "bad-json" is not JSON or not an object, or says a thing twice or with a number that
+no one can hold; "bad-text" is not Unicode; "bad-field" has the wrong type, length or grammar; "no-url" lacks `u`.
+
+Measured on one core of a shared machine (CPython 3.11, msgspec 0.22): 1.7 us for a hit with an ASCII title, 2.9 us with
+a Vietnamese title and a referrer, 4.7 us with author, category and date besides; a heartbeat 0.6 us.
+"""
+
+import json
+import re
+import unicodedata
+from datetime import date, datetime
+from typing import Annotated, NoReturn
+
+import msgspec
+
+from visitstats.core.errors import HitRejected
+from visitstats.core.keys import MAX_KEY_BYTES, fold_host
+
+# Twice what Internet Explorer allowed (2,083), for which portals still build their addresses; half of a body.
+MAX_ADDRESS_CHARS = 4096
+MAX_TITLE_CHARS = 300
+MAX_LABEL_CHARS = 120
+# The longest form of ISO 8601 that datetime reads: 2024-01-02T03:04:05.123456+07:00:00.000000
+MAX_MOMENT_CHARS = 42
+
+# The widget sends 22 of A-Z a-z 0-9 - _; other clients may send what they like, since only a hash of it is kept.
+_TOKEN = re.compile(r"[!-~]{1,64}")
+_EXTENDED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[+-][0-9]{2}:[0-9]{2})?)?")
+_WEB_AUTHORITY = re.compile(r"https?://([^/?#\\]+)", re.IGNORECASE)
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+
+_Address = Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)] | None
+_Text = str | None
+
+
+class HitBeacon(msgspec.Struct, frozen=True, gc=False):
+    """One page load as its page tells it, within the limits; what is absent is ""."""
+
+    url: str
+    explicit_key: str = ""
+    canonical: str = ""
+    title: str = ""
+    referrer_host: str = ""
+    """Folded; never a path, a query or credentials."""
+    visit_id: str = ""
+    hit_id: str = ""
+    author: str = ""
+    category: str = ""
+    published: str = ""
+    """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
+
+
+class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
+    """One heartbeat."""
+
+    visit_id: str = ""
+
+
+class _WireMeta(msgspec.Struct, gc=False):
+    author: _Text = None
+    category: _Text = None
+    published: _Text = None
+
+
+class _WireHit(msgspec.Struct, gc=False):
+    u: _Address = None
+    k: _Text = None
+    c: _Address = None
+    t: _Text = None
+    r: _Address = None
+    v: _Text = None
+    h: _Text = None
+    m: _WireMeta | None = None
+
+
+class _WireAlive(msgspec.Struct, gc=False):
+    v: _Text = None
+
+
+_hit_decoder = msgspec.json.Decoder(_WireHit)
+_alive_decoder = msgspec.json.Decoder(_WireAlive)
+
+
+def decode_hit(body: bytes) -> HitBeacon:
+    """The hit in a body; raises HitRejected (status 400) for anything that is not one."""
+    try:
+        wire = _hit_decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        _refuse(body, error)
+    if body.count(b'"') != _quotes(wire):
+        _read_again(body)
+    return _hit(wire)
+
+
+def decode_alive(body: bytes) -> AliveBeacon:
+    """The heartbeat in a body; raises HitRejected (status 400) for anything that is not one."""
+    try:
+        wire = _alive_decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        _refuse(body, error)
+    if body.count(b'"') != (0 if wire.v is None else 4):
+        _read_again(body)
+    return AliveBeacon(_token("v", wire.v))
+
+
+def hit_from_query(u: str, k: str = "", t: str = "", v: str = "", h: str = "", r: str = "") -> HitBeacon:
+    """The hit of a pixel, from the decoded parameters of `hit.gif`, under the limits of a body."""
+    for name, text in (("u", u), ("r", r)):
+        if len(text) > MAX_ADDRESS_CHARS:
+            raise _bad_field(name, f"is longer than {MAX_ADDRESS_CHARS} characters")
+    for text in (u, k, t, v, h, r):
+        if not text.isascii():
+            _encode(text)
+    return _hit(_WireHit(u=u, k=k, t=t, r=r, v=v, h=h))
+
+
+def _hit(wire: _WireHit) -> HitBeacon:
+    if not wire.u:
+        raise HitRejected("no-url", "the beacon has no `u`, the address of its page", status=400)
+    key, title, referrer, meta = wire.k, wire.t, wire.r, wire.m
+    # A character is at most four bytes: most keys need no count of bytes.
+    if key and len(key) > MAX_KEY_BYTES // 4 and len(_encode(key)) > MAX_KEY_BYTES:
+        raise _bad_field("k", f"is longer than {MAX_KEY_BYTES} bytes")
+    author = category = published = ""
+    if meta is not None:
+        author = _line(meta.author, MAX_LABEL_CHARS) if meta.author else ""
+        category = _line(meta.category, MAX_LABEL_CHARS) if meta.category else ""
+        published = _moment(meta.published) if meta.published else ""
+    return HitBeacon(
+        wire.u,
+        key or "",
+        wire.c or "",
+        _line(title, MAX_TITLE_CHARS) if title else "",
+        _referrer_host(referrer) if referrer else "",
+        _token("v", wire.v),
+        _token("h", wire.h),
+        author,
+        category,
+        published,
+    )
+
+
+def _token(name: str, text: str | None) -> str:
+    if not text:
+        return ""
+    if not _TOKEN.fullmatch(text):
+        raise _bad_field(name, "is not 8 to 64 of A-Z, a-z, 0-9, '-' and '_'")
+    return text
+
+
+def _line(text: str, limit: int) -> str:
+    """One line for people: NFC, single spaces, nothing invisible, at most `limit` characters."""
+    # Cut first, so that the work is bounded (NFC is quadratic on piled-up marks); twice, as NFC may halve the length.
+    text = text[: 2 * limit]
+    # isprintable() is false for every control, zero-width and bidi character and every space but U+0020.
+    if not text.isprintable() or "  " in text or text[0] == " " or text[-1] == " ":
+        text = "".join(" " if _is_space(c) else c for c in text if unicodedata.category(c) != "Cf")
+        text = " ".join(text.split())
+    # NFC makes no space and no invisible character out of others.
+    text = unicodedata.normalize("NFC", text)
+    return text if len(text) <= limit else text[:limit].rstrip()
+
+
+def _is_space(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cc"
+
+
+def _referrer_host(referrer: str) -> str:
+    """Its host, for http and https; "" for anything else (bad-inputs row 16). Never refuses the hit."""
+    match = _WEB_AUTHORITY.match(referrer)
+    if match is None:
+        return ""
+    try:
+        return fold_host(match[1].rpartition("@")[2])
+    except HitRejected:
+        return ""
+
+
+def _moment(text: str) -> str:
+    """An ISO 8601 date or moment in its extended form; "" for anything else."""
+    if len(text) > MAX_MOMENT_CHARS or not text.isascii():
+        return ""
+    try:
+        # Ten characters are the longest date (2024-01-02, 2024-W01-2) and shorter than any moment.
+        moment = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return text if _EXTENDED.fullmatch(text) else moment.isoformat()
+
+
+def _quotes(wire: _WireHit) -> int:
+    """How many quotation marks are in a body that says what `wire` says, and nothing else.
+
+    Two are around a name and two around its text; a mark within a text would be one more, as it is escaped. So a body
+    with just as many has no field that we do not know, and no name twice: it need not be read again.
+    """
+    meta = wire.m
+    if meta is None:
+        return 32 - 4 * (wire.u, wire.k, wire.c, wire.t, wire.r, wire.v, wire.h, None).count(None)
+    values = (wire.u, wire.k, wire.c, wire.t, wire.r, wire.v, wire.h, meta.author, meta.category, meta.published)
+    return 42 - 4 * values.count(None)
+
+
+def _read_again(body: bytes) -> None:
+    """Refuses what msgspec lets pass: a name that is given twice, and in fields that are ignored also bytes that are
+    not UTF-8 and numbers that no one can hold (bad-inputs rows 8 and 9).
+
+    The standard library's reader, ten times slower.
+    """
+    try:
+        json.loads(
+            _decode(body),
+            object_pairs_hook=_unique,
+            parse_int=_small_integer,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise HitRejected("bad-json", str(error), status=400) from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name is given twice")
+
+
+def _small_integer(text: str) -> None:
+    if len(text) > 20:
+        raise ValueError("a number is too large")
+
+
+def _finite(text: str) -> None:
+    if float(text) in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+
+
+def _refuse(body: bytes, error: Exception) -> NoReturn:
+    """Why msgspec could not read a body."""
+    _decode(body)
+    if isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"{":
+        raise HitRejected("bad-field", str(error), status=400) from error
+    if _LONE_SURROGATE.search(body):
+        raise HitRejected("bad-text", "an escape names a lone surrogate", status=400) from error
+    raise HitRejected("bad-json", str(error), status=400) from error
+
+
+def _decode(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise HitRejected("bad-text", "the body is not UTF-8", status=400) from error
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise HitRejected("bad-text", "the text holds a lone surrogate", status=400) from error
+
+
+def _bad_field(name: str, detail: str) -> HitRejected:
+    return HitRejected("bad-field", f"`{name}` {detail}", status=400)

@@ -1,0 +1,55 @@
+"""The named errors of the core. Everything that can be refused is refused by one of these."""
+
+
+class VisitstatsError(Exception):
+    """The root of our own errors; its text is one clear line for a person."""
+
+
+class HitRejected(VisitstatsError):
+    """A beacon that is not counted, with the reason as a kebab-case word (rule 8).
+
+    `status` is the HTTP answer: 200 for a beacon that is understood but not counted (it still gets the
+    numbers), 400 for one that is malformed.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, status: int = 200) -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+        self.detail = detail or reason
+        self.status = status
+
+
+class InvalidSite(VisitstatsError):
+    """A site record with a value that the rules do not allow."""
+
+
+class StoreUnavailable(VisitstatsError):
+    """Redis or Valkey did not answer, or refused to write. Nothing is known of what it did with the last command."""
+
+
+class StoreUnfit(VisitstatsError):
+    """Redis or Valkey answers, but must not be counted in as it is set up (an eviction policy, an old version)."""
+
+
+class JournalFull(VisitstatsError):
+    """The journal cannot take a batch: its budget is used up, or the disk failed. Nothing was acknowledged."""
+
+
+class JournalDamaged(VisitstatsError):
+    """A journal file does not hold what it should."""
+
+
+class Overloaded(VisitstatsError):
+    """More hits wait than the configuration allows; the sender may try again."""
+
+
+class Denied(VisitstatsError):
+    """An access token that is missing, wrong, or not good for what was asked. `status` is 401 or 403."""
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class NotFound(VisitstatsError):
+    """A site or token that does not exist."""

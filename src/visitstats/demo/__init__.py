@@ -1,0 +1,1 @@
+"""The demonstration: a district portal with the widget on it, and visitors who read it."""

@@ -1,0 +1,184 @@
+"""The directory of sites as a worker sees it, and the salts of their days; both outlive the store's absence on disk."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from visitstats.core.bounded import Bounded
+from visitstats.core.counting import SALT_LIFE_MS
+from visitstats.core.errors import StoreUnavailable
+from visitstats.core.periods import Calendar, Day
+from visitstats.core.sites import Site
+from visitstats.store.records import Records
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 1.0
+MOST_ENTRIES = 50_000
+"""Articles whose dictionary entry is known to be stored; that of a forgotten one is sent once more."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class KeptSalt(msgspec.Struct, frozen=True):
+    """A salt as it is kept on disk, until the moment at which it must be gone."""
+
+    site: str
+    day: str
+    expires_ms: int
+    salt: bytes
+
+
+_decode_sites = msgspec.json.Decoder(list[Site]).decode
+_decode_salts = msgspec.json.Decoder(list[KeptSalt]).decode
+
+
+class LiveSite:
+    """A site with what a worker keeps beside its record."""
+
+    __slots__ = ("calendar", "salts", "site")
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.calendar = Calendar(site.timezone, site.week_start)
+        self.salts: dict[str, bytes] = {}
+        """Date → salt."""
+
+
+class SiteDirectory:
+    """All sites. Changes in the store are seen within `REFRESH_SECONDS`; `draw_salt` gives 32 random bytes."""
+
+    def __init__(self, records: Records, directory: Path, draw_salt: Callable[[], bytes]) -> None:
+        self._records = records
+        self._directory = directory
+        self._draw_salt = draw_salt
+        self._live: dict[str, LiveSite] = {}
+        self.entries: Bounded[tuple[str, bytes], int] = Bounded(MOST_ENTRIES)
+        """(site, article id) → a hash of the entry that was sent last."""
+        self._version: bytes | None = None
+        self._salts: dict[tuple[str, str], KeptSalt] = {}
+        self._fetching: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._looked = -REFRESH_SECONDS
+
+    def get(self, site_id: str) -> LiveSite | None:
+        """Return a site that is known here."""
+        return self._live.get(site_id)
+
+    def all(self) -> list[LiveSite]:
+        """Return every site that is known here."""
+        return list(self._live.values())
+
+    async def find(self, site_id: str) -> LiveSite | None:
+        """Return a site, looking into the store (once a second at most) for one that is not known here yet."""
+        live = self._live.get(site_id)
+        now = asyncio.get_running_loop().time()
+        if live is None and now - self._looked >= REFRESH_SECONDS:
+            self._looked = now
+            await self.refresh()
+            live = self._live.get(site_id)
+        return live
+
+    async def refresh(self) -> None:
+        """Read the sites if they have changed. A store that does not answer leaves everything as it is."""
+        try:
+            version = await self._records.sites_version()
+            if version == self._version:
+                return
+            sites = await self._records.sites()
+        except StoreUnavailable as error:
+            log.debug("the sites cannot be read: %s", error)
+            return
+        self._take(sites)
+        self._version = version
+        self._keep("sites.json", _encode(list(sites.values())))
+
+    async def watch(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+
+    def load(self, now_ms: int) -> None:
+        """Read what was kept on disk: the sites, and the salts that are not past their life."""
+        try:
+            sites = _decode_sites((self._directory / "sites.json").read_bytes())
+            self._take({site.id: site for site in sites})
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the kept sites cannot be read: %s", error)
+        try:
+            salts = _decode_salts((self._directory / "salts.json").read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the kept salts cannot be read: %s", error)
+            return
+        for kept in salts:
+            if kept.expires_ms > now_ms:
+                self._remember(kept)
+
+    async def salt(self, live: LiveSite, day: Day) -> bytes:
+        """Return the salt of a site-day (rule 2). Raises StoreUnavailable when it is known neither here nor there."""
+        salt = live.salts.get(day.date)
+        if salt is not None:
+            return salt
+        name = (live.site.id, day.date)
+        task = self._fetching.get(name)
+        if task is None:
+            task = self._fetching[name] = asyncio.create_task(self._fetch(live, day))
+            task.add_done_callback(lambda _: self._fetching.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def prepare_salts(self, now_ms: int) -> None:
+        """Have the salts of today and tomorrow here before they are needed, and drop those that are past their life."""
+        for name, kept in list(self._salts.items()):
+            if kept.expires_ms <= now_ms:
+                del self._salts[name]
+                if live := self._live.get(kept.site):
+                    live.salts.pop(kept.day, None)
+        for live in self.all():
+            today = live.calendar.day_at(now_ms)
+            await self.salt(live, today)
+            await self.salt(live, live.calendar.day_named(today.tomorrow))
+        self._keep_salts()
+
+    async def _fetch(self, live: LiveSite, day: Day) -> bytes:
+        salt = await self._records.salt(live.site.id, day, self._draw_salt())
+        self._remember(KeptSalt(live.site.id, day.date, day.end_ms + SALT_LIFE_MS, salt))
+        self._keep_salts()
+        return salt
+
+    def _remember(self, kept: KeptSalt) -> None:
+        self._salts[kept.site, kept.day] = kept
+        if live := self._live.get(kept.site):
+            live.salts[kept.day] = kept.salt
+
+    def _take(self, sites: dict[str, Site]) -> None:
+        live = {}
+        for site_id, site in sites.items():
+            old = self._live.get(site_id)
+            live[site_id] = old if old is not None and old.site == site else LiveSite(site)
+        self._live = live
+        for kept in self._salts.values():
+            self._remember(kept)
+
+    def _keep_salts(self) -> None:
+        self._keep("salts.json", _encode(list(self._salts.values())))
+
+    def _keep(self, name: str, data: bytes) -> None:
+        # Small and rare (a change of a site, a new day): written at once, in this thread.
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = self._directory / f"{name}.{os.getpid()}"
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(handle, "wb") as file:
+                file.write(data)
+            os.replace(fresh, self._directory / name)
+        except OSError as error:
+            log.error("%s cannot be kept in the data folder: %s", name, error)
+

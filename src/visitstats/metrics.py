@@ -1,0 +1,143 @@
+"""Prometheus metrics: a worker's own work as counters, right with several workers and across restarts.
+
+Each worker writes its values into files named by its journal slot, so that there are as many files as slots and a counter goes
+on after a restart; any worker answers a scrape for all. The numbers of the sites are not counted here: they come from the
+store at the moment of the scrape. Labels are bounded: site ids, reasons of a closed set, periods; never a path or an agent.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from visitstats.core.counting import Numbers
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+PERIODS = ("today", "yesterday", "week", "month", "year", "total")
+
+
+class SiteNumbers(msgspec.Struct, frozen=True):
+    """What a scrape shows of one site."""
+
+    site: str
+    visits: Numbers
+    views: Numbers
+    articles: int
+    uniques_today: int
+    """An estimate (rule 9)."""
+
+
+class Metrics:
+    """The metrics of one worker process. There is one per process: the library's files are chosen process-wide."""
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        self.hits = Counter(
+            "visitstats_hits", "Hits committed to the store, by site.", ["site"], registry=registry
+        )
+        self.visits_started = Counter(
+            "visitstats_visits_started", "Visits that those hits started, by site.", ["site"], registry=registry
+        )
+        self.ignored = Counter(
+            "visitstats_beacons_ignored",
+            "Beacons that were not counted, by site (empty for an unknown one) and reason.",
+            ["site", "reason"],
+            registry=registry,
+        )
+        self.heartbeats = Counter("visitstats_heartbeats", "Heartbeats received.", registry=registry)
+        self.pending = Counter(
+            "visitstats_hits_pending", "Hits acknowledged from the journal alone (202), applied later.", registry=registry
+        )
+        self.replayed = Counter(
+            "visitstats_hits_replayed", "Hits applied from the journal after a start or a failure.", registry=registry
+        )
+        self.journal_refused = Counter(
+            "visitstats_hits_refused", "Hits answered 503 because the journal could not take them.", registry=registry
+        )
+        self.store_failures = Counter(
+            "visitstats_store_failures", "Commits that the store did not answer.", registry=registry
+        )
+        self.internal_errors = Counter(
+            "visitstats_internal_errors", "Batches or jobs that failed by a bug.", registry=registry
+        )
+        self.batch_hits = Histogram(
+            "visitstats_batch_hits", "Hits in one journal write.", buckets=HITS, registry=registry
+        )
+        self.journal_seconds = Histogram(
+            "visitstats_journal_seconds", "Time to write and fsync a batch, in seconds.", buckets=SECONDS, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "visitstats_commit_seconds", "Time until the store has committed a batch, in seconds.", buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.lagging_sites = Gauge(
+            "visitstats_lagging_sites",
+            "Sites of which the journal holds hits that are not in the store yet.",
+            multiprocess_mode="sum",
+            registry=registry,
+        )
+        self.journal_bytes = Gauge(
+            "visitstats_journal_bytes", "Size of the journals on disk, in bytes.", multiprocess_mode="sum", registry=registry
+        )
+        self.journal_gaps = Gauge(
+            "visitstats_journal_gaps",
+            "Batches whose predecessors are neither in the store nor in the journal: counts that may be missing.",
+            multiprocess_mode="sum",
+            registry=registry,
+        )
+
+    def batch_journalled(self, hits: int, seconds: float) -> None:
+        """Note one journal write: the hits of its batches, and the time with its fsync."""
+        self.batch_hits.observe(hits)
+        self.journal_seconds.observe(seconds)
+
+    def batch_committed(self, site: str, hits: int, started: int) -> None:
+        """Note a batch that is in the store: its hits and the visits they started."""
+        self.hits.labels(site).inc(hits)
+        if started:
+            self.visits_started.labels(site).inc(started)
+
+    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool) -> bytes:
+        """Return the text of a scrape: all workers' metrics and the sites' numbers."""
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        registry.register(_Sites(list(sites), store_up))
+        return generate_latest(registry)
+
+
+class _Sites(Collector):
+    def __init__(self, sites: list[SiteNumbers], store_up: bool) -> None:
+        self._sites = sites
+        self._store_up = store_up
+
+    def collect(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("visitstats_store_up", "1 when the store answered this scrape, else 0.")
+        up.add_metric([], float(self._store_up))
+        yield up
+        online = GaugeMetricFamily("visitstats_online", "Visitors online now.", labels=["site"])
+        visits = GaugeMetricFamily("visitstats_visits", "Visits, by calendar period.", labels=["site", "period"])
+        views = GaugeMetricFamily("visitstats_views", "Article views, by calendar period.", labels=["site", "period"])
+        articles = GaugeMetricFamily("visitstats_articles", "Articles that a site has.", labels=["site"])
+        uniques = GaugeMetricFamily(
+            "visitstats_unique_visitors_today", "Unique visitors today, an estimate.", labels=["site"]
+        )
+        for site in self._sites:
+            if site.visits.online is not None:
+                online.add_metric([site.site], site.visits.online)
+            for family, numbers in ((visits, site.visits), (views, site.views)):
+                for period in PERIODS:
+                    if (n := getattr(numbers, period)) is not None:
+                        family.add_metric([site.site, period], n)
+            articles.add_metric([site.site], site.articles)
+            uniques.add_metric([site.site], site.uniques_today)
+        yield from (online, visits, views, articles, uniques)

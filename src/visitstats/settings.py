@@ -1,0 +1,357 @@
+"""What an operator may set, where a value comes from, and what is refused.
+
+Rule 1: every setting is one row of `SETTINGS` and one field of `Settings`; nothing else reads the environment.
+Rule 2: command line > environment (`VISITSTATS_<NAME>`) > `visitstats.toml` > default.
+Rule 3: a name or a value that is not understood stops the start with one line; nothing is silently ignored
+        or clamped (a misspelt `VISITSTATS_REDIS_URL` would quietly count into an empty store).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from visitstats.core.errors import VisitstatsError
+
+PREFIX = "VISITSTATS_"
+CONFIG_VARIABLE = "VISITSTATS_CONFIG"
+CONFIG_FILE = "visitstats.toml"
+
+# Kubernetes describes every Service of a namespace in such variables; a Service called "visitstats" (or
+# "visitstats-metrics") must not look like a misspelt setting, nor its VISITSTATS_PORT=tcp://… like a port.
+_KUBERNETES_NAME = re.compile(
+    r"VISITSTATS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII
+)
+_KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+class InvalidSetting(VisitstatsError):
+    """A setting with an unknown name or a value that is not allowed; the text names it and where it was given."""
+
+
+class _Refused(Exception):
+    """What a value should have been; `_read` adds the name and the place."""
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise _Refused("a folder")
+    return Path(value).expanduser().absolute()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Refused("a text that is not empty")
+    return value.strip()
+
+
+def _redis_url(value: object) -> str:
+    expected = "empty (an embedded Valkey) or a URL such as redis://127.0.0.1:6379/0, rediss://… or unix:///…"
+    if not isinstance(value, str):
+        raise _Refused(expected)
+    value = value.strip()
+    if value:
+        try:
+            parts = urlsplit(value)
+            known = parts.scheme in ("redis", "rediss", "unix") and bool(
+                parts.path if parts.scheme == "unix" else parts.hostname
+            )
+            _ = parts.port
+        except ValueError:
+            known = False
+        if not known:
+            raise _Refused(expected)
+    return value
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise _Refused('a list of networks such as ["127.0.0.0/8", "10.1.0.0/16"]')
+    networks: list[str] = []
+    for part in filter(None, (part.strip() for part in value)):
+        try:
+            networks.append(str(ipaddress.ip_network(part)))
+        except ValueError:
+            try:
+                meant = f"; did you mean {ipaddress.ip_network(part, strict=False)}?"
+            except ValueError:
+                meant = ""
+            raise _Refused(f'networks such as 10.1.0.0/16, and "{part}" is none{meant}') from None
+    return tuple(dict.fromkeys(networks))
+
+
+def _whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
+    expected = f"a whole number{unit and f' of {unit}'} from {low} to {high}"
+
+    def parse(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value.strip(), re.ASCII):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _Refused(expected)
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in words:
+            raise _Refused(f"one of {', '.join(words)}")
+        return value.strip().lower()
+
+    return parse
+
+
+class Setting(NamedTuple):
+    """One row of the table: how a value is read, and what `docs/settings.md` says of it."""
+
+    name: str
+    type: str
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "data_dir",
+        "folder",
+        _path,
+        "visitstats-data",
+        "Journal, last snapshots and the embedded Valkey's data live here.",
+    ),
+    Setting(
+        "redis_url",
+        "text",
+        _redis_url,
+        "",
+        "Redis 7.0+ or Valkey 7.2+; empty runs an embedded Valkey in the data folder.",
+    ),
+    Setting("host", "text", _text, "127.0.0.1", "Address to listen on."),
+    Setting("port", "number", _whole(0, 65_535), 8080, "Port to listen on; 0 takes any free one."),
+    Setting("workers", "number", _whole(1, 64), 1, "Processes that answer on the port."),
+    Setting(
+        "metrics_port", "number", _whole(0, 65_535), 0, "A port of its own for /metrics; 0 serves it on the main port."
+    ),
+    Setting(
+        "trusted_proxies",
+        "networks",
+        _networks,
+        ("127.0.0.0/8", "::1/128"),
+        "Peers whose X-Forwarded-For is believed; empty trusts nobody.",
+    ),
+    Setting(
+        "answer_timeout_ms",
+        "number",
+        _whole(10, 10_000, "milliseconds"),
+        250,
+        "How long a hit waits for Redis before it is answered 202 with the last numbers.",
+    ),
+    Setting(
+        "journal_max_mb",
+        "number",
+        _whole(1, 1_048_576, "MiB"),
+        512,
+        "Disk that applied journal records may keep before the oldest are dropped.",
+    ),
+    Setting(
+        "journal_keep_hours",
+        "number",
+        _whole(1, 48, "hours"),  # never longer than the salt lives: design rule 2 of counting
+        24,
+        "How long applied records are kept to heal a Redis that comes back older.",
+    ),
+    # A script of 1000 fields stays below 5 ms of Redis's time.
+    Setting("batch_max_hits", "number", _whole(1, 1000, "hits"), 500, "Hits committed together at most."),
+    Setting(
+        "queue_max_hits",
+        "number",
+        _whole(1, 1_000_000, "hits"),
+        20_000,
+        "Hits that may wait in a worker; beyond that they are refused with 503 and Retry-After.",
+    ),
+    Setting("body_max_bytes", "number", _whole(1024, 65_536, "bytes"), 8192, "The longest beacon that is read."),
+    Setting(
+        "log_level",
+        "word",
+        _one_of("debug", "info", "warning", "error"),
+        "info",
+        "What is logged: debug, info, warning or error.",
+    ),
+    Setting(
+        "shutdown_seconds",
+        "number",
+        _whole(1, 300, "seconds"),
+        10,
+        "How long a stop may take to finish what was accepted.",
+    ),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class Documented(NamedTuple):
+    """A setting as the documentation shows it."""
+
+    name: str
+    env: str
+    type: str
+    default: str
+    help: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting with a value that is allowed. Made by `load`; frozen, so that all parts see the same."""
+
+    data_dir: Path
+    redis_url: str
+    host: str
+    port: int
+    workers: int
+    metrics_port: int
+    trusted_proxies: tuple[str, ...]
+    answer_timeout_ms: int
+    journal_max_mb: int
+    journal_keep_hours: int
+    batch_max_hits: int
+    queue_max_hits: int
+    body_max_bytes: int
+    log_level: str
+    shutdown_seconds: int
+
+    @classmethod
+    def load(
+        cls,
+        overrides: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] | None = None,
+        config: Path | None = None,
+    ) -> Settings:
+        """The settings of this start (rule 2); a value of None in `overrides` means "not given".
+
+        `environ` is the whole environment (the caller hands over os.environ); left out, it is empty.
+        The file is `config`, else the one that VISITSTATS_CONFIG names, else ./visitstats.toml if there is one.
+        Raises `InvalidSetting` for the first thing that is not understood.
+        """
+        overrides = {name: value for name, value in (overrides or {}).items() if value is not None}
+        from_environment = _from_environment(environ or {})
+        named = from_environment.pop("config", "")
+        path = config or (Path(named) if named else None)
+        sources = (
+            (overrides, lambda name: f"--{name.replace('_', '-')}"),
+            (from_environment, lambda name: PREFIX + name.upper()),
+            _from_file(path),
+        )
+        for values, place in sources:
+            for name in values:
+                if name not in _BY_NAME:
+                    raise InvalidSetting(f"{place(name)} is not a setting{_nearest(name, place)}")
+        found: dict[str, Any] = {}
+        for name, setting in _BY_NAME.items():
+            values, place = next(((v, p) for v, p in sources if name in v), ({name: setting.default}, str))
+            found[name] = _read(setting, values[name], place(name))
+        settings = cls(**found)
+        if settings.metrics_port and settings.metrics_port == settings.port:
+            raise InvalidSetting(f"metrics_port and port are both {settings.port}; metrics_port 0 serves them together")
+        if settings.queue_max_hits < settings.batch_max_hits:
+            raise InvalidSetting(
+                f"queue_max_hits is {settings.queue_max_hits}; "
+                f"it must hold at least one batch (batch_max_hits is {settings.batch_max_hits})"
+            )
+        return settings
+
+    def to_environ(self) -> dict[str, str]:
+        """The same settings as variables for a worker process: `load(environ=…)` there gives an equal value."""
+        return {PREFIX + name.upper(): _written(getattr(self, name)) for name in _BY_NAME}
+
+    @staticmethod
+    def document() -> list[Documented]:
+        """Every setting as the documentation shows it, in the order of the table."""
+        return [
+            Documented(row.name, PREFIX + row.name.upper(), row.type, _written(row.default), row.help)
+            for row in SETTINGS
+        ]
+
+    @property
+    def redis_url_shown(self) -> str:
+        """The Redis URL for logs and messages: without its password."""
+        return _masked(self.redis_url)
+
+    def __repr__(self) -> str:
+        shown = {**self.to_environ(), f"{PREFIX}REDIS_URL": self.redis_url_shown}
+        return (
+            f"Settings({', '.join(f'{name.removeprefix(PREFIX).lower()}={value!r}' for name, value in shown.items())})"
+        )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The VISITSTATS_ variables by setting name, without those that Kubernetes sets for a Service of our name."""
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and not _KUBERNETES_NAME.fullmatch(name) and not _KUBERNETES_ADDRESS.match(value)
+    }
+
+
+def _from_file(path: Path | None) -> tuple[dict[str, object], Callable[[str], str]]:
+    if path is None:
+        path = Path(CONFIG_FILE)
+        if not path.exists():
+            return {}, str
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSetting(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
+        raise InvalidSetting(f"the settings file {path} is not valid TOML: {error}") from error
+    for name, value in values.items():
+        row = _BY_NAME.get(name)
+        if row and isinstance(value, str) and row.type in ("number", "networks"):
+            # The parsers take strings because the environment has nothing else; a file can say what it means.
+            raise InvalidSetting(f'{name} in {path} is "{value}"; expected {_expected(row)}, without quotes around it')
+    return values, lambda name: f"{name} in {path}"
+
+
+def _read(setting: Setting, value: object, place: str) -> Any:
+    try:
+        return setting.parse(value)
+    except _Refused as refused:
+        shown = _masked(value) if isinstance(value, str) else _written(value)
+        raise InvalidSetting(f'{place} is "{shown}"; expected {refused}') from None
+
+
+def _expected(setting: Setting) -> str:
+    try:
+        setting.parse(None)
+    except _Refused as refused:
+        return str(refused)
+    raise AssertionError(f"{setting.name} takes None")
+
+
+def _nearest(name: str, place: Callable[[str], str]) -> str:
+    near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+    return f"; did you mean {place(near[0])}?" if near else "; docs/settings.md lists them"
+
+
+def _written(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _masked(url: str) -> str:
+    """The text without the password of a URL in it, even of one that does not parse."""
+    try:
+        parts = urlsplit(url)
+        if parts.password:
+            _, _, address = parts.netloc.rpartition("@")
+            return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{address}"))
+    except ValueError:
+        pass
+    return re.sub(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*", "***", url)

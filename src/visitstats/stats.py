@@ -1,0 +1,151 @@
+"""The read side: the last snapshot of every site, from memory, at most a second old; on disk for a start without a store."""
+
+import asyncio
+import logging
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from visitstats.core import counting
+from visitstats.core.bounded import Bounded
+from visitstats.core.counting import UNKNOWN, Numbers
+from visitstats.core.errors import StoreUnavailable
+from visitstats.directory import LiveSite
+from visitstats.store.reads import Reads
+
+log = logging.getLogger(__name__)
+
+FRESH_MS = 1000
+"""A snapshot that is older is read anew, unless the store does not answer."""
+MOST_ARTICLES = 20_000
+"""Articles whose views are remembered for answers without the store."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The numbers of a site at one moment, ready to be sent."""
+
+    numbers: Numbers
+    at_ms: int
+    head: bytes
+    """The JSON object without its last brace, so that a hit's own numbers can follow."""
+    etag: bytes
+    """The same for the same numbers, whatever the moment."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A snapshot as it is kept on disk."""
+
+    numbers: Numbers
+    at_ms: int
+
+
+_decode_kept = msgspec.json.Decoder(dict[str, Kept]).decode
+
+
+class Stats:
+    """The snapshots of all sites. `clock` gives the moment in milliseconds."""
+
+    def __init__(self, reads: Reads, clock: Callable[[], int], directory: Path, slot: int, writer: str) -> None:
+        self._reads = reads
+        self._clock = clock
+        self._directory = directory
+        self._file = directory / f"numbers-{slot:02d}.json"
+        self._writer = writer
+        self._snapshots: dict[str, Snapshot] = {}
+        self._reading: dict[str, asyncio.Task[Snapshot]] = {}
+        self._views: Bounded[tuple[str, bytes], int] = Bounded(MOST_ARTICLES)
+        self._kept: dict[str, Kept] = {}
+        self.watermarks: dict[str, int] = {}
+        """The watermark that was read with the last snapshot, per site: a lower one than ours means an older store."""
+
+    def load(self) -> None:
+        """Read what any worker kept before; the newest snapshot of each site wins."""
+        for path in self._directory.glob("numbers-*.json"):
+            try:
+                found = _decode_kept(path.read_bytes())
+            except (OSError, msgspec.DecodeError) as error:
+                log.warning("the kept numbers in %s cannot be read: %s", path.name, error)
+                continue
+            for site_id, kept in found.items():
+                if site_id not in self._kept or kept.at_ms > self._kept[site_id].at_ms:
+                    self._kept[site_id] = kept
+
+    def keep(self) -> None:
+        """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
+        data = self._kept | {
+            site_id: Kept(snapshot.numbers, snapshot.at_ms) for site_id, snapshot in list(self._snapshots.items())
+        }
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._file.with_suffix(".new")
+        fresh.write_bytes(_encode(data))
+        os.replace(fresh, self._file)
+
+    def publish(self, live: LiveSite, online: int, visits: list[int], views: list[int], at_ms: int) -> Snapshot:
+        """Make the snapshot of counts that were read or committed at a moment, and show it from now on."""
+        numbers = counting.numbers(online, views if live.site.box == "views" else visits)
+        snapshot = _snapshot(live, numbers, at_ms)
+        self._snapshots[live.site.id] = snapshot
+        return snapshot
+
+    def last(self, live: LiveSite) -> Snapshot:
+        """Return the last snapshot, however old; its numbers are None when nothing is known (rule 10)."""
+        snapshot = self._snapshots.get(live.site.id)
+        if snapshot is None:
+            kept = self._kept.get(live.site.id)
+            snapshot = _snapshot(live, kept.numbers, kept.at_ms) if kept else _snapshot(live, UNKNOWN, self._clock())
+        return snapshot
+
+    def fresh(self, live: LiveSite) -> Snapshot | None:
+        """Return the snapshot if it is fresh enough to be shown as it is."""
+        snapshot = self._snapshots.get(live.site.id)
+        if snapshot is not None and -FRESH_MS < self._clock() - snapshot.at_ms < FRESH_MS:
+            return snapshot
+        return None
+
+    async def current(self, live: LiveSite) -> Snapshot:
+        """Return a fresh snapshot, or the last one when the store does not answer. Many callers, one read."""
+        snapshot = self.fresh(live)
+        if snapshot is not None:
+            return snapshot
+        task = self._reading.get(live.site.id)
+        if task is None:
+            task = self._reading[live.site.id] = asyncio.create_task(self._read(live))
+            task.add_done_callback(lambda _: self._reading.pop(live.site.id, None))
+        # A caller who goes away must not take the read from the others.
+        return await asyncio.shield(task)
+
+    async def read_both(self, live: LiveSite) -> tuple[Numbers, Numbers]:
+        """Read the numbers of a site now, as visits and as views. Raises StoreUnavailable."""
+        now = self._clock()
+        counts = await self._reads.counts(live.site.id, live.calendar.day_at(now), now)
+        return counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
+
+    def remember_views(self, site_id: str, article: bytes, views: int) -> None:
+        """Remember an article's views for answers while the store is away."""
+        self._views.put((site_id, article), views)
+
+    def last_views(self, site_id: str, article: bytes) -> int | None:
+        """Return the views of an article that were known last, None for none."""
+        return self._views.get((site_id, article))
+
+    async def _read(self, live: LiveSite) -> Snapshot:
+        now = self._clock()
+        try:
+            counts = await asyncio.wait_for(
+                self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._writer), FRESH_MS / 1000
+            )
+        except (StoreUnavailable, TimeoutError):
+            return self.last(live)
+        self.watermarks[live.site.id] = counts.watermark
+        return self.publish(live, counts.online, counts.visits, counts.views, now)
+
+
+def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int) -> Snapshot:
+    body = _encode({"site": live.site.id, **msgspec.structs.asdict(numbers), "at": live.calendar.iso(at_ms)})
+    etag = b'W/"%x"' % zlib.crc32(repr(numbers).encode())
+    return Snapshot(numbers, at_ms, body[:-1], etag)

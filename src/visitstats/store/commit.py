@@ -1,0 +1,219 @@
+"""The commit scripts and their typed faces: the only way by which a hit gets into the store.
+
+`Committer.commit` takes batches in the order of their sequence, runs the audience ledger first (it decides which visit a hit
+belongs to), then the articles ledger. Either answers `seen` for a batch that it has, and `gap` when one before is missing.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from visitstats.core import counting
+from visitstats.core.batch import Batch
+from visitstats.core.errors import StoreUnavailable
+from visitstats.core.periods import Day
+from visitstats.core.wire import column
+from visitstats.store import keys
+from visitstats.store.client import ScriptLine
+
+_pack = msgspec.msgpack.Encoder().encode
+
+LEAST_LIFE_S = 3600
+"""A batch that is applied late writes keys that may be past their time; they live on until its successors are applied."""
+READ_GRACE_MS = 7 * 3600 * 1000
+
+OTHER = -1
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """The ledger's watermark is behind the batch's predecessor: go back to `watermark` + 1."""
+
+    watermark: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The script of this batch failed on the server, before it wrote anything."""
+
+    error: str
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What the two ledgers answered for one batch, and the site's counts after it."""
+
+    fresh: bool
+    """False when the batch had been applied before."""
+    slots: bytes
+    """A byte per hit: 255 for a beacon that was delivered before."""
+    started: int
+    articles: tuple[int, ...]
+    """For each article of the batch its views of all time, or OTHER."""
+    nameless: tuple[int, ...]
+    """Places of articles that the dictionary does not know: their entries must be sent again."""
+    online: int
+    visits: list[int]
+    views: list[int]
+    """Both in the order of `counting.counters_of` the day that was asked for."""
+
+
+class Heartbeats(msgspec.Struct, frozen=True):
+    """Heartbeats of one site-day: columns of the same length."""
+
+    site: str
+    day: Day
+    tokens: list[bytes]
+    old_tokens: list[bytes]
+    times: list[int]
+
+
+class Numbering(msgspec.Struct, frozen=True):
+    """Which counts the answer to a batch holds: those of the day that it is now."""
+
+    day: Day
+    now_ms: int
+
+
+def online_score(now_ms: int) -> int:
+    """Return the lowest presence score that counts as online at a moment (rule 4)."""
+    return (now_ms - counting.ONLINE_MS + 1) * counting.SLOTS
+
+
+def load_scripts() -> dict[str, bytes]:
+    """Read the scripts that are part of the package."""
+    folder = files("visitstats.store") / "lua"
+    return {name: (folder / f"{name}.lua").read_bytes() for name in ("audience", "articles", "alive", "baseline")}
+
+
+class Committer:
+    """Commits batches of one writer (a journal slot's 128-bit id, as hex)."""
+
+    def __init__(self, url: str, writer: str) -> None:
+        self._line = ScriptLine(url, load_scripts())
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+    async def commit(self, work: list[tuple[int, int, Batch, Numbering]]) -> list[Committed | Gap | Refused]:
+        """Commit batches of different sites, each as (sequence, previous, batch, numbering), in two round trips.
+
+        Raises StoreUnavailable when the connection failed; each batch then is applied, half applied or not, and must be
+        committed again.
+        """
+        audience = await self._line.run([self._audience(*item) for item in work])
+        results: list[Committed | Gap | Refused | None] = [_trouble(reply) for reply in audience]
+        ready = [n for n, result in enumerate(results) if result is None]
+        articles = await self._line.run([self._articles(*work[n], slots=audience[n][1]) for n in ready]) if ready else []
+        for n, reply in zip(ready, articles, strict=True):
+            results[n] = _trouble(reply) or _committed(audience[n], reply)
+        return [result for result in results if result is not None]
+
+    async def beat(self, heartbeats: list[Heartbeats]) -> None:
+        """Prolong presences (rule 4). Raises StoreUnavailable; then the heartbeats are lost, which the next ones mend."""
+        calls: list[tuple[str, list[str], list[bytes | str | int]]] = []
+        for beat in heartbeats:
+            day = beat.day
+            seen = keys.seen(beat.site, day.date, day.end_ms)
+            before = keys.seen(beat.site, day.yesterday, day.start_ms)
+            columns = _pack(
+                (
+                    counting.VISIT_GAP_MS,
+                    counting.CARRIED_SLOT,
+                    counting.SLOTS,
+                    counting.ONLINE_MS,
+                    column(beat.tokens),
+                    column(beat.old_tokens),
+                    beat.times,
+                )
+            )
+            calls.append(("alive", [seen.name, before.name], [columns, seen.expires_at]))
+        for reply in await self._line.run(calls):
+            if isinstance(reply, Exception):
+                raise StoreUnavailable(f"the store refused heartbeats: {reply}")
+
+    def _audience(
+        self, sequence: int, previous: int, batch: Batch, numbering: Numbering
+    ) -> tuple[str, list[str], list[bytes | str | int]]:
+        site, soon = batch.site, numbering.now_ms // 1000 + LEAST_LIFE_S
+        seen = keys.seen(site, batch.day, batch.end_ms)
+        hits = keys.hit_ids(site, batch.window)
+        unique = keys.unique(site, batch.day, batch.end_ms)
+        ignored = keys.ignored(site, batch.day, batch.end_ms)
+        expire = (keys.WATERMARK_LIFE_S, *(max(soon, key.expires_at) for key in (seen, hits, unique, ignored)))
+        return (
+            "audience",
+            [
+                keys.audience_watermark(site, self._writer),
+                seen.name,
+                keys.seen(site, batch.yesterday, batch.end_ms).name,
+                hits.name,
+                keys.hit_ids(site, batch.window - 1).name,
+                keys.visits(site),
+                unique.name,
+                ignored.name,
+            ],
+            [
+                sequence,
+                previous,
+                batch.audience,
+                _pack(expire),
+                _pack(counting.counters_of(numbering.day)),
+                online_score(numbering.now_ms),
+            ],
+        )
+
+    def _articles(
+        self, sequence: int, previous: int, batch: Batch, numbering: Numbering, *, slots: bytes
+    ) -> tuple[str, list[str], list[bytes | str | int]]:
+        site, soon = batch.site, numbering.now_ms // 1000 + LEAST_LIFE_S
+        day = keys.top_day(site, batch.day, batch.end_ms)
+        week = keys.top_week(site, batch.week, batch.end_ms)
+        half_hours = sorted(set(slots) - {counting.DUPLICATE})
+        read_until = (batch.window * counting.SLOT_MS + READ_GRACE_MS) // 1000
+        expire = (keys.WATERMARK_LIFE_S, *(max(soon, moment) for moment in (day.expires_at, week.expires_at, read_until)))
+        return (
+            "articles",
+            [
+                keys.articles_watermark(site, self._writer),
+                keys.top_all(site),
+                day.name,
+                week.name,
+                keys.top_month(site, batch.month),
+                keys.views(site),
+                keys.names(site),
+                *(keys.read(site, batch.day, slot) for slot in half_hours),
+            ],
+            [
+                sequence,
+                previous,
+                batch.articles,
+                _pack(expire),
+                _pack(half_hours),
+                slots,
+                _pack(counting.counters_of(numbering.day)),
+            ],
+        )
+
+
+def _trouble(reply: Any) -> Gap | Refused | None:
+    if isinstance(reply, Exception):
+        return Refused(str(reply))
+    if reply[0] == b"gap":
+        return Gap(int(reply[1]))
+    return None
+
+
+def _committed(audience: list[Any], articles: list[Any]) -> Committed:
+    count = articles[1]
+    found = articles[2 : 2 + count]
+    return Committed(
+        fresh=articles[0] == b"ok",
+        slots=audience[1],
+        started=audience[2],
+        articles=tuple(-2 - n if n < OTHER else n for n in found),
+        nameless=tuple(place for place, n in enumerate(found) if n < OTHER),
+        online=audience[3],
+        visits=audience[4:],
+        views=articles[2 + count :],
+    )

@@ -1,0 +1,147 @@
+"""The key space: every key that visitstats writes is spelled here, and nowhere else.
+
+    vs:…                      of the whole installation, permanent
+    vs:{SITE:who}:…           the audience ledger of a site: one hash slot of a cluster
+    vs:{SITE:what}:…          the articles ledger of a site: one hash slot of a cluster
+
+Each key is on the list `PERMANENT` or gets a time to live when it is written; `tests/store/test_keys.py` reads a used
+store and fails for any other. The names are frozen: they are found again by later versions.
+"""
+
+import re
+from typing import NamedTuple
+
+from visitstats.core.counting import SALT_LIFE_MS, SLOT_MS
+
+DAY_MS = 24 * 3600 * 1000
+
+SITES = "vs:sites"
+"""Hash: site id → record (JSON)."""
+SITES_VERSION = "vs:sites:version"
+"""A number that is another after each change of a site, so that workers see changes within a second."""
+TOKENS = "vs:tokens"
+"""Hash: SHA-256 of an access token → what it may do (JSON)."""
+
+PERMANENT = re.compile(
+    r"vs:sites|vs:sites:version|vs:tokens"
+    r"|vs:\{[a-z0-9-]+:who\}:(visits|uniques|peaks)"
+    r"|vs:\{[a-z0-9-]+:what\}:(views|top:all|top:\d{4}-\d\d|names|base)"
+)
+"""What is kept for ever: records and counts, never anything that belongs to one visitor."""
+
+UNIQUES_LIFE_MS = 40 * DAY_MS
+IGNORED_LIFE_MS = 400 * DAY_MS
+ARTICLE_DAYS_LIFE_MS = 62 * DAY_MS
+"""Portals' wish 6: days of articles for 62 days, then months."""
+WATERMARK_LIFE_S = 60 * 24 * 3600
+"""Far beyond the journal's retention: a writer that was silent for so long has nothing left to replay."""
+
+
+class Expiring(NamedTuple):
+    """A key with the moment (Unix seconds) at which the store forgets it."""
+
+    name: str
+    expires_at: int
+
+
+def _who(site: str, name: str) -> str:
+    return f"vs:{{{site}:who}}:{name}"
+
+
+def _what(site: str, name: str) -> str:
+    return f"vs:{{{site}:what}}:{name}"
+
+
+def salt(site: str, day: str, end_ms: int) -> Expiring:
+    """String: the salt of a site-day (rule 2)."""
+    return Expiring(_who(site, f"salt:{day}"), (end_ms + SALT_LIFE_MS) // 1000)
+
+
+def seen(site: str, day: str, end_ms: int) -> Expiring:
+    """Sorted set: visitor token → presence (`core.counting.Presence.score`)."""
+    return Expiring(_who(site, f"seen:{day}"), (end_ms + SALT_LIFE_MS) // 1000)
+
+
+def hit_ids(site: str, window: int) -> Expiring:
+    """Set: digests of the hit ids received in one half hour since the epoch."""
+    return Expiring(_who(site, f"hits:{window}"), (window + 4) * SLOT_MS // 1000)
+
+
+def unique(site: str, day: str, end_ms: int) -> Expiring:
+    """HyperLogLog: tokens without the visit id (rule 9)."""
+    return Expiring(_who(site, f"unique:{day}"), (end_ms + UNIQUES_LIFE_MS) // 1000)
+
+
+def ignored(site: str, day: str, end_ms: int) -> Expiring:
+    """Hash: reason → beacons that were not counted (rule 8)."""
+    return Expiring(_who(site, f"ignored:{day}"), (end_ms + IGNORED_LIFE_MS) // 1000)
+
+
+def visits(site: str) -> str:
+    """Hash: date, month, year or "all" → visits; and "base", the baseline."""
+    return _who(site, "visits")
+
+
+def uniques(site: str) -> str:
+    """Hash: date → estimated unique visitors of a closed day."""
+    return _who(site, "uniques")
+
+
+def peaks(site: str) -> str:
+    """Sorted set: date → the most visitors that were online at once."""
+    return _who(site, "peaks")
+
+
+def lease(site: str, job: str) -> str:
+    """String: who runs a scheduled job of this site just now."""
+    return _who(site, f"lease:{job}")
+
+
+def audience_watermark(site: str, writer: str) -> str:
+    """Hash: s, the writer's last sequence in the audience ledger; r, what was decided for it."""
+    return _who(site, f"writer:{writer}")
+
+
+def articles_watermark(site: str, writer: str) -> str:
+    """Hash: s, the writer's last sequence in the articles ledger."""
+    return _what(site, f"writer:{writer}")
+
+
+def views(site: str) -> str:
+    """Hash: date, month, year or "all" → views of all articles together."""
+    return _what(site, "views")
+
+
+def top_all(site: str) -> str:
+    """Sorted set: article id → its baseline + counted views. It is also the register of the site's articles."""
+    return _what(site, "top:all")
+
+
+def top_month(site: str, month: str) -> str:
+    """Sorted set: article id → views in a month, kept for ever."""
+    return _what(site, f"top:{month}")
+
+
+def top_week(site: str, first_day: str, end_ms: int) -> Expiring:
+    """Sorted set: article id → views in the week that begins on a date."""
+    return Expiring(_what(site, f"top:w{first_day}"), (end_ms + 7 * DAY_MS + ARTICLE_DAYS_LIFE_MS) // 1000)
+
+
+def top_day(site: str, day: str, end_ms: int) -> Expiring:
+    """Sorted set: article id → views on a date."""
+    return Expiring(_what(site, f"top:{day}"), (end_ms + ARTICLE_DAYS_LIFE_MS) // 1000)
+
+
+def names(site: str) -> str:
+    """Hash: article id → dictionary entry (`core.entries.Entry`)."""
+    return _what(site, "names")
+
+
+def base(site: str) -> str:
+    """Hash: article id → baseline, the part of `top_all` that an older counter counted."""
+    return _what(site, "base")
+
+
+def read(site: str, day: str, slot: int) -> str:
+    """Set: readings (`core.counting.reading`) of the visits that began in one half hour of a day (rule 5)."""
+    return _what(site, f"read:{day}:{slot}")

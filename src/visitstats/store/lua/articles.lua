@@ -1,0 +1,218 @@
+#!lua
+-- Commit one batch to the articles ledger: what was read (rule 5 of core/counting.py).
+--
+-- Input
+--   KEYS  1 watermark  2 top of all time  3 top of the day  4 top of the week  5 top of the month  6 views  7 names
+--         8… one set of readings for each half hour in ARGV[5]
+--   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
+--         3 core.batch.Batch.articles (msgpack)
+--         4 expiries (msgpack: watermark seconds, day, week, readings as Unix seconds)
+--         5 the half hours whose sets are KEYS[8…] (msgpack)   6 slots, as audience.lua answered them
+--         7 names of the counts to answer (msgpack)
+-- Output
+--   {'gap', watermark}                              nothing was written: rewind to watermark + 1
+--   {'ok' | 'seen', articles, n, …, count, …}       n, for each of the articles: its views of all time; -1 when it is
+--                                                   counted as "(other)"; -2 - views when its name is not known here yet
+--
+-- Reads and checks first; absolute writes only; the watermark last: see audience.lua.
+
+local sequence, previous = tonumber(ARGV[1]), tonumber(ARGV[2])
+local watermark = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
+if previous > watermark then
+  return {'gap', string.format('%.0f', watermark)}
+end
+
+local ids, which, readings, every_load, entries, cap, other_id, other_entry, counters = unpack(cmsgpack.unpack(ARGV[3]))
+local expire = cmsgpack.unpack(ARGV[4])
+local half_hours = cmsgpack.unpack(ARGV[5])
+local slots = ARGV[6]
+local articles = #ids
+local DUPLICATE = 255
+local PIECE = 4000
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function read_scores(key)
+  local scores = {}
+  if articles > 0 then
+    local found = redis.call('ZMSCORE', key, unpack(ids))
+    for i = 1, articles do
+      scores[ids[i]] = tonumber(found[i] or nil)
+    end
+  end
+  return scores
+end
+
+local all = read_scores(KEYS[2])
+
+local function answer(word, target, unknown)
+  local reply = {word, articles}
+  for i = 1, articles do
+    local count = all[ids[i]]
+    if target and target[i] ~= ids[i] then
+      reply[#reply + 1] = -1
+    elseif unknown and unknown[i] then
+      reply[#reply + 1] = -2 - (count or 0)
+    else
+      reply[#reply + 1] = count or 0
+    end
+  end
+  local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[7])))
+  for i = 1, #counts do
+    reply[#reply + 1] = tonumber(counts[i] or '0')
+  end
+  return reply
+end
+
+if sequence <= watermark then
+  return answer('seen')
+end
+
+-- Read --------------------------------------------------------------------------------------------------------------
+
+local set_of = {}
+for i = 1, #half_hours do
+  set_of[half_hours[i]] = KEYS[7 + i]
+end
+
+local counted_before = {}
+if not every_load then
+  local asked = {}
+  for i = 1, #which do
+    local slot = string.byte(slots, i)
+    if slot ~= DUPLICATE then
+      asked[slot] = asked[slot] or {}
+      table.insert(asked[slot], readings[i])
+    end
+  end
+  for slot, members in pairs(asked) do
+    local known = {}
+    counted_before[slot] = known
+    for from = 1, #members, PIECE do
+      local to = math.min(from + PIECE - 1, #members)
+      local found = redis.call('SMISMEMBER', set_of[slot], unpack(members, from, to))
+      for i = from, to do
+        if found[i - from + 1] == 1 then
+          known[members[i]] = true
+        end
+      end
+    end
+  end
+end
+
+local day, week, month = read_scores(KEYS[3]), read_scores(KEYS[4]), read_scores(KEYS[5])
+local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
+local registered = redis.call('ZCARD', KEYS[2])
+redis.call('HLEN', KEYS[7])
+
+-- Decide ------------------------------------------------------------------------------------------------------------
+
+local entry_of = {}
+for i = 1, #entries do
+  entry_of[entries[i][1] + 1] = entries[i][2]
+end
+
+-- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (bad-inputs row 13).
+local target = {}
+local unknown = {}
+local use_other = false
+for i = 1, articles do
+  target[i] = ids[i]
+  if not all[ids[i]] then
+    if registered < cap then
+      registered = registered + 1
+      unknown[i] = not entry_of[i]
+    else
+      target[i] = other_id
+      use_other = true
+    end
+  end
+end
+
+local added = {}
+local new_readings = {}
+local total = 0
+for i = 1, #which do
+  local slot = string.byte(slots, i)
+  if slot ~= DUPLICATE then
+    local counts = every_load
+    if not every_load and not counted_before[slot][readings[i]] then
+      counted_before[slot][readings[i]] = true
+      new_readings[slot] = new_readings[slot] or {}
+      table.insert(new_readings[slot], readings[i])
+      counts = true
+    end
+    if counts then
+      local article = target[which[i] + 1]
+      added[article] = (added[article] or 0) + 1
+      total = total + 1
+    end
+  end
+end
+
+local new_names = {}
+for i = 1, articles do
+  if entry_of[i] and target[i] == ids[i] and (all[ids[i]] or added[ids[i]]) then
+    new_names[#new_names + 1] = ids[i]
+    new_names[#new_names + 1] = entry_of[i]
+  end
+end
+
+-- Write -------------------------------------------------------------------------------------------------------------
+
+if use_other then
+  -- Its counts are read here and not above, because few batches need them.
+  for key, scores in pairs({[KEYS[2]] = all, [KEYS[3]] = day, [KEYS[4]] = week, [KEYS[5]] = month}) do
+    if not scores[other_id] then
+      scores[other_id] = tonumber(redis.call('ZSCORE', key, other_id) or nil)
+    end
+  end
+  new_names[#new_names + 1] = other_id
+  new_names[#new_names + 1] = other_entry
+end
+
+local function add_to(key, scores)
+  local fields = {}
+  for article, n in pairs(added) do
+    scores[article] = (scores[article] or 0) + n
+    fields[#fields + 1] = digits(scores[article])
+    fields[#fields + 1] = article
+  end
+  if #fields > 0 then
+    redis.call('ZADD', key, unpack(fields))
+  end
+end
+
+add_to(KEYS[2], all)
+add_to(KEYS[3], day)
+add_to(KEYS[4], week)
+add_to(KEYS[5], month)
+if total > 0 then
+  redis.call('EXPIREAT', KEYS[3], expire[2])
+  redis.call('EXPIREAT', KEYS[4], expire[3])
+  local fields = {}
+  for i = 1, #counters do
+    fields[#fields + 1] = counters[i]
+    fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + total)
+  end
+  redis.call('HSET', KEYS[6], unpack(fields))
+end
+
+for slot, members in pairs(new_readings) do
+  for from = 1, #members, PIECE do
+    redis.call('SADD', set_of[slot], unpack(members, from, math.min(from + PIECE - 1, #members)))
+  end
+  if redis.call('EXPIRETIME', set_of[slot]) < expire[4] then
+    redis.call('EXPIREAT', set_of[slot], expire[4])
+  end
+end
+
+if #new_names > 0 then
+  redis.call('HSET', KEYS[7], unpack(new_names))
+end
+
+redis.call('HSET', KEYS[1], 's', ARGV[1])
+redis.call('EXPIRE', KEYS[1], expire[1])
+return answer('ok', target, unknown)

@@ -1,0 +1,232 @@
+#!lua
+-- Commit one batch to the audience ledger: who was here (rules 2, 3, 4, 8 and 9 of core/counting.py).
+--
+-- Input
+--   KEYS  1 watermark  2 seen today  3 seen yesterday  4 hit ids now  5 hit ids before  6 visits  7 unique  8 ignored
+--   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
+--         3 core.batch.Batch.audience (msgpack)
+--         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
+--         5 names of the counts to answer (msgpack)   6 the lowest score that is online now
+-- Output
+--   {'gap', watermark}                                     nothing was read or written: rewind to watermark + 1
+--   {'ok' | 'seen', slots, started, online, count, …}      slots: a byte per hit, see below; started: new visits
+--
+-- A byte of slots is the half hour in which the hit's visit began (it names the visit in the articles ledger), or 255 for
+-- a hit that was delivered before.
+--
+-- Everything is read and checked before the first write; every write is absolute, so that a prefix of them may be executed
+-- twice (a cut append-only file, see the design, section 5); the watermark is the last.
+
+local sequence, previous = tonumber(ARGV[1]), tonumber(ARGV[2])
+local mark = redis.call('HMGET', KEYS[1], 's', 'r')
+local watermark = tonumber(mark[1] or '0')
+if previous > watermark then
+  return {'gap', string.format('%.0f', watermark)}
+end
+
+local day_start, gap, slot_ms, carried, slot_count, online_ms,
+  tokens, times, hit_ids, uniques, carries, counters, ignored = unpack(cmsgpack.unpack(ARGV[3]))
+local expire = cmsgpack.unpack(ARGV[4])
+local hits = #tokens
+local DUPLICATE = 255
+
+-- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
+local PIECE = 4000
+local function each_piece(list, call)
+  for from = 1, #list, PIECE do
+    call(unpack(list, from, math.min(from + PIECE - 1, #list)))
+  end
+end
+
+local function read_scores(key, members)
+  local scores = {}
+  for from = 1, #members, PIECE do
+    local to = math.min(from + PIECE - 1, #members)
+    local found = redis.call('ZMSCORE', key, unpack(members, from, to))
+    for i = from, to do
+      scores[members[i]] = tonumber(found[i - from + 1] or nil)
+    end
+  end
+  return scores
+end
+
+local function numbers(answer)
+  answer[#answer + 1] = redis.call('ZCOUNT', KEYS[2], ARGV[6], '+inf') + redis.call('ZCOUNT', KEYS[3], ARGV[6], '+inf')
+  local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[5])))
+  for i = 1, #counts do
+    answer[#answer + 1] = tonumber(counts[i] or '0')
+  end
+  return answer
+end
+
+local function slot_at(time)
+  return math.floor((time - day_start) / slot_ms)
+end
+
+local state = {}
+if hits > 0 then
+  state = read_scores(KEYS[2], tokens)
+end
+
+if sequence <= watermark then
+  -- Decided before. The last decision is kept word for word; of an older one only the visitors' present slots are left.
+  local slots = mark[2]
+  if sequence < watermark or not slots then
+    local bytes = {}
+    for i = 1, hits do
+      local slot = state[tokens[i]] and state[tokens[i]] % slot_count or carried
+      bytes[i] = string.char(slot == carried and slot_at(times[i]) or slot)
+    end
+    slots = table.concat(bytes)
+  end
+  return numbers({'seen', slots, 0})
+end
+
+-- Read --------------------------------------------------------------------------------------------------------------
+
+local delivered = {}
+local asked = {}
+for i = 1, hits do
+  if hit_ids[i] ~= '' then
+    asked[#asked + 1] = hit_ids[i]
+  end
+end
+for _, key in ipairs({KEYS[4], KEYS[5]}) do
+  for from = 1, #asked, PIECE do
+    local to = math.min(from + PIECE - 1, #asked)
+    local found = redis.call('SMISMEMBER', key, unpack(asked, from, to))
+    for i = from, to do
+      if found[i - from + 1] == 1 then
+        delivered[asked[i]] = true
+      end
+    end
+  end
+end
+
+local old_tokens = {}
+for i = 1, #carries do
+  old_tokens[i] = carries[i][2]
+end
+local old_state = {}
+if #old_tokens > 0 then
+  old_state = read_scores(KEYS[3], old_tokens)
+end
+
+local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
+local ignored_now = {}
+if #ignored > 0 then
+  local reasons = {}
+  for i = 1, #ignored do
+    reasons[i] = ignored[i][1]
+  end
+  ignored_now = redis.call('HMGET', KEYS[8], unpack(reasons))
+end
+
+-- Decide ------------------------------------------------------------------------------------------------------------
+
+local started = 0
+local slots = {}
+local changed = {}
+local new_ids = {}
+
+local function visit(member, time)
+  -- One hit of a visitor: rule 3, as in core.counting.Presence.hit.
+  local score = state[member]
+  local slot = score and score % slot_count
+  local last = score and (score - slot) / slot_count
+  if not score or slot == carried or time - last > gap then
+    started = started + 1
+    slot = slot_at(time)
+    last = time
+  elseif time > last then
+    last = time
+  end
+  state[member] = last * slot_count + slot
+  changed[member] = true
+  return slot
+end
+
+for i = 1, hits do
+  local id, token, time = hit_ids[i], tokens[i], times[i]
+  if id ~= '' and delivered[id] then
+    slots[i] = string.char(DUPLICATE)
+  else
+    if id ~= '' then
+      delivered[id] = true
+      new_ids[#new_ids + 1] = id
+    end
+    local score = state[token]
+    if score and score % slot_count ~= carried and time < day_start + (score % slot_count) * slot_ms - gap then
+      -- A hit from before the visitor's present visit, applied late (a journal that was replayed after another
+      -- worker's): it belongs to an earlier visit, which is followed under a name of its own.
+      token = token .. '<'
+      if state[token] == nil then
+        state[token] = tonumber(redis.call('ZSCORE', KEYS[2], token) or nil)
+      end
+    end
+    slots[i] = string.char(visit(token, time))
+  end
+end
+slots = table.concat(slots)
+
+-- Write -------------------------------------------------------------------------------------------------------------
+
+if #uniques > 0 then
+  -- First, because only this command finds out whether its key holds what it should.
+  each_piece(uniques, function(...) redis.call('PFADD', KEYS[7], ...) end)
+  redis.call('EXPIREAT', KEYS[7], expire[4])
+end
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local pairs_seen = {}
+for member in pairs(changed) do
+  pairs_seen[#pairs_seen + 1] = digits(state[member])
+  pairs_seen[#pairs_seen + 1] = member
+end
+if #pairs_seen > 0 then
+  each_piece(pairs_seen, function(...) redis.call('ZADD', KEYS[2], ...) end)
+  redis.call('EXPIREAT', KEYS[2], expire[2])
+end
+
+if #new_ids > 0 then
+  each_piece(new_ids, function(...) redis.call('SADD', KEYS[4], ...) end)
+  redis.call('EXPIREAT', KEYS[4], expire[3])
+end
+
+-- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
+for i = 1, #carries do
+  local score = old_state[carries[i][2]]
+  if score then
+    local slot = score % slot_count
+    local left = (times[carries[i][1] + 1] - online_ms - 1) * slot_count + slot
+    if left < score then
+      redis.call('ZADD', KEYS[3], digits(left), carries[i][2])
+    end
+  end
+end
+
+if started > 0 then
+  local fields = {}
+  for i = 1, #counters do
+    fields[#fields + 1] = counters[i]
+    fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + started)
+  end
+  redis.call('HSET', KEYS[6], unpack(fields))
+end
+
+if #ignored > 0 then
+  local fields = {}
+  for i = 1, #ignored do
+    fields[#fields + 1] = ignored[i][1]
+    fields[#fields + 1] = digits(tonumber(ignored_now[i] or '0') + ignored[i][2])
+  end
+  redis.call('HSET', KEYS[8], unpack(fields))
+  redis.call('EXPIREAT', KEYS[8], expire[5])
+end
+
+redis.call('HSET', KEYS[1], 's', ARGV[1], 'r', slots)
+redis.call('EXPIRE', KEYS[1], expire[1])
+return numbers({'ok', slots, started})

@@ -1,0 +1,135 @@
+"""Reading numbers. Nothing in here writes a count, and no call holds the server for long."""
+
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from visitstats.core import counting
+from visitstats.core.entries import Entry
+from visitstats.core.entries import decode as decode_entry
+from visitstats.core.errors import StoreUnfit
+from visitstats.core.keys import article_id
+from visitstats.core.periods import Day
+from visitstats.store import keys
+from visitstats.store.client import translated
+from visitstats.store.commit import online_score
+
+LEAST_VERSION = (7, 0)
+"""`#!lua` scripts and EXPIRETIME came with Redis 7.0; Valkey forked from 7.2."""
+PAGE = 1000
+"""How many members one command reads: a few hundred µs on the server."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """A site's counts, in the order of `counting.counters_of` the day; and the writers' watermark in the audience ledger."""
+
+    online: int
+    visits: list[int]
+    views: list[int]
+    watermark: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One article in a list."""
+
+    entry: Entry
+    views: int
+
+
+class Reads:
+    """The read side of the store. Every method may raise StoreUnavailable."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def counts(self, site_id: str, day: Day, now_ms: int, writer: str = "") -> Counts:
+        """Read the counts of a site on a day (the day of `now_ms`), and a writer's watermark with them."""
+        names = counting.counters_of(day)
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for when in (day.date, day.yesterday):
+                    pipe.zcount(keys.seen(site_id, when, day.end_ms).name, online_score(now_ms), "+inf")
+                pipe.hmget(keys.visits(site_id), names)
+                pipe.hmget(keys.views(site_id), names)
+                pipe.hget(keys.audience_watermark(site_id, writer), "s")
+                today, yesterday, visits, views, watermark = await pipe.execute()
+        return Counts(today + yesterday, [int(n or 0) for n in visits], [int(n or 0) for n in views], int(watermark or 0))
+
+    async def watermarks(self, sites: list[str], writer: str) -> dict[str, int]:
+        """Return, per site, the sequence up to which both ledgers hold a writer's batches."""
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for site_id in sites:
+                    pipe.hget(keys.audience_watermark(site_id, writer), "s")
+                    pipe.hget(keys.articles_watermark(site_id, writer), "s")
+                found = await pipe.execute()
+        return {
+            site_id: min(int(found[2 * n] or 0), int(found[2 * n + 1] or 0)) for n, site_id in enumerate(sites)
+        }
+
+    async def views(self, site_id: str, article_keys: list[str]) -> dict[str, int]:
+        """Return the views of all time of articles; 0 for one that was never read."""
+        if not article_keys:
+            return {}
+        with translated():
+            scores = await self._client.zmscore(keys.top_all(site_id), [article_id(key) for key in article_keys])
+        return {key: int(score or 0) for key, score in zip(article_keys, scores, strict=True)}
+
+    async def top(self, site_id: str, day: Day, period: str, limit: int, offset: int = 0) -> list[Row]:
+        """Return the most read articles of a period (day, week, month, all) of the day, the most read first."""
+        name = {
+            "day": keys.top_day(site_id, day.date, day.end_ms).name,
+            "week": keys.top_week(site_id, day.week[0], day.end_ms).name,
+            "month": keys.top_month(site_id, day.month),
+            "all": keys.top_all(site_id),
+        }[period]
+        rows: list[Row] = []
+        while len(rows) < limit:
+            start = offset + len(rows)
+            step = min(PAGE, limit - len(rows))
+            with translated():
+                found: list[Any] = await self._client.zrange(name, start, start + step - 1, desc=True, withscores=True)
+                if not found:
+                    break
+                entries = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
+            rows += [
+                Row(decode_entry(entry) if entry else Entry(key=f"?{member.hex()}"), int(score))
+                for (member, score), entry in zip(found, entries, strict=True)
+            ]
+        return rows
+
+    async def article_count(self, site_id: str) -> int:
+        """Return how many articles a site has."""
+        with translated():
+            return int(await self._client.zcard(keys.top_all(site_id)))
+
+    async def ignored(self, site_id: str, day: Day) -> dict[str, int]:
+        """Return the beacons of a day that were not counted, by reason (rule 8)."""
+        with translated():
+            found = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)
+        return {reason.decode(): int(n) for reason, n in found.items()}
+
+    async def uniques(self, site_id: str, day: Day) -> int:
+        """Return the estimated unique visitors of a day (rule 9)."""
+        with translated():
+            return int(await self._client.pfcount(keys.unique(site_id, day.date, day.end_ms).name))
+
+    async def check_fit(self) -> list[str]:
+        """Refuse a store that would lose or invent counts (StoreUnfit); return warnings about one that might."""
+        with translated():
+            server = await self._client.info("server")
+            memory = await self._client.info("memory")
+            persistence = await self._client.info("persistence")
+        version = str(server.get("valkey_version") or server["redis_version"])
+        if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+            raise StoreUnfit(f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise StoreUnfit(
+                f"the store's maxmemory-policy is {policy}: it may evict counts; "
+                "set it to noeviction (CONFIG SET, and in its file)"
+            )
+        if int(persistence.get("aof_enabled", 0)):
+            return []
+        return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]

@@ -1,0 +1,125 @@
+"""Records that people make: sites, access tokens, baselines; and the salts, which nobody makes twice."""
+
+import msgspec
+from redis.asyncio import Redis
+
+from visitstats.core.counting import NUMBERS_BASELINE
+from visitstats.core.entries import Entry
+from visitstats.core.entries import encode as encode_entry
+from visitstats.core.errors import NotFound, StoreUnavailable
+from visitstats.core.keys import article_id
+from visitstats.core.periods import Day
+from visitstats.core.sites import Site
+from visitstats.core.wire import column, text
+from visitstats.store import keys
+from visitstats.store.client import translated
+from visitstats.store.commit import load_scripts
+
+_encode = msgspec.json.Encoder().encode
+_decode_site = msgspec.json.Decoder(Site).decode
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the bearer of a token may do. The token itself is not kept, only its SHA-256."""
+
+    name: str
+    scope: str
+    site: str = ""
+    """The only site it is good for; empty for all."""
+    created: str = ""
+
+
+_decode_token = msgspec.json.Decoder(AccessToken).decode
+
+
+class Records:
+    """Reads and writes the records. Every method may raise StoreUnavailable."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    # Sites ---------------------------------------------------------------------------------------------------------
+
+    async def sites_version(self) -> bytes:
+        """Return a value that is another after every change of a site."""
+        with translated():
+            return await self._client.get(keys.SITES_VERSION) or b""
+
+    async def sites(self) -> dict[str, Site]:
+        """Return all sites by their id."""
+        with translated():
+            found = await self._client.hgetall(keys.SITES)
+        try:
+            return {name.decode(): _decode_site(record) for name, record in found.items()}
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreUnavailable(f"a site record in the store is damaged: {error}") from error
+
+    async def put_site(self, site: Site) -> None:
+        """Make or replace a site."""
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hset(keys.SITES, site.id, _encode(site))
+                pipe.incr(keys.SITES_VERSION)
+                await pipe.execute()
+
+    async def remove_site(self, site_id: str) -> None:
+        """Take a site off the list; its counts stay. Raises NotFound."""
+        with translated():
+            removed = await self._client.hdel(keys.SITES, site_id)
+            await self._client.incr(keys.SITES_VERSION)
+        if not removed:
+            raise NotFound(f"there is no site {site_id!r}")
+
+    # Salts ---------------------------------------------------------------------------------------------------------
+
+    async def salt(self, site_id: str, day: Day, proposal: bytes) -> bytes:
+        """Return the salt of a site-day, which is `proposal` when there was none yet (rule 2)."""
+        key = keys.salt(site_id, day.date, day.end_ms)
+        with translated():
+            await self._client.set(key.name, proposal, nx=True, exat=key.expires_at)
+            salt: bytes | None = await self._client.get(key.name)
+        if salt is None:
+            raise StoreUnavailable(f"the salt of {day.date} is past its life of 48 hours")
+        return salt
+
+    # Access tokens -------------------------------------------------------------------------------------------------
+
+    async def put_token(self, digest: str, token: AccessToken) -> None:
+        """Keep a token by the SHA-256 (hex) of its text."""
+        with translated():
+            await self._client.hset(keys.TOKENS, digest, _encode(token))
+
+    async def token(self, digest: str) -> AccessToken | None:
+        """Return what the token with this SHA-256 (hex) may do, or None."""
+        with translated():
+            record = await self._client.hget(keys.TOKENS, digest)
+        return None if record is None else _decode_token(record)
+
+    async def tokens(self) -> dict[str, AccessToken]:
+        """Return all tokens by their SHA-256 (hex)."""
+        with translated():
+            found = await self._client.hgetall(keys.TOKENS)
+        return {digest.decode(): _decode_token(record) for digest, record in found.items()}
+
+    async def remove_token(self, digest: str) -> None:
+        """Revoke a token at once."""
+        with translated():
+            await self._client.hdel(keys.TOKENS, digest)
+
+    # Baselines -----------------------------------------------------------------------------------------------------
+
+    async def set_baseline(self, site_id: str, total: int, articles: dict[Entry, int]) -> None:
+        """Set the counts that an older counter brought along: the site's total, and per article (rule 7). Repeatable."""
+        entries = list(articles)
+        columns = _pack(
+            (
+                column([article_id(entry.key) for entry in entries]),
+                list(articles.values()),
+                [text(encode_entry(entry)) for entry in entries],
+            )
+        )
+        with translated():
+            await self._client.hset(keys.visits(site_id), NUMBERS_BASELINE, total)
+            names = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
+            await self._client.eval(load_scripts()["baseline"].decode(), len(names), *names, columns, NUMBERS_BASELINE)

@@ -1,0 +1,46 @@
+"""What scheduled jobs write. Everything is recomputed and set, so that running a job twice or late changes nothing."""
+
+from redis.asyncio import Redis
+
+from visitstats.core.counting import SLOTS
+from visitstats.core.periods import Day
+from visitstats.store import keys
+from visitstats.store.client import translated
+
+PIECE = 1000
+"""Members that one command removes: well below a millisecond on the server."""
+
+
+class Upkeep:
+    """Every method may raise StoreUnavailable."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def lease(self, site_id: str, job: str, seconds: int) -> bool:
+        """Take a job for a while; False when another worker has it. It saves work and decides nothing."""
+        with translated():
+            return bool(await self._client.set(keys.lease(site_id, job), "1", nx=True, ex=seconds))
+
+    async def close_uniques(self, site_id: str, day: Day) -> None:
+        """Keep the estimate of a day's unique visitors for good (rule 9), as long as the day's sketch is there."""
+        sketch = keys.unique(site_id, day.date, day.end_ms).name
+        with translated():
+            if await self._client.exists(sketch):
+                await self._client.hset(keys.uniques(site_id), day.date, int(await self._client.pfcount(sketch)))
+
+    async def note_peak(self, site_id: str, day: Day, online: int) -> None:
+        """Keep the most visitors that were online at once on a day; fewer than are known change nothing."""
+        with translated():
+            await self._client.zadd(keys.peaks(site_id), {day.date: online}, gt=True)
+
+    async def prune_seen(self, site_id: str, day: Day, before_ms: int) -> int:
+        """Forget the presence of visitors who were last seen before a moment; return how many."""
+        name = keys.seen(site_id, day.date, day.end_ms).name
+        removed = 0
+        while True:
+            with translated():
+                members = await self._client.zrange(name, "-inf", f"({before_ms * SLOTS}", byscore=True, offset=0, num=PIECE)
+                if not members:
+                    return removed
+                removed += int(await self._client.zrem(name, *members))

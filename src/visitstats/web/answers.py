@@ -1,0 +1,64 @@
+"""Answers as ASGI messages: headers made once, bodies as bytes."""
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from visitstats.stats import Snapshot
+
+Header = tuple[bytes, bytes]
+
+ANYBODY: list[Header] = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"x-visitstats"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+]
+"""The public routes may be read from any page: they hold public numbers and there are no cookies."""
+JSON: list[Header] = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+NEVER_STORED: Header = (b"cache-control", b"no-store")
+NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
+PREFLIGHT: list[Header] = [
+    *ANYBODY,
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"content-type"),
+    (b"access-control-max-age", b"86400"),
+    (b"content-length", b"0"),
+]
+RETRY_AFTER: Header = (b"retry-after", b"2")
+
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+"""The 43 bytes of a transparent pixel, with a palette of two colours."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: bytes) -> None:
+    """Send a whole answer."""
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Any, status: int, code: str, detail: str, headers: Iterable[Header] = ()) -> None:
+    """Send an error of the contract: a kebab-case code and one line for a person."""
+    await send_bytes(send, status, [*NUMBERS, *headers], _encode({"error": code, "detail": detail}))
+
+
+def ignored_header(reason: str) -> Header:
+    """Say why a beacon was not counted."""
+    return (b"x-visitstats", b"ignored; reason=" + reason.encode())
+
+
+def numbers_body(snapshot: Snapshot) -> bytes:
+    """The numbers alone."""
+    return snapshot.head + b"}"
+
+
+def hit_body(snapshot: Snapshot, views: int | None, key: bytes, *, pending: bool) -> bytes:
+    """The numbers with those of a hit's article; `key` is JSON already."""
+    shown = b"null" if views is None else b"%d" % views
+    tail = b',"pending":true}' if pending else b"}"
+    return snapshot.head + b',"views":' + shown + b',"key":' + key + tail

@@ -1,0 +1,166 @@
+"""The application: everything that one process serves, built from settings. Nothing lives at import time."""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from visitstats.articles import InvalidQuery
+from visitstats.core.agents import AgentRules
+from visitstats.core.errors import Denied, HitRejected, JournalFull, NotFound, Overloaded, StoreUnavailable, VisitstatsError
+from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
+from visitstats.settings import Settings
+from visitstats.web import answers
+from visitstats.web.address import ClientAddress
+from visitstats.web.admin import Admin, TooManyTries
+from visitstats.web.agents_data import load_crawler_patterns
+from visitstats.web.edge import App, Edge, Receive, Scope, Send
+from visitstats.web.openapi import document
+from visitstats.web.public import BadRequest, Public, json, raw
+from visitstats.worker import Worker, wall_clock
+
+log = logging.getLogger(__name__)
+
+ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
+    BadRequest: (400, "bad-request"),
+    InvalidQuery: (400, "bad-query"),
+    NotFound: (404, "not-found"),
+    StoreUnavailable: (503, "store-away"),
+    JournalFull: (503, "try-again"),
+    Overloaded: (503, "try-again"),
+}
+"""Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
+
+
+class Application:
+    """An ASGI application: the edge in front of the router, from the lifespan's start to its end."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._demo = demo
+        self._edge: App | None = None
+        self.worker: Worker | None = None
+        self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or request."""
+        await (self._edge or self._router)(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        settings, clock = self._settings, self._clock
+        worker = self.worker = Worker(settings, settings.redis_url, clock)
+        addresses = ClientAddress(settings.trusted_proxies)
+        public = Public(worker)
+        app.router.routes[:] = [
+            *public.routes(),
+            *Admin(worker, public, addresses, clock).routes(),
+            Route("/openapi.json", _openapi),
+            *(_demo_routes() if self._demo else ()),
+        ]
+        await worker.start()
+        self._edge = Edge(
+            app,
+            worker.sites,
+            worker.ingest,
+            worker.stats,
+            addresses,
+            AgentRules(load_crawler_patterns()),
+            clock,
+            settings.body_max_bytes,
+        )
+        try:
+            yield
+        finally:
+            await worker.stop()
+
+
+def create_app(settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> Application:
+    """Build the application. `settings.redis_url` names the store; `clock` gives the moment in milliseconds; `demo` adds
+    the demo portal at /demo/."""
+    return Application(settings, clock=clock, demo=demo)
+
+
+def worker_app() -> Application:
+    """Build the application of a worker process from the environment that its supervisor gave it."""
+    return create_app(Settings.load(environ=os.environ))
+
+
+def demo_app() -> Application:
+    """The same with the demo portal."""
+    return create_app(Settings.load(environ=os.environ), demo=True)
+
+
+async def _openapi(request: Request) -> Response:
+    return json(document(), [*answers.JSON, *answers.ANYBODY])
+
+
+def _demo_routes() -> list[BaseRoute]:
+    pages = demo_pages()
+
+    async def page(request: Request) -> Response:
+        found = pages.get(request.path_params["path"])
+        if found is None:
+            raise HTTPException(404)
+        kind, body = found
+        return raw(
+            200,
+            [
+                (b"content-type", kind.encode()),
+                (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+                (b"x-content-type-options", b"nosniff"),
+                (b"cache-control", b"no-cache"),
+            ],
+            body,
+        )
+
+    async def redirect(request: Request) -> Response:
+        # Relative, and not built from Host: it works under any prefix and leads nowhere else.
+        return RedirectResponse("demo/", status_code=307)
+
+    return [Route("/demo", redirect), Route("/demo/{path:path}", page), Route("/", redirect)]
+
+
+async def _named(request: Request, error: Exception) -> Response:
+    if isinstance(error, HitRejected):
+        return _problem(error.status if error.status >= 400 else 400, error.reason, error.detail)
+    if isinstance(error, Denied):
+        code = "too-many-tries" if isinstance(error, TooManyTries) else "denied"
+        return _problem(error.status, code, str(error), public=False)
+    for kind in type(error).__mro__:
+        if kind in ERRORS:
+            status, code = ERRORS[kind]
+            return _problem(status, code, str(error))
+    raise error
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+        return _problem(405, "method-not-allowed", "this route does not take that method", (b"allow", allow.encode()))
+    return _problem(status, "not-found" if status == 404 else "refused", "there is nothing here" if status == 404 else "")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return _problem(500, "internal-error", "this is a bug; the service has logged it", public=False)
+
+
+def _problem(status: int, code: str, detail: str, *headers: answers.Header, public: bool = True) -> Response:
+    more: list[answers.Header] = [*headers]
+    if status in (429, 503):
+        more.append(answers.RETRY_AFTER)
+    if status == 401:
+        more.append((b"www-authenticate", b"Bearer"))
+    return json({"error": code, "detail": detail}, [*(answers.NUMBERS if public else [*answers.JSON, answers.NEVER_STORED]), *more], status)
+
+
+_HANDLERS: dict[Any, Any] = {VisitstatsError: _named, HTTPException: _http, Exception: _broken}

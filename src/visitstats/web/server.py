@@ -1,0 +1,130 @@
+"""Running the application: one listening port, N worker processes, and a supervisor that keeps them and the store alive."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Multiprocess
+
+from visitstats.core.errors import VisitstatsError
+from visitstats.embedded import EmbeddedStore
+from visitstats.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""Longer than nginx keeps its connections to us (60 s), so that it is never we who close one that it is about to use."""
+
+
+class CannotListen(VisitstatsError):
+    """The port cannot be opened."""
+
+
+class Supervisor(Multiprocess):
+    """Keeps the workers alive, as uvicorn does it, and the embedded store with them."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], store: EmbeddedStore | None) -> None:
+        super().__init__(config, sockets)
+        self._store = store
+
+    def keep_subprocess_alive(self) -> None:
+        """Start again what has died; called twice a second."""
+        if self._store is not None and not self.should_exit.is_set() and self._store.revive():
+            log.warning("the embedded store had died and was started again")
+        super().keep_subprocess_alive()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket. Raises CannotListen."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    found.set_inheritable(True)
+    return found
+
+
+def run(
+    settings: Settings, sockets: list[socket.socket], store: EmbeddedStore | None, *, demo: bool = False,
+    started: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or SIGINT; then finish what was accepted and return. `settings.redis_url` names the store.
+
+    Call it from the main thread. `started` is called when the workers have been launched.
+    """
+    os.environ.update(settings.to_environ())
+    config = uvicorn.Config(
+        "visitstats.web.server:" + ("demo_worker" if demo else "worker"),
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        # Its parser of X-Forwarded-For costs 20 µs a hit and believes junk; ours is web/address.py.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level=settings.log_level if settings.log_level == "debug" else "warning",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    started()
+    Supervisor(config, sockets, store).run()
+
+
+def worker():  # type: ignore[no-untyped-def]
+    """Build the application in a worker process."""
+    from visitstats.web.app import worker_app
+
+    _settle_in()
+    return worker_app()
+
+
+def demo_worker():  # type: ignore[no-untyped-def]
+    """The same with the demo portal."""
+    from visitstats.web.app import demo_app
+
+    _settle_in()
+    return demo_app()
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr, one line a message; line breaks and control characters in it are escaped (bad-inputs row 36)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("apscheduler", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        record = logging.makeLogRecord({**record.__dict__, "msg": _escape(text), "args": None})
+        return super().format(record)
+
+
+def _escape(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _settle_in() -> None:
+    """Prepare a worker process: its log, and its end when the supervisor is killed (an orphan would hold the port)."""
+    set_up_logging(os.environ.get("VISITSTATS_LOG_LEVEL", "info"))
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM), 0, 0, 0)

@@ -1,0 +1,150 @@
+"""A worker process: everything that one needs, built in one place, started and stopped in order."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from visitstats.access import Access
+from visitstats.core.counting import SALT_BYTES
+from visitstats.core.errors import StoreUnavailable
+from visitstats.directory import SiteDirectory
+from visitstats.ingest import Ingest
+from visitstats.journal import Journal
+from visitstats.metrics import Metrics, SiteNumbers
+from visitstats.rollups import Job, Rollups, schedule
+from visitstats.settings import Settings
+from visitstats.stats import Stats
+from visitstats.store.client import open_client
+from visitstats.store.commit import Committer
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
+from visitstats.store.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+
+def wall_clock() -> int:
+    """The moment, in milliseconds since the epoch. The only place that asks the machine for it."""
+    return time.time_ns() // 1_000_000
+
+
+class Worker:
+    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds."""
+
+    def __init__(self, settings: Settings, url: str, clock: Callable[[], int] = wall_clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._url = url
+        self._client = open_client(url)
+        self._journal_root = settings.data_dir / "journal"
+        self._limits = {
+            "max_bytes": settings.journal_max_mb * MIB,
+            "keep_seconds": settings.journal_keep_hours * 3600,
+        }
+        journal = Journal.open(
+            self._journal_root,
+            max_bytes=settings.journal_max_mb * MIB,
+            keep_seconds=settings.journal_keep_hours * 3600,
+        )
+        kept = settings.data_dir / "last"
+        self.records = Records(self._client)
+        self.reads = Reads(self._client)
+        self.access = Access(self.records)
+        self.metrics = Metrics(settings.data_dir / "metrics", journal.number)
+        self.sites = SiteDirectory(self.records, kept, lambda: secrets.token_bytes(SALT_BYTES))
+        self.stats = Stats(self.reads, clock, kept, journal.number, journal.writer)
+        self.ingest = Ingest(
+            settings,
+            journal,
+            Committer(url, journal.writer),
+            self.reads,
+            self.stats,
+            self.sites,
+            self.metrics,
+            clock,
+        )
+        self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
+        self._scheduler: AsyncIOScheduler | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.ready = False
+
+    async def start(self) -> None:
+        """Read what was kept, bring the store up to the journal, then be ready. Raises StoreUnfit for a store that must
+        not be counted in; a store that is away is no reason not to start."""
+        self.sites.load(self.clock())
+        self.stats.load()
+        try:
+            for warning in await self.reads.check_fit():
+                log.warning("%s", warning)
+            await self.sites.refresh()
+            await self.sites.prepare_salts(self.clock())
+        except StoreUnavailable as error:
+            log.warning("starting without the store; hits are journalled until it is back: %s", error)
+        await self.ingest.start()
+        await self._adopt()
+        self._watching = asyncio.create_task(self.sites.watch())
+        self._scheduler = schedule([*self.rollups.jobs(), *self._jobs()], self.metrics)
+        self._scheduler.start()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Finish what was accepted and release everything."""
+        self.ready = False
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.ingest.stop()
+        await self._keep()
+        await self._client.aclose()
+        await self._client.connection_pool.disconnect()
+
+    async def site_numbers(self) -> list[SiteNumbers]:
+        """Return what a scrape shows of every site. Raises StoreUnavailable."""
+        now = self.clock()
+        found = []
+        for live in self.sites.all():
+            day = live.calendar.day_at(now)
+            visits, views = await self.stats.read_both(live)
+            found.append(
+                SiteNumbers(
+                    live.site.id,
+                    visits,
+                    views,
+                    await self.reads.article_count(live.site.id),
+                    await self.reads.uniques(live.site.id, day),
+                )
+            )
+        return found
+
+    def _jobs(self) -> list[Job]:
+        return [
+            Job("keep the last numbers on disk", self._keep, 1),
+            Job("apply what a dead worker left in its slot", self._adopt, 2),
+            Job("delete journal segments past the retention", self.ingest.prune, 60),
+            Job("look whether the store came back older", self._compare, 1),
+        ]
+
+    async def _keep(self) -> None:
+        await asyncio.to_thread(self.stats.keep)
+        self.metrics.lagging_sites.set(self.ingest.lagging)
+        self.metrics.journal_bytes.set(self.ingest.journal.size)
+        self.metrics.journal_gaps.set(self.ingest.gaps)
+
+    async def _adopt(self) -> None:
+        try:
+            await self.ingest.adopt(self._journal_root, self._url, **self._limits)
+        except StoreUnavailable as error:
+            log.debug("abandoned slots wait for the store: %s", error)
+
+    async def _compare(self) -> None:
+        for site, watermark in list(self.stats.watermarks.items()):
+            self.ingest.notice(site, watermark)
+        self.stats.watermarks.clear()
