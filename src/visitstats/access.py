@@ -67,8 +67,8 @@ class Access:
         return token
 
     async def _bearer(self, authorization: str) -> AccessToken:
-        # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a hash
-        # that he does not choose.
+        # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
+        # hash that he does not choose.
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer" or not text:

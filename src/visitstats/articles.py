@@ -17,7 +17,8 @@ HEADINGS = {
     "vi": ("STT", "Lượt xem", "Tiêu đề", "Tác giả", "Chuyên mục", "Ngày đăng", "Địa chỉ", "Khóa"),
     "en": ("No.", "Views", "Title", "Author", "Category", "Published", "Address", "Key"),
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How a formula may begin (OWASP, "CSV Injection"); some spreadsheets take the full-width forms, too."""
 
 
 class InvalidQuery(VisitstatsError):

@@ -1,14 +1,15 @@
 """The journal: a local write-ahead log of batches. What is in it is acknowledged; what it cannot take is refused.
 
-Each worker process owns a slot: a directory with a writer id (random, 128 bits), a lock that the kernel takes away when the
-process dies, and segments. A slot is never used from the beginning again: whoever takes it over goes on with its sequence.
+Each worker process owns a slot: a directory with a writer id (random, 128 bits), a lock that the kernel takes away when
+the process dies, and segments. A slot is never used from the beginning again: whoever takes it over goes on with its
+sequence.
 
     journal/00/lock                    flock
     journal/00/writer                  the writer id, as hex
     journal/00/0000000000000001.log    a segment, named by its first sequence
 
-A segment begins with MAGIC and the writer id; a record is a header (length of the payload, CRC32C of sequence and payload,
-sequence) and the payload. All of it is frozen, little-endian, pinned by tests/unit/test_journal.py.
+A segment begins with MAGIC and the writer id; a record is a header (length of the payload, CRC32C of sequence and
+payload, sequence) and the payload. All of it is frozen, little-endian, pinned by tests/unit/test_journal.py.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ import logging
 import os
 import secrets
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -32,47 +34,81 @@ RECORD = struct.Struct("<IIQ")
 SEQUENCE = struct.Struct("<Q")
 START = len(MAGIC) + WRITER_BYTES
 SEGMENT_BYTES = 16 * 1024 * 1024
+"""A segment that is larger is written no more; with a small budget a quarter of that, so that there is always one to
+drop."""
+MARK_BYTES = 64 * 1024
 MOST_SLOTS = 256
 
 
 class Segment:
-    """One file of the journal: its records' sequences and its size."""
+    """One file of the journal: its records' sequences and its size.
 
-    def __init__(self, path: Path, first: int) -> None:
+    `end` is the first sequence of the segment after it: a record that bears it or a higher one is what a failed write
+    left behind, and was never acknowledged.
+    """
+
+    def __init__(self, path: Path, first: int, end: int | None = None) -> None:
         self.path = path
         self.first = first
+        self.end = end
         self.last = first - 1
         self.size = 0
+        self.marks: list[tuple[int, int]] = []
+        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the beginning."""
 
-    def records(self, writer: str) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, payload) up to the end or to the first record that is torn.
+    def mark(self, offset: int) -> None:
+        """Note that the last record ends at an offset."""
+        if offset - (self.marks[-1][1] if self.marks else 0) > MARK_BYTES:
+            self.marks.append((self.last, offset))
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no record."""
+        return self.last < self.first
+
+    def records(self, writer: str, after: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, bytes]]:
+        """Yield (sequence, payload) of every whole record, or of those after a mark: one that is torn at the end, or damaged,
+        is left out.
 
         Raises JournalDamaged when the file is not a segment of this writer.
         """
         data = self.path.read_bytes()
-        if len(data) < START:
+        self.size = len(data)
+        if len(data) < START or not any(data):
             # The crash came between the file's creation and its first record; nothing in it was acknowledged.
             return
         if data[:START] != MAGIC + bytes.fromhex(writer):
             raise JournalDamaged(f"{self.path} is not a journal segment of writer {writer}")
-        offset = START
+        if after[1]:
+            self.last = after[0]
+        offset = whole = max(START, after[1])
         while offset + RECORD.size <= len(data):
             length, crc, sequence = RECORD.unpack_from(data, offset)
             payload = data[offset + RECORD.size : offset + RECORD.size + length]
-            if len(payload) < length or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
+            # Between two records only as many sequences are missing as the bytes between them can have held.
+            fits = 0 < sequence - self.last <= 1 + (offset - whole) // RECORD.size and len(payload) == length
+            if not fits or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
+                offset += 1
+                continue
+            if self.end is not None and sequence >= self.end:
                 break
+            if offset > whole:
+                log.error("journal segment %s is damaged: %d bytes are no record", self.path.name, offset - whole)
             offset += RECORD.size + length
+            whole = offset
             self.last = sequence
-            self.size = offset
+            self.mark(offset)
             yield sequence, payload
-        if offset < len(data):
-            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, len(data) - offset)
+        if whole < len(data):
+            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, len(data) - whole)
 
 
 class Journal:
     """The journal of one slot. Not safe for threads: one caller at a time, whichever thread it is in."""
 
-    def __init__(self, directory: Path, number: int, lock: int, *, max_bytes: int, keep_seconds: float, fsync: bool) -> None:
+    def __init__(
+        self, directory: Path, number: int, lock: int, *, max_bytes: int, keep_seconds: float, fsync: bool
+    ) -> None:
         self.number = number
         """The slot's number: small, reused, good for a label."""
         self._directory = directory
@@ -84,17 +120,22 @@ class Journal:
         self._segments: list[Segment] = []
         self.applied = 0
         """Up to this sequence everything is in the store; only what is may be deleted. Set by the ingest."""
-        self.writer = self._read_writer()
         self._burned = 0
-        for path in sorted(directory.glob("*.log")):
-            segment = Segment(path, int(path.stem, 16))
-            for _ in segment.records(self.writer):
-                pass
-            self._segments.append(segment)
+        self._begun = 0.0
+        try:
+            self.writer = self._read_writer()
+            self._read_segments()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def open(cls, root: Path, *, max_bytes: int, keep_seconds: float, fsync: bool = True) -> Self:
-        """Take the first free slot under `root`, or make one. Raises JournalFull when the disk refuses."""
+    def open(cls, root: Path, *, max_bytes: int, keep_seconds: float, fsync: bool = True, above: int = 0) -> Self:
+        """Take the first free slot under `root`, or make one. Raises JournalFull when the disk refuses.
+
+        Sequences go on above `above`. A caller who takes it from the clock is safe from a journal that has lost its end
+        (a restored copy, a disk that lied): the store would take sequences that it knows for batches that it has.
+        """
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for number in range(MOST_SLOTS):
@@ -102,27 +143,35 @@ class Journal:
                 directory.mkdir(mode=0o700, exist_ok=True)
                 lock = _try_lock(directory)
                 if lock is not None:
-                    return cls(directory, number, lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync)
+                    journal = cls(directory, number, lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync)
+                    journal._burned = above
+                    return journal
         except OSError as error:
             raise JournalFull(f"the journal in {root} cannot be opened: {error.strerror or error}") from error
         raise JournalFull(f"all {MOST_SLOTS} slots of the journal in {root} are in use")
 
     @classmethod
-    def open_abandoned(
-        cls, root: Path, done: dict[int, int], *, max_bytes: int, keep_seconds: float
-    ) -> Iterator[Self]:
+    def open_abandoned(cls, root: Path, done: dict[int, int], *, max_bytes: int, keep_seconds: float) -> Iterator[Self]:
         """Yield, one after the other, the slots that nobody holds and that have records. The caller closes each.
 
-        `done` maps slots to the first sequence of their newest segment when they were seen to: they are left out as long as
-        that is the newest. (Whoever opens a slot to write begins a new segment.)
+        `done` maps slots to the first sequence of their newest segment when they were seen to: they are left out as
+        long as that is the newest. (Whoever opens a slot to write begins a new segment.)
         """
         for directory in sorted(root.glob("[0-9][0-9]*")):
             newest = max((int(path.stem, 16) for path in directory.glob("*.log")), default=0)
             if newest == 0 or done.get(int(directory.name)) == newest:
                 continue
             lock = _try_lock(directory)
-            if lock is not None:
-                yield cls(directory, int(directory.name), lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=True)
+            if lock is None:
+                continue
+            try:
+                journal = cls(
+                    directory, int(directory.name), lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=True
+                )
+            except JournalDamaged as error:
+                log.error("slot %s is left alone: %s", directory.name, error)
+            else:
+                yield journal
 
     @property
     def newest_segment(self) -> int:
@@ -147,11 +196,12 @@ class Journal:
     def append(self, payloads: list[bytes]) -> None:
         """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once.
 
-        Raises JournalFull; then none of them is in the journal as far as anybody was told, and the segment is not written
-        again (after a failed fsync the kernel may have dropped the pages: to try once more would only seem to work).
+        Raises JournalFull; then none of them is in the journal as far as anybody was told, and the segment is not
+        written again (after a failed fsync the kernel may have dropped the pages: to try once more would only seem to
+        work).
         """
         sequence = self.last_sequence
-        chunks = []
+        chunks: list[bytes] = []
         for payload in payloads:
             sequence += 1
             crc = google_crc32c.value(SEQUENCE.pack(sequence) + payload)
@@ -160,9 +210,11 @@ class Journal:
         if self.size + len(data) > self._max_bytes:
             self.prune(None)
             if self.size + len(data) > self._max_bytes:
-                raise JournalFull(f"the journal's budget of {self._max_bytes} bytes is used up by hits that are not applied yet")
+                raise JournalFull(
+                    f"the journal's budget of {self._max_bytes} bytes is used up by hits that are not applied yet"
+                )
         try:
-            if self._file < 0 or self._segments[-1].size > SEGMENT_BYTES:
+            if self._file < 0 or self._segments[-1].size > min(SEGMENT_BYTES, self._max_bytes // 4):
                 self._new_segment()
             _write_all(self._file, data)
             if self._fsync:
@@ -175,19 +227,31 @@ class Journal:
         segment = self._segments[-1]
         segment.size += len(data)
         segment.last = sequence
+        segment.mark(segment.size)
 
     def read(self, after: int) -> Iterator[tuple[int, bytes]]:
         """Yield (sequence, payload) of all records with a sequence above `after`, in order."""
         for segment in list(self._segments):
-            if segment.last > after:
+            # One that was pruned in the meantime was applied.
+            if segment.last > after and segment in self._segments:
                 reader = Segment(segment.path, segment.first)
-                for sequence, payload in reader.records(self.writer):
+                place = bisect_right(segment.marks, after, key=lambda mark: mark[0])
+                mark = segment.marks[place - 1] if place else (0, 0)
+                for sequence, payload in reader.records(self.writer, mark):
                     if after < sequence <= segment.last:
                         yield sequence, payload
 
     def prune(self, now: float | None) -> None:
         """Delete applied segments that are older than the retention at `now` (Unix seconds); with None, the oldest
-        applied ones until the budget has room again."""
+        applied ones until the budget has room again. Raises OSError.
+
+        No record outlives 1.5 times the retention: a segment that grows slowly is ended after half of it.
+        """
+        if now is not None and self._segments and not self._segments[-1].empty:
+            begun = self._begun if self._file >= 0 else self._segments[-1].path.stat().st_mtime
+            if begun <= now - self._keep_seconds / 2:
+                # Empty, its name keeps the sequence for whoever opens the slot next.
+                self._new_segment()
         while len(self._segments) > 1:
             oldest = self._segments[0]
             if oldest.last > self.applied:
@@ -218,6 +282,15 @@ class Journal:
             raise JournalDamaged(f"{path} does not hold a writer id")
         return writer
 
+    def _read_segments(self) -> None:
+        paths = sorted(self._directory.glob("[0-9a-f]" * 16 + ".log"))
+        firsts = [int(path.stem, 16) for path in paths]
+        for path, first, end in zip(paths, firsts, [*firsts[1:], None], strict=False):
+            segment = Segment(path, first, end)
+            for _ in segment.records(self.writer):
+                pass
+            self._segments.append(segment)
+
     def _new_segment(self) -> None:
         if self._file >= 0:
             os.close(self._file)
@@ -225,19 +298,24 @@ class Journal:
         segment = Segment(self._directory / f"{self.last_sequence + 1:016x}.log", self.last_sequence + 1)
         # A segment of this name holds no whole record, or its sequence would be taken: O_TRUNC loses nothing.
         self._file = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        header = MAGIC + bytes.fromhex(self.writer)
-        _write_all(self._file, header)
-        _sync_directory(self._directory)
-        segment.size = len(header)
         self._segments = [other for other in self._segments if other.path != segment.path]
         self._segments.append(segment)
+        header = MAGIC + bytes.fromhex(self.writer)
+        _write_all(self._file, header)
+        segment.size = len(header)
+        self._begun = os.fstat(self._file).st_mtime
+        _sync_directory(self._directory)
 
     def _give_up_segment(self) -> None:
         if self._file < 0:
             return
         segment = self._segments[-1]
         try:
-            os.ftruncate(self._file, segment.size)
+            if segment.empty:
+                segment.path.unlink()  # or a full disk would soon be full of these
+                del self._segments[-1]
+            else:
+                os.ftruncate(self._file, segment.size)
         except OSError as error:
             log.error("journal segment %s could not be cut back: %s", segment.path.name, error)
         os.close(self._file)

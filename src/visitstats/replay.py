@@ -1,12 +1,15 @@
 """Replay: bring the store up to the journal, after a start, a failure, or a store that came back older.
 
-The ledgers' watermarks say what the store has; the journal says what it must have. Nothing here guesses: a batch is committed
-again in its order, and the scripts answer `seen` for what they have.
+The ledgers' watermarks say what the store has; the journal says what it must have. Nothing here guesses: a batch is
+committed again in its order, and the scripts answer `seen` for what they have.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +27,13 @@ PIECE = 64
 """Records that are read from the disk at once."""
 
 
+class Limits(NamedTuple):
+    """What a journal may take."""
+
+    max_bytes: int
+    keep_seconds: float
+
+
 class Backlog:
     """What a writer's journal holds beyond the store: per site, the sequence up to which its batches are applied."""
 
@@ -36,18 +46,17 @@ class Backlog:
         self.gaps = 0
         """Batches whose predecessors were neither in the store nor in the journal any more."""
         for sequence, payload in journal.read(0):
-            try:
-                self.newest[decode(payload).site] = sequence
-            except msgspec.DecodeError:
-                log.error("journal record %d is not a batch; it is left alone", sequence)
+            if batch := _decode(sequence, payload):
+                self.newest[batch.site] = sequence
 
     def note(self, site: str, sequence: int) -> None:
         """Note a batch that was journalled just now."""
         self.newest[site] = sequence
 
     def fall_behind(self, site: str, applied: int) -> None:
-        """Note that the store has a site's batches up to `applied` only, as far as is known."""
-        self.lagging[site] = min(applied, self.lagging.get(site, applied))
+        """Note that the store has a site's batches up to `applied` only, as far as is known. If it is known to lag
+        already, the replay knows better; and if the store has less than it should, the scripts say so."""
+        self.lagging.setdefault(site, applied)
 
     def settle(self) -> None:
         """Forget the lag of sites that have caught up; say to the journal what may be deleted."""
@@ -57,7 +66,8 @@ class Backlog:
         self._journal.applied = min(self.lagging.values(), default=self._journal.last_sequence)
 
     async def compare(self, reads: Reads) -> None:
-        """Read the watermarks and note every site of which the store has less than the journal. Raises StoreUnavailable."""
+        """Read the watermarks and note every site of which the store has less than the journal. Raises
+        StoreUnavailable."""
         for site, mark in (await reads.watermarks(list(self.newest), self._journal.writer)).items():
             if mark < self.newest[site]:
                 self.lagging[site] = mark
@@ -67,10 +77,11 @@ class Backlog:
         self,
         committer: Committer,
         number: Callable[[Batch], Numbering],
-        applied: Callable[[Batch, Committed], None],
+        applied: Callable[[int, Batch, Committed], None],
         run_on_disk: RunOnDisk,
     ) -> None:
-        """Commit what is lagging, in order, until the end of the journal. Raises StoreUnavailable when the store goes away.
+        """Commit what is lagging, in order, until the end of the journal. Raises StoreUnavailable when the store goes
+        away.
 
         `number` says which counts to answer with a batch, `applied` is called after each. A site whose batch the store
         refuses is left where it is; the others go on.
@@ -82,7 +93,8 @@ class Backlog:
             if not await self._pass(committer, number, applied, run_on_disk, records, refused):
                 continue
             for site in behind - refused:
-                if self.newest[site] <= end and self.lagging[site] < self.newest[site]:
+                if self.lagging.get(site, end) < self.newest[site] <= end:
+                    self.gaps += 1
                     log.error("site %s: batches up to %d have vanished from the journal", site, self.newest[site])
                     self.lagging[site] = self.newest[site]
             self.settle()
@@ -91,7 +103,7 @@ class Backlog:
         self,
         committer: Committer,
         number: Callable[[Batch], Numbering],
-        applied: Callable[[Batch, Committed], None],
+        applied: Callable[[int, Batch, Committed], None],
         run_on_disk: RunOnDisk,
         records: Iterator[tuple[int, bytes]],
         refused: set[str],
@@ -99,16 +111,17 @@ class Backlog:
         """Go through the records once; False when the store turned out to be older, so that it must be begun again."""
         while piece := await run_on_disk(lambda: list(islice(records, PIECE))):
             for sequence, payload in piece:
-                batch = decode(payload)
-                if batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
+                batch = _decode(sequence, payload)
+                if batch is None or batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
                     continue
                 result = await self._commit(committer, sequence, batch, number(batch))
                 if isinstance(result, Gap):
                     self.lagging[batch.site] = result.watermark
+                    self.settle()  # so that the journal keeps what is needed again
                     return False
                 if isinstance(result, Committed):
                     self.lagging[batch.site] = sequence
-                    applied(batch, result)
+                    applied(sequence, batch, result)
                 else:
                     log.error("the store refuses batch %d of site %s: %s", sequence, batch.site, result.error)
                     refused.add(batch.site)
@@ -128,5 +141,44 @@ class Backlog:
                 sequence,
                 self._journal.writer,
             )
-            [result] = await committer.commit([(sequence, result.watermark, batch, numbering)])
+            [result] = await committer.commit([(sequence, 0, batch, numbering)])
         return result
+
+
+class Adoption:
+    """Applies the records of slots whose process is gone, each slot once until it was used again."""
+
+    def __init__(self, root: Path, url: str, reads: Reads, number: Callable[[Batch], Numbering], limits: Limits) -> None:
+        self._root = root
+        self._url = url
+        self._reads = reads
+        self._number = number
+        self._limits = limits
+        self._done: dict[int, int] = {}
+
+    async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> None:
+        """Look at the slots that nobody holds; `applied` is called after each batch. Raises StoreUnavailable."""
+        for journal in Journal.open_abandoned(
+            self._root, self._done, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
+        ):
+            committer = Committer(self._url, journal.writer)
+            try:
+                backlog = Backlog(journal)
+                await backlog.compare(self._reads)
+                if backlog.lagging:
+                    log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
+                    await backlog.replay(committer, self._number, applied, asyncio.to_thread)
+                if not backlog.lagging:
+                    self._done[journal.number] = journal.newest_segment
+                    journal.prune(now_ms / 1000)
+            finally:
+                await committer.close()
+                journal.close()
+
+
+def _decode(sequence: int, payload: bytes) -> Batch | None:
+    try:
+        return decode(payload)
+    except msgspec.DecodeError:
+        log.error("journal record %d is not a batch; it is left alone", sequence)
+        return None

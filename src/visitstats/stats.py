@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -47,6 +48,18 @@ class Kept(msgspec.Struct, frozen=True):
 _decode_kept = msgspec.json.Decoder(dict[str, Kept]).decode
 
 
+class Watch(Protocol):
+    """What the read side has to know of the write side."""
+
+    def applied(self, site: str) -> int:
+        """The sequence up to which a site's batches are known to be in the store."""
+        ...
+
+    def notice(self, site: str, watermark: int) -> None:
+        """The store has less."""
+        ...
+
+
 class Stats:
     """The snapshots of all sites. `clock` gives the moment in milliseconds."""
 
@@ -60,8 +73,8 @@ class Stats:
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
         self._views: Bounded[tuple[str, bytes], int] = Bounded(MOST_ARTICLES)
         self._kept: dict[str, Kept] = {}
-        self.watermarks: dict[str, int] = {}
-        """The watermark that was read with the last snapshot, per site: a lower one than ours means an older store."""
+        self.watch: Watch | None = None
+        """Told when the store has less than was applied; set when the write side exists."""
 
     def load(self) -> None:
         """Read what any worker kept before; the newest snapshot of each site wins."""
@@ -135,13 +148,17 @@ class Stats:
 
     async def _read(self, live: LiveSite) -> Snapshot:
         now = self._clock()
+        applied = self.watch.applied(live.site.id) if self.watch else 0
         try:
             counts = await asyncio.wait_for(
                 self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._writer), FRESH_MS / 1000
             )
         except (StoreUnavailable, TimeoutError):
             return self.last(live)
-        self.watermarks[live.site.id] = counts.watermark
+        if self.watch and counts.watermark < applied:
+            self.watch.notice(live.site.id, counts.watermark)
+            # These numbers are older than those that were shown: healing will bring better ones.
+            return self.last(live)
         return self.publish(live, counts.online, counts.visits, counts.views, now)
 
 

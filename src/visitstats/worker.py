@@ -9,17 +9,19 @@ from collections.abc import Callable
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
+from visitstats.core.batch import Batch
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import StoreUnavailable
 from visitstats.directory import SiteDirectory
 from visitstats.ingest import Ingest
 from visitstats.journal import Journal
 from visitstats.metrics import Metrics, SiteNumbers
+from visitstats.replay import Adoption, Limits
 from visitstats.rollups import Job, Rollups, schedule
 from visitstats.settings import Settings
 from visitstats.stats import Stats
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committer
+from visitstats.store.commit import Committed, Committer
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
@@ -40,18 +42,11 @@ class Worker:
     def __init__(self, settings: Settings, url: str, clock: Callable[[], int] = wall_clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._url = url
         self._client = open_client(url)
-        self._journal_root = settings.data_dir / "journal"
-        self._limits = {
-            "max_bytes": settings.journal_max_mb * MIB,
-            "keep_seconds": settings.journal_keep_hours * 3600,
-        }
-        journal = Journal.open(
-            self._journal_root,
-            max_bytes=settings.journal_max_mb * MIB,
-            keep_seconds=settings.journal_keep_hours * 3600,
-        )
+        root = settings.data_dir / "journal"
+        limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
+        # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
+        journal = Journal.open(root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, above=clock())
         kept = settings.data_dir / "last"
         self.records = Records(self._client)
         self.reads = Reads(self._client)
@@ -69,6 +64,8 @@ class Worker:
             self.metrics,
             clock,
         )
+        self.stats.watch = self.ingest.applier
+        self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
         self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -129,22 +126,25 @@ class Worker:
             Job("keep the last numbers on disk", self._keep, 1),
             Job("apply what a dead worker left in its slot", self._adopt, 2),
             Job("delete journal segments past the retention", self.ingest.prune, 60),
-            Job("look whether the store came back older", self._compare, 1),
+            Job("look whether the store came back older", self._look, 1),
         ]
 
     async def _keep(self) -> None:
         await asyncio.to_thread(self.stats.keep)
-        self.metrics.lagging_sites.set(self.ingest.lagging)
+        self.metrics.lagging_sites.set(self.ingest.applier.lagging)
         self.metrics.journal_bytes.set(self.ingest.journal.size)
-        self.metrics.journal_gaps.set(self.ingest.gaps)
+        self.metrics.journal_gaps.set(self.ingest.applier.gaps)
 
     async def _adopt(self) -> None:
         try:
-            await self.ingest.adopt(self._journal_root, self._url, **self._limits)
+            await self._adoption.run(self._note_adopted, self.clock())
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
 
-    async def _compare(self) -> None:
-        for site, watermark in list(self.stats.watermarks.items()):
-            self.ingest.notice(site, watermark)
-        self.stats.watermarks.clear()
+    def _note_adopted(self, sequence: int, batch: Batch, result: Committed) -> None:
+        self.metrics.replayed.inc(batch.size if result.fresh else 0)
+
+    async def _look(self) -> None:
+        # An idle service would not find out: reading a snapshot compares the watermark with what was applied.
+        for live in self.sites.all():
+            await self.stats.current(live)

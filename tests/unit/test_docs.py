@@ -5,18 +5,76 @@ Each `test_every_…` here lists things of one kind and hands them to `undocumen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ast
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import pytest
+import typer
+
+from visitstats.cli import app
+from visitstats.core import counting
 from visitstats.settings import Settings
+from visitstats.web.edge import Edge
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "src" / "visitstats"
+LINK = re.compile(r"!?\[[^]]*\]\(([^)#\s]+)[^)]*\)|<img[^>]* src=\"([^\"]+)\"")
+METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "GaugeMetricFamily": ""}
 
 
 def undocumented(page: str, rows: Iterable[tuple[str, ...]]) -> list[str]:
     """Of these things those that have no line in the page with all of their words as `code` (empty words skipped)."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
     return [row[0] for row in rows if not any(all(f"`{word}`" in line for word in row if word) for line in lines)]
+
+
+def first_column(page: str, beginning: str) -> set[str]:
+    """The things that a page's tables are about: the `code` of each row's first cell that begins like this."""
+    cells = [line.split("|")[1] for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell) if word.startswith(beginning)}
+
+
+def calls(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and first argument of every call in a file whose first argument is a text."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield node.func.id, first.value
+
+
+def routes() -> set[str]:
+    found = {path for file in (SOURCE / "web").glob("*.py") for name, path in calls(file) if name == "Route"}
+    nothing = cast(Any, None)
+    edge = Edge(*(nothing for _ in range(Edge.__init__.__code__.co_argcount - 1)))
+    return found | {f"/v1/sites/{{site}}/{action}" for _, action in edge._routes}
+
+
+def metrics() -> set[str]:
+    return {name + METRIC_KINDS[kind] for kind, name in calls(SOURCE / "metrics.py") if kind in METRIC_KINDS}
+
+
+def commands(command: Any, name: str = "visitstats") -> Iterator[tuple[str, set[str]]]:
+    """Every command that does something, by its full name, and its options. (Typer carries a click of its own.)"""
+    for child, each in getattr(command, "commands", {}).items():
+        yield from commands(each, f"{name} {child}")
+    if not hasattr(command, "commands"):
+        options = (each for each in command.params if each.param_type_name == "option")
+        yield name, {word for each in options for word in (*each.opts, *each.secondary_opts)} - {"--help"}
+
+
+def sections() -> dict[str, str]:
+    """The parts of docs/cli.md by what their headings name."""
+    found: dict[str, str] = {}
+    for part in (DOCS / "cli.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        heading, _, text = part.partition("\n")
+        for name in re.findall(r"`([^`]+)`", heading) or [heading]:
+            found[name] = text
+    return found
 
 
 def test_every_setting_is_documented_with_its_variable_and_default() -> None:
@@ -29,6 +87,55 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
     assert documented == [row.name for row in Settings.document()]
 
 
+def test_every_route_is_documented_and_no_other() -> None:
+    assert {"/v1/sites/{site}/hit", "/v1/sites/{site}/views", "/metrics", "/openapi.json"} <= routes()
+    assert first_column("api.md", "/") == routes()
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    assert {"visitstats_hits_total", "visitstats_visits", "visitstats_batch_hits"} <= metrics()
+    assert first_column("metrics.md", "visitstats_") == metrics()
+
+
+def test_every_reason_not_to_count_is_documented() -> None:
+    assert undocumented("counting.md", ((reason,) for reason in counting.IGNORED_REASONS)) == []
+
+
+def test_the_rules_of_counting_have_the_same_numbers_for_readers() -> None:
+    for number in range(1, 11):
+        assert f"\n**{number}. " in (DOCS / "counting.md").read_text(encoding="utf-8")
+        assert re.search(rf"^ ?{number}\. ", counting.__doc__ or "", re.MULTILINE)
+
+
+def test_every_command_and_option_is_documented_and_no_other() -> None:
+    documented = sections()
+    common = documented.pop("Options of every command")
+    found = dict(commands(typer.main.get_command(app)))
+    assert sorted(documented) == sorted(found)
+    for name, options in found.items():
+        text = documented[name]
+        missing = [word for word in options if f"`{word}" not in text and f"`{word} " not in common]
+        assert missing == [], f"{name} in docs/cli.md"
+        extra = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) - options
+        assert extra == set(), f"{name} has no such option"
+
+
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md")))
+def test_a_page_leads_only_to_files_that_are_there(page: str) -> None:
+    _check_links(ROOT / page)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_so_does_a_page_of_the_documentation(page: str) -> None:
+    _check_links(DOCS / page)
+
+
+def test_pictures_are_small() -> None:
+    """A README is read on slow lines too."""
+    large = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir() if path.stat().st_size > 150_000}
+    assert large == {}
+
+
 def test_the_check_finds_what_is_missing() -> None:
     assert undocumented(
         "settings.md", [("port", "VISITSTATS_PORT", "8080"), ("port", "VISITSTATS_PORT", "1"), ("zzz",)]
@@ -36,3 +143,12 @@ def test_the_check_finds_what_is_missing() -> None:
         "port",
         "zzz",
     ]
+
+
+def _check_links(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = [first or second for first, second in LINK.findall(text)]
+    # A file that is only named, as `docs/api.md`, must be there as well.
+    named = re.findall(r"`((?:docs|src|deploy|tests|widget|benchmarks)/[\w./-]+)`", text)
+    local = [page.parent / target for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [str(path) for path in (*local, *(ROOT / name for name in named)) if not path.exists()] == []

@@ -6,7 +6,7 @@
  * it. A strict Content-Security-Policy and Trusted Types forbid innerHTML, style attributes and eval: none is used. Names
  * are compared with ==, because both sides are of one type and every byte is sent to every reader.
  */
-(function (window, document) {
+(window.visitstats || 0).hit || (function () { // loaded twice runs once
   var VISIT_ENDS = 18e5; // 30 minutes after the last page or heartbeat (counting rule 1)
   var HEARTBEAT = 6e4;
   var ANSWER_WITHIN = 1e4; // a hung service must not hold the few connections that the page has
@@ -176,10 +176,9 @@
     });
 
     try {
-      var body = JSON.stringify(beacon);
       if (way == FETCH) {
         request = new AbortController();
-        fetch(url, { method: 'POST', body: body, credentials: 'omit', keepalive: 1, signal: request.signal }).then(
+        fetch(url, { method: 'POST', body: JSON.stringify(beacon), credentials: 'omit', keepalive: 1, signal: request.signal }).then(
           function (response) {
             return response.text();
           }
@@ -192,7 +191,7 @@
         };
         if (way == XHR) {
           request.open('POST', url);
-          request.send(body);
+          request.send(JSON.stringify(beacon));
         } else {
           url += '.gif?';
           'ukvth'.replace(/./g, function (name) {
@@ -268,7 +267,6 @@
   }
 
   try {
-    if ((window.visitstats || 0).hit) return; // loaded twice runs once
     each('script[data-site]', function (element) {
       var parts = /^([^?]*)\/widget(\/[^?]+)?\.js/.exec(element.src);
       if (parts) {
@@ -298,4 +296,4 @@
     render();
     start();
   } catch (error) {}
-})(window, document);
+})();

@@ -1,7 +1,7 @@
 """A batch: the hits of one site-day that are committed together, as the journal keeps it and the scripts take it.
 
-The layout of `Batch`, `audience` and `articles` is frozen: a journal written by this version is replayed by a later one.
-`tests/unit/test_batch.py` pins it.
+The layout of `Batch`, `audience` and `articles` is frozen: a journal written by this version is replayed by a later
+one. `tests/unit/test_batch.py` pins it.
 """
 
 from hashlib import blake2b
@@ -22,7 +22,8 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """One site-day's hits, ready for the commit scripts. A replay needs nothing else, whatever the site's settings are by then."""
+    """One site-day's hits, ready for the commit scripts. A replay needs nothing else, whatever the site's settings are
+    by then."""
 
     site: str
     day: str
@@ -35,7 +36,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     window: int
     """The half hour since the epoch in which the first hit was received; hit ids are remembered by it."""
     previous: int
-    """The sequence of this writer's batch before for the site, 0 for none: a gap after it tells that something is missing."""
+    """The sequence of this writer's batch before for the site, 0 for none: a gap after it tells that something is
+    missing."""
     size: int
     audience: bytes
     """What `audience.lua` takes: msgpack of the columns below."""
@@ -61,8 +63,8 @@ class Gathering:
     """The hits of one site-day that wait for the next commit, in the order in which they were received."""
 
     __slots__ = (
-        "_articles", "_carried", "_day", "_entries", "_hit_ids", "_ids", "_readings", "_site", "_times", "_tokens", "_uniques",
-        "_which", "ignored",
+        "_articles", "_carried", "_day", "_entries", "_hit_ids", "_ids", "_readings", "_site", "_times", "_tokens",
+        "_uniques", "_which", "ignored",
     )  # fmt: skip
 
     def __init__(self, site: Site, day: Day) -> None:

@@ -9,8 +9,9 @@ V = TypeVar("V")
 class Bounded(Generic[K, V]):
     """A mapping of at most `size` items that forgets those that were not asked for of late.
 
-    Two generations: when the young one is half the size, it becomes the old one and the former old one is dropped. What is
-    still asked for moves back to the young one. Every step is O(1); a known key costs one or two dictionary look-ups.
+    Two generations: when the young one is half the size, it becomes the old one and the former old one is dropped. What
+    is still asked for moves back to the young one. Every step is O(1); a known key costs one or two dictionary
+    look-ups.
     """
 
     __slots__ = ("_half", "_old", "_young")

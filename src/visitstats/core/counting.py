@@ -1,22 +1,25 @@
 """The counting rules, all of them, in one place (docs/counting.md says the same to readers).
 
- 1. A visitor is blake2b-64(key = the day's salt, site | client address | user agent | visit id). The visit id is a random
-    value of the widget's; without one the first three parts alone are used. Raw addresses and agents are never written.
- 2. The salt is 32 random bytes per site-day, deleted 48 h after the day. At the change of day the new token takes over the
-    old one's place, so that nobody is online twice.
+ 1. A visitor is blake2b-64(key = the day's salt, site | client address | user agent | visit id). The visit id is a
+    random value of the widget's; without one the first three parts alone are used. Raw addresses and agents are never
+    written.
+ 2. The salt is 32 random bytes per site-day, deleted 48 h after the day. At the change of day the new token takes over
+    the old one's place, so that nobody is online twice.
  3. A visit starts with a hit when the visitor was not seen in the last 30 minutes (sliding), or not yet hit this day.
  4. Online are the visitors with a hit or heartbeat in the last 300 seconds. A heartbeat prolongs a visit that is still
     going on; it never starts one.
  5. A view counts once per visitor, article and visit (`per-visit`), or on every load (`every-load`); a beacon that is
     delivered twice (same hit id) counts once under either.
- 6. Periods are calendar periods in the site's zone, decided by the moment at which the hit was received (`core.periods`).
+ 6. Periods are calendar periods in the site's zone, decided by the moment at which the hit was received
+    (`core.periods`).
  7. The box counts visits (or, by the site's choice, views). Total = baseline + counted.
  8. Bots, prefetches and refused beacons are counted apart, by reason, and never enter the box.
  9. Unique visitors are estimated (HyperLogLog, on the token without the visit id) and say so.
 10. A number that is not known is never shown as 0 or 1: it is None, "—" in the box.
 
-Rules 3 to 5 are decided where the state is, by the commit scripts in `store/lua`; they take every constant from here, with
-each batch. `Presence` below says in plain Python what `audience.lua` does to one visitor, and a test holds the two together.
+Rules 3 to 5 are decided where the state is, by the commit scripts in `store/lua`; they take every constant from here,
+with each batch. `Presence` below says in plain Python what `audience.lua` does to one visitor, and a test holds the two
+together.
 """
 
 from hashlib import blake2b
@@ -30,14 +33,15 @@ VISIT_GAP_MS = 30 * 60 * 1000
 ONLINE_MS = 300 * 1000
 """Rule 4."""
 SLOT_MS = VISIT_GAP_MS
-"""A day is cut into half hours. Two visits of one visitor begin more than 30 minutes apart, so that the half hour in which
-a visit began names it within the visitor's day."""
+"""A day is cut into half hours. Two visits of one visitor begin more than 30 minutes apart, so that the half hour in
+which a visit began names it within the visitor's day."""
 CARRIED_SLOT = 63
 """The slot of a visitor who is here only by heartbeats since midnight: present, but without a visit this day yet."""
 DUPLICATE = 255
 """Stands for the slot of a hit whose beacon was delivered before."""
 SLOTS = 64
-"""A presence is kept as one number, last seen (ms) × 64 + slot: below 2^53 until the year 6000, exact in a sorted set."""
+"""A presence is kept as one number, last seen (ms) × 64 + slot: below 2^53 until the year 6000, exact in a sorted
+set."""
 SALT_BYTES = 32
 SALT_LIFE_MS = 48 * 3600 * 1000
 """Rule 2: how long after its day a salt is kept, and with it everything that could be tied to a visitor."""
@@ -63,7 +67,8 @@ IGNORED_REASONS = frozenset(
         "duplicate",
     }
 )
-"""Rule 8: every reason for which a beacon is not counted. The set is closed, so that counters and labels are bounded."""
+"""Rule 8: every reason for which a beacon is not counted. The set is closed, so that counters and labels are
+bounded."""
 
 
 def visitor_token(salt: bytes, site: str, address: str, agent: bytes, visit_id: str) -> bytes:

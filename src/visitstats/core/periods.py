@@ -1,8 +1,8 @@
 """Rule 6: today, week, month and year are calendar periods in the site's zone.
 
 A moment is an integer of milliseconds since the Unix epoch, everywhere in the project. A day is the stretch between two
-local midnights, 23 to 25 hours long where clocks change. A period is never zeroed: it is a name under which dated counts
-are kept, and a new period is simply a new name.
+local midnights, 23 to 25 hours long where clocks change. A period is never zeroed: it is a name under which dated
+counts are kept, and a new period is simply a new name.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -53,6 +53,7 @@ class Calendar:
     def day_named(self, name: str) -> Day:
         """Return the day with this ISO date; raises ValueError when it is not one."""
         when = date.fromisoformat(name)
+        name = when.isoformat()  # ISO 8601 has more spellings of a date, but a day has one name
         first = when - timedelta(days=(when.isoweekday() - self._week_start) % 7)
         return Day(
             date=name,

@@ -7,13 +7,14 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
-"""After so long without an answer a connection is given up; what became of the command is then read from the watermark."""
+"""After so long without an answer a connection is given up; what became of the command is then read from the
+watermark."""
 POOL_SIZE = 16
 
 
@@ -27,7 +28,8 @@ def translated() -> Iterator[None]:
 
 
 def open_pool(url: str) -> ConnectionPool:
-    """Open a pool for a redis://, rediss:// or unix:// address. Retries are off: a write may have been done (redis-facts)."""
+    """Open a pool for a redis://, rediss:// or unix:// address. Retries are off: a write may have been done
+    (redis-facts)."""
     try:
         return ConnectionPool.from_url(
             url,
@@ -53,7 +55,7 @@ class ScriptLine:
     """
 
     def __init__(self, url: str, scripts: dict[str, bytes]) -> None:
-        self._connection = open_pool(url).make_connection()
+        self._connection: Any = open_pool(url).make_connection()  # type: ignore[no-untyped-call]
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
 
@@ -67,6 +69,10 @@ class ScriptLine:
             if not self._connection.is_connected or not self._sha:
                 await self._connect()
             replies = await self._send(calls)
+            if any(isinstance(reply, ReadOnlyError) for reply in replies):
+                # A failover left us with a replica: the same address may lead to the new primary.
+                await self.close()
+                raise StoreUnavailable("the store is a read-only replica")
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 # The server lost its scripts (SCRIPT FLUSH): those that it did not find were not executed.
                 await self._connect()
@@ -82,10 +88,13 @@ class ScriptLine:
 
     async def _connect(self) -> None:
         await self._connection.disconnect(nowait=True)
+        self._sha = {}
         await self._connection.connect()
+        loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():
             await self._connection.send_command("SCRIPT", "LOAD", source)
-            self._sha[name] = await self._connection.read_response()
+            loaded[name] = await self._connection.read_response()
+        self._sha = loaded
 
     async def _send(self, calls: list[tuple[str, list[str], list[bytes | str | int]]]) -> list[Any]:
         commands = [("EVALSHA", self._sha[name], len(keys), *keys, *arguments) for name, keys, arguments in calls]
@@ -97,4 +106,3 @@ class ScriptLine:
             except ResponseError as error:
                 replies.append(error)
         return replies
-

@@ -1,7 +1,8 @@
 """The commit scripts and their typed faces: the only way by which a hit gets into the store.
 
-`Committer.commit` takes batches in the order of their sequence, runs the audience ledger first (it decides which visit a hit
-belongs to), then the articles ledger. Either answers `seen` for a batch that it has, and `gap` when one before is missing.
+`Committer.commit` takes batches in the order of their sequence, runs the audience ledger first (it decides which visit
+a hit belongs to), then the articles ledger. Either answers `seen` for a batch that it has, and `gap` when one before is
+missing.
 """
 
 from importlib.resources import files
@@ -20,7 +21,8 @@ from visitstats.store.client import ScriptLine
 _pack = msgspec.msgpack.Encoder().encode
 
 LEAST_LIFE_S = 3600
-"""A batch that is applied late writes keys that may be past their time; they live on until its successors are applied."""
+"""A batch that is applied late writes keys that may be past their time; they live on until its successors are
+applied."""
 READ_GRACE_MS = 7 * 3600 * 1000
 
 OTHER = -1
@@ -104,13 +106,16 @@ class Committer:
         audience = await self._line.run([self._audience(*item) for item in work])
         results: list[Committed | Gap | Refused | None] = [_trouble(reply) for reply in audience]
         ready = [n for n, result in enumerate(results) if result is None]
-        articles = await self._line.run([self._articles(*work[n], slots=audience[n][1]) for n in ready]) if ready else []
+        articles = (
+            await self._line.run([self._articles(*work[n], slots=audience[n][1]) for n in ready]) if ready else []
+        )
         for n, reply in zip(ready, articles, strict=True):
             results[n] = _trouble(reply) or _committed(audience[n], reply)
         return [result for result in results if result is not None]
 
     async def beat(self, heartbeats: list[Heartbeats]) -> None:
-        """Prolong presences (rule 4). Raises StoreUnavailable; then the heartbeats are lost, which the next ones mend."""
+        """Prolong presences (rule 4). Raises StoreUnavailable; then the heartbeats are lost, which the next ones
+        mend."""
         calls: list[tuple[str, list[str], list[bytes | str | int]]] = []
         for beat in heartbeats:
             day = beat.day
@@ -171,7 +176,10 @@ class Committer:
         week = keys.top_week(site, batch.week, batch.end_ms)
         half_hours = sorted(set(slots) - {counting.DUPLICATE})
         read_until = (batch.window * counting.SLOT_MS + READ_GRACE_MS) // 1000
-        expire = (keys.WATERMARK_LIFE_S, *(max(soon, moment) for moment in (day.expires_at, week.expires_at, read_until)))
+        expire = (
+            keys.WATERMARK_LIFE_S,
+            *(max(soon, moment) for moment in (day.expires_at, week.expires_at, read_until)),
+        )
         return (
             "articles",
             [

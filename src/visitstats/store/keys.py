@@ -18,7 +18,7 @@ DAY_MS = 24 * 3600 * 1000
 SITES = "vs:sites"
 """Hash: site id → record (JSON)."""
 SITES_VERSION = "vs:sites:version"
-"""A number that is another after each change of a site, so that workers see changes within a second."""
+"""A random text that is another after each change of a site, so that workers see changes within a second."""
 TOKENS = "vs:tokens"
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
 

@@ -22,7 +22,8 @@ PAGE = 1000
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """A site's counts, in the order of `counting.counters_of` the day; and the writers' watermark in the audience ledger."""
+    """A site's counts, in the order of `counting.counters_of` the day; and the writers' watermark in the audience
+    ledger."""
 
     online: int
     visits: list[int]
@@ -54,7 +55,9 @@ class Reads:
                 pipe.hmget(keys.views(site_id), names)
                 pipe.hget(keys.audience_watermark(site_id, writer), "s")
                 today, yesterday, visits, views, watermark = await pipe.execute()
-        return Counts(today + yesterday, [int(n or 0) for n in visits], [int(n or 0) for n in views], int(watermark or 0))
+        return Counts(
+            today + yesterday, [int(n or 0) for n in visits], [int(n or 0) for n in views], int(watermark or 0)
+        )
 
     async def watermarks(self, sites: list[str], writer: str) -> dict[str, int]:
         """Return, per site, the sequence up to which both ledgers hold a writer's batches."""
@@ -64,16 +67,15 @@ class Reads:
                     pipe.hget(keys.audience_watermark(site_id, writer), "s")
                     pipe.hget(keys.articles_watermark(site_id, writer), "s")
                 found = await pipe.execute()
-        return {
-            site_id: min(int(found[2 * n] or 0), int(found[2 * n + 1] or 0)) for n, site_id in enumerate(sites)
-        }
+        return {site_id: min(int(found[2 * n] or 0), int(found[2 * n + 1] or 0)) for n, site_id in enumerate(sites)}
 
     async def views(self, site_id: str, article_keys: list[str]) -> dict[str, int]:
         """Return the views of all time of articles; 0 for one that was never read."""
         if not article_keys:
             return {}
+        members: Any = [article_id(key) for key in article_keys]
         with translated():
-            scores = await self._client.zmscore(keys.top_all(site_id), [article_id(key) for key in article_keys])
+            scores = await self._client.zmscore(keys.top_all(site_id), members)
         return {key: int(score or 0) for key, score in zip(article_keys, scores, strict=True)}
 
     async def top(self, site_id: str, day: Day, period: str, limit: int, offset: int = 0) -> list[Row]:
@@ -92,7 +94,7 @@ class Reads:
                 found: list[Any] = await self._client.zrange(name, start, start + step - 1, desc=True, withscores=True)
                 if not found:
                     break
-                entries = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
+                entries: list[Any] = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
             rows += [
                 Row(decode_entry(entry) if entry else Entry(key=f"?{member.hex()}"), int(score))
                 for (member, score), entry in zip(found, entries, strict=True)
@@ -107,7 +109,7 @@ class Reads:
     async def ignored(self, site_id: str, day: Day) -> dict[str, int]:
         """Return the beacons of a day that were not counted, by reason (rule 8)."""
         with translated():
-            found = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)
+            found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)
         return {reason.decode(): int(n) for reason, n in found.items()}
 
     async def uniques(self, site_id: str, day: Day) -> int:

@@ -1,12 +1,15 @@
 """Records that people make: sites, access tokens, baselines; and the salts, which nobody makes twice."""
 
+import secrets
+from typing import Any
+
 import msgspec
 from redis.asyncio import Redis
 
 from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
-from visitstats.core.errors import NotFound, StoreUnavailable
+from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
@@ -18,6 +21,9 @@ from visitstats.store.commit import load_scripts
 _encode = msgspec.json.Encoder().encode
 _decode_site = msgspec.json.Decoder(Site).decode
 _pack = msgspec.msgpack.Encoder().encode
+
+PIECE = 1000
+"""Articles in one script: a millisecond on the server; Lua hands over some 8,000 values at most."""
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,15 +50,16 @@ class Records:
     async def sites_version(self) -> bytes:
         """Return a value that is another after every change of a site."""
         with translated():
-            return await self._client.get(keys.SITES_VERSION) or b""
+            version: Any = await self._client.get(keys.SITES_VERSION)
+        return version or b""
 
     async def sites(self) -> dict[str, Site]:
         """Return all sites by their id."""
         with translated():
-            found = await self._client.hgetall(keys.SITES)
+            found: dict[Any, Any] = await self._client.hgetall(keys.SITES)
         try:
             return {name.decode(): _decode_site(record) for name, record in found.items()}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, InvalidSite, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"a site record in the store is damaged: {error}") from error
 
     async def put_site(self, site: Site) -> None:
@@ -60,14 +67,14 @@ class Records:
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.hset(keys.SITES, site.id, _encode(site))
-                pipe.incr(keys.SITES_VERSION)
+                pipe.set(keys.SITES_VERSION, _version())
                 await pipe.execute()
 
     async def remove_site(self, site_id: str) -> None:
         """Take a site off the list; its counts stay. Raises NotFound."""
         with translated():
             removed = await self._client.hdel(keys.SITES, site_id)
-            await self._client.incr(keys.SITES_VERSION)
+            await self._client.set(keys.SITES_VERSION, _version())
         if not removed:
             raise NotFound(f"there is no site {site_id!r}")
 
@@ -78,8 +85,8 @@ class Records:
         key = keys.salt(site_id, day.date, day.end_ms)
         with translated():
             await self._client.set(key.name, proposal, nx=True, exat=key.expires_at)
-            salt: bytes | None = await self._client.get(key.name)
-        if salt is None:
+            salt: Any = await self._client.get(key.name)
+        if not isinstance(salt, bytes):
             raise StoreUnavailable(f"the salt of {day.date} is past its life of 48 hours")
         return salt
 
@@ -99,7 +106,7 @@ class Records:
     async def tokens(self) -> dict[str, AccessToken]:
         """Return all tokens by their SHA-256 (hex)."""
         with translated():
-            found = await self._client.hgetall(keys.TOKENS)
+            found: dict[Any, Any] = await self._client.hgetall(keys.TOKENS)
         return {digest.decode(): _decode_token(record) for digest, record in found.items()}
 
     async def remove_token(self, digest: str) -> None:
@@ -110,16 +117,25 @@ class Records:
     # Baselines -----------------------------------------------------------------------------------------------------
 
     async def set_baseline(self, site_id: str, total: int, articles: dict[Entry, int]) -> None:
-        """Set the counts that an older counter brought along: the site's total, and per article (rule 7). Repeatable."""
-        entries = list(articles)
-        columns = _pack(
-            (
-                column([article_id(entry.key) for entry in entries]),
-                list(articles.values()),
-                [text(encode_entry(entry)) for entry in entries],
-            )
-        )
+        """Set the counts that an older counter brought along: the site's total, and per article (rule 7).
+        Repeatable. Of entries with the same key the last counts."""
+        names = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
+        script = load_scripts()["baseline"].decode()
+        items = list({entry.key: (entry, n) for entry, n in articles.items()}.values())
         with translated():
             await self._client.hset(keys.visits(site_id), NUMBERS_BASELINE, total)
-            names = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
-            await self._client.eval(load_scripts()["baseline"].decode(), len(names), *names, columns, NUMBERS_BASELINE)
+            for start in range(0, len(items), PIECE):
+                piece = items[start : start + PIECE]
+                columns = _pack(
+                    (
+                        column([article_id(entry.key) for entry, _ in piece]),
+                        [n for _, n in piece],
+                        [text(encode_entry(entry)) for entry, _ in piece],
+                    )
+                )
+                await self._client.eval(script, len(names), *names, columns, NUMBERS_BASELINE)
+
+
+def _version() -> str:
+    # Not a counter: a store that came back older would give a second change the number of a lost one.
+    return secrets.token_hex(8)

@@ -40,7 +40,9 @@ class Upkeep:
         removed = 0
         while True:
             with translated():
-                members = await self._client.zrange(name, "-inf", f"({before_ms * SLOTS}", byscore=True, offset=0, num=PIECE)
+                members = await self._client.zrange(
+                    name, "-inf", f"({before_ms * SLOTS}", byscore=True, offset=0, num=PIECE
+                )
                 if not members:
                     return removed
                 removed += int(await self._client.zrem(name, *members))

@@ -1,12 +1,14 @@
 """The address of a client: the peer's, or what a trusted proxy in front of us says. Parsed strictly, cached, never stored."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+import socket
+from ipaddress import ip_network
 
 from visitstats.core.bounded import Bounded
 
 MOST_HOPS = 20
 """More hops than this are an attack, not a way (bad-inputs row 18)."""
 CACHE_SIZE = 8192
+MAPPED = bytes(10) + b"\xff\xff"
 UNIX_PEER = ""
 """The peer of a unix socket: it is a proxy on this machine, or there would be no such socket."""
 
@@ -15,7 +17,10 @@ class ClientAddress:
     """Finds the client's address; `networks` are those of the proxies that are believed."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
-        self._networks = tuple(ip_network(network) for network in networks)
+        parsed = [ip_network(network) for network in networks]
+        self._networks = tuple(
+            (network.network_address.packed, network.max_prefixlen - network.prefixlen) for network in parsed
+        )
         self._cache: Bounded[tuple[str, bytes], str] = Bounded(CACHE_SIZE)
 
     def of(self, peer: str, forwarded_for: bytes) -> str:
@@ -36,29 +41,39 @@ class ClientAddress:
         return address
 
     def _find(self, peer: str, forwarded_for: bytes) -> str:
-        if peer != UNIX_PEER and not self._trusted(_parse(peer)):
-            return peer
+        if peer != UNIX_PEER:
+            packed = parse(peer)
+            if packed is None or not self._trusted(packed):
+                return peer
         client = peer
-        hops = forwarded_for.split(b",")
-        for hop in reversed(hops[-MOST_HOPS:]):
-            address = _parse(hop.strip().decode("latin-1"))
-            if address is None:
+        for hop in reversed(forwarded_for.rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
+            packed = parse(hop.strip().decode("latin-1"))
+            if packed is None:
                 break
-            client = str(address)
-            if not self._trusted(address):
+            client = socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+            if not self._trusted(packed):
                 break
         return client
 
-    def _trusted(self, address: IPv4Address | IPv6Address | None) -> bool:
-        return address is not None and any(address in network for network in self._networks)
+    def _trusted(self, address: bytes) -> bool:
+        number = int.from_bytes(address)
+        for network, host_bits in self._networks:
+            if len(network) == len(address) and number >> host_bits == int.from_bytes(network) >> host_bits:
+                return True
+        return False
 
 
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    if len(text) > 45 or "%" in text:
+def parse(text: str) -> bytes | None:
+    """Return the 4 or 16 bytes of an address, None for anything else; an IPv4 address within IPv6 is an IPv4 address.
+
+    1 µs; `ipaddress` takes 8, which was a tenth of a hit when addresses outnumber the cache.
+    """
+    if len(text) > 45:
         return None
     try:
-        address = ip_address(text)
-    except ValueError:
+        if ":" not in text:
+            return socket.inet_pton(socket.AF_INET, text)
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return packed[12:] if packed.startswith(MAPPED) else packed

@@ -19,6 +19,8 @@ ANYBODY: list[Header] = [
 JSON: list[Header] = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
 NEVER_STORED: Header = (b"cache-control", b"no-store")
 NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
+COUNTED: list[Header] = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
+"""For the answer to a POST, which no cache keeps and no script tag includes: uvicorn spends 0.9 µs on each header."""
 PREFLIGHT: list[Header] = [
     *ANYBODY,
     (b"access-control-allow-methods", b"GET, POST"),

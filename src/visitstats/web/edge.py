@@ -178,15 +178,15 @@ class Edge:
         committed = outcome.committed
         if committed is None:
             views = self._stats.last_views(site_id, article.id)
-            return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), answers.NUMBERS
+            return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), answers.COUNTED
         n = committed.articles[waiting.article_of(place)]
         if n < 0:
-            return 200, answers.hit_body(outcome.snapshot, None, _json(OTHER_KEY), pending=False), answers.NUMBERS
+            return 200, answers.hit_body(outcome.snapshot, None, _json(OTHER_KEY), pending=False), answers.COUNTED
         body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
         if committed.slots[place] == counting.DUPLICATE:
             self._ingest.ignore(live, day, "duplicate")
             return 200, body, [*answers.NUMBERS, answers.ignored_header("duplicate")]
-        return 200, body, answers.NUMBERS
+        return 200, body, answers.COUNTED
 
     def _article(self, live: LiveSite, beacon: HitBeacon) -> Article:
         # By the live site, which is another object after a change of its rules.
@@ -269,7 +269,7 @@ class Edge:
         else:
             self._ingest.beat(live, day, token, old_token, moment)
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
-        await answers.send_bytes(send, 200, answers.NUMBERS, answers.numbers_body(snapshot))
+        await answers.send_bytes(send, 200, answers.COUNTED, answers.numbers_body(snapshot))
 
     async def _show(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
         snapshot = self._stats.fresh(live) or await self._stats.current(live)

@@ -95,7 +95,7 @@ class Public:
         """Say whether hits are taken. They are while the store is away: the journal has them."""
         worker = self._worker
         return json(
-            {"ready": worker.ready, "lagging_sites": worker.ingest.lagging},
+            {"ready": worker.ready, "lagging_sites": worker.ingest.applier.lagging},
             [*answers.JSON, answers.NEVER_STORED],
             200 if worker.ready else 503,
         )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from visitstats.core.errors import VisitstatsError
@@ -24,6 +25,10 @@ KEEP_ALIVE_SECONDS = 75
 
 class CannotListen(VisitstatsError):
     """The port cannot be opened."""
+
+
+class CannotServe(VisitstatsError):
+    """The workers do not come up."""
 
 
 class Supervisor(Multiprocess):
@@ -81,7 +86,10 @@ def run(
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     started()
-    Supervisor(config, sockets, store).run()
+    supervisor = Supervisor(config, sockets, store)
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise CannotServe("a worker could not start; the log above says why")
 
 
 def worker():  # type: ignore[no-untyped-def]

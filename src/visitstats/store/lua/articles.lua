@@ -67,7 +67,12 @@ local function answer(word, target, unknown)
 end
 
 if sequence <= watermark then
-  return answer('seen')
+  -- An article that is not registered by now went to "(other)".
+  local target = {}
+  for i = 1, articles do
+    target[i] = all[ids[i]] and ids[i]
+  end
+  return answer('seen', target)
 end
 
 -- Read --------------------------------------------------------------------------------------------------------------

@@ -112,6 +112,8 @@ if #old_tokens > 0 then
   old_state = read_scores(KEYS[3], old_tokens)
 end
 
+redis.call('ZCARD', KEYS[2])
+redis.call('ZCARD', KEYS[3])
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
 local ignored_now = {}
 if #ignored > 0 then

@@ -1,0 +1,340 @@
+"""Applying: journalled batches go to the store, in their order, by one task that owns the one connection.
+
+A batch comes straight from memory while the store keeps up. When it does not, its site lags: its batches stay in the journal
+alone, memory stays flat, and they are read back and committed in order as soon as the store answers again. Whoever waits for
+an answer gets it from either way, or after `answer_timeout_ms` from the journal alone (`Outcome.committed` is None: a 202).
+
+No command is ever cancelled, and none is sent twice on a guess: what became of it is read from the ledgers' watermarks.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+import msgspec
+
+from visitstats.core.batch import Batch, Gathering
+from visitstats.core.errors import JournalDamaged, StoreUnavailable
+from visitstats.core.periods import Calendar, Day
+from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.metrics import Metrics
+from visitstats.replay import Backlog, RunOnDisk
+from visitstats.stats import Snapshot, Stats
+from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering
+from visitstats.store.reads import Reads
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.05, 1.0)
+"""Seconds between attempts to reach a store that is away: the first, and the longest."""
+HEARTBEATS = 1000
+"""Heartbeats in one command: below a millisecond on the server."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a batch: committed, with a fresh snapshot; or journalled (None), with the last one."""
+
+    committed: Committed | None
+    snapshot: Snapshot
+
+
+class Waiting(Gathering):
+    """A gathering batch with the future that all of its hits wait for."""
+
+    __slots__ = ("future", "live")
+
+    def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
+        super().__init__(live.site, day)
+        self.live = live
+        self.future = future
+
+
+class Applier:
+    """Applies the batches of one writer. `clock` gives the moment in milliseconds."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        committer: Committer,
+        reads: Reads,
+        stats: Stats,
+        sites: SiteDirectory,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        run_on_disk: RunOnDisk,
+        answer_timeout_ms: int,
+    ) -> None:
+        self._backlog = backlog
+        self._committer = committer
+        self._reads = reads
+        self._stats = stats
+        self._sites = sites
+        self._metrics = metrics
+        self._clock = clock
+        self._run_on_disk = run_on_disk
+        self._timeout = answer_timeout_ms / 1000
+        self._queue: deque[tuple[int, Waiting, Batch]] = deque()
+        self._unanswered: dict[int, Waiting] = {}
+        self._applied: dict[str, int] = {}
+        self._beats: dict[tuple[str, str], tuple[LiveSite, Day, dict[bytes, tuple[bytes, int]]]] = {}
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._away = False
+        """No answer is to be expected in time: hits are answered from the journal."""
+        self._lost = False
+        """The connection failed, and no command has succeeded since."""
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def take(self, journalled: list[tuple[int, Waiting, Batch]]) -> None:
+        """Take batches that are in the journal, in the order of their sequences."""
+        for sequence, waiting, batch in journalled:
+            site = batch.site
+            self._backlog.note(site, sequence)
+            self._unanswered[sequence] = waiting
+            if self._away or site in self._backlog.lagging:
+                self._backlog.fall_behind(site, self._applied.get(site, 0))
+            else:
+                self._queue.append((sequence, waiting, batch))
+        last = journalled[-1][0]
+        if self._away:
+            self._answer_from_journal(last)
+        else:
+            self._idle.clear()
+            # One timer for all of them: a timer or a shield for each hit would cost a quarter of a bare request.
+            asyncio.get_running_loop().call_later(self._timeout, self._late, last)
+        self._work.set()
+
+    def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int, most: int) -> None:
+        """Prolong a visitor's presence (rule 4) with the next commit; at most `most` visitors a site wait for that."""
+        name = (live.site.id, day.date)
+        entry = self._beats.get(name)
+        if entry is None:
+            entry = self._beats[name] = (live, day, {})
+        if token in entry[2] or len(entry[2]) < most:
+            entry[2][token] = (old_token, moment_ms)
+
+    def nudge(self) -> None:
+        """Do now what may wait for the next commit."""
+        if self._beats:
+            self._work.set()
+
+    async def settled(self) -> None:
+        """Return when what was taken is applied, or when it is clear that this may take long."""
+        if not self._backlog.lagging:
+            await self._idle.wait()
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring the store up to the journal, or begin without it when it is away."""
+        try:
+            await self._backlog.compare(self._reads)
+            await self._replay()
+        except StoreUnavailable as error:
+            self._lose_store(error)
+        self._applied = {site: self._backlog.lagging.get(site, newest) for site, newest in self._backlog.newest.items()}
+        self._task = asyncio.create_task(self._run())
+        if self._backlog.lagging:
+            self._work.set()
+
+    async def stop(self, seconds: float) -> None:
+        """Apply what was taken, for so long at most, and close. The rest is applied by whoever opens the journal next."""
+        self._closing = True
+        self._work.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._answer_from_journal(None)
+        await self._committer.close()
+
+    @property
+    def lagging(self) -> int:
+        """How many sites the store is behind for."""
+        return len(self._backlog.lagging)
+
+    @property
+    def gaps(self) -> int:
+        """Batches that could not be healed, because the journal did not reach back far enough."""
+        return self._backlog.gaps
+
+    def applied(self, site: str) -> int:
+        """The sequence up to which a site's batches are known to be in the store."""
+        return self._applied.get(site, 0)
+
+    def notice(self, site: str, watermark: int) -> None:
+        """Heal a site of which the store was seen to have less than was applied: it came back older."""
+        if site not in self._backlog.lagging:
+            log.warning("site %s: the store came back with %d of our batches, not %d", site, watermark, self.applied(site))
+            self._backlog.fall_behind(site, watermark)
+            self._work.set()
+
+    # The one task ---------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, longest = PAUSES
+        heal_at = 0.0
+        while True:
+            await self._wait_for_work(heal_at - loop.time() if self._backlog.lagging else None)
+            healing = bool(self._backlog.lagging) and loop.time() >= heal_at
+            try:
+                if healing:
+                    await self._backlog.compare(self._reads)
+                    await self._replay()
+                    self._store_answers()
+                await self._commit_queue()
+                await self._prolong()
+            except (StoreUnavailable, JournalDamaged) as error:
+                self._lose_store(error)
+            except Exception as error:
+                # The one task that must outlive its own bugs: without it every later hit would wait for nothing.
+                log.exception("a batch could not be applied")
+                self._metrics.internal_errors.inc()
+                self._lose_store(error)
+            if not self._backlog.lagging:
+                pause, heal_at = PAUSES[0], 0.0
+                if not self._queue:
+                    self._idle.set()
+            else:
+                self._idle.set()
+                if healing:
+                    heal_at = loop.time() + pause
+                    pause = min(2 * pause, longest)
+                else:
+                    self._work.set()
+            if self._closing and not self._queue and (healing or not self._backlog.lagging):
+                return
+
+    async def _wait_for_work(self, seconds: float | None) -> None:
+        if seconds is None:
+            await self._work.wait()
+        elif seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._work.wait(), seconds)
+        self._work.clear()
+
+    async def _commit_queue(self) -> None:
+        while self._queue:
+            # One batch of a site at a time: a batch's articles follow its audience before the next batch's audience.
+            turn: dict[str, tuple[int, Waiting, Batch]] = {}
+            while self._queue and self._queue[0][2].site not in turn:
+                item = self._queue.popleft()
+                if item[2].site not in self._backlog.lagging:
+                    turn[item[2].site] = item
+            if not turn:
+                continue
+            now = self._clock()
+            started = perf_counter()
+            results = await self._committer.commit(
+                [
+                    (sequence, batch.previous, batch, Numbering(waiting.live.calendar.day_at(now), now))
+                    for sequence, waiting, batch in turn.values()
+                ]
+            )
+            self._metrics.commit_seconds.observe(perf_counter() - started)
+            self._store_answers()
+            for (sequence, _, batch), result in zip(turn.values(), results, strict=True):
+                if isinstance(result, Committed):
+                    self._note_applied(sequence, batch, result)
+                    continue
+                if isinstance(result, Gap):
+                    self._backlog.fall_behind(batch.site, result.watermark)
+                else:
+                    log.error("the store refuses batch %d of site %s: %s", sequence, batch.site, result.error)
+                    self._backlog.fall_behind(batch.site, self.applied(batch.site))
+            self._backlog.settle()
+
+    async def _replay(self) -> None:
+        await self._backlog.replay(self._committer, self.numbering, self._note_replayed, self._run_on_disk)
+
+    def _note_replayed(self, sequence: int, batch: Batch, result: Committed) -> None:
+        self._store_answers()
+        self._metrics.replayed.inc(batch.size if result.fresh else 0)
+        self._note_applied(sequence, batch, result)
+
+    def _note_applied(self, sequence: int, batch: Batch, result: Committed) -> None:
+        self._applied[batch.site] = sequence
+        waiting = self._unanswered.pop(sequence, None)
+        live = waiting.live if waiting else self._sites.get(batch.site)
+        self._metrics.batch_committed(batch.site, batch.size if result.fresh else 0, result.started)
+        if live is None:
+            return
+        snapshot = self._stats.publish(live, result.online, result.visits, result.views, self._clock())
+        if waiting is None:
+            return
+        for place, views in enumerate(result.articles):
+            if views >= 0:
+                self._stats.remember_views(batch.site, waiting.article_ids[place], views)
+        for place in result.nameless:
+            self._sites.entries.forget((batch.site, waiting.article_ids[place]))
+        if not waiting.future.done():
+            waiting.future.set_result(Outcome(result, snapshot))
+
+    def numbering(self, batch: Batch) -> Numbering:
+        """Say which counts to answer with a batch of the journal: those of its site's present day."""
+        now = self._clock()
+        live = self._sites.get(batch.site)
+        return Numbering((live.calendar if live else Calendar("UTC")).day_at(now), now)
+
+    # When the store does not answer ----------------------------------------------------------------------------------
+
+    def _late(self, sequence: int) -> None:
+        """The time to answer has come for everything up to a sequence."""
+        if self._unanswered and next(iter(self._unanswered)) <= sequence:
+            self._away = True
+            self._answer_from_journal(sequence)
+            self._idle.set()
+
+    def _lose_store(self, error: Exception) -> None:
+        if not self._lost:
+            log.warning("hits are journalled until the store is back: %s", error)
+            self._metrics.store_failures.inc()
+        self._lost = self._away = True
+        self._queue.clear()
+        for site, newest in self._backlog.newest.items():
+            if self.applied(site) < newest:
+                self._backlog.fall_behind(site, self.applied(site))
+        self._answer_from_journal(None)
+        self._idle.set()
+
+    def _store_answers(self) -> None:
+        if self._lost:
+            log.info("the store answers again")
+        self._lost = self._away = False
+
+    def _answer_from_journal(self, up_to: int | None) -> None:
+        for sequence in list(self._unanswered):
+            if up_to is not None and sequence > up_to:
+                return
+            waiting = self._unanswered.pop(sequence)
+            if not waiting.future.done():
+                self._metrics.pending.inc(len(waiting))
+                waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
+
+    # Heartbeats -----------------------------------------------------------------------------------------------------
+
+    async def _prolong(self) -> None:
+        if self._lost:
+            return
+        beats, self._beats = self._beats, {}
+        for live, day, tokens in beats.values():
+            items = list(tokens.items())
+            for start in range(0, len(items), HEARTBEATS):
+                piece = items[start : start + HEARTBEATS]
+                await self._committer.beat(
+                    [Heartbeats(
+                        live.site.id,
+                        day,
+                        [token for token, _ in piece],
+                        [old for _, (old, _) in piece],
+                        [moment for _, (_, moment) in piece],
+                    )]
+                )

@@ -1,0 +1,192 @@
+"""A portal and a visit counter for the widget's tests: one small HTTP server that records and answers as it is told.
+
+It stays beside the real service on purpose: it sees what must NOT be sent, and it can fail in ways that a good service
+never does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.waiting import wait_until
+from visitstats import web
+
+WIDGET = (Path(web.__file__).parent / "static" / "widget.js").read_bytes()
+NUMBERS: Mapping[str, Any] = {
+    "site": "demo",
+    "online": 3,
+    "today": 1524,
+    "yesterday": 1600,
+    "week": 18568,
+    "month": 70123,
+    "year": 812345,
+    "total": 1234567,
+    "at": "2022-07-22T10:32:05+07:00",
+}
+GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One beacon: `route` is hit, hit.gif or alive; `fields` its body or its query."""
+
+    route: str
+    path: str
+    fields: dict[str, Any]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the counter says; `body` is JSON unless it is bytes."""
+
+    body: object
+    status: int = 200
+    hang: bool = False
+
+    def encoded(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass
+class Page:
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Portal:
+    """Pages, the widget under any prefix, and the three routes that it sends to."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.views = 822
+        self._pages: dict[str, Page] = {}
+        self._scripted: dict[str, Callable[[Sent], Answer]] = {}
+        self._released = threading.Event()
+        self._changed = threading.Condition()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def page(self, path: str, html: str, headers: Mapping[str, str] | None = None) -> str:
+        """Put a page there and return its address."""
+        self._pages[path] = Page(html.encode(), dict(headers or {}))
+        return self.origin + path
+
+    def answer(self, route: str, *answers: Answer | Callable[[Sent], Answer]) -> None:
+        """Answer a route so: each once, and the last one from then on."""
+        queue = list(answers)
+
+        def next_answer(sent: Sent) -> Answer:
+            answer = queue.pop(0) if len(queue) > 1 else queue[0]
+            return answer if isinstance(answer, Answer) else answer(sent)
+
+        self._scripted[route] = next_answer
+
+    def release(self) -> None:
+        """Let go of the requests that hang."""
+        self._released.set()
+
+    def of(self, *routes: str) -> list[Sent]:
+        return [sent for sent in list(self.sent) if sent.route in routes]
+
+    @property
+    def hits(self) -> list[Sent]:
+        return self.of("hit", "hit.gif")
+
+    @property
+    def heartbeats(self) -> list[Sent]:
+        return self.of("alive")
+
+    def wait_for(self, count: int, *routes: str) -> list[Sent]:
+        """The first `count` beacons of these routes (hits, unless said otherwise)."""
+        routes = routes or ("hit", "hit.gif")
+        wait_until(lambda: len(self.of(*routes)) >= count, f"{count} of {routes} came: {self.sent}")
+        return self.of(*routes)
+
+    def _respond(self, sent: Sent) -> Answer:
+        self.sent.append(sent)
+        if scripted := self._scripted.get(sent.route):
+            return scripted(sent)
+        if sent.route == "hit.gif":
+            return Answer(GIF)
+        if sent.route == "alive":
+            return Answer(NUMBERS)
+        return Answer({**NUMBERS, "views": self.views, "key": urlsplit(str(sent.fields.get("u"))).path})
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        portal = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                if parts.path.endswith("/hit.gif"):
+                    self._beacon("hit.gif", dict(parse_qsl(parts.query)), "image/gif")
+                elif parts.path.endswith(".js"):
+                    self._send(200, WIDGET, {"content-type": "text/javascript"})
+                elif page := portal._pages.get(parts.path):
+                    self._send(200, page.body, {"content-type": "text/html; charset=utf-8", **page.headers})
+                else:
+                    self._send(404, b"", {})
+
+            def do_POST(self) -> None:
+                text = self.rfile.read(int(self.headers["content-length"])).decode()
+                self._beacon(self.path.rpartition("/")[2], json.loads(text), "application/json")
+
+            def _beacon(self, route: str, fields: dict[str, Any], kind: str) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = portal._respond(Sent(route, self.path.partition("?")[0], fields, headers))
+                if answer.hang:
+                    portal._released.wait(30)
+                self._send(answer.status, answer.encoded(), {"content-type": kind, "access-control-allow-origin": "*"})
+
+            def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except ConnectionError:  # the browser gave up on it
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+
+def article(
+    body: str = "",
+    *,
+    head: str = "<title>Hội nghị sơ kết</title>",
+    attributes: str = 'data-site="demo"',
+    src: str = "/vs/widget.js",
+) -> str:
+    """A portal's article with the snippet at the end of its only column; `body` stands before it."""
+    return (
+        f'<!DOCTYPE html><html lang="vi"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">{head}</head>'
+        f'<body><main><h1>Hội nghị</h1>{body}<script async src="{src}" {attributes}></script></main></body></html>'
+    )
