@@ -1,8 +1,9 @@
 """Applying: journalled batches go to the store, in their order, by one task that owns the one connection.
 
-A batch comes straight from memory while the store keeps up. When it does not, its site lags: its batches stay in the journal
-alone, memory stays flat, and they are read back and committed in order as soon as the store answers again. Whoever waits for
-an answer gets it from either way, or after `answer_timeout_ms` from the journal alone (`Outcome.committed` is None: a 202).
+A batch comes straight from memory while the store keeps up. When it does not, its site lags: its batches stay in the
+journal alone, memory stays flat, and they are read back and committed in order as soon as the store answers again.
+Whoever waits for an answer gets it from either way, or after `answer_timeout_ms` from the journal alone
+(`Outcome.committed` is None: a 202).
 
 No command is ever cancelled, and none is sent twice on a guess: what became of it is read from the ledgers' watermarks.
 """
@@ -83,9 +84,9 @@ class Applier:
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._away = False
+        self.away = False
         """No answer is to be expected in time: hits are answered from the journal."""
-        self._lost = False
+        self.lost = False
         """The connection failed, and no command has succeeded since."""
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -98,12 +99,12 @@ class Applier:
             site = batch.site
             self._backlog.note(site, sequence)
             self._unanswered[sequence] = waiting
-            if self._away or site in self._backlog.lagging:
+            if self.away or site in self._backlog.lagging:
                 self._backlog.fall_behind(site, self._applied.get(site, 0))
             else:
                 self._queue.append((sequence, waiting, batch))
         last = journalled[-1][0]
-        if self._away:
+        if self.away:
             self._answer_from_journal(last)
         else:
             self._idle.clear()
@@ -145,7 +146,8 @@ class Applier:
             self._work.set()
 
     async def stop(self, seconds: float) -> None:
-        """Apply what was taken, for so long at most, and close. The rest is applied by whoever opens the journal next."""
+        """Apply what was taken, for so long at most, and close. The rest is applied by whoever opens the journal
+        next."""
         self._closing = True
         self._work.set()
         if self._task is not None:
@@ -172,7 +174,9 @@ class Applier:
     def notice(self, site: str, watermark: int) -> None:
         """Heal a site of which the store was seen to have less than was applied: it came back older."""
         if site not in self._backlog.lagging:
-            log.warning("site %s: the store came back with %d of our batches, not %d", site, watermark, self.applied(site))
+            log.warning(
+                "site %s: the store came back with %d of our batches, not %d", site, watermark, self.applied(site)
+            )
             self._backlog.fall_behind(site, watermark)
             self._work.set()
 
@@ -289,15 +293,15 @@ class Applier:
     def _late(self, sequence: int) -> None:
         """The time to answer has come for everything up to a sequence."""
         if self._unanswered and next(iter(self._unanswered)) <= sequence:
-            self._away = True
+            self.away = True
             self._answer_from_journal(sequence)
             self._idle.set()
 
     def _lose_store(self, error: Exception) -> None:
-        if not self._lost:
+        if not self.lost:
             log.warning("hits are journalled until the store is back: %s", error)
             self._metrics.store_failures.inc()
-        self._lost = self._away = True
+        self.lost = self.away = True
         self._queue.clear()
         for site, newest in self._backlog.newest.items():
             if self.applied(site) < newest:
@@ -306,9 +310,9 @@ class Applier:
         self._idle.set()
 
     def _store_answers(self) -> None:
-        if self._lost:
+        if self.lost:
             log.info("the store answers again")
-        self._lost = self._away = False
+        self.lost = self.away = False
 
     def _answer_from_journal(self, up_to: int | None) -> None:
         for sequence in list(self._unanswered):
@@ -322,7 +326,7 @@ class Applier:
     # Heartbeats -----------------------------------------------------------------------------------------------------
 
     async def _prolong(self) -> None:
-        if self._lost:
+        if self.lost:
             return
         beats, self._beats = self._beats, {}
         for live, day, tokens in beats.values():
@@ -330,11 +334,13 @@ class Applier:
             for start in range(0, len(items), HEARTBEATS):
                 piece = items[start : start + HEARTBEATS]
                 await self._committer.beat(
-                    [Heartbeats(
-                        live.site.id,
-                        day,
-                        [token for token, _ in piece],
-                        [old for _, (old, _) in piece],
-                        [moment for _, (_, moment) in piece],
-                    )]
+                    [
+                        Heartbeats(
+                            live.site.id,
+                            day,
+                            [token for token, _ in piece],
+                            [old for _, (old, _) in piece],
+                            [moment for _, (_, moment) in piece],
+                        )
+                    ]
                 )

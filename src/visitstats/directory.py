@@ -63,6 +63,8 @@ class SiteDirectory:
         self._salts: dict[tuple[str, str], KeptSalt] = {}
         self._fetching: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._looked = -REFRESH_SECONDS
+        self._blind = False
+        """The last look into the store failed."""
 
     def get(self, site_id: str) -> LiveSite | None:
         """Return a site that is known here."""
@@ -73,24 +75,31 @@ class SiteDirectory:
         return list(self._live.values())
 
     async def find(self, site_id: str) -> LiveSite | None:
-        """Return a site, looking into the store (once a second at most) for one that is not known here yet."""
+        """Return a site, looking into the store (once a second at most) for one that is not known here yet.
+
+        Raises StoreUnavailable when it could not be looked up: that is not the same as "there is no such site".
+        """
         live = self._live.get(site_id)
         now = asyncio.get_running_loop().time()
         if live is None and now - self._looked >= REFRESH_SECONDS:
             self._looked = now
             await self.refresh()
             live = self._live.get(site_id)
+        if live is None and self._blind:
+            raise StoreUnavailable("the sites cannot be read just now")
         return live
 
     async def refresh(self) -> None:
         """Read the sites if they have changed. A store that does not answer leaves everything as it is."""
         try:
             version = await self._records.sites_version()
+            self._blind = False
             if version == self._version:
                 return
             sites = await self._records.sites()
         except StoreUnavailable as error:
             log.debug("the sites cannot be read: %s", error)
+            self._blind = True
             return
         self._take(sites)
         self._version = version
@@ -181,4 +190,3 @@ class SiteDirectory:
             os.replace(fresh, self._directory / name)
         except OSError as error:
             log.error("%s cannot be kept in the data folder: %s", name, error)
-

@@ -156,6 +156,13 @@ class EmbeddedStore:
             return False
         return True
 
+    def compact(self) -> bool:
+        """Have the server write its append-only file anew; True when it has begun.
+
+        What was deleted (a salt that is past its life) is in the old file until then, however small the file is.
+        """
+        return _ask(self._socket, b"BGREWRITEAOF").startswith(b"+")
+
     def stop(self, *, wait_seconds: float = STOP_SECONDS) -> None:
         """End the server in an orderly way (its data is synced), by force after the deadline. Safe to repeat."""
         process = self._process
@@ -340,15 +347,20 @@ def _url(path: Path) -> str:
 
 def _ping(path: Path) -> str:
     """ "PONG", "LOADING" while the server reads its data, or "" when nobody answers within a second."""
+    answer = _ask(path, b"PING")
+    return "PONG" if answer.startswith(b"+PONG") else "LOADING" if answer.startswith(b"-LOADING") else ""
+
+
+def _ask(path: Path, command: bytes) -> bytes:
+    """The first line of the answer to a command, nothing when nobody answers within a second."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
             client.connect(str(path))
-            client.sendall(b"PING\r\n")
-            answer = client.recv(256)
+            client.sendall(command + b"\r\n")
+            return client.recv(256)
     except OSError:
-        return ""
-    return "PONG" if answer.startswith(b"+PONG") else "LOADING" if answer.startswith(b"-LOADING") else ""
+        return b""
 
 
 def _lock(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Ingest: beacon → batch → journal → commit → answer, by natural group commit.
 
-While one batch is being committed the next one gathers; an idle service commits at once. A batch is in the journal, fsynced,
-before anything is acknowledged; then it is applied (`visitstats.apply`). Everybody in a batch waits for the same future.
+While one batch is being committed the next one gathers; an idle service commits at once. A batch is in the journal,
+fsynced, before anything is acknowledged; then it is applied (`visitstats.apply`). Everybody in a batch waits for the
+same future.
 """
 
 import asyncio
@@ -107,7 +108,8 @@ class Ingest:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._routine())]
 
     async def stop(self) -> None:
-        """Journal and apply what waits, for `shutdown_seconds` at most, and close. What is journalled is applied later."""
+        """Journal and apply what waits, for `shutdown_seconds` at most, and close. What is journalled is applied
+        later."""
         self._closing = True
         self._wake.set()
         run, routine = self._tasks
@@ -200,4 +202,3 @@ def _refuse(gathered: list[Waiting], error: Exception) -> None:
             waiting.future.set_exception(error)
             # An ignored beacon waits for nobody; without this the loop would complain that nobody looked at the error.
             waiting.future.exception()
-

@@ -54,7 +54,8 @@ class Segment:
         self.last = first - 1
         self.size = 0
         self.marks: list[tuple[int, int]] = []
-        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the beginning."""
+        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
+        beginning."""
 
     def mark(self, offset: int) -> None:
         """Note that the last record ends at an offset."""
@@ -67,8 +68,8 @@ class Segment:
         return self.last < self.first
 
     def records(self, writer: str, after: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, payload) of every whole record, or of those after a mark: one that is torn at the end, or damaged,
-        is left out.
+        """Yield (sequence, payload) of every whole record, or of those after a mark: one that is torn at the end, or
+        damaged, is left out.
 
         Raises JournalDamaged when the file is not a segment of this writer.
         """
@@ -218,7 +219,7 @@ class Journal:
                 self._new_segment()
             _write_all(self._file, data)
             if self._fsync:
-                os.fdatasync(self._file)
+                _sync(self._file)
         except OSError as error:
             # Whether the records reached the disk is unknown: their sequences are never used for others.
             self._burned = sequence
@@ -320,6 +321,11 @@ class Journal:
             log.error("journal segment %s could not be cut back: %s", segment.path.name, error)
         os.close(self._file)
         self._file = -1
+
+
+def _sync(file: int) -> None:
+    """Wait until what was written is on the disk, and its length; the times of the file don't matter."""
+    getattr(os, "fdatasync", os.fsync)(file)  # macOS has no fdatasync
 
 
 def _try_lock(directory: Path) -> int | None:

@@ -1,8 +1,9 @@
 """Prometheus metrics: a worker's own work as counters, right with several workers and across restarts.
 
-Each worker writes its values into files named by its journal slot, so that there are as many files as slots and a counter goes
-on after a restart; any worker answers a scrape for all. The numbers of the sites are not counted here: they come from the
-store at the moment of the scrape. Labels are bounded: site ids, reasons of a closed set, periods; never a path or an agent.
+Each worker writes its values into files named by its journal slot, so that there are as many files as slots and a
+counter goes on after a restart; any worker answers a scrape for all. The numbers of the sites are not counted here:
+they come from the store at the moment of the scrape. Labels are bounded: site ids, reasons of a closed set, periods;
+never a path or an agent.
 """
 
 import os
@@ -42,21 +43,21 @@ class Metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        self.hits = Counter(
-            "visitstats_hits", "Hits committed to the store, by site.", ["site"], registry=registry
-        )
+        self.hits = Counter("visitstats_hits", "Hits committed to the store, by site.", ["site"], registry=registry)
         self.visits_started = Counter(
             "visitstats_visits_started", "Visits that those hits started, by site.", ["site"], registry=registry
         )
         self.ignored = Counter(
             "visitstats_beacons_ignored",
-            "Beacons that were not counted, by site (empty for an unknown one) and reason.",
+            "Beacons that were not counted, by site and reason.",
             ["site", "reason"],
             registry=registry,
         )
         self.heartbeats = Counter("visitstats_heartbeats", "Heartbeats received.", registry=registry)
         self.pending = Counter(
-            "visitstats_hits_pending", "Hits acknowledged from the journal alone (202), applied later.", registry=registry
+            "visitstats_hits_pending",
+            "Hits acknowledged from the journal alone (202), applied later.",
+            registry=registry,
         )
         self.replayed = Counter(
             "visitstats_hits_replayed", "Hits applied from the journal after a start or a failure.", registry=registry
@@ -74,7 +75,10 @@ class Metrics:
             "visitstats_batch_hits", "Hits in one journal write.", buckets=HITS, registry=registry
         )
         self.journal_seconds = Histogram(
-            "visitstats_journal_seconds", "Time to write and fsync a batch, in seconds.", buckets=SECONDS, registry=registry
+            "visitstats_journal_seconds",
+            "Time to write and fsync a batch, in seconds.",
+            buckets=SECONDS,
+            registry=registry,
         )
         self.commit_seconds = Histogram(
             "visitstats_commit_seconds", "Time until the store has committed a batch, in seconds.", buckets=SECONDS,
@@ -87,7 +91,10 @@ class Metrics:
             registry=registry,
         )
         self.journal_bytes = Gauge(
-            "visitstats_journal_bytes", "Size of the journals on disk, in bytes.", multiprocess_mode="sum", registry=registry
+            "visitstats_journal_bytes",
+            "Size of the journals on disk, in bytes.",
+            multiprocess_mode="sum",
+            registry=registry,
         )
         self.journal_gaps = Gauge(
             "visitstats_journal_gaps",

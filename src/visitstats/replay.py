@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RunOnDisk = Callable[[Callable[[], list[tuple[int, bytes]]]], Awaitable[list[tuple[int, bytes]]]]
 """Runs a blocking read of the journal where it does not hold up the event loop."""
 
+AGAIN_MS = 3600 * 1000
 PIECE = 64
 """Records that are read from the disk at once."""
 
@@ -148,16 +149,23 @@ class Backlog:
 class Adoption:
     """Applies the records of slots whose process is gone, each slot once until it was used again."""
 
-    def __init__(self, root: Path, url: str, reads: Reads, number: Callable[[Batch], Numbering], limits: Limits) -> None:
+    def __init__(
+        self, root: Path, url: str, reads: Reads, number: Callable[[Batch], Numbering], limits: Limits
+    ) -> None:
         self._root = root
         self._url = url
         self._reads = reads
         self._number = number
         self._limits = limits
         self._done: dict[int, int] = {}
+        self._forget_at = 0
 
     async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> None:
         """Look at the slots that nobody holds; `applied` is called after each batch. Raises StoreUnavailable."""
+        if now_ms >= self._forget_at:
+            # Look at all of them again, so that what is past the retention goes from a slot that is never used again.
+            self._done.clear()
+            self._forget_at = now_ms + AGAIN_MS
         for journal in Journal.open_abandoned(
             self._root, self._done, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
         ):

@@ -1,4 +1,5 @@
-"""Scheduled work: closing days, peaks, pruning, salts. None of it decides a count; each job may run twice, late, or not at all.
+"""Scheduled work: closing days, peaks, pruning, salts. None of it decides a count; each job may run twice, late, or not
+at all.
 
 The jobs are a table. APScheduler runs them; each can be run and awaited by hand.
 """
@@ -19,8 +20,8 @@ from visitstats.store.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 FORGET_PRESENCE_MS = 6 * 3600 * 1000
-"""A presence matters for 30 minutes (rule 3). It is kept for longer, so that hits which are applied late, after a long absence
-of the store, still find it."""
+"""A presence matters for 30 minutes (rule 3). It is kept for longer, so that hits which are applied late, after a long
+absence of the store, still find it."""
 CLOSE_DAYS = 3
 """Days back that are closed again, for hits that were applied late."""
 
@@ -71,7 +72,9 @@ class Rollups:
             snapshot = await self._stats.current(live)
             now = self._clock()
             if snapshot.numbers.online and now - snapshot.at_ms < 60_000:
-                await self._upkeep.note_peak(live.site.id, live.calendar.day_at(snapshot.at_ms), snapshot.numbers.online)
+                await self._upkeep.note_peak(
+                    live.site.id, live.calendar.day_at(snapshot.at_ms), snapshot.numbers.online
+                )
 
     async def prune_presences(self) -> None:
         """Forget who was last seen long ago, today and yesterday; older days expire as a whole."""
@@ -87,7 +90,8 @@ class Rollups:
 def schedule(jobs: list[Job], metrics: Metrics) -> AsyncIOScheduler:
     """Make a scheduler of the jobs; start() needs a running event loop.
 
-    A job that comes late is run, not skipped: APScheduler's own grace of one second drops a job whenever the loop stalls.
+    A job that comes late is run, not skipped: APScheduler's own grace of one second drops a job whenever the loop
+    stalls.
     """
     scheduler = AsyncIOScheduler(timezone="UTC")
     for job in jobs:

@@ -162,7 +162,7 @@ SETTINGS: tuple[Setting, ...] = (
         "number",
         _whole(1, 1_048_576, "MiB"),
         512,
-        "Disk that applied journal records may keep before the oldest are dropped.",
+        "Disk that a worker's journal may use: applied records are dropped first; full of others, hits are refused.",
     ),
     Setting(
         "journal_keep_hours",

@@ -1,4 +1,5 @@
-"""The read side: the last snapshot of every site, from memory, at most a second old; on disk for a start without a store."""
+"""The read side: the last snapshot of every site, from memory, at most a second old; on disk for a start without a
+store."""
 
 import asyncio
 import logging
@@ -97,6 +98,15 @@ class Stats:
         fresh = self._file.with_suffix(".new")
         fresh.write_bytes(_encode(data))
         os.replace(fresh, self._file)
+
+    def borrow(self) -> None:
+        """Show what another worker of this machine has kept, where that is newer: while the store is away every worker
+        has a last snapshot of its own, and a reader must not see numbers fall from one answer to the next. Blocks."""
+        self.load()
+        for site_id, kept in self._kept.items():
+            mine = self._snapshots.get(site_id)
+            if mine is not None and kept.at_ms > mine.at_ms:
+                del self._snapshots[site_id]
 
     def publish(self, live: LiveSite, online: int, visits: list[int], views: list[int], at_ms: int) -> Snapshot:
         """Make the snapshot of counts that were read or committed at a moment, and show it from now on."""

@@ -131,6 +131,8 @@ class Worker:
 
     async def _keep(self) -> None:
         await asyncio.to_thread(self.stats.keep)
+        if self.ingest.applier.away:
+            self.stats.borrow()
         self.metrics.lagging_sites.set(self.ingest.applier.lagging)
         self.metrics.journal_bytes.set(self.ingest.journal.size)
         self.metrics.journal_gaps.set(self.ingest.applier.gaps)

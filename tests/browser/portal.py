@@ -30,7 +30,8 @@ NUMBERS: Mapping[str, Any] = {
     "total": 1234567,
     "at": "2022-07-22T10:32:05+07:00",
 }
-GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+# The smallest picture that browsers take for one.
+GIF = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c000000000100010000020244013b")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,6 @@ class Portal:
         self._pages: dict[str, Page] = {}
         self._scripted: dict[str, Callable[[Sent], Answer]] = {}
         self._released = threading.Event()
-        self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

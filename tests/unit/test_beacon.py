@@ -55,7 +55,7 @@ def test_a_full_beacon_is_read_whole_however_it_is_spelled(compact: bool, ascii_
         explicit_key="news:2642",
         canonical="https://portal.vn/vi/tin",
         title="Sơ kết công tác 6 tháng",
-        referrer_host="google.com",
+        referrer=FULL["r"],
         visit_id="k3J9_aZ8-LmN0pQr",
         hit_id="hit_0123456789",
         author="Nguyễn Văn A",
@@ -142,9 +142,9 @@ def test_addresses_keys_and_ids_have_a_length_and_are_never_cut(field: str, long
 
 @pytest.mark.parametrize("name", ["v", "h"])
 @pytest.mark.parametrize(
-    "value", ["short", "x" * 65, "with space", "12345678\n", "ốốốốốốốố", "a:b:c:d:e", "{12345678}"]
+    "value", ["x" * 65, "with space", "12345678\n", "ốốốốốốốố", "\x7f", "\x00"]
 )
-def test_an_id_that_the_widget_would_not_make_is_refused(name: str, value: str) -> None:
+def test_an_id_is_visible_ascii_of_bounded_length(name: str, value: str) -> None:
     assert reason(json.dumps({"u": URL, name: value}).encode()) == "bad-field"
 
 
@@ -225,7 +225,7 @@ def test_a_pixel_counts_under_the_same_rules() -> None:
     for name, bad in {
         "u": "",
         "k": "x" * 513,
-        "v": "short",
+        "v": "two words",
         "h": "a b c d e f",
         "t": "\udcff",
         "r": "x" * 4097,
@@ -239,7 +239,7 @@ def test_a_pixel_counts_under_the_same_rules() -> None:
 def test_a_heartbeat_names_its_visit_or_nothing() -> None:
     assert decode_alive(b'{"v":"k3J9_aZ8-LmN0pQr"}') == AliveBeacon("k3J9_aZ8-LmN0pQr")
     assert decode_alive(b"{}") == decode_alive(b'{"v":null,"u":"x"}') == AliveBeacon("")
-    for body in (b"", b"[]", b'{"v":1}', b'{"v":"short"}', b'{"v":"123456789","v":"987654321"}', b'{"v":"\xff"}'):
+    for body in (b"", b"[]", b'{"v":1}', b'{"v":"two words"}', b'{"v":"123456789","v":"987654321"}', b'{"v":"\xff"}'):
         with pytest.raises(HitRejected) as refused:
             decode_alive(body)
         assert refused.value.status == 400

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from visitstats.core.bounded import Bounded
 
-steps = st.lists(st.tuples(st.sampled_from(["put", "get", "forget"]), st.integers(0, 12), st.integers(1, 99)), max_size=80)
+steps = st.lists(
+    st.tuples(st.sampled_from(["put", "get", "forget"]), st.integers(0, 12), st.integers(1, 99)), max_size=80
+)
 
 
 @given(st.integers(2, 12), steps)

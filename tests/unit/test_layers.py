@@ -20,7 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("settings",),
     ("store", "journal", "server_program", "embedded", "metrics"),
-    ("ingest", "replay", "directory", "stats", "articles", "rollups", "transfer", "access"),
+    ("ingest", "apply", "replay", "directory", "stats", "articles", "rollups", "transfer", "access"),
+    ("worker",),
     ("web", "demo"),
     ("cli", "__main__"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,8 +13,8 @@ from visitstats.core.periods import Calendar
 
 HOUR = 3600 * 1000
 
-# Zones that are hard: clocks that change at midnight (Beirut, Cairo, Havana, Asuncion), by half an hour (Lord Howe), zones
-# at half and quarter hours, the ends of the date line, and those of our users.
+# Zones that are hard: clocks that change at midnight (Beirut, Cairo, Havana, Asuncion), by half an hour (Lord Howe),
+# zones at half and quarter hours, the ends of the date line, and those of our users.
 ZONES = [
     "Asia/Ho_Chi_Minh",
     "UTC",
@@ -31,9 +31,7 @@ ZONES = [
     "Africa/Casablanca",
 ]
 
-moments = st.datetimes(datetime(2015, 1, 1), datetime(2038, 1, 1)).map(
-    lambda when: int(when.replace(tzinfo=UTC).timestamp() * 1000)
-)
+moments = st.integers(1_420_070_400_000, 2_145_916_800_000)  # the years 2015 to 2037
 zones = st.sampled_from(ZONES)
 week_starts = st.integers(1, 7)
 
@@ -79,13 +77,18 @@ def test_a_day_that_has_begun_does_not_end_when_clocks_go_back_over_midnight() -
     """Newfoundland changed its clocks at 00:01 until 2011: half of that hour is on the wall of both dates."""
     calendar = Calendar("America/St_Johns")
     change = utc("2010-11-07T02:31:00+00:00")
-    assert (calendar.iso(change - 1), calendar.iso(change)) == ("2010-11-07T00:00:59-02:30", "2010-11-06T23:01:00-03:30")
+    assert (calendar.iso(change - 1), calendar.iso(change)) == (
+        "2010-11-07T00:00:59-02:30",
+        "2010-11-06T23:01:00-03:30",
+    )
     assert calendar.day_at(change - 61_000).date == "2010-11-06"
     assert calendar.day_at(change - 1) == calendar.day_at(change) == calendar.day_named("2010-11-07")
 
 
 @given(zones, week_starts, moments)
-def test_a_week_is_seven_dates_from_its_first_weekday_and_holds_its_day(zone: str, week_start: int, moment: int) -> None:
+def test_a_week_is_seven_dates_from_its_first_weekday_and_holds_its_day(
+    zone: str, week_start: int, moment: int
+) -> None:
     day = Calendar(zone, week_start).day_at(moment)
     dates = [date.fromisoformat(name) for name in day.week]
     assert dates[0].isoweekday() == week_start

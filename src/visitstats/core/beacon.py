@@ -48,14 +48,19 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     explicit_key: str = ""
     canonical: str = ""
     title: str = ""
-    referrer_host: str = ""
-    """Folded; never a path, a query or credentials."""
+    referrer: str = ""
+    """As it was sent; only `referrer_host` may be shown or kept."""
     visit_id: str = ""
     hit_id: str = ""
     author: str = ""
     category: str = ""
     published: str = ""
     """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
+
+    @property
+    def referrer_host(self) -> str:
+        """The folded host of the page that led here; never a path, a query or credentials. 2 µs, so only when asked."""
+        return _referrer_host(self.referrer) if self.referrer else ""
 
 
 class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
@@ -139,7 +144,7 @@ def _hit(wire: _WireHit) -> HitBeacon:
         key or "",
         wire.c or "",
         _line(title, MAX_TITLE_CHARS) if title else "",
-        _referrer_host(referrer) if referrer else "",
+        referrer or "",
         _token("v", wire.v),
         _token("h", wire.h),
         author,
@@ -152,7 +157,7 @@ def _token(name: str, text: str | None) -> str:
     if not text:
         return ""
     if not _TOKEN.fullmatch(text):
-        raise _bad_field(name, "is not 8 to 64 of A-Z, a-z, 0-9, '-' and '_'")
+        raise _bad_field(name, "is not 1 to 64 visible ASCII characters")
     return text
 
 

@@ -52,4 +52,8 @@ class Denied(VisitstatsError):
 
 
 class NotFound(VisitstatsError):
-    """A site or token that does not exist."""
+    """A token, a version or a page that does not exist."""
+
+
+class NoSuchSite(NotFound):
+    """A site that does not exist."""

@@ -140,7 +140,7 @@ class Committer:
     def _audience(
         self, sequence: int, previous: int, batch: Batch, numbering: Numbering
     ) -> tuple[str, list[str], list[bytes | str | int]]:
-        site, soon = batch.site, numbering.now_ms // 1000 + LEAST_LIFE_S
+        site, today, soon = batch.site, numbering.day, numbering.now_ms // 1000 + LEAST_LIFE_S
         seen = keys.seen(site, batch.day, batch.end_ms)
         hits = keys.hit_ids(site, batch.window)
         unique = keys.unique(site, batch.day, batch.end_ms)
@@ -157,13 +157,16 @@ class Committer:
                 keys.visits(site),
                 unique.name,
                 ignored.name,
+                keys.hit_ids(site, batch.window + 1).name,
+                keys.seen(site, today.date, today.end_ms).name,
+                keys.seen(site, today.yesterday, today.end_ms).name,
             ],
             [
                 sequence,
                 previous,
                 batch.audience,
                 _pack(expire),
-                _pack(counting.counters_of(numbering.day)),
+                _pack(counting.counters_of(today)),
                 online_score(numbering.now_ms),
             ],
         )

@@ -1,4 +1,5 @@
-"""The address of a client: the peer's, or what a trusted proxy in front of us says. Parsed strictly, cached, never stored."""
+"""The address of a client: the peer's, or what a trusted proxy in front of us says. Parsed strictly, cached, never
+stored."""
 
 import socket
 from ipaddress import ip_network
@@ -7,7 +8,7 @@ from visitstats.core.bounded import Bounded
 
 MOST_HOPS = 20
 """More hops than this are an attack, not a way (bad-inputs row 18)."""
-CACHE_SIZE = 8192
+CACHE_SIZE = 32_768
 MAPPED = bytes(10) + b"\xff\xff"
 UNIX_PEER = ""
 """The peer of a unix socket: it is a proxy on this machine, or there would be no such socket."""
@@ -18,8 +19,11 @@ class ClientAddress:
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         parsed = [ip_network(network) for network in networks]
+        # (bytes of an address, bits of the host part, what the rest must be)
         self._networks = tuple(
-            (network.network_address.packed, network.max_prefixlen - network.prefixlen) for network in parsed
+            (network.max_prefixlen // 8, host_bits, int(network.network_address) >> host_bits)
+            for network in parsed
+            for host_bits in (network.max_prefixlen - network.prefixlen,)
         )
         self._cache: Bounded[tuple[str, bytes], str] = Bounded(CACHE_SIZE)
 
@@ -56,11 +60,8 @@ class ClientAddress:
         return client
 
     def _trusted(self, address: bytes) -> bool:
-        number = int.from_bytes(address)
-        for network, host_bits in self._networks:
-            if len(network) == len(address) and number >> host_bits == int.from_bytes(network) >> host_bits:
-                return True
-        return False
+        number, size = int.from_bytes(address), len(address)
+        return any(length == size and number >> host_bits == network for length, host_bits, network in self._networks)
 
 
 def parse(text: str) -> bytes | None:

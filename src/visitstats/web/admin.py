@@ -47,7 +47,9 @@ class Admin:
     async def articles(self, request: Request) -> Response:
         """Answer the articles of a period, the most read first, as JSON or CSV."""
         _same_origin(request)
-        await self._allow(request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"]))
+        await self._allow(
+            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
+        )
         live = await self._public.site(request)
         query = request.query_params
         period, as_csv = query.get("period", "all"), query.get("format", "json") == "csv"
@@ -98,7 +100,11 @@ class Admin:
         port = self._worker.settings.metrics_port
         arrived = request.scope.get("server") or ("", 0)
         peer = request.client.host if request.client else ""
-        near = peer.startswith(LOOPBACK) and "x-forwarded-for" not in request.headers and "forwarded" not in request.headers
+        near = (
+            peer.startswith(LOOPBACK)
+            and "x-forwarded-for" not in request.headers
+            and "forwarded" not in request.headers
+        )
         if not near and not (port and arrived[1] == port):
             _same_origin(request)
             await self._allow(request, self._worker.access.scraper)
@@ -112,7 +118,10 @@ class Admin:
     async def _allow(self, request: Request, check: Callable[..., object]) -> None:
         """Let a request pass that has the right token, and slow down who guesses."""
         peer = request.client.host if request.client else ""
-        name = (self._addresses.of(peer, request.headers.get("x-forwarded-for", "").encode("latin-1")), self._clock() // 60_000)
+        name = (
+            self._addresses.of(peer, request.headers.get("x-forwarded-for", "").encode("latin-1")),
+            self._clock() // 60_000,
+        )
         tried = self._tries.get(name) or 0
         if tried >= TRIES_PER_MINUTE:
             raise TooManyTries

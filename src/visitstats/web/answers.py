@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from visitstats.stats import Snapshot
+from visitstats.web.protocol import EXTENSION
 
 Header = tuple[bytes, bytes]
 
@@ -20,7 +21,8 @@ JSON: list[Header] = [(b"content-type", b"application/json"), (b"x-content-type-
 NEVER_STORED: Header = (b"cache-control", b"no-store")
 NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
 COUNTED: list[Header] = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
-"""For the answer to a POST, which no cache keeps and no script tag includes: uvicorn spends 0.9 µs on each header."""
+"""For the answer to a POST, which no cache keeps and no script tag includes."""
+_COUNTED_LINES = b"".join(b"%b: %b\r\n" % header for header in COUNTED)
 PREFLIGHT: list[Header] = [
     *ANYBODY,
     (b"access-control-allow-methods", b"GET, POST"),
@@ -42,6 +44,14 @@ async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: by
         {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
     )
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_counted(scope: Any, send: Any, status: int, body: bytes) -> None:
+    """Send the answer to a hit or a heartbeat, the short way where the server has one."""
+    extensions = scope.get("extensions")
+    answer = extensions.get(EXTENSION) if extensions else None
+    if answer is None or not answer(status, _COUNTED_LINES, body):
+        await send_bytes(send, status, COUNTED, body)
 
 
 async def send_error(send: Any, status: int, code: str, detail: str, headers: Iterable[Header] = ()) -> None:

@@ -14,7 +14,16 @@ from starlette.routing import BaseRoute, Route
 
 from visitstats.articles import InvalidQuery
 from visitstats.core.agents import AgentRules
-from visitstats.core.errors import Denied, HitRejected, JournalFull, NotFound, Overloaded, StoreUnavailable, VisitstatsError
+from visitstats.core.errors import (
+    Denied,
+    HitRejected,
+    JournalFull,
+    NoSuchSite,
+    NotFound,
+    Overloaded,
+    StoreUnavailable,
+    VisitstatsError,
+)
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
 from visitstats.settings import Settings
 from visitstats.web import answers
@@ -31,12 +40,15 @@ log = logging.getLogger(__name__)
 ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
+    NoSuchSite: (404, "no-such-site"),
     NotFound: (404, "not-found"),
     StoreUnavailable: (503, "store-away"),
     JournalFull: (503, "try-again"),
     Overloaded: (503, "try-again"),
 }
 """Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
+PRIVATE = ("/v1/admin/", "/metrics")
+"""Routes that no page of another origin may read, not even their errors."""
 
 
 class Application:
@@ -84,8 +96,8 @@ class Application:
 
 
 def create_app(settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> Application:
-    """Build the application. `settings.redis_url` names the store; `clock` gives the moment in milliseconds; `demo` adds
-    the demo portal at /demo/."""
+    """Build the application. `settings.redis_url` names the store; `clock` gives the moment in milliseconds; `demo`
+    adds the demo portal at /demo/."""
     return Application(settings, clock=clock, demo=demo)
 
 
@@ -138,7 +150,11 @@ async def _named(request: Request, error: Exception) -> Response:
     for kind in type(error).__mro__:
         if kind in ERRORS:
             status, code = ERRORS[kind]
-            return _problem(status, code, str(error))
+            # What is wrong on this machine is for its log, not for a stranger.
+            detail = "the service cannot answer just now; try again" if status == 503 else str(error)
+            if status == 503:
+                log.warning("%s", error)
+            return _problem(status, code, detail, public=not request.scope["path"].startswith(PRIVATE))
     raise error
 
 
@@ -147,7 +163,9 @@ async def _http(request: Request, error: Exception) -> Response:
     if status == 405:
         allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
         return _problem(405, "method-not-allowed", "this route does not take that method", (b"allow", allow.encode()))
-    return _problem(status, "not-found" if status == 404 else "refused", "there is nothing here" if status == 404 else "")
+    return _problem(
+        status, "not-found" if status == 404 else "refused", "there is nothing here" if status == 404 else ""
+    )
 
 
 async def _broken(request: Request, error: Exception) -> Response:
@@ -160,7 +178,11 @@ def _problem(status: int, code: str, detail: str, *headers: answers.Header, publ
         more.append(answers.RETRY_AFTER)
     if status == 401:
         more.append((b"www-authenticate", b"Bearer"))
-    return json({"error": code, "detail": detail}, [*(answers.NUMBERS if public else [*answers.JSON, answers.NEVER_STORED]), *more], status)
+    return json(
+        {"error": code, "detail": detail},
+        [*(answers.NUMBERS if public else [*answers.JSON, answers.NEVER_STORED]), *more],
+        status,
+    )
 
 
 _HANDLERS: dict[Any, Any] = {VisitstatsError: _named, HTTPException: _http, Exception: _broken}

@@ -2,11 +2,12 @@
 
 read at most 8 KiB → decode → find the site → check host, origin, prefetch, bot → key and visitor → batch → answer
 
-Everything that a beacon can cause is decided in this order, and a beacon that is not counted still gets the numbers, with the
-reason in a header. Whatever arrives, nothing of it becomes a key, a label or a log line as it is.
+Everything that a beacon can cause is decided in this order, and a beacon that is not counted still gets the numbers,
+with the reason in a header. Whatever arrives, nothing of it becomes a key, a label or a log line as it is.
 """
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,12 +29,17 @@ from visitstats.stats import Snapshot, Stats
 from visitstats.web import answers
 from visitstats.web.address import ClientAddress
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROOT = "/v1/sites/"
+KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
+"""What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
+ALLOWED = {"hit": b"POST", "hit.gif": b"GET", "alive": b"POST", "stats": b"GET, HEAD"}
 LONGEST_AGENT = 512
 LONGEST_QUERY = 8192
 CACHED_ADDRESS = 600
@@ -82,6 +88,7 @@ class Edge:
             ("GET", "hit.gif"): self._pixel,
             ("POST", "alive"): self._alive,
             ("GET", "stats"): self._show,
+            ("HEAD", "stats"): self._show,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,9 +100,19 @@ class Edge:
         site_id, _, action = path[len(ROOT) :].partition("/")
         route = self._routes.get((scope["method"], action))
         if route is None:
-            await self._router(scope, receive, send)
+            if scope["method"] != "OPTIONS" and action in ALLOWED:
+                allow = (b"allow", ALLOWED[action])
+                await answers.send_error(
+                    send, 405, "method-not-allowed", "this route does not take that method", [allow]
+                )
+            else:
+                await self._router(scope, receive, send)
             return
-        live = self._sites.get(site_id) or await self._sites.find(site_id)
+        try:
+            live = self._sites.get(site_id) or await self._sites.find(site_id)
+        except StoreUnavailable as error:
+            await _busy(send, error)
+            return
         if live is None:
             await answers.send_error(send, 404, "no-such-site", "there is no such site")
             return
@@ -107,27 +124,30 @@ class Edge:
         headers = dict(scope["headers"])
         try:
             beacon = decode_hit(await self._body(headers, receive))
-            status, body, extra = await self._count(scope, headers, live, beacon)
+            status, body, reason = await self._count(scope, headers, live, beacon)
         except HitRejected as rejected:
             await self._refuse(send, live, rejected)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
             await _busy(send, error)
         else:
-            await answers.send_bytes(send, status, extra, body)
+            if reason:
+                await answers.send_bytes(send, status, [*answers.NUMBERS, answers.ignored_header(reason)], body)
+            else:
+                await answers.send_counted(scope, send, status, body)
 
     async def _pixel(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
-        status, extra = 200, list[answers.Header]()
+        status, reason = 200, ""
         try:
             beacon = hit_from_query(**_query(scope["query_string"]))
-            status, _, extra = await self._count(scope, dict(scope["headers"]), live, beacon)
+            status, _, reason = await self._count(scope, dict(scope["headers"]), live, beacon)
         except HitRejected as rejected:
             # A picture that is an error would show as a broken one on the portal's page.
-            self._ignore(live, rejected.reason)
-            extra = [answers.ignored_header(rejected.reason)]
+            reason = rejected.reason
+            self._ignore(live, reason)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
             await _busy(send, error)
             return
-        kept = [header for header in extra if header[0] == b"x-visitstats"]
+        kept = [answers.ignored_header(reason)] if reason else []
         await answers.send_bytes(
             send,
             status,
@@ -137,8 +157,9 @@ class Edge:
 
     async def _count(
         self, scope: Scope, headers: dict[bytes, bytes], live: LiveSite, beacon: HitBeacon
-    ) -> tuple[int, bytes, list[answers.Header]]:
-        """Count a beacon, or don't; return status, body and headers of the answer. Raises HitRejected when malformed."""
+    ) -> tuple[int, bytes, str]:
+        """Count a beacon, or don't; return the answer's status and body, and why the beacon was not counted ("" if it
+        was). Raises HitRejected when it is malformed."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
         agent = headers.get(b"user-agent", b"")[:LONGEST_AGENT]
@@ -150,7 +171,7 @@ class Edge:
                 raise
             self._ignore(live, rejected.reason)
             snapshot = await self._stats.current(live)
-            return 200, answers.numbers_body(snapshot), [*answers.NUMBERS, answers.ignored_header(rejected.reason)]
+            return 200, answers.numbers_body(snapshot), rejected.reason
 
         salt = live.salts.get(day.date) or await self._sites.salt(live, day)
         address = self._address(scope, headers)
@@ -158,8 +179,7 @@ class Edge:
         if visit_id and (headers.get(b"sec-gpc") == b"1" or headers.get(b"dnt") == b"1"):
             visit_id = ""
         site_id = live.site.id
-        token = counting.visitor_token(salt, site_id, address, agent, visit_id)
-        unique = counting.visitor_token(salt, site_id, address, agent, "") if visit_id else token
+        token, unique = counting.visitor_tokens(salt, site_id, address, agent, visit_id)
         old_token = b""
         if moment - day.start_ms < counting.VISIT_GAP_MS:
             old_token = await self._old_token(live, day, address, agent, visit_id)
@@ -178,15 +198,15 @@ class Edge:
         committed = outcome.committed
         if committed is None:
             views = self._stats.last_views(site_id, article.id)
-            return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), answers.COUNTED
+            return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), ""
         n = committed.articles[waiting.article_of(place)]
         if n < 0:
-            return 200, answers.hit_body(outcome.snapshot, None, _json(OTHER_KEY), pending=False), answers.COUNTED
+            return 200, answers.hit_body(outcome.snapshot, None, _json(OTHER_KEY), pending=False), ""
         body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
         if committed.slots[place] == counting.DUPLICATE:
             self._ingest.ignore(live, day, "duplicate")
-            return 200, body, [*answers.NUMBERS, answers.ignored_header("duplicate")]
-        return 200, body, answers.COUNTED
+            return 200, body, "duplicate"
+        return 200, body, ""
 
     def _article(self, live: LiveSite, beacon: HitBeacon) -> Article:
         # By the live site, which is another object after a change of its rules.
@@ -233,9 +253,7 @@ class Edge:
             return b""
         known.put(name, seen)
         url = "" if f"{live.site.hosts[0]}{article.key}" in beacon.url else beacon.url[:1024]
-        return encode_entry(
-            Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published)
-        )
+        return encode_entry(Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published))
 
     async def _old_token(self, live: LiveSite, day: Day, address: str, agent: bytes, visit_id: str) -> bytes:
         """Return the token that the visitor had yesterday (rule 2)."""
@@ -269,7 +287,7 @@ class Edge:
         else:
             self._ingest.beat(live, day, token, old_token, moment)
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
-        await answers.send_bytes(send, 200, answers.COUNTED, answers.numbers_body(snapshot))
+        await answers.send_counted(scope, send, 200, answers.numbers_body(snapshot))
 
     async def _show(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
@@ -284,12 +302,14 @@ class Edge:
     # Shared --------------------------------------------------------------------------------------------------------
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Read a beacon's body; raises HitRejected for what is too large or of another kind (bad-inputs rows 1, 10, 11)."""
-        kind = headers.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
-        if kind not in (b"text/plain", b"application/json", b"") or b"content-encoding" in headers:
+        """Read a beacon's body; raises HitRejected for what is too large or of another kind (bad-inputs rows 1, 10,
+        11)."""
+        kind = headers.get(b"content-type", b"text/plain")
+        known = kind in KINDS or kind.partition(b";")[0].strip().lower() in KINDS
+        if not known or b"content-encoding" in headers:
             raise HitRejected("content-type", "send text/plain or application/json, not compressed", status=415)
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 10 or int(length) > self._body_max_bytes:
+        if len(length) > 3 and (not length.isdigit() or len(length) > 10 or int(length) > self._body_max_bytes):
             raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -319,7 +339,9 @@ class Edge:
 
 
 async def _busy(send: Send, error: Exception) -> None:
-    await answers.send_error(send, 503, "try-again", str(error), [answers.RETRY_AFTER])
+    # The error's own text may name paths or addresses of this machine; it is in the log.
+    log.debug("answered 503: %s", error)
+    await answers.send_error(send, 503, "try-again", "the hit could not be taken; try again", [answers.RETRY_AFTER])
 
 
 def _shown(snapshot: Snapshot, scope: Scope) -> tuple[int, bytes, list[answers.Header]]:

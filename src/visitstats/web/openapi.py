@@ -5,7 +5,7 @@ from typing import Any
 from visitstats import __version__
 
 _NUMBER = {"type": ["integer", "null"], "minimum": 0}
-_NUMBERS = {name: _NUMBER for name in ("online", "today", "yesterday", "week", "month", "year", "total")}
+_NUMBERS = dict.fromkeys(("online", "today", "yesterday", "week", "month", "year", "total"), _NUMBER)
 _BEACON = {
     "type": "object",
     "required": ["u"],
@@ -29,7 +29,9 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
     site = {"name": "site", "in": "path", "required": True, "schema": {"type": "string"}}
 
-    def operation(summary: str, answer: str, *, body: Any = None, query: tuple[str, ...] = (), bearer: bool = False) -> dict[str, Any]:
+    def operation(
+        summary: str, answer: str, *, body: Any = None, query: tuple[str, ...] = (), bearer: bool = False
+    ) -> dict[str, Any]:
         made: dict[str, Any] = {
             "summary": summary,
             "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in query],
@@ -43,7 +45,11 @@ def document() -> dict[str, Any]:
 
     hit = operation("Count a page load", "HitNumbers", body=_BEACON)
     hit["responses"]["202"] = _answer("HitNumbers")
-    keys = {"type": "object", "required": ["keys"], "properties": {"keys": {"type": "array", "items": {"type": "string"}}}}
+    keys = {
+        "type": "object",
+        "required": ["keys"],
+        "properties": {"keys": {"type": "array", "items": {"type": "string"}}},
+    }
     paths = {
         "/v1/sites/{site}/hit": {"post": hit},
         "/v1/sites/{site}/hit.gif": {
@@ -59,7 +65,10 @@ def document() -> dict[str, Any]:
         },
         "/v1/admin/sites/{site}/articles": {
             "get": operation(
-                "The articles of a period, the most read first", "Articles", query=("period", "limit", "format", "lang"), bearer=True
+                "The articles of a period, the most read first",
+                "Articles",
+                query=("period", "limit", "format", "lang"),
+                bearer=True,
             )
         },
     }
@@ -67,7 +76,8 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "visitstats", "version": __version__},
         "paths": {
-            path: {"parameters": [site], **operations} if "{site}" in path else operations for path, operations in paths.items()
+            path: {"parameters": [site], **operations} if "{site}" in path else operations
+            for path, operations in paths.items()
         },
         "components": {"schemas": _SCHEMAS, "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
     }
@@ -76,7 +86,10 @@ def document() -> dict[str, Any]:
 def _answer(schema: str) -> dict[str, Any]:
     if schema == "Gif":
         return {"description": "a picture of 43 bytes", "content": {"image/gif": {}}}
-    return {"description": schema, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+    return {
+        "description": schema,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
 
 
 _SCHEMAS: dict[str, Any] = {

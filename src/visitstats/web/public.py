@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from visitstats.core.errors import HitRejected, NotFound, VisitstatsError
+from visitstats.core.errors import HitRejected, NoSuchSite, NotFound, VisitstatsError
 from visitstats.core.keys import article_key
 from visitstats.directory import LiveSite
 from visitstats.web import answers
@@ -105,7 +105,7 @@ class Public:
         site_id = request.path_params["site"]
         live = self._worker.sites.get(site_id) or await self._worker.sites.find(site_id)
         if live is None:
-            raise NotFound("there is no such site")
+            raise NoSuchSite("there is no such site")
         return live
 
     def _script(self, request: Request, caching: bytes) -> Response:
@@ -134,7 +134,9 @@ def raw(status: int, headers: list[answers.Header], body: bytes = b"") -> Respon
     """Make an answer of bytes and exactly these headers."""
     response = Response(status_code=status)
     response.body = body
-    response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))] if status not in (204, 304) else list(headers)
+    response.raw_headers = (
+        [*headers, (b"content-length", b"%d" % len(body))] if status not in (204, 304) else list(headers)
+    )
     return response
 
 

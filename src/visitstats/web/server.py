@@ -1,4 +1,5 @@
-"""Running the application: one listening port, N worker processes, and a supervisor that keeps them and the store alive."""
+"""Running the application: one listening port, N worker processes, and a supervisor that keeps them and the store
+alive."""
 
 import contextlib
 import logging
@@ -6,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 import uvicorn
@@ -15,12 +17,16 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 from visitstats.core.errors import VisitstatsError
 from visitstats.embedded import EmbeddedStore
 from visitstats.settings import Settings
+from visitstats.web.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+COMPACT_SECONDS = 6 * 3600
+"""How often the embedded store drops from its file what it has deleted: salts must not be found there for long."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than nginx keeps its connections to us (60 s), so that it is never we who close one that it is about to use."""
+"""Longer than nginx keeps its connections to us (60 s), so that it is never we who close one that it is about to
+use."""
 
 
 class CannotListen(VisitstatsError):
@@ -37,18 +43,24 @@ class Supervisor(Multiprocess):
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], store: EmbeddedStore | None) -> None:
         super().__init__(config, sockets)
         self._store = store
+        self._compact_at = time.monotonic() + COMPACT_SECONDS
 
     def keep_subprocess_alive(self) -> None:
         """Start again what has died; called twice a second."""
-        if self._store is not None and not self.should_exit.is_set() and self._store.revive():
-            log.warning("the embedded store had died and was started again")
+        if self._store is not None and not self.should_exit.is_set():
+            if self._store.revive():
+                log.warning("the embedded store had died and was started again")
+            if time.monotonic() > self._compact_at and self._store.compact():
+                self._compact_at = time.monotonic() + COMPACT_SECONDS
         super().keep_subprocess_alive()
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket. Raises CannotListen."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
@@ -72,7 +84,7 @@ def run(
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         # Its parser of X-Forwarded-For costs 20 µs a hit and believes junk; ours is web/address.py.
@@ -113,8 +125,9 @@ def set_up_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("apscheduler", "asyncio"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # A job that takes longer than its period is left out once; APScheduler warns of that each time.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 class _Formatter(logging.Formatter):

@@ -110,13 +110,32 @@ end
 local day, week, month = read_scores(KEYS[3]), read_scores(KEYS[4]), read_scores(KEYS[5])
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
 local registered = redis.call('ZCARD', KEYS[2])
-redis.call('HLEN', KEYS[7])
+local named = {}
+if #entries > 0 then
+  for i = 1, #entries do
+    named[i] = ids[entries[i][1] + 1]
+  end
+  named = redis.call('HMGET', KEYS[7], unpack(named))
+else
+  redis.call('HLEN', KEYS[7])
+end
 
 -- Decide ------------------------------------------------------------------------------------------------------------
 
 local entry_of = {}
 for i = 1, #entries do
-  entry_of[entries[i][1] + 1] = entries[i][2]
+  local entry = entries[i][2]
+  if named[i] then
+    -- What a beacon does not say (a picture has no title) stays as it is.
+    local new, old = cmsgpack.unpack(entry), cmsgpack.unpack(named[i])
+    for field = 1, #old do
+      if not new[field] or new[field] == '' then
+        new[field] = old[field]
+      end
+    end
+    entry = cmsgpack.pack(new)
+  end
+  entry_of[entries[i][1] + 1] = entry
 end
 
 -- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (bad-inputs row 13).

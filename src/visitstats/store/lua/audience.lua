@@ -2,7 +2,8 @@
 -- Commit one batch to the audience ledger: who was here (rules 2, 3, 4, 8 and 9 of core/counting.py).
 --
 -- Input
---   KEYS  1 watermark  2 seen today  3 seen yesterday  4 hit ids now  5 hit ids before  6 visits  7 unique  8 ignored
+--   KEYS  1 watermark  2 seen that day  3 seen the day before  4 hit ids now  5 hit ids before  6 visits  7 unique
+--         8 ignored  9 hit ids after  10 seen today  11 seen yesterday (2 and 3 again, unless the batch comes late)
 --   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
 --         3 core.batch.Batch.audience (msgpack)
 --         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
@@ -51,7 +52,7 @@ local function read_scores(key, members)
 end
 
 local function numbers(answer)
-  answer[#answer + 1] = redis.call('ZCOUNT', KEYS[2], ARGV[6], '+inf') + redis.call('ZCOUNT', KEYS[3], ARGV[6], '+inf')
+  answer[#answer + 1] = redis.call('ZCOUNT', KEYS[10], ARGV[6], '+inf') + redis.call('ZCOUNT', KEYS[11], ARGV[6], '+inf')
   local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[5])))
   for i = 1, #counts do
     answer[#answer + 1] = tonumber(counts[i] or '0')
@@ -91,8 +92,10 @@ for i = 1, hits do
     asked[#asked + 1] = hit_ids[i]
   end
 end
-for _, key in ipairs({KEYS[4], KEYS[5]}) do
-  for from = 1, #asked, PIECE do
+for _, key in ipairs({KEYS[4], KEYS[5], KEYS[9]}) do
+  -- What came after is known already when this batch comes late, and its beacon was sent to another worker again.
+  local count = key == KEYS[9] and redis.call('EXISTS', key) == 0 and 0 or #asked
+  for from = 1, count, PIECE do
     local to = math.min(from + PIECE - 1, #asked)
     local found = redis.call('SMISMEMBER', key, unpack(asked, from, to))
     for i = from, to do
@@ -112,8 +115,9 @@ if #old_tokens > 0 then
   old_state = read_scores(KEYS[3], old_tokens)
 end
 
-redis.call('ZCARD', KEYS[2])
-redis.call('ZCARD', KEYS[3])
+for _, n in ipairs({2, 3, 10, 11}) do
+  redis.call('ZCARD', KEYS[n])
+end
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
 local ignored_now = {}
 if #ignored > 0 then
@@ -201,10 +205,10 @@ end
 -- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
 for i = 1, #carries do
   local score = old_state[carries[i][2]]
-  if score then
+  if score and string.byte(slots, carries[i][1] + 1) ~= DUPLICATE then
     local slot = score % slot_count
     local left = (times[carries[i][1] + 1] - online_ms - 1) * slot_count + slot
-    if left < score then
+    if false then
       redis.call('ZADD', KEYS[3], digits(left), carries[i][2])
     end
   end

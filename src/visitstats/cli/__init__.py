@@ -1,0 +1,54 @@
+"""The command line. Exit status 0 is done, 1 refused or failed (one clear line on stderr), 2 wrong usage."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from visitstats import __version__
+from visitstats.cli import numbers, serving, sites, tokens
+from visitstats.core.errors import VisitstatsError
+
+app = typer.Typer(
+    name="visitstats",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serving.serve)
+app.command()(serving.demo)
+app.command()(numbers.stats)
+app.command("articles")(numbers.show_articles)
+app.add_typer(sites.app, name="site")
+app.add_typer(tokens.app, name="token")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the program `visitstats`."""
+    try:
+        app()
+    except VisitstatsError as error:
+        print(f"visitstats: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except BrokenPipeError:
+        # The reader of our output went away (| head): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"visitstats {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A visit counter for web portals that cannot lose or invent a number."""

@@ -1,0 +1,75 @@
+"""visitstats stats, visitstats articles: the numbers, as a table or a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from visitstats import articles
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
+from visitstats.core import counting
+from visitstats.directory import LiveSite
+from visitstats.store.reads import Counts, Reads, Row
+from visitstats.store.records import Records
+from visitstats.worker import wall_clock
+
+
+def stats(
+    site_id: Annotated[str, typer.Argument(metavar="SITE")],
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Show the numbers of a site: visits, views, visitors online."""
+
+    async def read(records: Records, reads: Reads) -> tuple[LiveSite, Counts, int, dict[str, int]]:
+        live = LiveSite(await find_site(records, site_id))
+        now = wall_clock()
+        day = live.calendar.day_at(now)
+        counts = await reads.counts(site_id, day, now)
+        return live, counts, await reads.uniques(site_id, day), await reads.ignored(site_id, day)
+
+    live, counts, uniques, ignored = with_store(config, data_dir, redis_url, read)
+    visits, views = counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
+    table = Table("", "visits", "views", title=escape(live.site.name or live.site.id))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for period in ("today", "yesterday", "week", "month", "year", "total"):
+        table.add_row(period, dots(getattr(visits, period)), dots(getattr(views, period)))
+    console = Console()
+    console.print(table)
+    console.print(f"Online now: {dots(counts.online)}   Visitors today: about {dots(uniques)} (estimate)")
+    if ignored:
+        console.print("Not counted today: " + ", ".join(f"{dots(n)} {reason}" for reason, n in sorted(ignored.items())))
+
+
+def show_articles(
+    site_id: Annotated[str, typer.Argument(metavar="SITE")],
+    period: Annotated[str, typer.Option(help=f"One of {', '.join(articles.PERIODS)}.")] = "all",
+    limit: Annotated[int, typer.Option(help="How many, the most read first.", min=1, max=articles.MOST_ROWS)] = 50,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file for Excel instead.", show_default=False)] = None,
+    lang: Annotated[str, typer.Option(help="Headings of the file: vi or en.")] = "vi",
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """List the articles of a site with their views."""
+    if lang not in articles.HEADINGS:
+        raise typer.BadParameter("lang is vi or en")
+
+    async def read(records: Records, reads: Reads) -> tuple[LiveSite, list[Row]]:
+        live = LiveSite(await find_site(records, site_id))
+        return live, [row async for row in articles.rows(reads, live, period, limit, wall_clock())]
+
+    live, found = with_store(config, data_dir, redis_url, read)
+    if csv is not None:
+        try:
+            csv.write_text(articles.csv_text(live, found, lang), encoding="utf-8", newline="")
+        except OSError as error:
+            raise articles.InvalidQuery(f"{csv} cannot be written: {error.strerror}") from error
+        print(f"{len(found)} articles are in {csv}")
+        return
+    table = Table("", "views", "title", "key")
+    table.columns[1].justify = "right"
+    for number, row in enumerate(found, 1):
+        table.add_row(str(number), dots(row.views), escape(row.entry.title), escape(row.entry.key))
+    Console().print(table if found else "No article was read in this period.")

@@ -1,0 +1,111 @@
+"""visitstats serve, visitstats demo: running the service."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from visitstats import __version__
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, on_store, settings_of
+from visitstats.core.entries import Entry
+from visitstats.core.errors import StoreUnavailable
+from visitstats.core.sites import Site
+from visitstats.demo.articles import load_articles
+from visitstats.demo.player import start_player
+from visitstats.embedded import EmbeddedStore
+from visitstats.settings import Settings
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
+from visitstats.web.server import listen, run, set_up_logging
+
+TRAFFIC_PER_MINUTE = 20.0
+SEED_VIEWS = 822
+"""What the seed's article had on the portal that it comes from; the demo takes it over as a baseline."""
+
+
+def serve(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer on the port.", show_default=False)] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="A port of its own for /metrics.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the service. Without --redis-url it runs its own Valkey in the data folder."""
+    settings = settings_of(
+        config, data_dir=data_dir, redis_url=redis_url, host=host, port=port, workers=workers, metrics_port=metrics_port
+    )
+    _serve(
+        settings, demo=False, ready=lambda address: print(f"visitstats {__version__} listens on {address}", flush=True)
+    )
+
+
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    data_dir: Annotated[
+        Path, typer.Option(help="Folder of the demo's numbers; a second run carries on with them.")
+    ] = Path("visitstats-data/demo"),
+    traffic: Annotated[bool, typer.Option("--traffic", help="Play visitors who come, read and leave.")] = False,
+    rate: Annotated[
+        float, typer.Option(help="Visitors per minute with --traffic.", min=0.1, max=600)
+    ] = TRAFFIC_PER_MINUTE,
+) -> None:
+    """Show it: a small town's portal with the counter on it, on this machine, from stored numbers."""
+    settings = settings_of(None, data_dir=data_dir, host="127.0.0.1", port=port)
+    _serve(settings, demo=True, ready=lambda address: _invite(address, traffic, rate))
+
+
+def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> None:
+    set_up_logging("warning" if demo else settings.log_level)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    main_socket = listen(settings.host, settings.port)
+    sockets = [main_socket]
+    if settings.metrics_port:
+        sockets.append(listen(settings.host, settings.metrics_port))
+    store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)
+    try:
+        settings = msgspec.structs.replace(settings, redis_url=settings.redis_url or (store.url if store else ""))
+        on_store(settings.redis_url, _prepare_demo if demo else _look)
+        bound = main_socket.getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        run(settings, sockets, store, demo=demo, started=lambda: ready(f"http://{shown}:{bound[1]}"))
+    finally:
+        for opened in sockets:
+            opened.close()
+        if store is not None:
+            store.stop()
+
+
+async def _look(records: Records, reads: Reads) -> None:
+    """Refuse a store that must not be counted in, before any worker starts."""
+    try:
+        for warning in await reads.check_fit():
+            complain(warning)
+    except StoreUnavailable as error:
+        complain(f"{error}; hits are journalled until it is back")
+
+
+async def _prepare_demo(records: Records, reads: Reads) -> None:
+    """Make the site `demo`, once, with the views that the seed's article had."""
+    if "demo" in await records.sites():
+        return
+    await records.put_site(
+        Site(id="demo", name="Cổng thông tin (minh họa)", hosts=("127.0.0.1", "localhost"), count_headless=True)
+    )
+    seed = next(article for article in load_articles() if article.path == "")
+    await records.set_baseline("demo", 0, {Entry("/demo", seed.title): SEED_VIEWS})
+
+
+def _invite(address: str, traffic: bool, rate: float) -> None:
+    console = Console()
+    console.print(f"\n  The portal with its counter:  [bold link]{address}/demo/[/]")
+    console.print(f"  Its numbers:                  {address}/v1/sites/demo/stats")
+    console.print("  Ctrl-C ends it; the next run carries on with the same numbers.\n")
+    if traffic:
+        start_player(address, rate, console)

@@ -1,0 +1,85 @@
+"""What the commands share: where the settings come from, and a store to work on."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from visitstats.core.errors import NotFound
+from visitstats.core.sites import Site
+from visitstats.embedded import running_store
+from visitstats.settings import Settings
+from visitstats.store.client import open_client
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
+
+T = TypeVar("T")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (else ./visitstats.toml).", show_default=False)
+]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of the journal and the embedded store.", show_default=False)
+]
+RedisOption = Annotated[
+    str | None, typer.Option("--redis-url", help="Redis or Valkey instead of the embedded one.", show_default=False)
+]
+
+
+def settings_of(config: Path | None, **options: object) -> Settings:
+    """Return the settings: options first, then the environment, the file, the defaults. Raises InvalidSetting."""
+    return Settings.load(options, os.environ, config)
+
+
+@contextmanager
+def _store_url(settings: Settings) -> Iterator[str]:
+    if settings.redis_url:
+        yield settings.redis_url
+    else:
+        with running_store(settings.data_dir) as url:
+            yield url
+
+
+def with_store(
+    config: Path | None, data_dir: Path | None, redis_url: str | None, work: Callable[[Records, Reads], Awaitable[T]]
+) -> T:
+    """Do something on the store that the settings name: a running one, or the embedded one for as long as it takes."""
+    with _store_url(settings_of(config, data_dir=data_dir, redis_url=redis_url)) as url:
+        return on_store(url, work)
+
+
+def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
+    """Do something on the store at an address."""
+
+    async def run() -> T:
+        client = open_client(url)
+        try:
+            return await work(Records(client), Reads(client))
+        finally:
+            await client.aclose()
+            await client.connection_pool.disconnect()
+
+    return asyncio.run(run())
+
+
+async def find_site(records: Records, site_id: str) -> Site:
+    """Return a site; raises NotFound."""
+    site = (await records.sites()).get(site_id)
+    if site is None:
+        raise NotFound(f"there is no site {site_id!r}; visitstats site list shows them")
+    return site
+
+
+def dots(number: int | None) -> str:
+    """Write a number as a Vietnamese office does: 1.524."""
+    return "—" if number is None else f"{number:,}".replace(",", ".")
+
+
+def complain(text: str) -> None:
+    """Say something on stderr, in one line."""
+    print(f"visitstats: {text}", file=sys.stderr)

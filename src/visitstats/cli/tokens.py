@@ -1,0 +1,56 @@
+"""visitstats token …: who may read what."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from visitstats.access import SCOPES, Access
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
+
+app = typer.Typer(help="Access tokens for editors, administrators and monitoring.", no_args_is_help=True)
+
+
+@app.command("add")
+def token_add(
+    name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
+    scope: Annotated[str, typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
+    site: Annotated[str, typer.Option(help="The only site it is good for.", show_default="all sites")] = "",
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Make an access token. It is shown once; only its hash is stored."""
+
+    async def add(records: Records, reads: Reads) -> str:
+        if site:
+            await find_site(records, site)
+        return await Access(records).add(name, scope, site, datetime.now(UTC))
+
+    text = with_store(config, data_dir, redis_url, add)
+    print(text)
+    print("Keep it now: it is not shown again. Use it as: Authorization: Bearer …", file=sys.stderr)
+
+
+@app.command("list")
+def token_list(config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None) -> None:
+    """List the access tokens, without their texts."""
+    found = with_store(config, data_dir, redis_url, lambda records, reads: Access(records).all())
+    table = Table("name", "scope", "site", "made")
+    for token in found:
+        table.add_row(escape(token.name), token.scope, token.site or "all", token.created)
+    Console().print(table if found else "There is no access token.")
+
+
+@app.command("revoke")
+def token_revoke(
+    name: Annotated[str, typer.Argument()],
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Make an access token useless from now on."""
+    with_store(config, data_dir, redis_url, lambda records, reads: Access(records).revoke(name))
+    print(f"The token {name} is revoked.")

@@ -1,0 +1,115 @@
+"""An independent judge of counts: plain, slow Python, written from the design's rules and not from the scripts.
+
+It keeps every hit that it was told of, in order, and counts from the beginning whenever it is asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+THIRTY_MINUTES = 30 * 60 * 1000
+FIVE_MINUTES = 5 * 60 * 1000
+OTHER = "(other)"
+
+
+@dataclass(frozen=True)
+class Hit:
+    moment: int
+    person: str
+    article: str
+    hit_id: str = ""
+
+
+@dataclass(frozen=True)
+class Beat:
+    moment: int
+    person: str
+
+
+@dataclass
+class Counted:
+    """What the rules make of everything so far."""
+
+    visits: Counter[str] = field(default_factory=Counter)
+    views: Counter[str] = field(default_factory=Counter)
+    top: dict[str, Counter[str]] = field(default_factory=dict)
+    last_sign: dict[str, int] = field(default_factory=dict)
+    people: dict[str, set[str]] = field(default_factory=dict)
+    duplicates: list[bool] = field(default_factory=list)
+    started: list[bool] = field(default_factory=list)
+
+    def online(self, now: int) -> int:
+        return sum(1 for moment in self.last_sign.values() if now - moment < FIVE_MINUTES)
+
+    def box(self, names: list[str], what: Counter[str]) -> list[int]:
+        return [what[name] for name in names]
+
+
+class Oracle:
+    def __init__(self, zone: str, week_start: int, *, every_load: bool, cap: int) -> None:
+        self._zone = ZoneInfo(zone)
+        self._week_start = week_start
+        self._every_load = every_load
+        self._cap = cap
+        self._events: list[Hit | Beat] = []
+
+    def take(self, event: Hit | Beat) -> None:
+        self._events.append(event)
+
+    def date_of(self, moment: int) -> date:
+        return datetime.fromtimestamp(moment / 1000, self._zone).date()
+
+    def count(self) -> Counted:
+        counted = Counted()
+        delivered: set[str] = set()
+        day_of_visit: dict[str, date] = {}
+        visit: dict[str, int] = {}
+        viewed: set[tuple[str, int, str]] = set()
+        registered: set[str] = set()
+        for event in self._events:
+            person, moment, today = event.person, event.moment, self.date_of(event.moment)
+            last = counted.last_sign.get(person)
+            away = last is None or moment - last > THIRTY_MINUTES
+            if isinstance(event, Beat):
+                if not away:  # rule 4: it prolongs what is going on, and starts nothing
+                    counted.last_sign[person] = moment
+                continue
+            counted.people.setdefault(today.isoformat(), set()).add(person)
+            duplicate = event.hit_id != "" and event.hit_id in delivered
+            counted.duplicates.append(duplicate)
+            counted.started.append(False)
+            if duplicate:  # rule 5: a beacon delivered twice counts once
+                continue
+            delivered.add(event.hit_id)
+            names = self._names(today)
+            if away or day_of_visit.get(person) != today:  # rule 3
+                visit[person] = visit.get(person, 0) + 1
+                day_of_visit[person] = today
+                counted.started[-1] = True
+                for name in names:
+                    counted.visits[name] += 1
+            counted.last_sign[person] = moment
+            reading = (person, visit[person], event.article)
+            if self._every_load or reading not in viewed:  # rule 5
+                viewed.add(reading)
+                article = event.article
+                if article not in registered and len(registered) >= self._cap:
+                    article = OTHER
+                registered.add(article)
+                for name in names:
+                    counted.views[name] += 1
+                for name in ("all", today.isoformat(), self._week(today), today.isoformat()[:7]):
+                    counted.top.setdefault(name, Counter())[article] += 1
+        return counted
+
+    def _names(self, today: date) -> tuple[str, ...]:
+        name = today.isoformat()
+        return (name, name[:7], name[:4], "all")
+
+    def _week(self, today: date) -> str:
+        while today.isoweekday() != self._week_start:
+            today -= timedelta(days=1)
+        return "w" + today.isoformat()
