@@ -274,9 +274,7 @@ class Applier:
         snapshot = self._stats.publish(live, result.online, result.visits, result.views, self._clock())
         if waiting is None:
             return
-        for place, views in enumerate(result.articles):
-            if views >= 0:
-                self._stats.remember_views(batch.site, waiting.article_ids[place], views)
+        self._stats.remember_views(batch.site, zip(waiting.article_ids, result.articles, strict=True))
         for place in result.nameless:
             self._sites.entries.forget((batch.site, waiting.article_ids[place]))
         if not waiting.future.done():

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 FRESH_MS = 1000
 """A snapshot that is older is read anew, unless the store does not answer."""
-MOST_ARTICLES = 20_000
-"""Articles whose views are remembered for answers without the store."""
+MOST_ARTICLES = 10_000
+"""Articles of a site whose views are remembered for answers without the store."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -72,7 +72,7 @@ class Stats:
         self._writer = writer
         self._snapshots: dict[str, Snapshot] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
-        self._views: Bounded[tuple[str, bytes], int] = Bounded(MOST_ARTICLES)
+        self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
         self.watch: Watch | None = None
         """Told when the store has less than was applied; set when the write side exists."""
@@ -148,13 +148,18 @@ class Stats:
         counts = await self._reads.counts(live.site.id, live.calendar.day_at(now), now)
         return counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
 
-    def remember_views(self, site_id: str, article: bytes, views: int) -> None:
-        """Remember an article's views for answers while the store is away."""
-        self._views.put((site_id, article), views)
+    def remember_views(self, site_id: str, articles: Iterable[tuple[bytes, int]]) -> None:
+        """Remember the views of articles (negative: not known) for answers while the store is away."""
+        known = self._views.get(site_id)
+        if known is None:
+            known = self._views[site_id] = Bounded(MOST_ARTICLES)
+        known.update(articles)
 
     def last_views(self, site_id: str, article: bytes) -> int | None:
         """Return the views of an article that were known last, None for none."""
-        return self._views.get((site_id, article))
+        known = self._views.get(site_id)
+        views = known.get(article) if known is not None else None
+        return views if views is not None and views >= 0 else None
 
     async def _read(self, live: LiveSite) -> Snapshot:
         now = self._clock()

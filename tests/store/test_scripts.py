@@ -64,6 +64,7 @@ class Writer:
     hits: list[Hit] = field(default_factory=list)
     sequence: int = 0
     done: list[tuple[int, Batch, Committed]] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
 
 
 class World:
@@ -81,7 +82,6 @@ class World:
         self.now = START
         self.long_batches = long_batches
         self.delivered: list[Hit] = []
-        self.named: set[str] = set()
 
     async def close(self) -> None:
         for writer in self.writers:
@@ -109,8 +109,8 @@ class World:
                 await self.commit(other)
         if writer.waiting is None:
             writer.waiting = Gathering(self.site, self.calendar.day_at(self.now))
-        gather(writer.waiting, event.moment, event.person, event.article, event.hit_id, named=event.article not in self.named)
-        self.named.add(event.article)
+        gather(writer.waiting, event.moment, event.person, event.article, event.hit_id, named=event.article not in writer.named)
+        writer.named.add(event.article)
         writer.hits.append(event)
 
     async def commit(self, writer: Writer) -> None:

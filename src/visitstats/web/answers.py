@@ -22,7 +22,9 @@ NEVER_STORED: Header = (b"cache-control", b"no-store")
 NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
 COUNTED: list[Header] = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
 """For the answer to a POST, which no cache keeps and no script tag includes."""
+SHOWN: list[Header] = [*JSON, *ANYBODY, (b"cache-control", b"public, max-age=1")]
 _COUNTED_LINES = b"".join(b"%b: %b\r\n" % header for header in COUNTED)
+_SHOWN_LINES = b"".join(b"%b: %b\r\n" % header for header in SHOWN)
 PREFLIGHT: list[Header] = [
     *ANYBODY,
     (b"access-control-allow-methods", b"GET, POST"),
@@ -52,6 +54,23 @@ async def send_counted(scope: Any, send: Any, status: int, body: bytes) -> None:
     answer = extensions.get(EXTENSION) if extensions else None
     if answer is None or not answer(status, _COUNTED_LINES, body):
         await send_bytes(send, status, COUNTED, body)
+
+
+async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:
+    """Send the numbers for a shared cache: they may be a second old, and are not sent again while they are the same."""
+    etag = snapshot.etag
+    extensions = scope.get("extensions")
+    answer = extensions.get(EXTENSION) if extensions else None
+    asked = dict(scope["headers"]).get(b"if-none-match", b"")
+    if asked and etag in asked:
+        await send({"type": "http.response.start", "status": 304, "headers": [*SHOWN, (b"etag", etag)]})
+        await send({"type": "http.response.body", "body": b""})
+    elif (
+        answer is None
+        or scope["method"] == "HEAD"
+        or not answer(200, b"%betag: %b\r\n" % (_SHOWN_LINES, etag), numbers_body(snapshot))
+    ):
+        await send_bytes(send, 200, [*SHOWN, (b"etag", etag)], numbers_body(snapshot))
 
 
 async def send_error(send: Any, status: int, code: str, detail: str, headers: Iterable[Header] = ()) -> None:

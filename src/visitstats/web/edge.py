@@ -25,7 +25,7 @@ from visitstats.core.keys import article_id, article_key, origin_allowed
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.ingest import Ingest
-from visitstats.stats import Snapshot, Stats
+from visitstats.stats import Stats
 from visitstats.web import answers
 from visitstats.web.address import ClientAddress
 
@@ -296,8 +296,7 @@ class Edge:
                 send, 503, "not-known-yet", "the numbers are not known yet; try again", [answers.RETRY_AFTER]
             )
             return
-        status, body, headers = _shown(snapshot, scope)
-        await answers.send_bytes(send, status, headers, body)
+        await answers.send_shown(scope, send, snapshot)
 
     # Shared --------------------------------------------------------------------------------------------------------
 
@@ -342,21 +341,6 @@ async def _busy(send: Send, error: Exception) -> None:
     # The error's own text may name paths or addresses of this machine; it is in the log.
     log.debug("answered 503: %s", error)
     await answers.send_error(send, 503, "try-again", "the hit could not be taken; try again", [answers.RETRY_AFTER])
-
-
-def _shown(snapshot: Snapshot, scope: Scope) -> tuple[int, bytes, list[answers.Header]]:
-    """The numbers for a shared cache: they may be a second old, and are not sent again while they are the same."""
-    etag = snapshot.etag
-    headers = [
-        *answers.JSON,
-        *answers.ANYBODY,
-        (b"cache-control", b"public, max-age=1"),
-        (b"etag", etag),
-    ]
-    for name, value in scope["headers"]:
-        if name == b"if-none-match" and etag in value:
-            return 304, b"", headers
-    return 200, answers.numbers_body(snapshot), headers
 
 
 def _query(text: bytes) -> dict[str, str]:

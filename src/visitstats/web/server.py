@@ -2,6 +2,7 @@
 alive."""
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -108,16 +109,18 @@ def worker():  # type: ignore[no-untyped-def]
     """Build the application in a worker process."""
     from visitstats.web.app import worker_app
 
+    app = worker_app()
     _settle_in()
-    return worker_app()
+    return app
 
 
 def demo_worker():  # type: ignore[no-untyped-def]
     """The same with the demo portal."""
     from visitstats.web.app import demo_app
 
+    app = demo_app()
     _settle_in()
-    return demo_app()
+    return app
 
 
 def set_up_logging(level: str) -> None:
@@ -144,6 +147,11 @@ def _escape(text: str) -> str:
 def _settle_in() -> None:
     """Prepare a worker process: its log, and its end when the supervisor is killed (an orphan would hold the port)."""
     set_up_logging(os.environ.get("VISITSTATS_LOG_LEVEL", "info"))
+    # What is loaded by now stays: no collection has to look at it again. A hit makes some 40 objects that are gone with
+    # its answer by reference counting alone; looking for cycles after each 700 of them cost 4 of 27 µs a hit.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes
 

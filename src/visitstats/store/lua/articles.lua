@@ -127,8 +127,8 @@ for i = 1, #entries do
   local entry = entries[i][2]
   if named[i] then
     -- What a beacon does not say (a picture has no title) stays as it is.
-    local new, old = cmsgpack.unpack(entry), cmsgpack.unpack(named[i])
-    for field = 1, #old do
+    local new, whole, old = cmsgpack.unpack(entry), pcall(cmsgpack.unpack, named[i])
+    for field = 1, whole and type(old) == 'table' and #old or 0 do
       if not new[field] or new[field] == '' then
         new[field] = old[field]
       end

@@ -208,7 +208,7 @@ for i = 1, #carries do
   if score and string.byte(slots, carries[i][1] + 1) ~= DUPLICATE then
     local slot = score % slot_count
     local left = (times[carries[i][1] + 1] - online_ms - 1) * slot_count + slot
-    if false then
+    if left < score then
       redis.call('ZADD', KEYS[3], digits(left), carries[i][2])
     end
   end

@@ -1,0 +1,112 @@
+"""The arithmetic that answers are compared with: plain Python, written from the counting rules of the design.
+
+It keeps what was acknowledged, in any order, and counts from the beginning whenever it is asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import count
+from zoneinfo import ZoneInfo
+
+from tests.client import Hit, Visitor
+
+VISIT_GAP_MS = 30 * 60 * 1000
+ONLINE_MS = 300 * 1000
+PERIODS = ("today", "yesterday", "week", "month", "year", "total")
+
+
+@dataclass(order=True, frozen=True)
+class _Event:
+    moment: int
+    order: int
+    hit: Hit | None = field(compare=False)
+    visitor: Visitor = field(compare=False)
+
+
+class Judge:
+    """Knows what a site's numbers must be. Moments are milliseconds since the epoch."""
+
+    def __init__(
+        self, zone: str = "Asia/Ho_Chi_Minh", week_start: int = 1, *, box: str = "visits", views: str = "per-visit"
+    ) -> None:
+        self._zone = ZoneInfo(zone)
+        self._week_start = week_start
+        self._box = box
+        self._every_load = views == "every-load"
+        self._events: list[_Event] = []
+        self._number = count()
+
+    def hit(self, moment: int, hit: Hit) -> None:
+        self._events.append(_Event(moment, next(self._number), hit, hit.visitor))
+
+    def hits(self, moment: int, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            self.hit(moment, hit)
+
+    def alive(self, moment: int, visitor: Visitor) -> None:
+        self._events.append(_Event(moment, next(self._number), None, visitor))
+
+    def numbers(self, now: int) -> dict[str, int]:
+        """What the box must show at a moment."""
+        visits, views, online = self._count(now)
+        dated = visits
+        if self._box == "views":
+            dated = Counter()
+            for (day, _), n in views.items():
+                dated[day] += n
+        today = self._date(now)
+        monday = today - timedelta(days=(today.isoweekday() - self._week_start) % 7)
+        return {
+            "online": online,
+            "today": dated[today],
+            "yesterday": dated[today - timedelta(days=1)],
+            "week": sum(n for day, n in dated.items() if monday <= day < monday + timedelta(days=7)),
+            "month": sum(n for day, n in dated.items() if (day.year, day.month) == (today.year, today.month)),
+            "year": sum(n for day, n in dated.items() if day.year == today.year),
+            "total": sum(dated.values()),
+        }
+
+    def views(self, now: int) -> dict[str, int]:
+        """The views of every article."""
+        found: Counter[str] = Counter()
+        for (_, article), n in self._count(now)[1].items():
+            found[article] += n
+        return dict(found)
+
+    def _date(self, moment: int) -> date:
+        return datetime.fromtimestamp(moment / 1000, self._zone).date()
+
+    def _count(self, now: int) -> tuple[Counter[date], Counter[tuple[date, str]], int]:
+        visits: Counter[date] = Counter()
+        views: Counter[tuple[date, str]] = Counter()
+        seen: dict[Visitor, int] = {}
+        last_hit_day: dict[Visitor, date] = {}
+        visit: Counter[Visitor] = Counter()
+        read: set[tuple[Visitor, int, str]] = set()
+        delivered: set[str] = set()
+        for event in sorted(self._events):
+            if event.moment > now:
+                break
+            visitor, moment, day = event.visitor, event.moment, self._date(event.moment)
+            gone = visitor not in seen or moment - seen[visitor] > VISIT_GAP_MS
+            if event.hit is None:
+                if not gone:  # rule 4: it prolongs a visit, and starts none
+                    seen[visitor] = moment
+                continue
+            if event.hit.hit_id and event.hit.hit_id in delivered:
+                continue  # rule 5: delivered twice
+            delivered.add(event.hit.hit_id)
+            if gone or last_hit_day.get(visitor) != day:  # rule 3
+                visits[day] += 1
+                visit[visitor] += 1
+            seen[visitor], last_hit_day[visitor] = moment, day
+            reading = (visitor, visit[visitor], event.hit.article)
+            if self._every_load or reading not in read:  # rule 5
+                read.add(reading)
+                views[day, event.hit.article] += 1
+        online = sum(1 for moment in seen.values() if now - moment < ONLINE_MS)
+        return visits, views, online

@@ -1,0 +1,144 @@
+"""The application in the test's own process, on a clock that the test sets, behind the real HTTP protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.client import HOST, Connection, Hit, crowd
+from tests.judge import Judge
+from visitstats.core.sites import Site
+from visitstats.settings import Settings
+from visitstats.web.app import Application, create_app
+from visitstats.web.protocol import Protocol
+
+NOON = "2040-05-16T12:00:00+07:00"
+"""A Wednesday. In the future, because the store forgets by its own clock what is past its time."""
+
+
+class Clock:
+    """Tells the moment (ms since the epoch) that the test wants it to be."""
+
+    def __init__(self, text: str = NOON) -> None:
+        self.ms = 0
+        self.set(text)
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def set(self, text: str) -> None:
+        self.ms = int(datetime.fromisoformat(text).timestamp() * 1000)
+
+    def advance(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+class Running:
+    """A running application with one site `t1`, a connection to it, and a judge for what it should show."""
+
+    def __init__(self, app: Application, clock: Clock, ports: list[int], connection: Connection) -> None:
+        self.app = app
+        self.clock = clock
+        self.ports = ports
+        self.connection = connection
+        self._after = Hit(crowd(1, "after")[0], "/after")
+
+    async def put_site(self, **changes: Any) -> None:
+        """Make or change a site, and have the application see it."""
+        assert self.app.worker is not None
+        await self.app.worker.records.put_site(Site(**({"id": "t1", "hosts": (HOST,)} | changes)))
+        await self.app.worker.sites.refresh()
+
+    async def token(self, scope: str, site: str = "", name: str = "") -> str:
+        """Make an access token, and return its header."""
+        assert self.app.worker is not None
+        moment = datetime.fromisoformat(NOON)
+        return "Bearer " + await self.app.worker.access.add(name or f"{scope}-{site}", scope, site, moment)
+
+    async def numbers(self, site: str = "t1") -> dict[str, Any]:
+        """What the box shows now, not a second ago."""
+        self.clock.advance(1.001)
+        found = await self.connection.numbers(site)
+        self.clock.advance(-1.001)
+        return found
+
+    async def ignored(self) -> dict[str, int]:
+        """The beacons of site t1 that were not counted today, by reason, once they have reached the store."""
+        worker = self.app.worker
+        assert worker is not None
+        live = worker.sites.get("t1")
+        assert live is not None
+        return await worker.reads.ignored("t1", live.calendar.day_at(self.clock.ms))
+
+    async def settle_heartbeats(self) -> None:
+        """Have the heartbeats that were sent so far reach the store now: they wait for a commit, up to a second."""
+        worker = self.app.worker
+        assert worker is not None
+        worker.ingest.applier.nudge()
+        # The next hit of anybody is committed after them.
+        assert (await self.connection.hit("beats", self._after)).status == 200
+
+    async def agrees(self, judge: Judge, site: str = "t1") -> None:
+        """Check the numbers, and the views of every article, against a judge's."""
+        assert await self.numbers(site) == judge.numbers(self.clock.ms)
+        views = judge.views(self.clock.ms)
+        assert await self.connection.views(site, views or ["/nothing"]) == (views or {"/nothing": 0})
+
+
+@contextlib.asynccontextmanager
+async def running(data_dir: Path, redis_url: str, *, sockets: int = 1, **settings: object) -> AsyncIterator[Running]:
+    """Run the application with site `t1`; with two sockets, the second is the metrics port."""
+    clock = Clock()
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
+    ports = [each.getsockname()[1] for each in opened]
+    extra = {"metrics_port": ports[1]} if sockets > 1 else {}
+    app = create_app(
+        Settings.load({"data_dir": data_dir, "redis_url": redis_url, "port": ports[0]} | extra | settings), clock=clock
+    )
+    config = uvicorn.Config(app, http=Protocol, ws="none", lifespan="off", proxy_headers=False, server_header=False)
+    config.load()
+    state, loop = ServerState(), asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(_lifespan(app))
+        for each in opened:
+            server = await loop.create_server(
+                lambda: Protocol(config=config, server_state=state, app_state={}, _loop=loop), sock=each
+            )
+            stack.callback(server.close)
+        connection = await Connection.open(ports[0])
+        stack.callback(_hang_up, state)
+        stack.callback(connection.close)
+        found = Running(app, clock, ports, connection)
+        await found.put_site()
+        await found.put_site(id="beats")
+        yield found
+
+
+def _hang_up(state: ServerState) -> None:
+    for connection in list(state.connections):
+        connection.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Application) -> AsyncIterator[None]:
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    task = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, received.get, sent.put))
+    await received.put({"type": "lifespan.startup"})
+    answer = await sent.get()
+    assert answer["type"] == "lifespan.startup.complete", answer
+    try:
+        yield
+    finally:
+        await received.put({"type": "lifespan.shutdown"})
+        answer = await sent.get()
+        assert answer["type"] == "lifespan.shutdown.complete", answer
+        await task
