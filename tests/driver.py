@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.client import HOST, Connection, Hit
+from tests.client import HOST, Connection, Hit, until
 from tests.waiting import POLL_SECONDS, wait_until
 
 PROGRAM = Path(sys.executable).with_name("visitstats")
@@ -73,6 +73,7 @@ class Service:
         finally:
             connection.close()
 
+
     @property
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
@@ -118,6 +119,8 @@ class Service:
         return done.stdout
 
     def add_site(self, site: str, *options: str, host: str = HOST) -> None:
+        """Add a site; running workers see it within a second."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
         self.cli("site", "add", site, "--host", host, *options)
 
     def terminate(self) -> None:
@@ -173,6 +176,16 @@ class Service:
                 held.append(connection)
         return [connection for held in found.values() for connection in held]
 
+    async def known(self, site: str) -> None:
+        """Wait until every worker has heard of a site that was added while they run."""
+        for connection in await self.connections():
+
+            async def there(connection: Connection = connection) -> bool:
+                return (await connection.request("GET", f"/v1/sites/{site}/stats")).status == 200
+
+            await until(there, f"a worker knows {site}", 3)
+            connection.close()
+
 
 def _processes() -> dict[int, tuple[int, str]]:
     """All processes: id → (parent, command line)."""
@@ -213,6 +226,18 @@ class Load:
     statuses: dict[int, int] = field(default_factory=dict)
     shown: int = 0
     """The highest `total` that anybody was shown."""
+    broken: BaseException | None = None
+    """Why the load ended before its time."""
+
+    async def more(self, hits: int, seconds: float = 20.0) -> None:
+        """Wait until so many more hits are acknowledged."""
+        enough = len(self.acknowledged) + hits
+
+        async def there() -> bool:
+            assert self.broken is None, repr(self.broken)
+            return len(self.acknowledged) >= enough
+
+        await until(there, f"{hits} more hits are acknowledged", seconds)
 
     async def run(self, hits: Iterable[Hit], readers: int = 16, connections: Iterable[Connection] = ()) -> None:
         """Send hits, each reader one after the other, until there are none left."""
@@ -223,15 +248,20 @@ class Load:
                 group.create_task(self._reader(queue, given[n] if n < len(given) else None))
 
     async def _reader(self, queue: Iterator[Hit], connection: Connection | None) -> None:
-        for hit in queue:
-            deadline = time.monotonic() + self.seconds
-            while True:
-                connection, done = await self._try(connection, hit)
-                if done:
-                    break
-                assert time.monotonic() < deadline, f"{hit} was not taken:\n{self.service.log[-3000:]}"
-        if connection is not None:
-            connection.close()
+        try:
+            for hit in queue:
+                deadline = time.monotonic() + self.seconds
+                done = False
+                while not done:
+                    connection, done = await self._try(connection, hit)
+                    if not done and time.monotonic() > deadline:
+                        raise AssertionError(f"{hit} was not taken:\n{self.service.log[-3000:]}")
+        except BaseException as error:
+            self.broken = self.broken or error
+            raise
+        finally:
+            if connection is not None:
+                connection.close()
 
     async def _try(self, connection: Connection | None, hit: Hit) -> tuple[Connection | None, bool]:
         """Send a hit once; the connection to go on with, and whether that was all for this hit."""

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
@@ -45,12 +46,14 @@ class Outcome(msgspec.Struct, frozen=True):
 class Waiting(Gathering):
     """A gathering batch with the future that all of its hits wait for."""
 
-    __slots__ = ("future", "live")
+    __slots__ = ("at_once", "future", "live")
 
     def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
         super().__init__(live.site, day)
         self.live = live
         self.future = future
+        self.at_once: list[Any] = []
+        """Whom the edge answers when the future is done."""
 
 
 class Applier:

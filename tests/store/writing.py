@@ -70,9 +70,7 @@ async def commit_one(
     return result
 
 
-async def commit(
-    committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None
-) -> Committed:
+async def commit(committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None) -> Committed:
     """Commit a batch that is expected to be taken."""
     result = await commit_one(committer, sequence, batch, numbers)
     assert isinstance(result, Committed), result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from visitstats.core import batch as batches
@@ -91,6 +91,8 @@ def test_the_layout_of_a_batch_is_frozen() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(batches.encode(small_batch()).replace(b"2026", b"\xff026"))
+@example(batches.encode(small_batch())[:-1])
 def test_bytes_that_are_no_batch_are_refused_by_name(data: bytes) -> None:
     try:
         found = batches.decode(data)
@@ -156,6 +158,11 @@ def test_the_article_beyond_the_cap_has_a_key_that_no_page_has() -> None:
 @given(st.builds(Entry, *[st.text(max_size=40)] * 6))
 def test_an_entry_is_read_back_as_it_was(entry: Entry) -> None:
     assert entries.decode(entries.encode(entry)) == entry
+
+
+def test_an_entry_that_is_no_text_is_refused_by_name() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        entries.decode(b"\x91\xa2\xff\xff")
 
 
 def test_the_layout_of_an_entry_is_frozen() -> None:

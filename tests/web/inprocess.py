@@ -103,7 +103,9 @@ async def running(data_dir: Path, redis_url: str, *, sockets: int = 1, **setting
     app = create_app(
         Settings.load({"data_dir": data_dir, "redis_url": redis_url, "port": ports[0]} | extra | settings), clock=clock
     )
-    config = uvicorn.Config(app, http=Protocol, ws="none", lifespan="off", proxy_headers=False, server_header=False)
+    config = uvicorn.Config(
+        app, http=Protocol, ws="none", lifespan="off", proxy_headers=False, server_header=False, access_log=False
+    )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:

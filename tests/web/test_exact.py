@@ -17,6 +17,7 @@ async def test_two_workers_count_what_was_sent(service: Service, box: str, views
     """Online, today, week, month, year, total and each article are exact, whichever worker took a hit and is asked."""
     site, zone = f"exact-{box}", noon_zone()
     service.add_site(site, "--timezone", zone, "--box", box, "--views", views)
+    await service.known(site)
     draw = random.Random(7)
     readers = crowd(600, site)
     hits = [Hit(draw.choice(readers), f"/tin/{draw.randrange(40)}.html", f"{site}-{n:06d}") for n in range(3000)]

@@ -51,7 +51,10 @@ _decode = msgspec.msgpack.Decoder(Batch).decode
 
 def decode(payload: bytes) -> Batch:
     """Read a batch back from the journal; raises msgspec.DecodeError for anything else."""
-    return _decode(payload)
+    try:
+        return _decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def hit_id_digest(hit_id: str) -> bytes:

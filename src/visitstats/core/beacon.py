@@ -47,15 +47,33 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     url: str
     explicit_key: str = ""
     canonical: str = ""
-    title: str = ""
     referrer: str = ""
     """As it was sent; only `referrer_host` may be shown or kept."""
     visit_id: str = ""
     hit_id: str = ""
-    author: str = ""
-    category: str = ""
-    published: str = ""
-    """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
+    told: tuple[str, str, str, str] = ("", "", "", "")
+    """Title, author, category and publication as they were sent. To clean them takes as long as all the rest of a
+    beacon, and is needed once for each article: the properties below do it when they are asked."""
+
+    @property
+    def title(self) -> str:
+        """One line of at most 300 characters, nothing invisible in it."""
+        return _line(self.told[0], MAX_TITLE_CHARS) if self.told[0] else ""
+
+    @property
+    def author(self) -> str:
+        """One line of at most 120 characters."""
+        return _line(self.told[1], MAX_LABEL_CHARS) if self.told[1] else ""
+
+    @property
+    def category(self) -> str:
+        """One line of at most 120 characters."""
+        return _line(self.told[2], MAX_LABEL_CHARS) if self.told[2] else ""
+
+    @property
+    def published(self) -> str:
+        """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
+        return _moment(self.told[3]) if self.told[3] else ""
 
     @property
     def referrer_host(self) -> str:
@@ -134,23 +152,11 @@ def _hit(wire: _WireHit) -> HitBeacon:
     # A character is at most four bytes: most keys need no count of bytes.
     if key and len(key) > MAX_KEY_BYTES // 4 and len(_encode(key)) > MAX_KEY_BYTES:
         raise _bad_field("k", f"is longer than {MAX_KEY_BYTES} bytes")
-    author = category = published = ""
-    if meta is not None:
-        author = _line(meta.author, MAX_LABEL_CHARS) if meta.author else ""
-        category = _line(meta.category, MAX_LABEL_CHARS) if meta.category else ""
-        published = _moment(meta.published) if meta.published else ""
-    return HitBeacon(
-        wire.u,
-        key or "",
-        wire.c or "",
-        _line(title, MAX_TITLE_CHARS) if title else "",
-        referrer or "",
-        _token("v", wire.v),
-        _token("h", wire.h),
-        author,
-        category,
-        published,
-    )
+    if meta is None:
+        told = (title or "", "", "", "")
+    else:
+        told = (title or "", meta.author or "", meta.category or "", meta.published or "")
+    return HitBeacon(wire.u, key or "", wire.c or "", referrer or "", _token("v", wire.v), _token("h", wire.h), told)
 
 
 def _token(name: str, text: str | None) -> str:

@@ -22,6 +22,7 @@ with each batch. `Presence` below says in plain Python what `audience.lua` does 
 together.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import msgspec
@@ -42,6 +43,8 @@ DUPLICATE = 255
 SLOTS = 64
 """A presence is kept as one number, last seen (ms) × 64 + slot: below 2^53 until the year 6000, exact in a sorted
 set."""
+Clock = Callable[[], int]
+"""Gives the moment, in milliseconds since the epoch."""
 SALT_BYTES = 32
 SALT_LIFE_MS = 48 * 3600 * 1000
 """Rule 2: how long after its day a salt is kept, and with it everything that could be tied to a visitor."""

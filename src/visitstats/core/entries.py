@@ -21,4 +21,7 @@ _decode = msgspec.msgpack.Decoder(Entry).decode
 
 def decode(data: bytes) -> Entry:
     """Read a stored entry; raises msgspec.DecodeError for anything else."""
-    return _decode(data)
+    try:
+        return _decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error

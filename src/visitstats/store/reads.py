@@ -1,5 +1,6 @@
 """Reading numbers. Nothing in here writes a count, and no call holds the server for long."""
 
+import logging
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from visitstats.core.periods import Day
 from visitstats.store import keys
 from visitstats.store.client import translated
 from visitstats.store.commit import online_score
+
+log = logging.getLogger(__name__)
 
 LEAST_VERSION = (7, 0)
 """`#!lua` scripts and EXPIRETIME came with Redis 7.0; Valkey forked from 7.2."""
@@ -96,8 +99,7 @@ class Reads:
                     break
                 entries: list[Any] = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
             rows += [
-                Row(decode_entry(entry) if entry else Entry(key=f"?{member.hex()}"), int(score))
-                for (member, score), entry in zip(found, entries, strict=True)
+                Row(_entry(member, entry), int(score)) for (member, score), entry in zip(found, entries, strict=True)
             ]
         return rows
 
@@ -135,3 +137,12 @@ class Reads:
         if int(persistence.get("aof_enabled", 0)):
             return []
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
+
+
+def _entry(member: bytes, data: bytes | None) -> Entry:
+    if data is not None:
+        try:
+            return decode_entry(data)
+        except msgspec.DecodeError as error:
+            log.error("the dictionary entry of article %s is damaged: %s", member.hex(), error)
+    return Entry(key=f"?{member.hex()}")

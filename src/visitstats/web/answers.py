@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from visitstats.stats import Snapshot
-from visitstats.web.protocol import EXTENSION
+from visitstats.web.protocol import EXTENSION, Answer
 
 Header = tuple[bytes, bytes]
 
@@ -23,8 +23,6 @@ NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
 COUNTED: list[Header] = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
 """For the answer to a POST, which no cache keeps and no script tag includes."""
 SHOWN: list[Header] = [*JSON, *ANYBODY, (b"cache-control", b"public, max-age=1")]
-_COUNTED_LINES = b"".join(b"%b: %b\r\n" % header for header in COUNTED)
-_SHOWN_LINES = b"".join(b"%b: %b\r\n" % header for header in SHOWN)
 PREFLIGHT: list[Header] = [
     *ANYBODY,
     (b"access-control-allow-methods", b"GET, POST"),
@@ -40,6 +38,22 @@ GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEA
 _encode = msgspec.json.Encoder().encode
 
 
+def lines(headers: Iterable[Header]) -> bytes:
+    """Write headers as the lines of an answer."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+COUNTED_LINES = lines(COUNTED)
+_SHOWN_LINES = lines(SHOWN)
+BUSY = _encode({"error": "try-again", "detail": "the hit could not be taken; try again"})
+BUSY_LINES = lines([*NUMBERS, RETRY_AFTER])
+
+
+def lines_ignored(reason: str) -> bytes:
+    """Write the headers of the answer to a beacon that was not counted."""
+    return lines([*NUMBERS, ignored_header(reason)])
+
+
 async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: bytes) -> None:
     """Send a whole answer."""
     await send(
@@ -49,28 +63,31 @@ async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: by
 
 
 async def send_counted(scope: Any, send: Any, status: int, body: bytes) -> None:
-    """Send the answer to a hit or a heartbeat, the short way where the server has one."""
-    extensions = scope.get("extensions")
-    answer = extensions.get(EXTENSION) if extensions else None
-    if answer is None or not answer(status, _COUNTED_LINES, body):
+    """Send the answer to a heartbeat, the short way where the server has one."""
+    answer = _short_way(scope)
+    if answer is None:
         await send_bytes(send, status, COUNTED, body)
+    else:
+        answer(status, COUNTED_LINES, body)
 
 
 async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:
     """Send the numbers for a shared cache: they may be a second old, and are not sent again while they are the same."""
     etag = snapshot.etag
-    extensions = scope.get("extensions")
-    answer = extensions.get(EXTENSION) if extensions else None
     asked = dict(scope["headers"]).get(b"if-none-match", b"")
+    answer = _short_way(scope)
     if asked and etag in asked:
         await send({"type": "http.response.start", "status": 304, "headers": [*SHOWN, (b"etag", etag)]})
         await send({"type": "http.response.body", "body": b""})
-    elif (
-        answer is None
-        or scope["method"] == "HEAD"
-        or not answer(200, b"%betag: %b\r\n" % (_SHOWN_LINES, etag), numbers_body(snapshot))
-    ):
+    elif answer is None or scope["method"] == "HEAD":
         await send_bytes(send, 200, [*SHOWN, (b"etag", etag)], numbers_body(snapshot))
+    else:
+        answer(200, b"%betag: %b\r\n" % (_SHOWN_LINES, etag), numbers_body(snapshot))
+
+
+def _short_way(scope: Any) -> Answer | None:
+    extensions = scope.get("extensions")
+    return extensions.get(EXTENSION) if extensions else None
 
 
 async def send_error(send: Any, status: int, code: str, detail: str, headers: Iterable[Header] = ()) -> None:

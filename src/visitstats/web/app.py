@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,9 @@ from visitstats.web.address import ClientAddress
 from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
+from visitstats.web.hits import Hits
 from visitstats.web.openapi import document
+from visitstats.web.protocol import Answer
 from visitstats.web.public import BadRequest, Public, json, raw
 from visitstats.worker import Worker, wall_clock
 
@@ -59,12 +61,14 @@ class Application:
         self._clock = clock
         self._demo = demo
         self._edge: App | None = None
+        self.take_at_once: Callable[[Scope, bytes, Answer], bool] | None = None
+        """The short way of a hit, for a server that has one (`web/protocol.py`)."""
         self.worker: Worker | None = None
         self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
-        await (self._edge or self._router)(scope, receive, send)
+        return (self._edge or self._router)(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -79,16 +83,9 @@ class Application:
             *(_demo_routes() if self._demo else ()),
         ]
         await worker.start()
-        self._edge = Edge(
-            app,
-            worker.sites,
-            worker.ingest,
-            worker.stats,
-            addresses,
-            AgentRules(load_crawler_patterns()),
-            clock,
-            settings.body_max_bytes,
-        )
+        hits = Hits(worker.sites, worker.ingest, worker.stats, addresses, AgentRules(load_crawler_patterns()), clock)
+        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
+        self.take_at_once = edge.take_at_once
         try:
             yield
         finally:

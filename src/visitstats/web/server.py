@@ -87,6 +87,7 @@ def run(
         loop="uvloop",
         http=Protocol,
         ws="none",
+        interface="asgi3",
         lifespan="on",
         # Its parser of X-Forwarded-For costs 20 µs a hit and believes junk; ours is web/address.py.
         proxy_headers=False,

@@ -1,0 +1,176 @@
+"""One spelling for all the addresses of a page: rules 3 to 5 of `core.keys`, each as a function of its part.
+
+All results are ASCII, percent-encoded where needed, and spelled the same when they are spelled again.
+"""
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
+
+from visitstats.core.errors import HitRejected
+from visitstats.core.hosts import fold_host
+from visitstats.core.text import nfc
+
+# Our edge reads 8 KiB of body; browsers and proxies stop at 8 KiB of request line, too (Apache, nginx).
+MAX_URL_CHARS = 8192
+# What browsers strip around an address (WHATWG URL, "basic URL parser").
+C0_AND_SPACE = "".join(map(chr, range(0x21)))
+
+# What stays readable: RFC 3986 "pchar" in a path. In a query `&`, `=` and `+` have a meaning of their own, so as
+# data they are always encoded; a space is always %20 there.
+PATH_SAFE = "!$&'()*+,;=:@"
+QUERY_SAFE = "!$'()*,;:@/?"
+
+INDEX_NAMES = frozenset(
+    f"{stem}.{suffix}"
+    for stem in ("index", "default")
+    for suffix in ("html", "htm", "shtml", "php", "asp", "aspx", "jsp", "jsf", "cfm")
+)
+# Parameters that tell how a reader came, not what is read. In lower case: they are compared without case.
+TRACKING_PREFIXES = ("utm_", "fb_")
+# fmt: off
+TRACKING_NAMES = frozenset({
+    "fbclid", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "msclkid", "yclid", "twclid", "ttclid", "igshid",
+    "mc_cid", "mc_eid", "_ga", "_gl", "_openstat", "srsltid", "zarsrc", "zanpid", "gidzl", "typeinapp", "mibextid",
+    "replytocom", "nocache", "phpsessid", "jsessionid",
+})
+# fmt: on
+
+_URL = re.compile(r"https?://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.IGNORECASE | re.DOTALL)
+_TAIL = re.compile(r"([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_SESSION = re.compile(r";jsessionid(?:=[^;]*)?(?=;|\Z)", re.IGNORECASE)
+
+
+class Address(NamedTuple):
+    """What an address says of its page: raw as it came, or each part in its one spelling."""
+
+    path: str
+    query: str = ""
+    fragment: str = ""
+
+    @property
+    def text(self) -> str:
+        """The parts as one text."""
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.path}{query}#{self.fragment}" if self.fragment else self.path + query
+
+
+class Spelling(msgspec.Struct, frozen=True):
+    """What a site says about the spelling of its addresses; names of parameters are in lower case."""
+
+    ignore_case: bool
+    hash_routes: bool
+    only: frozenset[str]
+    """When not empty, the parameters that are kept."""
+    dropped: frozenset[str]
+    dropped_beginnings: tuple[str, ...]
+
+    def address(self, raw: Address) -> Address:
+        """Spell all three parts."""
+        return Address(self.path(raw.path), self.query(raw.query), self.fragment(raw.fragment))
+
+    def path(self, raw: str) -> str:
+        """Rule 3. A backslash separates as `/` does, as in browsers; an encoded one or an encoded `/` is data."""
+        kept: list[str] = []
+        for part in raw.replace("\\", "/").split("/"):
+            segment = _SESSION.sub("", _decode(part, self.ignore_case))
+            if segment == "..":
+                del kept[-1:]
+            elif segment not in ("", "."):
+                kept.append(segment)
+        while kept and kept[-1].lower() in INDEX_NAMES:
+            kept.pop()
+        return "/" + "/".join([_quote(segment, PATH_SAFE) for segment in kept])
+
+    def query(self, raw: str) -> str:
+        """Rule 4: the parameters that are part of the key, sorted by name."""
+        if not raw:
+            return ""
+        kept: list[tuple[str, str]] = []
+        for part in raw.split("&"):
+            raw_name, _, raw_value = part.replace("+", " ").partition("=")
+            if not raw_value:
+                continue
+            # Values keep their case even then: in SharePoint's addresses they are names of lists.
+            name, value = _decode(raw_name, self.ignore_case), _decode(raw_value)
+            if self._counts(name.lower()):
+                kept.append((name, value))
+        kept.sort(key=lambda parameter: parameter[0])
+        return "&".join([f"{_quote(name, QUERY_SAFE)}={_quote(value, QUERY_SAFE)}" for name, value in kept])
+
+    def fragment(self, raw: str) -> str:
+        """Rule 5: nothing, or for a site with `hash_routes` the route (`#/tin/5`, `#!/tin/5`), spelled as a path and a
+        query are. An anchor (`#top`) is a place on a page, never a page."""
+        if not self.hash_routes or raw[:1] not in ("/", "!"):
+            return ""
+        route, _, query = raw.removeprefix("!").partition("?")
+        # A second '#' is data there: it must not be read as the begin of a fragment the next time.
+        spelled = Address(self.path(route), self.query(query)).text
+        return "" if spelled == "/" else spelled
+
+    def _counts(self, name: str) -> bool:
+        if self.only:
+            return name in self.only
+        return not (name in self.dropped or name.startswith(self.dropped_beginnings))
+
+
+def spelling(
+    *, ignore_case: bool, hash_routes: bool, id_params: tuple[str, ...], drop_params: tuple[str, ...]
+) -> Spelling:
+    """Return a site's spelling: `id_params` are all that is kept of a query, if there are any; else `drop_params`
+    (`name`, or `name*` for a beginning) are left out besides those that only track."""
+    names = [name.lower() for name in drop_params]
+    return Spelling(
+        ignore_case=ignore_case,
+        hash_routes=hash_routes,
+        only=frozenset(name.lower() for name in id_params),
+        dropped=TRACKING_NAMES.union(names),
+        dropped_beginnings=TRACKING_PREFIXES + tuple(name[:-1] for name in names if name.endswith("*")),
+    )
+
+
+def split_url(url: str) -> tuple[str, Address]:
+    """Folded host and raw rest of an absolute address. Raises HitRejected "bad-url" or "host".
+
+    Own code because urlsplit drops and repairs characters.
+    """
+    if len(url) > MAX_URL_CHARS:
+        raise HitRejected("bad-url", f"the address is longer than {MAX_URL_CHARS} characters", status=400)
+    match = _URL.match(url.strip(C0_AND_SPACE))
+    if match is None or not match[1]:
+        raise HitRejected(
+            "bad-url", "the page's address must be absolute and begin with http:// or https://", status=400
+        )
+    # Credentials before the host are never part of what a page is.
+    host = fold_host(match[1].rpartition("@")[2])
+    return host, Address(match[2], match[3] or "", match[4] or "")
+
+
+def split_tail(tail: str) -> Address:
+    """Return the parts of an address without its host."""
+    match = _TAIL.match(tail)
+    assert match is not None  # noqa: S101 - the pattern matches every text
+    return Address(match[1], match[2] or "", match[3] or "")
+
+
+def _decode(text: str, ignore_case: bool = False) -> str:
+    """Percent-decoded once, NFC. Bytes that are not UTF-8 become surrogates, which `_quote` turns back."""
+    if not (text.isascii() and "%" not in text):
+        text = nfc(unquote_to_bytes(encoded(text)).decode("utf-8", "surrogateescape"))
+    return nfc(text.lower()) if ignore_case else text
+
+
+def _quote(text: str, safe: str) -> str:
+    if text.isascii() and text.isalnum():
+        return text
+    return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; a lone surrogate is refused (HitRejected "bad-text"), since `_decode` would take it for a byte."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise HitRejected("bad-text", "the text holds a lone surrogate", status=400) from error

@@ -1,0 +1,97 @@
+"""kill -9 of whatever there is, in the middle of load: what was acknowledged is counted, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.client import Connection, until
+from tests.driver import Load, alive_pids, under
+from tests.faults.conftest import Serve
+from tests.faults.conserved import Stream, conserved
+from tests.faults.external import ExternalStore
+
+
+async def test_a_worker_is_killed_again_and_again(serve: Serve) -> None:
+    """Its acknowledged hits are applied from its journal, by whoever takes that over; the other worker goes on."""
+    service = serve()
+    load, stream = Load(service, "t1"), Stream("worker")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        for n in range(4):
+            await load.more(400)
+            victim = service.workers[n % 2]
+            os.kill(victim, signal.SIGKILL)
+
+            async def replaced(victim: int = victim) -> bool:
+                return len(service.workers) == 2 and victim not in service.workers
+
+            await until(replaced, "a new worker runs")
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_everything_is_killed_and_started_again(serve: Serve) -> None:
+    """kill -9 of the supervisor leaves no orphan; the next start goes on with the same numbers, none below those
+    shown."""
+    service = serve()
+    load, stream = Load(service, "t1"), Stream("all")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        for _ in range(2):
+            await load.more(400)
+            family = service.children()
+            os.kill(service.pid, signal.SIGKILL)
+            service.wait()
+
+            async def gone(family: dict[int, str] = family) -> bool:
+                return not alive_pids(family)
+
+            await until(gone, "its workers and its store have ended", 15)
+            shown = load.shown
+            service.start()
+            connection = await Connection.open(service.port)
+            assert (await connection.numbers("t1"))["total"] >= shown
+            connection.close()
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_the_embedded_store_is_killed(serve: Serve) -> None:
+    """The supervisor starts it again; hits are answered all the while, none is lost and none doubled."""
+    service = serve()
+    load, stream = Load(service, "t1"), Stream("embedded")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        for _ in range(3):
+            await load.more(400)
+            victim = service.store
+            os.kill(victim, signal.SIGKILL)
+
+            async def revived(victim: int = victim) -> bool:
+                try:
+                    return service.store != victim
+                except StopIteration:
+                    return False
+
+            await until(revived, "the store runs again")
+            await load.more(400)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+    assert load.percentile(1.0) < 5
+
+
+async def test_a_store_of_somebody_else_is_killed_and_comes_back(serve: Serve, store: ExternalStore) -> None:
+    """With an append-only file of `everysec` it may come back without its last second: the journal knows it."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("redis")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        for _ in range(2):
+            await load.more(400)
+            store.kill()
+            await load.more(400)
+            store.start()
+            await load.more(400)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+    assert load.statuses.get(202, 0) > 0
+    assert load.percentile(1.0) < 5

@@ -1,0 +1,159 @@
+"""The store hangs, comes back older, or is away when the service has to stop or start."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from tests.client import Connection, Hit, crowd, until
+from tests.driver import Load, under
+from tests.faults.conftest import Serve
+from tests.faults.conserved import HEAL_SECONDS, Stream, conserved
+from tests.faults.external import ExternalStore
+
+
+async def test_the_store_hangs_for_three_seconds(serve: Serve, store: ExternalStore) -> None:
+    """Hits are answered from the journal within the time that is set for it, and nothing hangs."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("hung")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        known = len(load.latencies)
+        store.stop_answering()
+        began = time.monotonic()
+
+        async def three_seconds() -> bool:
+            return time.monotonic() - began >= 3
+
+        await until(three_seconds, "three seconds have passed")
+        while_away = load.latencies[known:]
+        store.go_on()
+        await load.more(400)
+        stream.over = True
+    assert len(while_away) > 200
+    assert max(while_away) < 3, "an answer waited for the store"
+    await conserved(load, stream, losses=False)
+    assert load.statuses.get(202, 0) > 0
+
+
+async def test_the_service_stops_under_load(serve: Serve) -> None:
+    """SIGTERM ends it within seconds; what was acknowledged until then is there after the next start."""
+    service = serve()
+    load, stream = Load(service, "t1"), Stream("term")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(600)
+        began = time.monotonic()
+        service.terminate()
+        assert await asyncio.to_thread(service.wait, 20) == 0
+        assert time.monotonic() - began < 10
+        await asyncio.to_thread(service.start)
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_the_service_stops_while_the_store_hangs(serve: Serve, store: ExternalStore) -> None:
+    """SIGTERM does not wait for a store that does not answer: the hits are in the journal, and applied later."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("termhung")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        store.stop_answering()
+        await load.more(400)
+        began = time.monotonic()
+        service.terminate()
+        assert await asyncio.to_thread(service.wait, 30) == 0
+        took = time.monotonic() - began
+        store.go_on()
+        assert took < 20
+        await asyncio.to_thread(service.start)
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_the_store_comes_back_with_an_older_copy(serve: Serve, store: ExternalStore, tmp_path: Path) -> None:
+    """A copy from before is put back under load: within ten seconds every number is as if nothing had happened."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("older")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        store.copy(tmp_path / "copy")
+        await load.more(600)
+        store.kill()
+        store.put_back(tmp_path / "copy")
+        store.start()
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+
+
+async def test_an_idle_service_finds_out_that_the_store_lost_its_counts(serve: Serve, store: ExternalStore) -> None:
+    """All counts vanish while nobody comes: they are back within ten seconds, in the box and in every article."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("idle")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+    connection = await Connection.open(service.port)
+    before = await connection.numbers("t1")
+    with store.client() as client:
+        client.delete(*(key for key in client.scan_iter("vs:{*") if key.startswith(b"vs:{")))
+    await conserved(load, stream, losses=False)
+    for each in await service.connections():
+
+        async def same(each: Connection = each) -> bool:
+            return await each.numbers("t1") == before
+
+        await until(same, f"the box shows {before} again", HEAL_SECONDS)
+        each.close()
+    connection.close()
+
+
+async def test_an_emptied_store_is_filled_again(serve: Serve, store: ExternalStore) -> None:
+    """FLUSHALL under load: sites, counts and numbers are there again, and the portal's hits go on being taken."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("flush")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        with store.client() as client:
+            client.flushall()
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+
+
+async def test_a_start_without_the_store_shows_the_last_numbers(serve: Serve, store: ExternalStore) -> None:
+    """Started while the store is away, it takes hits and shows what was shown last, never 0."""
+    service = serve(store.url)
+    connection = await Connection.open(service.port)
+    readers = crowd(6, "start")
+    for visitor in readers[:5]:
+        assert (await connection.hit("t1", Hit(visitor, "/a"))).status == 200
+    for each in await service.connections():
+
+        async def shows_five(each: Connection = each) -> bool:
+            return (await each.numbers("t1"))["total"] == 5
+
+        await until(shows_five, "both workers show 5")
+        each.close()
+    connection.close()
+    service.terminate()
+    service.wait()
+    store.kill()
+    service.start()
+    connection = await Connection.open(service.port)
+    shown = await connection.numbers("t1")
+    assert (shown["today"], shown["total"]) == (5, 5)
+    answer = await connection.hit("t1", Hit(readers[5], "/a"))
+    assert (answer.status, answer.json["pending"], answer.json["total"]) == (202, True, 5)
+    assert answer.json["views"] in (None, 5)
+    store.start()
+
+    async def caught_up() -> bool:
+        return (await connection.numbers("t1"))["total"] == 6
+
+    await until(caught_up, "the hit is counted", HEAL_SECONDS)
+    connection.close()

@@ -1,0 +1,160 @@
+"""Sites, tokens and baselines are kept as they were given; a salt is drawn once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.store.writing import DAY, NOON, SITE, WRITER, batch_of, commit
+from visitstats.core.batch import Batch
+from visitstats.core.counting import NUMBERS_BASELINE, numbers
+from visitstats.core.entries import Entry
+from visitstats.core.errors import NotFound, StoreUnavailable
+from visitstats.core.periods import Calendar
+from visitstats.core.sites import Site
+from visitstats.store import keys
+from visitstats.store.commit import Committer
+from visitstats.store.reads import Reads
+from visitstats.store.records import AccessToken, Records
+
+WHOLE = Site(
+    id="whole",
+    name="Cổng thông tin",
+    hosts=("portal.vn", "cu.portal.vn"),
+    timezone="America/New_York",
+    week_start=7,
+    box="views",
+    views="every-load",
+    use_canonical=True,
+    ignore_case=True,
+    id_params=("ItemID",),
+    extra_drop_params=("x",),
+    missing_origin="refuse",
+    max_articles=5,
+)
+
+
+async def test_a_site_is_read_as_it_was_put(raw: Redis) -> None:
+    records = Records(raw)
+    assert await records.sites() == {}
+    await records.put_site(SITE)
+    await records.put_site(WHOLE)
+    assert await records.sites() == {SITE.id: SITE, WHOLE.id: WHOLE}
+    await records.remove_site(SITE.id)
+    assert await records.sites() == {WHOLE.id: WHOLE}
+
+
+async def test_a_removed_sites_counts_stay(redis_url: str, raw: Redis) -> None:
+    committer = Committer(redis_url, WRITER)
+    await commit(committer, 1, batch_of((NOON, "An", "/a")))
+    await committer.close()
+    await Records(raw).put_site(SITE)
+    await Records(raw).remove_site(SITE.id)
+    assert (await Reads(raw).counts(SITE.id, DAY, NOON)).visits[-2] == 1
+
+
+async def test_a_site_that_is_not_there_cannot_be_removed(raw: Redis) -> None:
+    with pytest.raises(NotFound, match="nobody"):
+        await Records(raw).remove_site("nobody")
+
+
+async def test_every_change_of_a_site_is_seen_in_the_version_even_by_who_knows_a_lost_future(raw: Redis) -> None:
+    """A store that came back older must not give its next change the version of one that was lost."""
+    records = Records(raw)
+    versions = [await records.sites_version()]
+    for _ in range(2):
+        await records.put_site(SITE)
+        versions.append(await records.sites_version())
+        await records.remove_site(SITE.id)
+        versions.append(await records.sites_version())
+        await raw.flushall()
+    assert len(set(versions)) == len(versions) == 5
+    assert versions[0] == b""
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b'{"id":"x"}', b'{"id":"x","hosts":["a.vn"],"timezone":"No/Where"}'])
+async def test_a_damaged_site_record_is_said(raw: Redis, record: bytes) -> None:
+    await raw.hset(keys.SITES, "x", record)  # type: ignore[misc,arg-type]
+    with pytest.raises(StoreUnavailable, match="site"):
+        await Records(raw).sites()
+
+
+async def test_all_workers_have_one_salt_however_many_propose(redis_url: str, raw: Redis) -> None:
+    async with Redis.from_url(redis_url) as other:
+        salts = await asyncio.gather(
+            *(Records(client).salt("s", DAY, bytes([n]) * 32) for n, client in enumerate([raw, other] * 5))
+        )
+    assert len(set(salts)) == 1
+    assert await Records(raw).salt("s", DAY, b"x" * 32) == salts[0]
+    assert await Records(raw).salt("t", DAY, b"x" * 32) == b"x" * 32
+
+
+async def test_a_salt_that_is_past_its_life_is_not_made_again(raw: Redis) -> None:
+    """Rule 2: with a new salt an old day's visitors would all be new ones."""
+    old = Calendar("UTC").day_named("2020-01-01")
+    with pytest.raises(StoreUnavailable, match="48 hours"):
+        await Records(raw).salt("s", old, bytes(32))
+    assert await raw.keys() == []
+
+
+async def test_a_token_is_known_by_its_digest_until_it_is_revoked(raw: Redis) -> None:
+    records, token = Records(raw), AccessToken(name="Phòng tin", scope="viewer", site="s", created="2026-11-24")
+    await records.put_token("0" * 64, token)
+    assert await records.token("0" * 64) == token
+    assert await records.token("1" * 64) is None
+    assert await records.tokens() == {"0" * 64: token}
+    await records.remove_token("0" * 64)
+    assert await records.token("0" * 64) is None
+
+
+# Baselines ------------------------------------------------------------------------------------------------------------
+
+
+def other_batch(previous: int) -> Batch:
+    return batch_of((NOON, "An", "/a"), (NOON, "Bình", "/a"), (NOON, "An", "/new"), previous=previous)
+
+
+async def test_baselines_are_added_to_what_was_counted_before_and_after(redis_url: str, raw: Redis) -> None:
+    """Rule 7: total = baseline + counted."""
+    committer, records, reads = Committer(redis_url, WRITER), Records(raw), Reads(raw)
+    await commit(committer, 1, other_batch(0))
+    for _ in range(2):
+        await records.set_baseline(SITE.id, 1_000_000, {Entry("/a", "Old title"): 822, Entry("/gone", "Gone"): 5})
+        assert await reads.views(SITE.id, ["/a", "/gone", "/new"]) == {"/a": 824, "/gone": 5, "/new": 1}
+    result = await commit(committer, 2, batch_of((NOON, "Chi", "/a"), previous=1))
+    await committer.close()
+    assert result.articles == (825,)
+    found = await reads.counts(SITE.id, DAY, NOON)
+    assert numbers(0, found.visits).total == 1_000_003
+    assert numbers(0, found.views).total == 4 + 822 + 5
+    assert [row.views for row in await reads.top(SITE.id, DAY, "day", 9)] == [3, 1]
+
+
+async def test_a_baseline_that_is_corrected_takes_the_old_ones_place(raw: Redis) -> None:
+    records, reads = Records(raw), Reads(raw)
+    for count in (822, 800, 0):
+        await records.set_baseline(SITE.id, count, {Entry("/a"): count})
+        assert await reads.views(SITE.id, ["/a"]) == {"/a": count}
+        assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == str(count).encode()  # type: ignore[misc]
+
+
+async def test_baselines_of_any_number_of_articles(raw: Redis) -> None:
+    """Lua hands over some 8,000 values at most; a portal has more articles than that."""
+    articles = {Entry(f"/{n}", "T"): n for n in range(9_001)}
+    await Records(raw).set_baseline(SITE.id, 0, articles)
+    assert await Reads(raw).article_count(SITE.id) == 9_001
+    assert await Reads(raw).views(SITE.id, ["/0", "/1", "/9000"]) == {"/0": 0, "/1": 1, "/9000": 9000}
+    assert int(await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0) == sum(articles.values())  # type: ignore[misc]
+
+
+async def test_an_article_that_comes_twice_has_its_last_baseline(raw: Redis) -> None:
+    await Records(raw).set_baseline(SITE.id, 0, {Entry("/a", "First"): 5, Entry("/a", "Second"): 7})
+    assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 7}
+    assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == b"7"  # type: ignore[misc]
+
+
+async def test_an_empty_list_of_baselines_sets_the_total(raw: Redis) -> None:
+    await Records(raw).set_baseline(SITE.id, 4711, {})
+    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
