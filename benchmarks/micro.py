@@ -26,6 +26,7 @@ from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
 from visitstats.journal import Journal
+from visitstats.patterns import linear_pattern
 from visitstats.store.commit import Committed, Committer, Numbering
 
 BATCH = 60
@@ -34,6 +35,7 @@ ROUNDS = 5
 VISITORS = 20_000
 ARTICLES = 2_000
 SITE = Site(id="bench", hosts=("bench.example",), timezone="UTC")
+KEY_RULES = keys.KeyRules(SITE, linear_pattern)
 SALT = bytes(range(32))
 AGENT = (
     b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
@@ -93,7 +95,7 @@ def steps(day: Day, now_ms: int) -> dict[str, float]:
     closing = gathered(hits, day, now_ms)
     closed = closing.close(1, now_ms)
     return {
-        "core.keys.article_key": timed(lambda n: keys.article_key(SITE, URLS[n])),
+        "core.keys.KeyRules.key": timed(lambda n: KEY_RULES.key(URLS[n])),
         "core.keys.article_id": timed(lambda n: keys.article_id(URLS[n])),
         "core.keys.origin_allowed": timed(lambda n: keys.origin_allowed(SITE, "https://bench.example")),
         "core.counting.visitor_token, twice (visitor, unique)": 2

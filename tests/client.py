@@ -22,6 +22,10 @@ BROWSERS = (
 )
 
 
+class StoreAway(Exception):
+    """The service says that it cannot read just now."""
+
+
 @dataclass(frozen=True)
 class Visitor:
     """Who rule 1 of counting tells apart: by address, browser and visit id."""
@@ -165,6 +169,8 @@ class Connection:
         for start in range(0, len(asked), 500):
             piece = {"keys": asked[start : start + 500]}
             answer = await self.request("POST", f"/v1/sites/{site}/views", piece)
+            if answer.status == 503:
+                raise StoreAway
             assert answer.status == 200, answer
             found |= answer.json["views"]
         return found

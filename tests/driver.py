@@ -33,7 +33,7 @@ class Service:
     def __init__(self, data_dir: Path, *, workers: int = 2, redis_url: str = "", options: tuple[str, ...] = ()) -> None:
         self.data_dir = data_dir
         self.port = 0
-        self._workers = workers
+        self.workers_wanted = workers
         self._options = (*(("--redis-url", redis_url) if redis_url else ()), *options)
         self._log = data_dir.with_name(f"{data_dir.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +46,15 @@ class Service:
         """Start it and wait until it takes hits."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         known = self._log.stat().st_size if self._log.exists() else 0
-        command = [str(PROGRAM), "serve", "--port", str(self.port), "--workers", str(self._workers), *self._options]
+        command = [
+            str(PROGRAM),
+            "serve",
+            "--port",
+            str(self.port),
+            "--workers",
+            str(self.workers_wanted),
+            *self._options,
+        ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=self.environ, cwd=self.data_dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -72,7 +80,6 @@ class Service:
             return False
         finally:
             connection.close()
-
 
     @property
     def log(self) -> str:
@@ -105,10 +112,7 @@ class Service:
     @property
     def store(self) -> int:
         """The embedded store's process id."""
-        [pid] = [
-            pid for pid, command in self.children().items() if "valkey-server" in command or "redis-server" in command
-        ]
-        return pid
+        return next(pid for pid, command in self.children().items() if re.search("(valkey|redis)-server", command))
 
     def cli(self, *arguments: str) -> str:
         """Run another command on the same data, and return what it prints."""
@@ -163,7 +167,7 @@ class Service:
     async def connections(self, each: int = 1, seconds: float = 20.0) -> list[Connection]:
         """Open connections until every worker holds `each` of them; the first worker's come first."""
         found: dict[int, list[Connection]] = {pid: [] for pid in self.workers}
-        assert len(found) == self._workers, f"{len(found)} workers run"
+        assert len(found) == self.workers_wanted, f"{len(found)} workers run"
         deadline = time.monotonic() + seconds
         while any(len(held) < each for held in found.values()):
             assert time.monotonic() < deadline, "one worker takes no connection"
@@ -240,12 +244,13 @@ class Load:
         await until(there, f"{hits} more hits are acknowledged", seconds)
 
     async def run(self, hits: Iterable[Hit], readers: int = 16, connections: Iterable[Connection] = ()) -> None:
-        """Send hits, each reader one after the other, until there are none left."""
+        """Send hits, each reader one after the other, until there are none left. One reader to each connection, if any
+        are given."""
         queue = iter(hits)
-        given = list(connections)
+        given: list[Connection | None] = [*connections]
         async with asyncio.TaskGroup() as group:
-            for n in range(readers):
-                group.create_task(self._reader(queue, given[n] if n < len(given) else None))
+            for connection in given or [None] * readers:
+                group.create_task(self._reader(queue, connection))
 
     async def _reader(self, queue: Iterator[Hit], connection: Connection | None) -> None:
         try:

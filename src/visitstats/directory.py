@@ -10,9 +10,11 @@ import msgspec
 
 from visitstats.core.bounded import Bounded
 from visitstats.core.counting import SALT_LIFE_MS
-from visitstats.core.errors import StoreUnavailable
+from visitstats.core.errors import InvalidSite, StoreUnavailable
+from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
+from visitstats.patterns import linear_pattern
 from visitstats.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,12 @@ _decode_salts = msgspec.json.Decoder(list[KeptSalt]).decode
 class LiveSite:
     """A site with what a worker keeps beside its record."""
 
-    __slots__ = ("calendar", "salts", "site")
+    __slots__ = ("calendar", "key_rules", "salts", "site")
 
     def __init__(self, site: Site) -> None:
+        """Raises InvalidSite for rewrite rules that cannot be applied here."""
         self.site = site
+        self.key_rules = KeyRules(site, linear_pattern)
         self.calendar = Calendar(site.timezone, site.week_start)
         self.salts: dict[str, bytes] = {}
         """Date → salt."""
@@ -96,6 +100,12 @@ class SiteDirectory:
             self._blind = False
             if version == self._version:
                 return
+            if not version and self._live:
+                # Each change of a site raises the version: one that is gone went with everything in the store.
+                log.error("the store has lost its sites; they are put back as they are known here")
+                for live in self.all():
+                    await self._records.put_site(live.site)
+                version = await self._records.sites_version()
             sites = await self._records.sites()
         except StoreUnavailable as error:
             log.debug("the sites cannot be read: %s", error)
@@ -118,7 +128,7 @@ class SiteDirectory:
             self._take({site.id: site for site in sites})
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, InvalidSite) as error:
             log.warning("the kept sites cannot be read: %s", error)
         try:
             salts = _decode_salts((self._directory / "salts.json").read_bytes())
@@ -171,7 +181,13 @@ class SiteDirectory:
         live = {}
         for site_id, site in sites.items():
             old = self._live.get(site_id)
-            live[site_id] = old if old is not None and old.site == site else LiveSite(site)
+            try:
+                live[site_id] = old if old is not None and old.site == site else LiveSite(site)
+            except InvalidSite as error:
+                # It was saved by a machine that could apply them. Keys of other rules would split the counts.
+                log.error("%s; the site stays as it was", error)
+                if old is not None:
+                    live[site_id] = old
         self._live = live
         for kept in self._salts.values():
             self._remember(kept)

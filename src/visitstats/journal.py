@@ -243,14 +243,16 @@ class Journal:
                         yield sequence, payload
 
     def prune(self, now: float | None) -> None:
-        """Delete applied segments that are older than the retention at `now` (Unix seconds); with None, the oldest
-        applied ones until the budget has room again. Raises OSError.
+        """Delete applied segments that are past the retention at `now` (Unix seconds); with None, the oldest applied
+        ones until the budget has room again. Raises OSError.
 
-        No record outlives 1.5 times the retention: a segment that grows slowly is ended after half of it.
+        No applied record outlives the retention: a segment is ended when it is an eighth of it old, and deleted when
+        nothing was written to it for the other seven.
         """
+        turn = self._keep_seconds / 8
         if now is not None and self._segments and not self._segments[-1].empty:
             begun = self._begun if self._file >= 0 else self._segments[-1].path.stat().st_mtime
-            if begun <= now - self._keep_seconds / 2:
+            if begun <= now - turn:
                 # Empty, its name keeps the sequence for whoever opens the slot next.
                 self._new_segment()
         while len(self._segments) > 1:
@@ -260,7 +262,7 @@ class Journal:
             if now is None:
                 if self.size <= self._max_bytes // 2:
                     return
-            elif oldest.path.stat().st_mtime > now - self._keep_seconds:
+            elif oldest.path.stat().st_mtime > now - self._keep_seconds + turn:
                 return
             oldest.path.unlink()
             del self._segments[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from visitstats.core.counting import Numbers
@@ -87,7 +87,7 @@ class Metrics:
         self.lagging_sites = Gauge(
             "visitstats_lagging_sites",
             "Sites of which the journal holds hits that are not in the store yet.",
-            multiprocess_mode="sum",
+            multiprocess_mode="livesum",
             registry=registry,
         )
         self.journal_bytes = Gauge(
@@ -113,6 +113,10 @@ class Metrics:
         self.hits.labels(site).inc(hits)
         if started:
             self.visits_started.labels(site).inc(started)
+
+    def forget_lag(self, slot: int) -> None:
+        """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
+        mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
 
     def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool) -> bytes:
         """Return the text of a scrape: all workers' metrics and the sites' numbers."""

@@ -158,14 +158,24 @@ class Adoption:
         self._number = number
         self._limits = limits
         self._done: dict[int, int] = {}
+        self._held: dict[int, tuple[str, dict[str, int]]] = {}
+        """Of each slot that is done: its writer, and what the store must have of it."""
         self._forget_at = 0
 
-    async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> None:
-        """Look at the slots that nobody holds; `applied` is called after each batch. Raises StoreUnavailable."""
+    async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> list[int]:
+        """Look at the slots that nobody holds, and return those of which the store now has everything; `applied` is
+        called after each batch. Raises StoreUnavailable."""
         if now_ms >= self._forget_at:
             # Look at all of them again, so that what is past the retention goes from a slot that is never used again.
             self._done.clear()
             self._forget_at = now_ms + AGAIN_MS
+        for number in list(self._done):
+            # A store that came back older has lost theirs, too, and nobody else would find out.
+            writer, newest = self._held[number]
+            marks = await self._reads.watermarks(list(newest), writer)
+            if any(marks[site] < sequence for site, sequence in newest.items()):
+                del self._done[number]
+        settled = []
         for journal in Journal.open_abandoned(
             self._root, self._done, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
         ):
@@ -178,10 +188,13 @@ class Adoption:
                     await backlog.replay(committer, self._number, applied, asyncio.to_thread)
                 if not backlog.lagging:
                     self._done[journal.number] = journal.newest_segment
+                    self._held[journal.number] = (journal.writer, backlog.newest)
+                    settled.append(journal.number)
                     journal.prune(now_ms / 1000)
             finally:
                 await committer.close()
                 journal.close()
+        return settled
 
 
 def _decode(sequence: int, payload: bytes) -> Batch | None:

@@ -139,7 +139,8 @@ class Worker:
 
     async def _adopt(self) -> None:
         try:
-            await self._adoption.run(self._note_adopted, self.clock())
+            for slot in await self._adoption.run(self._note_adopted, self.clock()):
+                self.metrics.forget_lag(slot)
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.client import Connection, Hit, crowd, until
-from tests.driver import Load, Service
+from tests.client import Connection, Hit, StoreAway, crowd, until
+from tests.driver import Load
 
 HEAL_SECONDS = 10.0
 
@@ -41,28 +41,30 @@ async def conserved(load: Load, stream: Stream, *, losses: bool = True) -> None:
     assert acknowledged | unanswered == {hit.article for hit in stream.sent}
     assert losses or not unanswered
     connection = await Connection.open(load.service.port)
-    missing = len(acknowledged)
+    state: dict[str, float] = {}
 
     async def applied() -> bool:
-        nonlocal missing
-        views = await connection.views(load.site, [hit.article for hit in stream.sent])
+        try:
+            views = await connection.views(load.site, [hit.article for hit in stream.sent])
+        except StoreAway:
+            return False
         doubled = {article: n for article, n in views.items() if n > 1}
         assert not doubled, f"{len(doubled)} hits are counted more than once: {sorted(doubled)[:5]}"
-        missing = sum(1 for article in acknowledged if not views[article])
-        shown = await metrics(connection)
-        return missing == 0 and shown["views"] == sum(views.values()) and not shown["lagging"]
+        state["missing"] = sum(1 for article in acknowledged if not views[article])
+        state["counted"] = sum(views.values())
+        state.update(await metrics(connection))
+        return not state["missing"] and state["views"] == state["counted"] and not state["lagging"]
 
     try:
         await until(applied, "everything acknowledged is counted", HEAL_SECONDS)
     except AssertionError as error:
-        raise AssertionError(
-            f"{error}; {missing} of {len(acknowledged)} hits are missing\n{tail(load.service)}"
-        ) from error
-    visits = (await metrics(connection))["visits"]
+        log = load.service.log[-3000:]
+        raise AssertionError(f"{error}; of {len(acknowledged)} hits: {state}\n{log}") from error
+    finally:
+        connection.close()
     certain = {hit.visitor for hit in load.acknowledged}
     possible = {hit.visitor for hit in stream.sent}
-    assert len(certain) <= visits <= len(possible)
-    connection.close()
+    assert len(certain) <= state["visits"] <= len(possible)
 
 
 async def metrics(connection: Connection) -> dict[str, float]:
@@ -73,7 +75,3 @@ async def metrics(connection: Connection) -> dict[str, float]:
         counted = re.search(rf'^visitstats_{name}{{period="total",site="t1"}} (\S+)$', text, re.M)
         found[name] = float(counted[1]) if counted else -1
     return found
-
-
-def tail(service: Service) -> str:
-    return service.log[-3000:]

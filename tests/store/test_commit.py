@@ -54,8 +54,8 @@ def morning(previous: int = 0) -> Batch:
 
 async def visits_and_views(raw: Redis, site: Site = SITE) -> tuple[int, int]:
     return (
-        int(await raw.hget(keys.visits(site.id), "all") or 0),  # type: ignore[misc]
-        int(await raw.hget(keys.views(site.id), "all") or 0),  # type: ignore[misc]
+        int(await raw.hget(keys.visits(site.id), "all") or 0),
+        int(await raw.hget(keys.views(site.id), "all") or 0),
     )
 
 
@@ -197,8 +197,8 @@ async def test_a_batch_of_yesterday_is_counted_there_and_answers_todays_numbers(
     assert result.online == 1
     found = await Reads(raw).counts(SITE.id, tomorrow, now)
     assert (result.visits, result.views) == (found.visits, found.views)
-    assert await raw.hget(keys.visits(SITE.id), DAY.date) == b"2"  # type: ignore[misc]
-    assert await raw.hget(keys.visits(SITE.id), tomorrow.date) == b"1"  # type: ignore[misc]
+    assert await raw.hget(keys.visits(SITE.id), DAY.date) == b"2"
+    assert await raw.hget(keys.visits(SITE.id), tomorrow.date) == b"1"
 
 
 async def test_a_hit_of_an_earlier_visit_that_comes_late_is_a_visit_of_its_own(
@@ -243,7 +243,7 @@ async def test_beyond_the_cap_articles_are_counted_together(committer: Committer
     assert (again.fresh, again.articles) == (False, result.articles)
     rows = await Reads(raw).top(SITE.id, DAY, "all", 10)
     assert {row.entry.key: row.views for row in rows} == {OTHER: 3, "/0": 1, "/1": 1}
-    assert await raw.hkeys(keys.names(SITE.id)) == [article_id("/0"), article_id("/1"), OTHER_ID]  # type: ignore[misc]
+    assert await raw.hkeys(keys.names(SITE.id)) == [article_id("/0"), article_id("/1"), OTHER_ID]
     for period in ("day", "week", "month"):
         assert {row.entry.key: row.views for row in await Reads(raw).top(SITE.id, DAY, period, 10)}[OTHER] == 3
 
@@ -275,14 +275,14 @@ async def test_a_name_is_renewed_by_what_a_later_beacon_says(committer: Committe
         waiting = Gathering(SITE, DAY)
         waiting.add(NOON, b"token--1", b"token--1", b"", b"", article_id("/a"), encode(entry))
         await commit(committer, sequence, waiting.close(sequence - 1, NOON))
-    kept = await raw.hget(keys.names(SITE.id), article_id("/a"))  # type: ignore[misc,arg-type]
+    kept = await raw.hget(keys.names(SITE.id), article_id("/a"))
     assert decode(kept) == Entry("/a", "Second", author="An", category="Xã hội")  # type: ignore[arg-type]
 
 
 async def test_a_damaged_name_is_replaced_and_does_not_block_its_site(committer: Committer, raw: Redis) -> None:
-    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1damaged")  # type: ignore[misc,arg-type]
+    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1damaged")
     assert (await commit(committer, 1, morning())).fresh
-    assert decode(await raw.hget(keys.names(SITE.id), article_id("/a"))).key == "/a"  # type: ignore[misc,arg-type]
+    assert decode(await raw.hget(keys.names(SITE.id), article_id("/a"))).key == "/a"  # type: ignore[arg-type]
 
 
 # The connection -------------------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ async def test_a_replica_that_was_the_primary_is_left(committer: Committer, raw:
             await commit_one(committer, 2, morning(previous=1))
         assert not committer._line._connection.is_connected
     finally:
-        await raw.replicaof("NO", "ONE")  # type: ignore[arg-type]
+        await raw.replicaof("NO", "ONE")
     assert (await commit(committer, 2, morning(previous=1))).fresh
 
 

@@ -9,7 +9,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, beat, commit, gather, numbering
+from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, beat, commit, gather, names_in, numbering
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import ONLINE_MS
 from visitstats.core.entries import Entry, encode
@@ -120,7 +120,7 @@ async def test_every_key_of_a_used_store_is_permanent_or_expires(
     redis_url: str, committer: Committer, raw: Redis
 ) -> None:
     await busy(redis_url, committer)
-    used = [key.decode() for key in await raw.keys()]
+    used = await names_in(raw)
     for name in used:
         expires = await raw.expiretime(name)
         assert (expires == -1) == bool(keys.PERMANENT.fullmatch(name)), name
@@ -133,8 +133,7 @@ async def test_nothing_that_belongs_to_a_visitor_outlives_the_salt(
 ) -> None:
     """Rule 2. The unique visitors of a day are a sketch, out of which no token can be read."""
     await busy(redis_url, committer)
-    for key in await raw.keys("*:*:*"):
-        name = key.decode()
+    for name in await names_in(raw):
         if any(word in name for word in (":salt:", ":seen:", ":hits:", ":read:")):
             day_end = next((d.end_ms for d in days() if d.date in name), DAY.end_ms)
             assert 0 < await raw.expiretime(name) <= day_end // 1000 + 2 * DAY_S, name
@@ -151,9 +150,9 @@ async def test_the_moments_of_expiry_are_those_that_were_asked_for(committer: Co
     await commit(committer, 1, waiting.close(0, NOON))
     end, noon = DAY.end_ms // 1000, NOON // 1000
     assert {
-        name.decode().split("}:")[1]: await raw.expiretime(name)
-        for name in await raw.keys()
-        if await raw.expiretime(name) != -1 and b":writer:" not in name
+        name.split("}:")[1]: await raw.expiretime(name)
+        for name in await names_in(raw)
+        if await raw.expiretime(name) != -1 and ":writer:" not in name
     } == {
         "seen:2036-11-24": end + 2 * DAY_S,
         f"hits:{noon // 1800}": noon + 2 * HOUR_S,
@@ -173,9 +172,9 @@ async def test_a_batch_that_comes_a_week_late_is_not_expired_before_the_next(com
     waiting = Gathering(SITE, DAY)
     gather(waiting, NOON, "An", "/a", "id")
     await commit(committer, 1, waiting.close(0, NOON), week_late)
-    for name in await raw.keys():
+    for name in await names_in(raw):
         expires = await raw.expiretime(name)
-        assert expires == -1 or b":writer:" in name or expires >= week_late.now_ms // 1000 + HOUR_S, name
+        assert expires == -1 or ":writer:" in name or expires >= week_late.now_ms // 1000 + HOUR_S, name
 
 
 @pytest.mark.parametrize("site", ["portal", "a", "who", "what", "x-1"])
@@ -210,6 +209,10 @@ async def test_every_script_call_names_keys_of_one_slot(committer: Committer) ->
 
 
 async def bytes_of(raw: Redis, *names: str) -> int:
+    """What keys take on Valkey, for which the goals are set; Redis before 8 takes half as much again."""
+    server: dict[str, object] = await raw.info("server")
+    if "valkey_version" not in server:
+        pytest.skip("the goals are those for Valkey")
     sizes = [await raw.memory_usage(name, samples=0) for name in names]
     assert all(sizes)
     return sum(size or 0 for size in sizes)

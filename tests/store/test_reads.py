@@ -67,7 +67,7 @@ async def test_online_right_after_midnight_are_those_of_yesterday_too(committer:
 
 async def test_the_watermark_is_that_of_the_ledger_which_is_behind(committer: Committer, raw: Redis) -> None:
     await commit(committer, 3, batch_of((NOON, "An", "/a")))
-    await raw.hset(keys.articles_watermark(SITE.id, WRITER), "s", 2)  # type: ignore[misc]
+    await raw.hset(keys.articles_watermark(SITE.id, WRITER), "s", 2)
     assert await Reads(raw).watermarks([SITE.id, "nobody"], WRITER) == {SITE.id: 2, "nobody": 0}
     assert await Reads(raw).watermarks([], WRITER) == {}
 
@@ -107,7 +107,7 @@ async def test_an_article_whose_name_is_not_known_is_listed_by_its_id(committer:
 
 async def test_a_damaged_name_does_not_hide_the_list(committer: Committer, raw: Redis) -> None:
     await commit(committer, 1, batch_of((NOON, "An", "/a"), (NOON, "An", "/b")))
-    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")  # type: ignore[misc,arg-type]
+    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")
     assert {row.entry.key for row in await Reads(raw).top(SITE.id, DAY, "all", 10)} == {
         "/b",
         f"?{article_id('/a').hex()}",

@@ -11,7 +11,7 @@ from tests.store.writing import DAY, NOON, SITE, WRITER, batch_of, commit
 from visitstats.core.batch import Batch
 from visitstats.core.counting import NUMBERS_BASELINE, numbers
 from visitstats.core.entries import Entry
-from visitstats.core.errors import NotFound, StoreUnavailable
+from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
@@ -32,6 +32,7 @@ WHOLE = Site(
     id_params=("ItemID",),
     extra_drop_params=("x",),
     missing_origin="refuse",
+    shared_hosts=True,
     max_articles=5,
 )
 
@@ -44,6 +45,34 @@ async def test_a_site_is_read_as_it_was_put(raw: Redis) -> None:
     assert await records.sites() == {SITE.id: SITE, WHOLE.id: WHOLE}
     await records.remove_site(SITE.id)
     assert await records.sites() == {WHOLE.id: WHOLE}
+
+
+async def test_a_host_belongs_to_one_site_unless_it_is_said_to_be_shared(raw: Redis) -> None:
+    records = Records(raw)
+    await records.put_site(SITE)
+    await records.put_site(SITE)  # its own hosts are no obstacle to a change
+    taken = Site(id="taken", hosts=("new.vn", *SITE.hosts))
+    version = await records.sites_version()
+    with pytest.raises(InvalidSite, match=r"portal\.vn is a host of site portal already"):
+        await records.put_site(taken)
+    assert await records.sites() == {SITE.id: SITE}
+    assert await records.sites_version() == version
+    await records.put_site(Site(id="shared", hosts=SITE.hosts, shared_hosts=True))
+    assert set(await records.sites()) == {SITE.id, "shared"}
+
+
+async def test_of_two_sites_that_take_a_host_at_the_same_moment_one_has_it(redis_url: str, raw: Redis) -> None:
+    clients = [Redis.from_url(redis_url) for _ in range(6)]
+    try:
+        results = await asyncio.gather(
+            *(Records(client).put_site(Site(id=f"s{n}", hosts=("one.vn",))) for n, client in enumerate(clients)),
+            return_exceptions=True,
+        )
+    finally:
+        for client in clients:
+            await client.aclose()
+    assert sorted(str(type(result).__name__) for result in results) == ["InvalidSite"] * 5 + ["NoneType"]
+    assert len(await Records(raw).sites()) == 1
 
 
 async def test_a_removed_sites_counts_stay(redis_url: str, raw: Redis) -> None:
@@ -76,7 +105,7 @@ async def test_every_change_of_a_site_is_seen_in_the_version_even_by_who_knows_a
 
 @pytest.mark.parametrize("record", [b"", b"[]", b'{"id":"x"}', b'{"id":"x","hosts":["a.vn"],"timezone":"No/Where"}'])
 async def test_a_damaged_site_record_is_said(raw: Redis, record: bytes) -> None:
-    await raw.hset(keys.SITES, "x", record)  # type: ignore[misc,arg-type]
+    await raw.hset(keys.SITES, "x", record)
     with pytest.raises(StoreUnavailable, match="site"):
         await Records(raw).sites()
 
@@ -137,7 +166,7 @@ async def test_a_baseline_that_is_corrected_takes_the_old_ones_place(raw: Redis)
     for count in (822, 800, 0):
         await records.set_baseline(SITE.id, count, {Entry("/a"): count})
         assert await reads.views(SITE.id, ["/a"]) == {"/a": count}
-        assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == str(count).encode()  # type: ignore[misc]
+        assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == str(count).encode()
 
 
 async def test_baselines_of_any_number_of_articles(raw: Redis) -> None:
@@ -146,13 +175,13 @@ async def test_baselines_of_any_number_of_articles(raw: Redis) -> None:
     await Records(raw).set_baseline(SITE.id, 0, articles)
     assert await Reads(raw).article_count(SITE.id) == 9_001
     assert await Reads(raw).views(SITE.id, ["/0", "/1", "/9000"]) == {"/0": 0, "/1": 1, "/9000": 9000}
-    assert int(await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0) == sum(articles.values())  # type: ignore[misc]
+    assert int(await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0) == sum(articles.values())
 
 
 async def test_an_article_that_comes_twice_has_its_last_baseline(raw: Redis) -> None:
     await Records(raw).set_baseline(SITE.id, 0, {Entry("/a", "First"): 5, Entry("/a", "Second"): 7})
     assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 7}
-    assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == b"7"  # type: ignore[misc]
+    assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == b"7"
 
 
 async def test_an_empty_list_of_baselines_sets_the_total(raw: Redis) -> None:

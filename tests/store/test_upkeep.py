@@ -27,13 +27,13 @@ async def test_closing_a_day_keeps_its_estimate_after_the_sketch_is_gone(redis_u
     await commit(committer, 1, batch_of((NOON, "An", "/a"), (NOON, "Bình", "/a")))
     for _ in range(2):
         await jobs.close_uniques(SITE.id, DAY)
-    assert await raw.hgetall(keys.uniques(SITE.id)) == {DAY.date.encode(): b"2"}  # type: ignore[misc]
+    assert await raw.hgetall(keys.uniques(SITE.id)) == {DAY.date.encode(): b"2"}
     await commit(committer, 2, batch_of((NOON, "Chi", "/a"), previous=1))  # applied late
     await committer.close()
     await jobs.close_uniques(SITE.id, DAY)
     await raw.delete(keys.unique(SITE.id, DAY.date, DAY.end_ms).name)
     await jobs.close_uniques(SITE.id, DAY)
-    assert await raw.hgetall(keys.uniques(SITE.id)) == {DAY.date.encode(): b"3"}  # type: ignore[misc]
+    assert await raw.hgetall(keys.uniques(SITE.id)) == {DAY.date.encode(): b"3"}
 
 
 async def test_a_day_that_nobody_came_is_not_written_down(raw: Redis) -> None:

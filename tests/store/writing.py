@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from redis.asyncio import Redis
+
 from visitstats.core import counting
 from visitstats.core.batch import Batch, Gathering, hit_id_digest
 from visitstats.core.entries import Entry
@@ -90,3 +92,8 @@ async def beat(committer: Committer, site: Site, calendar: Calendar, moment: int
             )
         ]
     )
+
+
+async def names_in(client: Redis) -> list[str]:
+    """The name of every key in the store."""
+    return [key.decode() if isinstance(key, bytes) else key for key in await client.keys()]

@@ -138,9 +138,7 @@ def test_addresses_keys_and_ids_have_a_length_and_are_never_cut(field: str, long
 
 
 @pytest.mark.parametrize("name", ["v", "h"])
-@pytest.mark.parametrize(
-    "value", ["x" * 65, "with space", "12345678\n", "ốốốốốốốố", "\x7f", "\x00"]
-)
+@pytest.mark.parametrize("value", ["x" * 65, "with space", "12345678\n", "ốốốốốốốố", "\x7f", "\x00"])
 def test_an_id_is_visible_ascii_of_bounded_length(name: str, value: str) -> None:
     assert reason(json.dumps({"u": URL, name: value}).encode()) == "bad-field"
 

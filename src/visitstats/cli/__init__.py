@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from visitstats import __version__
-from visitstats.cli import numbers, serving, sites, tokens
+from visitstats.cli import keys, numbers, serving, sites, tokens
 from visitstats.core.errors import VisitstatsError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(numbers.stats)
 app.command("articles")(numbers.show_articles)
+app.command("key")(keys.explain_keys)
 app.add_typer(sites.app, name="site")
 app.add_typer(tokens.app, name="token")
 

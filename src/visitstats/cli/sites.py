@@ -9,77 +9,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
+from visitstats.cli.site_options import fields, folded, shown, with_site_options
 from visitstats.core.errors import InvalidSite
-from visitstats.core.keys import fold_host
 from visitstats.core.sites import Site
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 
 app = typer.Typer(help="Sites: one for each portal.", no_args_is_help=True)
 
-HostOption = Annotated[
-    list[str] | None, typer.Option("--host", help="A host of the portal; repeat it for each.", show_default=False)
-]
-TimezoneOption = Annotated[
-    str | None, typer.Option("--timezone", help="Time zone of its days.", show_default="Asia/Ho_Chi_Minh")
-]
-NameOption = Annotated[str | None, typer.Option("--name", help="Its name, for people.", show_default=False)]
-WeekOption = Annotated[
-    int | None, typer.Option("--week-start", help="First day of the week: 1 Monday … 7 Sunday.", show_default="1")
-]
-BoxOption = Annotated[
-    str | None, typer.Option("--box", help="What the box counts: visits or views.", show_default="visits")
-]
-ViewsOption = Annotated[
-    str | None, typer.Option("--views", help="A view counts: per-visit or every-load.", show_default="per-visit")
-]
-IdParamOption = Annotated[
-    list[str] | None,
-    typer.Option("--id-param", help="Query parameter that names an article; repeat.", show_default=False),
-]
-DropParamOption = Annotated[
-    list[str] | None,
-    typer.Option("--drop-param", help="Query parameter to leave out of keys; repeat.", show_default=False),
-]
-CaseOption = Annotated[
-    bool | None,
-    typer.Option("--ignore-case/--keep-case", help="Whether case matters in addresses.", show_default=False),
-]
-CanonicalOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--use-canonical/--no-canonical", help="Whether a canonical link names the article.", show_default=False
-    ),
-]
-OriginOption = Annotated[
-    str | None,
-    typer.Option("--missing-origin", help="Beacons without an Origin: allow or refuse.", show_default="allow"),
-]
-MostOption = Annotated[
-    int | None, typer.Option("--max-articles", help="Articles beyond it count as (other).", show_default="300000")
-]
-HeadlessOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--count-headless/--no-headless", help="Whether headless browsers count as readers.", show_default=False
-    ),
-]
-
 
 @app.command("add")
+@with_site_options
 def site_add(
     site_id: Annotated[str, typer.Argument(metavar="ID", help="1 to 63 of a-z, 0-9 and '-'.")],
-    host: HostOption = None, timezone: TimezoneOption = None, name: NameOption = None, week_start: WeekOption = None,
-    box: BoxOption = None, views: ViewsOption = None, id_param: IdParamOption = None, drop_param: DropParamOption =
-    None, ignore_case: CaseOption = None, use_canonical: CanonicalOption = None, missing_origin: OriginOption = None,
-    max_articles: MostOption = None, count_headless: HeadlessOption = None,
-    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
-) -> None:  # fmt: skip
+    *,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+    **given: Any,
+) -> None:
     """Add a portal and print the snippet to paste into its pages."""
-    site = _made({"id": site_id} | _changes(
-        host, timezone, name, week_start, box, views, id_param, drop_param, ignore_case, use_canonical, missing_origin,
-        max_articles, count_headless,
-    ))  # fmt: skip
+    site = _made({"id": site_id} | fields(given))
 
     async def add(records: Records, reads: Reads) -> None:
         if site.id in await records.sites():
@@ -93,24 +43,30 @@ def site_add(
 
 
 @app.command("set")
+@with_site_options
 def site_set(
     site_id: Annotated[str, typer.Argument(metavar="ID")],
-    host: HostOption = None, timezone: TimezoneOption = None, name: NameOption = None, week_start: WeekOption = None,
-    box: BoxOption = None, views: ViewsOption = None, id_param: IdParamOption = None, drop_param: DropParamOption =
-    None, ignore_case: CaseOption = None, use_canonical: CanonicalOption = None, missing_origin: OriginOption = None,
-    max_articles: MostOption = None, count_headless: HeadlessOption = None,
-    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
-) -> None:  # fmt: skip
+    *,
+    add_host: Annotated[
+        list[str] | None, typer.Option("--add-host", help="One more host; repeat it for each.", show_default=False)
+    ] = None,
+    remove_host: Annotated[
+        list[str] | None, typer.Option("--remove-host", help="A host that it had; repeat it.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+    **given: Any,
+) -> None:
     """Change a portal's record; a running service follows within a second. Counts stay as they are."""
-    changes = _changes(
-        host, timezone, name, week_start, box, views, id_param, drop_param, ignore_case, use_canonical, missing_origin,
-        max_articles, count_headless,
-    )  # fmt: skip
-    if not changes:
+    changes = fields(given)
+    if not (changes or add_host or remove_host):
         raise typer.BadParameter("name at least one option to change")
 
     async def change(records: Records, reads: Reads) -> Site:
-        site = _made(msgspec.to_builtins(await find_site(records, site_id)) | changes)
+        site = await find_site(records, site_id)
+        hosts = _moved(site_id, changes.get("hosts", site.hosts), folded(add_host or ()), folded(remove_host or ()))
+        site = _made(msgspec.to_builtins(site) | changes | {"hosts": hosts})
         await records.put_site(site)
         return site
 
@@ -162,20 +118,12 @@ def site_remove(
     print(f"Site {site_id} is removed.")
 
 
-def _changes(
-    host: list[str] | None, timezone: str | None, name: str | None, week_start: int | None, box: str | None,
-    views: str | None, id_param: list[str] | None, drop_param: list[str] | None, ignore_case: bool | None,
-    use_canonical: bool | None, missing_origin: str | None, max_articles: int | None, count_headless: bool | None,
-) -> dict[str, Any]:  # fmt: skip
-    given = {
-        "hosts": tuple(dict.fromkeys(fold_host(each) for each in host)) if host else None,
-        "timezone": timezone, "name": name, "week_start": week_start, "box": box, "views": views,
-        "id_params": tuple(id_param) if id_param else None,
-        "extra_drop_params": tuple(drop_param) if drop_param else None,
-        "ignore_case": ignore_case, "use_canonical": use_canonical, "missing_origin": missing_origin,
-        "max_articles": max_articles, "count_headless": count_headless,
-    }  # fmt: skip
-    return {field: value for field, value in given.items() if value is not None}
+def _moved(site_id: str, hosts: tuple[str, ...], added: tuple[str, ...], removed: tuple[str, ...]) -> tuple[str, ...]:
+    """The hosts of a site after a move."""
+    for host in removed:
+        if host not in hosts:
+            raise InvalidSite(f"site {site_id}: {host} is not one of its hosts, which are {' '.join(hosts)}")
+    return tuple(host for host in dict.fromkeys((*hosts, *added)) if host not in removed)
 
 
 def _made(fields: dict[str, Any]) -> Site:
@@ -188,8 +136,7 @@ def _made(fields: dict[str, Any]) -> Site:
 def _show(site: Site) -> None:
     table = Table(show_header=False)
     for field in msgspec.structs.fields(Site):
-        value = getattr(site, field.name)
-        table.add_row(field.name, escape(" ".join(value) if isinstance(value, tuple) else str(value)))
+        table.add_row(field.name, escape(shown(getattr(site, field.name))))
     Console().print(table)
 
 

@@ -145,7 +145,7 @@ def split_url(url: str) -> tuple[str, Address]:
         )
     # Credentials before the host are never part of what a page is.
     host = fold_host(match[1].rpartition("@")[2])
-    return host, Address(match[2], match[3] or "", match[4] or "")
+    return host, Address(match[2] or "/", match[3] or "", match[4] or "")
 
 
 def split_tail(tail: str) -> Address:

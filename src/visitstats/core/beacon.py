@@ -20,7 +20,8 @@ from typing import Annotated, NoReturn
 import msgspec
 
 from visitstats.core.errors import HitRejected
-from visitstats.core.keys import MAX_KEY_BYTES, fold_host
+from visitstats.core.hosts import fold_host
+from visitstats.core.keys import MAX_KEY_BYTES
 
 # Twice what Internet Explorer allowed (2,083), for which portals still build their addresses; half of a body.
 MAX_ADDRESS_CHARS = 4096

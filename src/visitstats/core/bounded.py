@@ -15,16 +15,17 @@ class Bounded(Generic[K, V]):
     look-ups.
     """
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "young")
 
     def __init__(self, size: int) -> None:
         self._half = max(1, size // 2)
-        self._young: dict[K, V] = {}
+        self.young: dict[K, V] = {}
+        """What was asked for of late; where every 0.1 µs counts, look here first and then `get`."""
         self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
         """Return the value of a key, None when it is not (or no longer) known."""
-        value = self._young.get(key)
+        value = self.young.get(key)
         if value is None and self._old:
             value = self._old.get(key)
             if value is not None:
@@ -33,22 +34,22 @@ class Bounded(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Remember a value, which must not be None."""
-        if len(self._young) >= self._half and key not in self._young:
-            self._old = self._young
-            self._young = {}
-        self._young[key] = value
+        if len(self.young) >= self._half and key not in self.young:
+            self._old = self.young
+            self.young = {}
+        self.young[key] = value
 
     def update(self, items: Iterable[tuple[K, V]]) -> None:
         """Remember many values at once: a tenth of the time of `put` each. The bound is exceeded by their number."""
-        if len(self._young) >= self._half:
-            self._old = self._young
-            self._young = {}
-        self._young.update(items)
+        if len(self.young) >= self._half:
+            self._old = self.young
+            self.young = {}
+        self.young.update(items)
 
     def forget(self, key: K) -> None:
         """Forget a key, known or not."""
-        self._young.pop(key, None)
+        self.young.pop(key, None)
         self._old.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)

@@ -68,6 +68,7 @@ IGNORED_REASONS = frozenset(
         "too-large",
         "content-type",
         "duplicate",
+        "archived",
     }
 )
 """Rule 8: every reason for which a beacon is not counted. The set is closed, so that counters and labels are

@@ -105,6 +105,6 @@ def _pieces(name: str, template: str) -> list[tuple[str, str]]:
     for match in _PIECE.finditer(template):
         number, escaped, named, text, stray = match.groups()
         if stray:
-            raise InvalidSite(f"{name}: the template has a stray {stray!r}; write \\1, {{name}}, or \\{stray} for itself")
+            raise InvalidSite(f"{name}: a stray {stray!r} in the template; write \\1, {{name}} or \\{stray}")
         pieces.append((escaped or text or "", number or named or ""))
     return pieces

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from visitstats.core.errors import InvalidSite
+from visitstats.core.errors import HitRejected, InvalidSite
+from visitstats.core.hosts import fold_host
+from visitstats.core.presets import PRESETS
+from visitstats.core.rewriting import check_rules
 
 # An id becomes part of a Redis key, a metric label and a route, so its grammar is narrow (bad-inputs row 12).
 SITE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# A host as stored: lower case, IDNA (ASCII), no port, no leading www./m.; or a bare IPv4/IPv6 address.
-HOST = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,251}[a-z0-9])?|\[?[0-9a-f:]{2,45}\]?")
 
 DEFAULT_TIMEZONE = "Asia/Ho_Chi_Minh"
 # Load class M of the portals' table; beyond it an article is counted as "(other)".
@@ -22,7 +23,7 @@ DEFAULT_MAX_ARTICLES = 300_000
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One portal. Times and periods of its numbers are in `timezone`; `hosts` are folded (`core.keys.fold_host`)."""
+    """One portal. Times and periods of its numbers are in `timezone`; `hosts` are folded (`core.hosts.fold_host`)."""
 
     id: str
     name: str = ""
@@ -40,7 +41,19 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id_params: tuple[str, ...] = ()
     """When given, only these query parameters are part of the key."""
     extra_drop_params: tuple[str, ...] = ()
+    hash_routes: bool = False
+    """Whether `#/…` in an address is a page of its own (rule 5 of keys)."""
+    preset: tuple[str, ...] = ()
+    """Names of `core.presets`, in the order in which their rules are applied."""
+    rules: tuple[tuple[str, str], ...] = ()
+    """Rewrite rules of its own, (pattern, template), applied in order and before those of the presets."""
     missing_origin: Literal["allow", "refuse"] = "allow"
+    null_origin: Literal["allow", "refuse"] = "refuse"
+    """Beacons with `Origin: null`: pages in a sandboxed frame, and files."""
+    archived: bool = False
+    """Nothing is counted any more; the numbers are still answered."""
+    shared_hosts: bool = False
+    """Whether its hosts may belong to other sites too: portals below paths of one host."""
     count_headless: bool = False
     """Whether headless browsers count as readers: for demonstrations and for tests of the portal itself."""
     max_articles: int = DEFAULT_MAX_ARTICLES
@@ -51,8 +64,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not self.hosts:
             raise InvalidSite(f"site {self.id}: at least one host is needed, as in --host portal.example.vn")
         for host in self.hosts:
-            if not HOST.fullmatch(host):
-                raise InvalidSite(f"site {self.id}: {host[:260]!r} is not a host name or an address")
+            if host != _folded(self.id, host):
+                raise InvalidSite(f"site {self.id}: {host!r} is written {fold_host(host)!r} in a record")
+        for name in self.preset:
+            if name not in PRESETS:
+                raise InvalidSite(f"site {self.id}: there is no preset {name[:40]!r}; there are {', '.join(PRESETS)}")
+        try:
+            check_rules(self.rules)
+        except InvalidSite as error:
+            raise InvalidSite(f"site {self.id}: {error}") from error
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError) as error:
@@ -61,3 +81,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidSite(f"site {self.id}: week_start is 1 (Monday) to 7 (Sunday), not {self.week_start}")
         if not 1 <= self.max_articles <= 10_000_000:
             raise InvalidSite(f"site {self.id}: max_articles is 1 to 10000000, not {self.max_articles}")
+
+
+def _folded(site: str, host: str) -> str:
+    try:
+        return fold_host(host)
+    except HitRejected as error:
+        raise InvalidSite(f"site {site}: {error}") from error

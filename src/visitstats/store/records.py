@@ -5,15 +5,17 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
-from visitstats.core.keys import article_id
+from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
 from visitstats.core.wire import column, text
+from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.client import translated
 from visitstats.store.commit import load_scripts
@@ -63,12 +65,28 @@ class Records:
             raise StoreUnavailable(f"a site record in the store is damaged: {error}") from error
 
     async def put_site(self, site: Site) -> None:
-        """Make or replace a site."""
+        """Make or replace a site. Raises InvalidSite for rewrite rules that cannot be applied, and for a host that
+        belongs to another site (unless one of the two says `shared_hosts`)."""
+        KeyRules(site, linear_pattern)
         with translated():
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.hset(keys.SITES, site.id, _encode(site))
-                pipe.set(keys.SITES_VERSION, _version())
+            while not await self._put_site(site):
+                pass  # somebody else changed a site at the same moment: look again
+            await self._client.set(keys.SITES_VERSION, _version())
+
+    async def _put_site(self, site: Site) -> bool:
+        async with self._client.pipeline() as pipe:
+            await pipe.watch(keys.SITES)
+            for other in (await self.sites()).values():
+                shared = set(other.hosts).intersection(site.hosts)
+                if shared and other.id != site.id and not (site.shared_hosts or other.shared_hosts):
+                    raise InvalidSite(f"site {site.id}: {min(shared)} is a host of site {other.id} already")
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.hset(keys.SITES, site.id, _encode(site))
+            try:
                 await pipe.execute()
+            except WatchError:
+                return False
+            return True
 
     async def remove_site(self, site_id: str) -> None:
         """Take a site off the list; its counts stay. Raises NotFound."""

@@ -37,7 +37,7 @@ class ClientAddress:
         if not forwarded_for:
             return peer
         name = (peer, forwarded_for)
-        address = self._cache.get(name)
+        address = self._cache.young.get(name) or self._cache.get(name)
         if address is None:
             address = self._find(peer, forwarded_for)
             if len(forwarded_for) <= 256:

@@ -41,6 +41,7 @@ class Admin:
         """Return the routes."""
         return [
             Route("/v1/admin/sites/{site}/articles", self.articles),
+            Route("/v1/admin/sites/{site}/key", self.key),
             Route("/metrics", self.metrics),
         ]
 
@@ -90,6 +91,40 @@ class Admin:
                         "published": row.entry.published,
                     }
                     for rank, row in enumerate(found, 1)
+                ],
+            },
+            [*answers.JSON, answers.NEVER_STORED],
+        )
+
+    async def key(self, request: Request) -> Response:
+        """Answer how an address becomes its key, step by step."""
+        _same_origin(request)
+        await self._allow(
+            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
+        )
+        live = await self._public.site(request)
+        query = request.query_params
+        if not query.get("url"):
+            raise InvalidQuery("name an address, as in ?url=https%3A%2F%2Fportal.example.vn%2Fa")
+        explained = live.key_rules.explain(
+            query["url"], explicit=query.get("key", ""), canonical=query.get("canonical", "")
+        )
+        refused = None if explained.key else {"reason": explained.reason, "detail": explained.detail}
+        return json(
+            {
+                "site": live.site.id,
+                "url": explained.url,
+                "key": explained.key,
+                "refused": refused,
+                "steps": [
+                    {
+                        "rule": step.rule,
+                        "before": step.before,
+                        "after": step.after,
+                        "changed": step.changed,
+                        "note": step.note,
+                    }
+                    for step in explained.steps
                 ],
             },
             [*answers.JSON, answers.NEVER_STORED],

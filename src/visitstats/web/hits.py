@@ -20,7 +20,7 @@ from visitstats.core.bounded import Bounded
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected
-from visitstats.core.keys import article_id, article_key, origin_allowed
+from visitstats.core.keys import article_id, origin_allowed
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.ingest import Ingest
@@ -34,7 +34,7 @@ LONGEST_AGENT = 512
 CACHED_ADDRESS = 600
 """Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
 ADDRESSES = 20_000
-AGENTS = 4096
+SENDERS = 8192
 
 _json = msgspec.json.Encoder().encode
 _OTHER = _json(OTHER_KEY)
@@ -79,8 +79,7 @@ class Hits:
         self._agents = agents
         self._clock = clock
         self._articles: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
-        self._agent_classes: Bounded[bytes, str] = Bounded(AGENTS)
-        self._origins: Bounded[tuple[LiveSite, bytes], bool] = Bounded(AGENTS)
+        self._senders: Bounded[tuple[LiveSite, bytes | None, bytes], str] = Bounded(SENDERS)
 
     def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken:
         """Put a hit into the batch that gathers. Nothing has happened when it raises HitRejected (not counted, by
@@ -129,6 +128,8 @@ class Hits:
 
     def beat(self, headers: Headers, peer: str, live: LiveSite, visit_id: str) -> None:
         """Take a heartbeat. Raises SaltMissing."""
+        if live.site.archived:
+            return
         moment = self._clock()
         day = live.calendar.day_at(moment)
         salt = live.salts.get(day.date)
@@ -158,9 +159,9 @@ class Hits:
     def _article(self, live: LiveSite, beacon: HitBeacon) -> Article:
         # By the live site, which is another object after a change of its rules.
         name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
-        article = self._articles.get(name)
+        article = self._articles.young.get(name) or self._articles.get(name)
         if article is None:
-            key = article_key(live.site, beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+            key = live.key_rules.key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
             article = Article(key, article_id(key), _json(key))
             if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
                 self._articles.put(name, article)
@@ -168,35 +169,38 @@ class Hits:
 
     def _check(self, live: LiveSite, headers: Headers, agent: bytes) -> None:
         """Raise HitRejected for what rule 8 counts apart."""
-        origin = headers.get(b"origin")
-        if origin is None:
-            if live.site.missing_origin == "refuse":
-                raise HitRejected("origin")
-        else:
-            allowed = self._origins.get((live, origin))
-            if allowed is None:
-                allowed = origin_allowed(live.site, origin.decode("latin-1"))
-                if len(origin) <= CACHED_ADDRESS:
-                    self._origins.put((live, origin), allowed)
-            if not allowed:
-                raise HitRejected("origin")
-        if is_prefetch(headers):
-            raise HitRejected("prefetch")
-        if live.site.count_headless:
-            agent = agent.replace(b"Headless", b"")
-        reason = self._agent_classes.get(agent)
+        sender = (live, headers.get(b"origin"), agent)
+        reason = self._senders.young.get(sender)
         if reason is None:
-            reason = self._agents.classify(agent.decode("latin-1"))
-            self._agent_classes.put(agent, reason)
+            reason = self._senders.get(sender)
+            if reason is None:
+                reason = self._judge(live, sender[1], agent)
+                if sender[1] is None or len(sender[1]) <= CACHED_ADDRESS:
+                    self._senders.put(sender, reason)
         if reason:
             raise HitRejected(reason)
+        if is_prefetch(headers):
+            raise HitRejected("prefetch")
+
+    def _judge(self, live: LiveSite, origin: bytes | None, agent: bytes) -> str:
+        """Return why a page's or an agent's beacons are not counted, "" when they are."""
+        if live.site.archived:
+            return "archived"
+        if origin is None:
+            if live.site.missing_origin == "refuse":
+                return "origin"
+        elif not origin_allowed(live.site, origin.decode("latin-1")):
+            return "origin"
+        if live.site.count_headless:
+            agent = agent.replace(b"Headless", b"")
+        return self._agents.classify(agent.decode("latin-1"))
 
     def _entry(self, live: LiveSite, article: Article, beacon: HitBeacon) -> bytes:
         """Return the article's dictionary entry if the store may not have it, else nothing."""
         known = self._sites.entries
         name = (live.site.id, article.id)
         told = hash(beacon.told)
-        if known.get(name) == told:
+        if known.young.get(name) == told or known.get(name) == told:
             return b""
         known.put(name, told)
         url = "" if f"{live.site.hosts[0]}{article.key}" in beacon.url else beacon.url[:1024]

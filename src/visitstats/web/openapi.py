@@ -71,6 +71,11 @@ def document() -> dict[str, Any]:
                 bearer=True,
             )
         },
+        "/v1/admin/sites/{site}/key": {
+            "get": operation(
+                "How an address becomes its key, step by step", "Key", query=("url", "key", "canonical"), bearer=True
+            )
+        },
     }
     return {
         "openapi": "3.1.0",
@@ -119,6 +124,28 @@ _SCHEMAS: dict[str, Any] = {
             "period": {"type": "string"},
             "at": {"type": "string"},
             "articles": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "Key": {
+        "type": "object",
+        "properties": {
+            "site": {"type": "string"},
+            "url": {"type": "string"},
+            "key": {"type": ["string", "null"]},
+            "refused": {
+                "type": ["object", "null"],
+                "properties": {"reason": {"type": "string"}, "detail": {"type": "string"}},
+            },
+            "steps": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        **{name: {"type": "string"} for name in ("rule", "before", "after", "note")},
+                        "changed": {"type": "boolean"},
+                    },
+                },
+            },
         },
     },
     "Error": {

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from visitstats.core.errors import HitRejected, NoSuchSite, NotFound, VisitstatsError
-from visitstats.core.keys import article_key
 from visitstats.directory import LiveSite
 from visitstats.web import answers
 from visitstats.worker import Worker
@@ -174,5 +173,5 @@ def _encodable(text: str) -> bool:
 def _key(live: LiveSite, text: str) -> str:
     """Return the key that is meant: an address of the site stands for its key."""
     if text.startswith(("http://", "https://")):
-        return article_key(live.site, text)
+        return live.key_rules.key(text)
     return text

@@ -201,7 +201,7 @@ local function add_to(key, scores)
   local fields = {}
   for article, n in pairs(added) do
     scores[article] = (scores[article] or 0) + n
-    fields[#fields + 1] = digits(scores[article])
+    fields[#fields + 1] = scores[article]
     fields[#fields + 1] = article
   end
   if #fields > 0 then

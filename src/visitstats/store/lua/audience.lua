@@ -189,7 +189,7 @@ end
 
 local pairs_seen = {}
 for member in pairs(changed) do
-  pairs_seen[#pairs_seen + 1] = digits(state[member])
+  pairs_seen[#pairs_seen + 1] = state[member]
   pairs_seen[#pairs_seen + 1] = member
 end
 if #pairs_seen > 0 then

@@ -1,0 +1,180 @@
+"""What is known of the addresses of common systems: rules that a site takes over by naming them in `preset`.
+
+A preset may split the counts of an article in two, never join those of two articles: a rule matches only where an id
+decides, and a parameter is dropped only where it names nothing. Addresses without such an id keep their key. The
+examples are tests and stand in docs/keys.md.
+
+The names and what they do are frozen: a change gives articles new keys.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules of one system, as a site could state them itself."""
+
+    about: str
+    rules: tuple[tuple[str, str], ...] = ()
+    """Pattern and template, in order (`core.rewriting`)."""
+    drop_params: tuple[str, ...] = ()
+    ignore_case: bool = False
+    examples: tuple[tuple[str, str], ...] = ()
+    """Addresses and their keys."""
+
+
+# Modules that keep an id at the end of an article's address. Others (page, download, shops) end it with any words, also
+# with a year.
+_NUKEVIET_MODULE = "((?:news|tin|thong-bao|su-kien)[a-z0-9-]*)"
+# With .html: `/vi/news/Tin/page-2` and `/vi/news/tag/covid-19` are lists.
+_NUKEVIET_ARTICLE = r"(?:(?:print|savefile|sendmail)/)?[^/?#]+/[^/?#]*-([0-9]+)\.html(?:[?#].*)?$"
+
+# Where an asset stands in Liferay: /web/GROUP/PAGE/-/…, with a language before it or not.
+_LIFERAY_LANGUAGE = "^(?:/[a-z]{2}(?:[_-][A-Za-z]{2})?)?"
+_LIFERAY_GROUP = _LIFERAY_LANGUAGE + "/(?:web|group)/([^/?#]+)"
+_LIFERAY_CONTENT = "/-/asset_publisher/[^/?#]+/content/(id/[0-9]+|[^/?#]+)"
+_LIFERAY_DISPLAY_PAGE = "/(?:-|w)/([^/?#]+)(?:[?#].*)?$"
+
+PRESETS: Mapping[str, Preset] = {
+    "nukeviet": Preset(
+        about="NukeViet 4 and its eGovernment edition: module and id; slug, category, print and savefile make no "
+        "difference. Vietnamese is the language that is not named; each other one has articles of its own.",
+        rules=(
+            (rf"^/(?:vi/)?{_NUKEVIET_MODULE}/{_NUKEVIET_ARTICLE}", r"\1:\2"),
+            (rf"^/([a-z]{{2}})/{_NUKEVIET_MODULE}/{_NUKEVIET_ARTICLE}", r"\1:\2:\3"),
+        ),
+        examples=(
+            ("/vi/news/Tin/so-ket-2642.html?fbclid=x", "news:2642"),
+            ("/vi/news/Khac/ten-moi-2642.html#c", "news:2642"),
+            ("/vi/news/print/Tin/so-ket-2642.html", "news:2642"),
+            ("/vi/news/savefile/Tin/so-ket-2642.html", "news:2642"),
+            ("/en/news/News/half-year-2642.html", "en:news:2642"),
+            ("/vi/news/Tin/page-2/", "/vi/news/Tin/page-2"),
+            ("/vi/about/ke-hoach-2023.html", "/vi/about/ke-hoach-2023.html"),
+        ),
+    ),
+    "portal-pages": Preset(
+        about="Portals with articles below `/portal/pages/DATE/`: the number at the end; date and slug make no "
+        "difference. Case makes none in any address.",
+        ignore_case=True,
+        rules=((r"^/portal/pages/[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}/[^/?#]*-([0-9]+)\.aspx(?:[?#].*)?$", r"pages:\1"),),
+        examples=(
+            ("/portal/pages/2023-01-30/Ung-dung-cong-nghe-v-468686.aspx", "pages:468686"),
+            ("/portal/Pages/2023-1-30/ung-dung-468686.aspx?zarsrc=30", "pages:468686"),
+        ),
+    ),
+    "sharepoint": Preset(
+        about="SharePoint: case makes no difference, but in the values of parameters. A news item is its page, "
+        "`ListName` and `NewsId`, a list item its page below `/Lists/…` and `ItemID` (`ID`); other parameters beside "
+        "them make no difference. Elsewhere all parameters count but those of the editing ribbon.",
+        ignore_case=True,
+        drop_params=("Source", "ContentTypeId", "IsDlg", "InitialTabId", "VisibilityContext"),
+        rules=(
+            (
+                r"^(/[^?#]*)\?(?:[^#]*&)?(listname=[^&#]+)&(?:[^#]*&)?(newsid=[0-9]+)(?:[&#].*)?$",
+                r"\1?\2&\3",
+            ),
+            (r"^(/(?:[^?#]*/)?lists/[^/?#]+/[^?#]+)\?(?:[^#]*&)?((?:item)?id=[0-9]+)(?:[&#].*)?$", r"\1?\2"),
+        ),
+        examples=(
+            ("/DetailNews.aspx?NewsId=12&ListName=TinTuc&CategoryId=3", "/detailnews.aspx?listname=TinTuc&newsid=12"),
+            ("/DetailNews.aspx?NewsId=13&ListName=TinTuc", "/detailnews.aspx?listname=TinTuc&newsid=13"),
+            ("/DetailNews.aspx?NewsId=12&ListName=ThongBao", "/detailnews.aspx?listname=ThongBao&newsid=12"),
+            (
+                "/Lists/NghienCuuTraoDoi/View_Detail.aspx?ItemID=70&Source=%2FPages%2Fdefault.aspx",
+                "/lists/nghiencuutraodoi/view_detail.aspx?itemid=70",
+            ),
+            ("/stttt/Pages/bo-tttt-so-ket.aspx", "/stttt/pages/bo-tttt-so-ket.aspx"),
+        ),
+    ),
+    "liferay": Preset(
+        about="Liferay: the site's name (when the address has it) and the title in the address, on whatever page the "
+        "article is shown; blogs and older addresses with an asset's number likewise.",
+        rules=(
+            (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1/\2"),
+            (rf"{_LIFERAY_GROUP}{_LIFERAY_DISPLAY_PAGE}", r"content:\1/\2"),
+            (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?/-/blogs/([^/?#]+)", r"blogs:\1/\2"),
+            (rf"^(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1"),
+            (rf"{_LIFERAY_LANGUAGE}{_LIFERAY_DISPLAY_PAGE}", r"content:\1"),
+            (r"^(?:/[^?#]*)?/-/blogs/([^/?#]+)", r"blogs:\1"),
+            (r"[?&]_[0-9A-Za-z_]*_assetEntryId=([0-9]+)(?:[&#].*)?$", r"asset:\1"),
+        ),
+        examples=(
+            ("/web/guest/news/-/asset_publisher/Ab12/content/so-ket-thi-dua", "content:guest/so-ket-thi-dua"),
+            (
+                "/vi/web/guest/home/-/asset_publisher/Xy9/content/so-ket-thi-dua?redirect=%2Fhome",
+                "content:guest/so-ket-thi-dua",
+            ),
+            ("/tin-tuc/-/asset_publisher/Ab12/content/so-ket-thi-dua", "content:so-ket-thi-dua"),
+            ("/web/guest/-/so-ket-thi-dua", "content:guest/so-ket-thi-dua"),
+            ("/web/guest/blog/-/blogs/chuyen-doi-so", "blogs:guest/chuyen-doi-so"),
+            (
+                "/tin?p_p_id=101&_101_struts_action=%2Fasset_publisher%2Fview_content&_101_assetEntryId=40211",
+                "asset:40211",
+            ),
+        ),
+    ),
+    "websphere": Preset(
+        about="IBM WebSphere Portal: the number of the content (`cur_id`) or its path (`urile=wcm:path:…`), whatever "
+        "the state in the address. Without either the state counts, since it may name the article.",
+        drop_params=("CACHEID", "CVID", "MOD", "useDefaultText", "useDefaultDesc"),
+        rules=(
+            (r"^/[^?#]*\?(?:[^#]*&)?cur_id=([^&#]+)", r"content:\1"),
+            (r"^/[^?#]*\?(?:[^#]*&)?urile=wcm:path:([^&#]+)", r"content:\1"),
+        ),
+        examples=(
+            ("/wps/portal/trang-chu/tin/!ut/p/z1/04_Sj9CPyk/?WCM_PI=1&cur_id=d0e4a1", "content:d0e4a1"),
+            ("/wps/portal/!ut/p/z0/fY67DsIwDEW/?cur_id=d0e4a1", "content:d0e4a1"),
+            ("/wps/portal/tin/!ut/p/z0/04_Sj?cur_id=d0e4a2", "content:d0e4a2"),
+            ("/wps/portal/trang-chu/tin", "/wps/portal/trang-chu/tin"),
+        ),
+    ),
+    "wordpress": Preset(
+        about="WordPress: `?p=`, `?page_id=` and `?attachment_id=` decide where they are; `/amp`, `/embed`, `/print` "
+        "and pages of comments are the article; `/index.php/…` is the address without it.",
+        drop_params=(
+            "amp",
+            "noamp",
+            "preview",
+            "preview_id",
+            "preview_nonce",
+            "_wpnonce",
+            "share",
+            "nb",
+            "like_comment",
+            "unapproved",
+            "moderation-hash",
+            "doing_wp_cron",
+            "print",
+        ),
+        rules=(
+            (r"^/index\.php(/.*)$", r"\1"),
+            (r"^/\?(?:[^#]*&)?((?:p|page_id|attachment_id)=[0-9]+)(?:[&#].*)?$", r"/?\1"),
+            (r"^(/[^?#]+)/(?:amp|embed|print|comment-page-[0-9]+)([?#].*)?$", r"\1\2"),
+        ),
+        examples=(
+            ("/?p=954", "/?p=954"),
+            ("/?p=955&preview=true", "/?p=955"),
+            ("/2023/05/so-ket/amp/", "/2023/05/so-ket"),
+            ("/so-ket/comment-page-2/#comment-17", "/so-ket"),
+            ("/index.php/2023/05/so-ket/", "/2023/05/so-ket"),
+        ),
+    ),
+    "press": Preset(
+        about="Newspapers: `amp` and `print` as a part of the path, `.amp` at its end or as a parameter make no "
+        "difference; nor does `m.` before the host (never does, on any site).",
+        drop_params=("amp", "print", "outputType"),
+        rules=(
+            (r"^(/(?:[^?#]*/)?)(?:amp|print)(/[^?#]*)?([?#].*)?$", r"\1\2\3"),
+            (r"^(/[^?#]*[^/?#])\.(?:amp|print)(\.html?)?([?#].*)?$", r"\1\2\3"),
+        ),
+        examples=(
+            ("/amp/tin-tuc/so-ket-4567.html", "/tin-tuc/so-ket-4567.html"),
+            ("/tin-tuc/print/so-ket-4567.html", "/tin-tuc/so-ket-4567.html"),
+            ("/tin-tuc/so-ket-4567.html/amp?utm_source=zalo", "/tin-tuc/so-ket-4567.html"),
+            ("/tin-tuc/so-ket-4567.amp", "/tin-tuc/so-ket-4567"),
+            ("/tin-tuc/so-ket-4567.html?print=1", "/tin-tuc/so-ket-4567.html"),
+        ),
+    ),
+}
