@@ -27,7 +27,7 @@ from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
 from visitstats.journal import Journal
 from visitstats.patterns import linear_pattern
-from visitstats.store.commit import Committed, Committer, Numbering
+from visitstats.store.commit import Committed, Committer, Numbering, Work
 
 BATCH = 60
 BATCHES = 1000
@@ -126,7 +126,7 @@ async def committed(folder: Path, day: Day, now_ms: int) -> dict[str, tuple[floa
         committer = Committer(store.url, "0" * 32)
         begin = process_tree(os.getpid())
         for number, one in enumerate(closed, start=1):
-            (result,) = await committer.commit([(number, number - 1, one, Numbering(day, now_ms))])
+            (result,) = await committer.commit([Work(number, number - 1, one, Numbering(day, now_ms))])
             assert isinstance(result, Committed), result
         found["store.commit.Committer.commit ÷ hits"] = _per_hit(begin, process_tree(os.getpid()))
         await committer.close()

@@ -125,7 +125,7 @@ class Service:
     def add_site(self, site: str, *options: str, host: str = HOST) -> None:
         """Add a site; running workers see it within a second."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.cli("site", "add", site, "--host", host, *options)
+        self.cli("site", "add", site, "--host", host, "--shared-hosts", *options)
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

@@ -18,14 +18,14 @@ from typing import Any
 
 import msgspec
 
-from visitstats.core.batch import Batch, Gathering
+from visitstats.core.batch import Batch, Decision, Gathering, encode_decision
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.metrics import Metrics
 from visitstats.replay import Backlog, RunOnDisk
 from visitstats.stats import Snapshot, Stats
-from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering
+from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Work
 from visitstats.store.reads import Reads
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Applier:
         self._unanswered: dict[int, Waiting] = {}
         self._applied: dict[str, int] = {}
         self._beats: dict[tuple[str, str], tuple[LiveSite, Day, dict[bytes, tuple[bytes, int]]]] = {}
+        self._decided: list[tuple[int, bytes]] = []
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -123,6 +124,11 @@ class Applier:
             entry = self._beats[name] = (live, day, {})
         if token in entry[2] or len(entry[2]) < most:
             entry[2][token] = (old_token, moment_ms)
+
+    def decided(self) -> list[tuple[int, bytes]]:
+        """Return what was decided since this was asked last, as (sequence, outcome), to be kept beside the journal."""
+        found, self._decided = self._decided, []
+        return found
 
     def nudge(self) -> None:
         """Do now what may wait for the next commit."""
@@ -242,7 +248,7 @@ class Applier:
             started = perf_counter()
             results = await self._committer.commit(
                 [
-                    (sequence, batch.previous, batch, Numbering(waiting.live.calendar.day_at(now), now))
+                    Work(sequence, batch.previous, batch, Numbering(waiting.live.calendar.day_at(now), now))
                     for sequence, waiting, batch in turn.values()
                 ]
             )
@@ -269,6 +275,8 @@ class Applier:
 
     def _note_applied(self, sequence: int, batch: Batch, result: Committed) -> None:
         self._applied[batch.site] = sequence
+        if result.whole:
+            self._decided.append((sequence, encode_decision(Decision(result.slots, result.started, result.added))))
         waiting = self._unanswered.pop(sequence, None)
         live = waiting.live if waiting else self._sites.get(batch.site)
         self._metrics.batch_committed(batch.site, batch.size if result.fresh else 0, result.started)
@@ -276,6 +284,9 @@ class Applier:
             return
         snapshot = self._stats.publish(live, result.online, result.visits, result.views, self._clock())
         if waiting is None:
+            if result.nameless:
+                # Which articles they are is in the batch, in a form for the scripts: send all entries once more.
+                self._sites.entries.clear()
             return
         self._stats.remember_views(batch.site, zip(waiting.article_ids, result.articles, strict=True))
         for place in result.nameless:

@@ -128,13 +128,13 @@ class SiteDirectory:
             self._take({site.id: site for site in sites})
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, InvalidSite) as error:
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError, VisitstatsError) as error:
             log.warning("the kept sites cannot be read: %s", error)
         try:
             salts = _decode_salts((self._directory / "salts.json").read_bytes())
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError, VisitstatsError) as error:
             log.warning("the kept salts cannot be read: %s", error)
             return
         for kept in salts:

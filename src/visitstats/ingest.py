@@ -13,13 +13,13 @@ from time import perf_counter
 from typing import Protocol
 
 from visitstats.apply import Applier, Waiting
-from visitstats.core.batch import Batch, encode
+from visitstats.core.batch import Batch, encode, reduce
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.journal import Journal
 from visitstats.metrics import Metrics
-from visitstats.replay import Backlog
+from visitstats.replay import Backlog, Record
 from visitstats.stats import Stats
 from visitstats.store.commit import Committer
 from visitstats.store.reads import Reads
@@ -118,6 +118,7 @@ class Ingest:
         run.cancel()
         await asyncio.gather(run, routine, return_exceptions=True)
         await self.applier.stop(self._limits.shutdown_seconds / 2)
+        await self._on_disk(lambda: self._journal.note_outcomes(self.applier.decided()))
         self._disk.shutdown(wait=True)
         self._journal.close()
 
@@ -127,8 +128,11 @@ class Ingest:
         return self._journal
 
     async def prune(self) -> None:
-        """Delete journal segments that are applied and past the retention."""
-        await self._on_disk(lambda: self._journal.prune(self._clock() / 1000))
+        """Delete journal segments that are applied and past the retention, and make those that are an hour old forget
+        who read what."""
+        now = self._clock() / 1000
+        await self._on_disk(lambda: self._journal.prune(now))
+        await self._on_disk(lambda: self._journal.reduce(now, reduce))
 
     # Group commit --------------------------------------------------------------------------------------------------
 
@@ -169,8 +173,9 @@ class Ingest:
             work.append((sequence, waiting, waiting.close(newest.get(site, self._backlog.newest.get(site, 0)), now)))
             newest[site] = sequence
         hits = sum(map(len, gathered))
+        decided = self.applier.decided()
         try:
-            await self._on_disk(lambda: self._journal.append([encode(batch) for _, _, batch in work]))
+            await self._on_disk(lambda: self._write([encode(batch) for _, _, batch in work], decided))
         except JournalFull as error:
             log.error("%s", error)
             self._metrics.journal_refused.inc(hits)
@@ -180,19 +185,26 @@ class Ingest:
         self.applier.take(work)
         await self.applier.settled()
 
+    def _write(self, batches: list[bytes], decided: list[tuple[int, bytes]]) -> None:
+        if decided:
+            self._journal.note_outcomes(decided)
+        self._journal.append(batches)
+
     async def _routine(self) -> None:
         while True:
             await asyncio.sleep(ROUTINE_SECONDS)
             self._metrics.heartbeats.inc(self._heartbeats)
             self._heartbeats = 0
             self.applier.nudge()
+            if not self._open and (decided := self.applier.decided()):
+                await self._on_disk(lambda decided=decided: self._journal.note_outcomes(decided))  # type: ignore[misc]
             if self._open:
                 self._wake.set()
 
     async def _on_disk(self, work: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
-    async def _read_disk(self, read: Callable[[], list[tuple[int, bytes]]]) -> list[tuple[int, bytes]]:
+    async def _read_disk(self, read: Callable[[], list[Record]]) -> list[Record]:
         return await asyncio.get_running_loop().run_in_executor(self._disk, read)
 
 

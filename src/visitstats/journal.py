@@ -16,27 +16,28 @@ import fcntl
 import logging
 import os
 import secrets
-import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 import google_crc32c
 
+from visitstats import outcomes
 from visitstats.core.errors import JournalDamaged, JournalFull
+from visitstats.framing import RECORD, SEQUENCE, frame, write_all
 
 log = logging.getLogger(__name__)
 
 MAGIC = b"vsjrnl1\n"
 WRITER_BYTES = 16
-RECORD = struct.Struct("<IIQ")
-SEQUENCE = struct.Struct("<Q")
 START = len(MAGIC) + WRITER_BYTES
 SEGMENT_BYTES = 16 * 1024 * 1024
 """A segment that is larger is written no more; with a small budget a quarter of that, so that there is always one to
 drop."""
 MARK_BYTES = 64 * 1024
+REDUCE_SECONDS = 3600
+"""After so long a record no longer says who read what: a visit that began before it is over, or soon will be."""
 MOST_SLOTS = 256
 
 
@@ -53,6 +54,7 @@ class Segment:
         self.end = end
         self.last = first - 1
         self.size = 0
+        self.reduced = False
         self.marks: list[tuple[int, int]] = []
         """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
         beginning."""
@@ -205,8 +207,7 @@ class Journal:
         chunks: list[bytes] = []
         for payload in payloads:
             sequence += 1
-            crc = google_crc32c.value(SEQUENCE.pack(sequence) + payload)
-            chunks += (RECORD.pack(len(payload), crc, sequence), payload)
+            chunks.append(frame(sequence, payload))
         data = b"".join(chunks)
         if self.size + len(data) > self._max_bytes:
             self.prune(None)
@@ -217,7 +218,7 @@ class Journal:
         try:
             if self._file < 0 or self._segments[-1].size > min(SEGMENT_BYTES, self._max_bytes // 4):
                 self._new_segment()
-            _write_all(self._file, data)
+            write_all(self._file, data)
             if self._fsync:
                 _sync(self._file)
         except OSError as error:
@@ -242,6 +243,59 @@ class Journal:
                     if after < sequence <= segment.last:
                         yield sequence, payload
 
+    def note_outcomes(self, decided: list[tuple[int, bytes]]) -> None:
+        """Keep what the store decided, as (sequence, outcome). What the disk refuses is decided again one day."""
+        places: dict[Path, list[tuple[int, bytes]]] = {}
+        for sequence, outcome in decided:
+            place = bisect_right(self._segments, sequence, key=lambda segment: segment.first)
+            if place:
+                places.setdefault(self._segments[place - 1].path, []).append((sequence, outcome))
+        for path, items in places.items():
+            try:
+                outcomes.add(path, self.writer, items)
+            except OSError as error:
+                log.warning("outcomes could not be kept: %s", error.strerror or error)
+
+    def read_decided(self, after: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield what `read` yields, each with its outcome (empty for none)."""
+        known: dict[int, bytes] = {}
+        within: Segment | None = None
+        for sequence, payload in self.read(after):
+            place = bisect_right(self._segments, sequence, key=lambda segment: segment.first)
+            segment = self._segments[place - 1] if place else None
+            if segment is not within and segment is not None:
+                within, known = segment, outcomes.load(segment.path, self.writer)
+            yield sequence, payload, known.get(sequence, b"")
+
+    def reduce(self, now: float, rewrite: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> None:
+        """Rewrite segments that are ended and REDUCE_SECONDS old: `rewrite` turns a decided record and its outcome into
+        ones that no longer say who read what. Raises OSError."""
+        for segment in self._segments[:-1]:
+            if segment.reduced or segment.last > self.applied or segment.path.stat().st_mtime > now - REDUCE_SECONDS:
+                continue
+            known = outcomes.load(segment.path, self.writer)
+            if known:
+                self._rewrite(segment, known, rewrite)
+            segment.reduced = True
+
+    def _rewrite(
+        self, segment: Segment, known: dict[int, bytes], rewrite: Callable[[bytes, bytes], tuple[bytes, bytes]]
+    ) -> None:
+        log_file, out_file = [MAGIC + bytes.fromhex(self.writer)], [outcomes.MAGIC + bytes.fromhex(self.writer)]
+        for sequence, payload in Segment(segment.path, segment.first, segment.end).records(self.writer):
+            outcome = known.get(sequence, b"")
+            if outcome:
+                payload, outcome = rewrite(payload, outcome)
+                out_file.append(frame(sequence, outcome))
+            log_file.append(frame(sequence, payload))
+        stamp = segment.path.stat()
+        # Either order of the two replacements is safe: an outcome that does not fit its batch is not used.
+        for path, data in ((outcomes.path_of(segment.path), b"".join(out_file)), (segment.path, b"".join(log_file))):
+            _write_file(path, data)
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        segment.size = segment.path.stat().st_size
+        segment.marks = []
+
     def prune(self, now: float | None) -> None:
         """Delete applied segments that are past the retention at `now` (Unix seconds); with None, the oldest applied
         ones until the budget has room again. Raises OSError.
@@ -265,6 +319,7 @@ class Journal:
             elif oldest.path.stat().st_mtime > now - self._keep_seconds + turn:
                 return
             oldest.path.unlink()
+            outcomes.path_of(oldest.path).unlink(missing_ok=True)
             del self._segments[0]
 
     def close(self) -> None:
@@ -279,7 +334,7 @@ class Journal:
     def _read_writer(self) -> str:
         path = self._directory / "writer"
         if not path.exists():
-            _write_file(path, secrets.token_hex(WRITER_BYTES))
+            _write_file(path, secrets.token_hex(WRITER_BYTES).encode())
         writer = path.read_text("ascii").strip()
         if len(writer) != 2 * WRITER_BYTES or not all(c in "0123456789abcdef" for c in writer):
             raise JournalDamaged(f"{path} does not hold a writer id")
@@ -304,7 +359,7 @@ class Journal:
         self._segments = [other for other in self._segments if other.path != segment.path]
         self._segments.append(segment)
         header = MAGIC + bytes.fromhex(self.writer)
-        _write_all(self._file, header)
+        write_all(self._file, header)
         segment.size = len(header)
         self._begun = os.fstat(self._file).st_mtime
         _sync_directory(self._directory)
@@ -316,6 +371,7 @@ class Journal:
         try:
             if segment.empty:
                 segment.path.unlink()  # or a full disk would soon be full of these
+                outcomes.path_of(segment.path).unlink(missing_ok=True)
                 del self._segments[-1]
             else:
                 os.ftruncate(self._file, segment.size)
@@ -340,16 +396,11 @@ def _try_lock(directory: Path) -> int | None:
     return lock
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _write_file(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    with open(fresh, "w", encoding="ascii") as file:
-        file.write(text)
+def _write_file(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, or of none, at once or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)

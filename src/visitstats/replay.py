@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.batch import Batch, decode
+from visitstats.core.batch import Batch, Decision, decode, decode_decision, fits
 from visitstats.journal import Journal
-from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused
+from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
 
 log = logging.getLogger(__name__)
 
-RunOnDisk = Callable[[Callable[[], list[tuple[int, bytes]]]], Awaitable[list[tuple[int, bytes]]]]
+Record = tuple[int, bytes, bytes]
+"""Sequence, batch, outcome."""
+RunOnDisk = Callable[[Callable[[], list[Record]]], Awaitable[list[Record]]]
 """Runs a blocking read of the journal where it does not hold up the event loop."""
 
 AGAIN_MS = 3600 * 1000
@@ -90,7 +92,7 @@ class Backlog:
         refused: set[str] = set()
         while behind := self.lagging.keys() - refused:
             end = self._journal.last_sequence
-            records = self._journal.read(min(self.lagging[site] for site in behind))
+            records = self._journal.read_decided(min(self.lagging[site] for site in behind))
             if not await self._pass(committer, number, applied, run_on_disk, records, refused):
                 continue
             for site in behind - refused:
@@ -106,16 +108,18 @@ class Backlog:
         number: Callable[[Batch], Numbering],
         applied: Callable[[int, Batch, Committed], None],
         run_on_disk: RunOnDisk,
-        records: Iterator[tuple[int, bytes]],
+        records: Iterator[Record],
         refused: set[str],
     ) -> bool:
         """Go through the records once; False when the store turned out to be older, so that it must be begun again."""
         while piece := await run_on_disk(lambda: list(islice(records, PIECE))):
-            for sequence, payload in piece:
+            for sequence, payload, outcome in piece:
                 batch = _decode(sequence, payload)
                 if batch is None or batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
                     continue
-                result = await self._commit(committer, sequence, batch, number(batch))
+                result = await self._commit(
+                    committer, Work(sequence, batch.previous, batch, number(batch), _decision(batch, outcome))
+                )
                 if isinstance(result, Gap):
                     self.lagging[batch.site] = result.watermark
                     self.settle()  # so that the journal keeps what is needed again
@@ -128,21 +132,20 @@ class Backlog:
                     refused.add(batch.site)
         return True
 
-    async def _commit(
-        self, committer: Committer, sequence: int, batch: Batch, numbering: Numbering
-    ) -> Committed | Gap | Refused:
-        [result] = await committer.commit([(sequence, batch.previous, batch, numbering)])
-        if isinstance(result, Gap) and result.watermark >= self.lagging[batch.site]:
+    async def _commit(self, committer: Committer, work: Work) -> Committed | Gap | Refused:
+        site = work.batch.site
+        [result] = await committer.commit([work])
+        if isinstance(result, Gap) and result.watermark >= self.lagging[site]:
             # We came from the watermark itself and found nothing between: what is missing is in no journal any more.
             self.gaps += 1
             log.error(
                 "site %s: batches between %d and %d of writer %s are neither in the store nor in the journal",
-                batch.site,
+                site,
                 result.watermark,
-                sequence,
+                work.sequence,
                 self._journal.writer,
             )
-            [result] = await committer.commit([(sequence, 0, batch, numbering)])
+            [result] = await committer.commit([work._replace(previous=0)])
         return result
 
 
@@ -203,3 +206,13 @@ def _decode(sequence: int, payload: bytes) -> Batch | None:
     except msgspec.DecodeError:
         log.error("journal record %d is not a batch; it is left alone", sequence)
         return None
+
+
+def _decision(batch: Batch, outcome: bytes) -> Decision | None:
+    if not outcome:
+        return None
+    try:
+        decision = decode_decision(outcome)
+    except msgspec.DecodeError:
+        return None
+    return decision if fits(batch, decision) else None

@@ -37,11 +37,20 @@ class Job(NamedTuple):
 class Rollups:
     """The scheduled work on the counts. `clock` gives the moment in milliseconds."""
 
-    def __init__(self, upkeep: Upkeep, sites: SiteDirectory, stats: Stats, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        sites: SiteDirectory,
+        stats: Stats,
+        clock: Callable[[], int],
+        behind: Callable[[], bool],
+    ) -> None:
         self._upkeep = upkeep
         self._sites = sites
         self._stats = stats
         self._clock = clock
+        self._behind = behind
+        """Whether hits wait to be applied that may still need what would be forgotten."""
 
     def jobs(self) -> list[Job]:
         """Return the table."""
@@ -78,6 +87,8 @@ class Rollups:
 
     async def prune_presences(self) -> None:
         """Forget who was last seen long ago, today and yesterday; older days expire as a whole."""
+        if self._behind():
+            return
         now = self._clock()
         for live in self._sites.all():
             if not await self._upkeep.lease(live.site.id, "prune", 600):

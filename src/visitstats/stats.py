@@ -82,7 +82,7 @@ class Stats:
         for path in self._directory.glob("numbers-*.json"):
             try:
                 found = _decode_kept(path.read_bytes())
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
                 log.warning("the kept numbers in %s cannot be read: %s", path.name, error)
                 continue
             for site_id, kept in found.items():

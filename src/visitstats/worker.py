@@ -66,7 +66,9 @@ class Worker:
         )
         self.stats.watch = self.ingest.applier
         self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
-        self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
+        self.rollups = Rollups(
+            Upkeep(self._client), self.sites, self.stats, clock, lambda: bool(self.ingest.applier.lagging)
+        )
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: asyncio.Task[None] | None = None
         self.ready = False

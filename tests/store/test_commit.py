@@ -33,7 +33,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.client import ScriptLine
-from visitstats.store.commit import Committed, Committer, Gap, Refused
+from visitstats.store.commit import Committed, Committer, Gap, Refused, Work
 from visitstats.store.reads import Reads
 
 OTHER_SITE = Site(id="another", hosts=("another.vn",))
@@ -88,7 +88,7 @@ async def test_a_batch_that_was_half_applied_is_completed_exactly_once(committer
     for n, (person, hit_id) in enumerate([("An", "x"), ("An", "x"), ("Bình", "y")]):
         gather(waiting, NOON + n, person, "/a", hit_id)
     batch = waiting.close(0, NOON)
-    [reply] = await committer._line.run([committer._audience(5, 0, batch, numbering())])
+    [reply] = await committer._line.run([committer._audience(Work(5, 0, batch, numbering()))])
     assert reply[0] == b"ok"
     assert await visits_and_views(raw) == (2, 0)
     await commit(committer, 5, batch)
@@ -150,9 +150,9 @@ async def test_sites_are_committed_together_and_one_that_fails_does_not_harm_the
     theirs = batch_of((NOON, "An", "/a"), site=OTHER_SITE)
     bad, gap, good = await committer.commit(
         [
-            (5, 0, morning(), numbering()),
-            (7, 6, batch_of((NOON, "An", "/a"), site=Site(id="third", hosts=("t.vn",)), previous=6), numbering()),
-            (6, 0, theirs, numbering()),
+            Work(5, 0, morning(), numbering()),
+            Work(7, 6, batch_of((NOON, "An", "/a"), site=Site(id="third", hosts=("t.vn",)), previous=6), numbering()),
+            Work(6, 0, theirs, numbering()),
         ]
     )
     assert isinstance(bad, Refused)

@@ -17,7 +17,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.commit import Committer
+from visitstats.store.commit import Committer, Work
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
 from visitstats.store.upkeep import Upkeep
@@ -199,8 +199,8 @@ async def test_every_script_call_names_keys_of_one_slot(committer: Committer) ->
     gather(waiting, NOON, "An", "/a", "id")
     batch = waiting.close(0, NOON)
     for _, names, _ in (
-        committer._audience(1, 0, batch, numbering()),
-        committer._articles(1, 0, batch, numbering(), slots=b"\x00\x18\x2f"),
+        committer._audience(Work(1, 0, batch, numbering())),
+        committer._articles(Work(1, 0, batch, numbering()), b"\x00\x18\x2f"),
     ):
         assert len({key_slot(name.encode()) for name in names}) == 1
 

@@ -31,6 +31,11 @@ WHOLE = Site(
     ignore_case=True,
     id_params=("ItemID",),
     extra_drop_params=("x",),
+    hash_routes=True,
+    preset=("press", "nukeviet"),
+    rules=((r"^/a/(\d+)", r"a:\1"),),
+    null_origin="allow",
+    archived=True,
     missing_origin="refuse",
     shared_hosts=True,
     max_articles=5,
@@ -73,6 +78,32 @@ async def test_of_two_sites_that_take_a_host_at_the_same_moment_one_has_it(redis
             await client.aclose()
     assert sorted(str(type(result).__name__) for result in results) == ["InvalidSite"] * 5 + ["NoneType"]
     assert len(await Records(raw).sites()) == 1
+
+
+async def test_a_host_that_two_make_their_own_at_the_same_moment_goes_to_one_of_them(
+    redis_url: str, raw: Redis
+) -> None:
+    async with Redis.from_url(redis_url) as other:
+        ends = await asyncio.gather(
+            *(
+                Records(client).put_site(Site(id=f"s{n}", hosts=("portal.vn", f"{n}.vn")))
+                for n, client in enumerate([raw, other] * 4)
+            ),
+            return_exceptions=True,
+        )
+    [kept] = (await Records(raw).sites()).values()
+    refused = [end for end in ends if end is not None]
+    assert all(isinstance(end, InvalidSite) for end in refused)
+    assert {str(end).partition(": ")[2] for end in refused} == {f"portal.vn is a host of site {kept.id} already"}
+    assert len(refused) == 7
+
+
+async def test_a_site_whose_rules_cannot_be_applied_is_not_kept(raw: Redis) -> None:
+    await Records(raw).put_site(SITE)
+    version = await Records(raw).sites_version()
+    with pytest.raises(InvalidSite, match="rule 1: missing"):
+        await Records(raw).put_site(Site(id=SITE.id, hosts=SITE.hosts, rules=(("(", "x"),)))
+    assert (await Records(raw).sites(), await Records(raw).sites_version()) == ({SITE.id: SITE}, version)
 
 
 async def test_a_removed_sites_counts_stay(redis_url: str, raw: Redis) -> None:

@@ -27,7 +27,7 @@ from visitstats.journal import Journal
 from visitstats.replay import PIECE, Backlog
 from visitstats.store import keys
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused
+from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
 
 SITES = {name: Site(id=name, hosts=(f"{name}.vn",)) for name in ("a", "b", "c")}
@@ -70,7 +70,7 @@ class Worker:
         """Commit journalled batches, one after the other."""
         for sequence in sequences:
             batch = self.written[sequence]
-            [result] = await self.committer.commit([(sequence, batch.previous, batch, numbering())])
+            [result] = await self.committer.commit([Work(sequence, batch.previous, batch, numbering())])
             assert isinstance(result, Committed), (sequence, result)
 
     async def heal(self) -> None:
@@ -147,7 +147,7 @@ async def test_a_store_that_came_back_older_is_healed_while_hits_go_on(worker: W
     await worker.client.flushall()
     await worker.commit(1, 3)  # the older copy: one batch of each site
     worker.write("a")
-    [result] = await worker.committer.commit([(6, worker.written[6].previous, worker.written[6], numbering())])
+    [result] = await worker.committer.commit([Work(6, worker.written[6].previous, worker.written[6], numbering())])
     assert result == Gap(1)
     worker.backlog.fall_behind("a", 4)  # as far as the worker knows
     await worker.heal()

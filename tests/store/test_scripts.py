@@ -35,7 +35,7 @@ from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
 from visitstats.store import keys
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committer, Refused, load_scripts
+from visitstats.store.commit import Committer, Refused, Work, load_scripts
 
 PEOPLE = ["An", "Bình"]
 ARTICLES = ["/một", "/hai", "/ba", "/bốn"]
@@ -239,7 +239,7 @@ async def test_a_key_of_another_type_is_refused_before_anything_is_written(
             await client.flushall()
             await commit(committer, 1, batch_of((DAY.start_ms - 1000, "An", "/a"), day=BEFORE), late)
             if name == "articles":  # the audience ledger is in order, and may have the batch
-                [reply] = await committer._line.run([committer._audience(2, 1, batch, late)])
+                [reply] = await committer._line.run([committer._audience(Work(2, 1, batch, late))])
                 assert reply[0] == b"ok"
             await client.delete(wrong)
             await client.set(wrong, "not what it should be")

@@ -14,7 +14,7 @@ from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committed, Committer, Gap
+from visitstats.store.commit import Committed, Committer, Gap, Work
 from visitstats.store.reads import Reads
 
 ZONE = "America/New_York"
@@ -100,7 +100,7 @@ class World:
         writer.waiting, writer.hits = None, []
         writer.sequence += 3  # other sites' batches have the numbers between
         numbers = numbering(self.now, self.calendar)
-        [result] = await writer.committer.commit([(writer.sequence, batch.previous, batch, numbers)])
+        [result] = await writer.committer.commit([Work(writer.sequence, batch.previous, batch, numbers)])
         assert isinstance(result, Committed)
         assert result.fresh
         counted = self.oracle.count()
@@ -116,7 +116,7 @@ class World:
         """What a writer does that does not know what became of its last batches."""
         numbers = numbering(self.now, self.calendar)
         for sequence, batch, first in writer.done[-1 - back :]:
-            [result] = await writer.committer.commit([(sequence, batch.previous, batch, numbers)])
+            [result] = await writer.committer.commit([Work(sequence, batch.previous, batch, numbers)])
             assert isinstance(result, Committed)
             assert not result.fresh
             assert result.started == 0
@@ -129,7 +129,7 @@ class World:
         gather(waiting, self.now, "An", "/gap")
         batch = waiting.close(writer.sequence + 1, self.now)
         numbers = numbering(self.now, self.calendar)
-        [result] = await writer.committer.commit([(writer.sequence + 2, batch.previous, batch, numbers)])
+        [result] = await writer.committer.commit([Work(writer.sequence + 2, batch.previous, batch, numbers)])
         assert result == Gap(writer.sequence)
         await self.check()
 

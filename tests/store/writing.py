@@ -11,7 +11,7 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Refused
+from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Refused, Work
 
 # Far ahead of the server's clock, so that nothing expires during a test.
 CALENDAR = Calendar("Asia/Ho_Chi_Minh")
@@ -68,7 +68,7 @@ def numbering(now: int = NOON, calendar: Calendar = CALENDAR) -> Numbering:
 async def commit_one(
     committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None
 ) -> Committed | Gap | Refused:
-    [result] = await committer.commit([(sequence, batch.previous, batch, numbers or numbering())])
+    [result] = await committer.commit([Work(sequence, batch.previous, batch, numbers or numbering())])
     return result
 
 

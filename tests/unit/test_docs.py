@@ -15,7 +15,8 @@ import pytest
 import typer
 
 from visitstats.cli import app
-from visitstats.core import counting
+from visitstats.core import counting, keys
+from visitstats.core.presets import PRESETS
 from visitstats.settings import Settings
 from visitstats.web.edge import Edge
 
@@ -105,6 +106,18 @@ def test_the_rules_of_counting_have_the_same_numbers_for_readers() -> None:
     for number in range(1, 11):
         assert f"\n**{number}. " in (DOCS / "counting.md").read_text(encoding="utf-8")
         assert re.search(rf"^ ?{number}\. ", counting.__doc__ or "", re.MULTILINE)
+
+
+def test_every_preset_is_documented_with_its_examples() -> None:
+    examples = [(name, *example) for name, preset in PRESETS.items() for example in preset.examples]
+    assert undocumented("keys.md", ((name,) for name in PRESETS)) == []
+    assert undocumented("keys.md", ((address, key) for _, address, key in examples)) == []
+
+
+def test_the_rules_of_keys_have_the_same_numbers_for_readers() -> None:
+    for number in range(1, 9):
+        assert f"\n**{number}. " in (DOCS / "keys.md").read_text(encoding="utf-8")
+        assert re.search(rf"^{number}\. ", keys.__doc__ or "", re.MULTILINE)
 
 
 def test_every_command_and_option_is_documented_and_no_other() -> None:

@@ -19,6 +19,8 @@ import visitstats
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("settings", "patterns"),
+    ("framing",),
+    ("outcomes",),
     ("store", "journal", "server_program", "embedded", "metrics"),
     ("ingest", "apply", "replay", "directory", "stats", "articles", "rollups", "transfer", "access"),
     ("worker",),

@@ -233,6 +233,50 @@ def test_a_pattern_that_backtracks_elsewhere_without_end_takes_linear_time(patte
     assert linear_pattern(pattern).find("a" * 1_000_000 + "!") is None
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    r"^/a(.*)",
+                    r"^(/[^/?#]*)(/.*)?$",
+                    r"(\d)(\d)",
+                    r"[?]([^&#]*)&?(.*)$",
+                    r"(.)$",
+                    r"^(.*)(.)$",
+                    r"#(.*)",
+                    "%..",
+                ]
+            ),
+            st.sampled_from(
+                [r"/\1", r"/a\1", r"\1\2", r"/b?x=\1", r"/?\1", r"\2\1", r"/\1#/\2", r"k:\1", r"/\0~\1", r"/%2e%2E\1"]
+            ),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([(), *((name,) for name in PRESETS)]),
+    st.booleans(),
+    TAILS | st.text("ab/12?&=#.%~", max_size=20),
+)
+def test_whatever_the_rules_are_the_page_named_by_a_key_has_that_key(
+    rules: list[tuple[str, str]], preset: tuple[str, ...], hash_routes: bool, tail: str
+) -> None:
+    rules = [(pattern, template) for pattern, template in rules if _fits(pattern, template)]
+    site = msgspec.structs.replace(site_of(*rules, preset=preset), hash_routes=hash_routes, ignore_case=hash_routes)
+    try:
+        made = key("/" + tail, site)
+    except HitRejected:
+        return
+    assert 0 < len(made.encode()) <= MAX_KEY_BYTES
+    assert article_key(site, "https://portal.vn/", explicit=made) == made
+    if made.startswith("/"):
+        assert key(made, site) == made
+
+
+def _fits(pattern: str, template: str) -> bool:
+    return all(f"\\{group}" not in template for group in range(linear_pattern(pattern).groups + 1, 10))
+
+
 @given(TAILS)
 @example("/" + "a" * 4000 + "!")
 def test_adversarial_rules_answer_for_every_address(tail: str) -> None:

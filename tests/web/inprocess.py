@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from tests.client import HOST, Connection, Hit, crowd
+from tests.client import HOST, Connection, Hit, crowd, until
 from tests.judge import Judge
 from visitstats.core.sites import Site
 from visitstats.settings import Settings
@@ -54,7 +54,7 @@ class Running:
     async def put_site(self, **changes: Any) -> None:
         """Make or change a site, and have the application see it."""
         assert self.app.worker is not None
-        await self.app.worker.records.put_site(Site(**({"id": "t1", "hosts": (HOST,)} | changes)))
+        await self.app.worker.records.put_site(Site(**({"id": "t1", "hosts": (HOST,), "shared_hosts": True} | changes)))
         await self.app.worker.sites.refresh()
 
     async def token(self, scope: str, site: str = "", name: str = "") -> str:
@@ -70,13 +70,18 @@ class Running:
         self.clock.advance(-1.001)
         return found
 
-    async def ignored(self) -> dict[str, int]:
-        """The beacons of site t1 that were not counted today, by reason, once they have reached the store."""
+    async def ignored(self, expected: dict[str, int]) -> None:
+        """Check the beacons of site t1 that were not counted today, by reason; they reach the store within a second."""
         worker = self.app.worker
         assert worker is not None
         live = worker.sites.get("t1")
         assert live is not None
-        return await worker.reads.ignored("t1", live.calendar.day_at(self.clock.ms))
+        reads, day = worker.reads, live.calendar.day_at(self.clock.ms)
+
+        async def there() -> bool:
+            return await reads.ignored("t1", day) == expected
+
+        await until(there, f"{expected} are told", 3)
 
     async def settle_heartbeats(self) -> None:
         """Have the heartbeats that were sent so far reach the store now: they wait for a commit, up to a second."""
@@ -104,7 +109,14 @@ async def running(data_dir: Path, redis_url: str, *, sockets: int = 1, **setting
         Settings.load({"data_dir": data_dir, "redis_url": redis_url, "port": ports[0]} | extra | settings), clock=clock
     )
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="off", proxy_headers=False, server_header=False, access_log=False
+        app,
+        http=Protocol,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
     )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
@@ -131,9 +143,13 @@ def _hang_up(state: ServerState) -> None:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Application) -> AsyncIterator[None]:
-    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    received: asyncio.Queue[Any] = asyncio.Queue()
     sent: asyncio.Queue[Any] = asyncio.Queue()
-    task = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, received.get, sent.put))
+
+    async def serve() -> None:
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}}, received.get, sent.put)
+
+    task = asyncio.create_task(serve())
     await received.put({"type": "lifespan.startup"})
     answer = await sent.get()
     assert answer["type"] == "lifespan.startup.complete", answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ ANN, BEN, CAM = crowd(3, "clock")
 class Desk:
     """Sends to the application and tells the judge the same."""
 
-    def __init__(self, app: Running, **rules: str) -> None:
+    def __init__(self, app: Running, **rules: Any) -> None:
         self.app = app
         self.judge = Judge(**rules)
         self._sent = 0

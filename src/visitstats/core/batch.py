@@ -45,6 +45,20 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     """What `articles.lua` takes: msgpack of the columns below."""
 
 
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """What the store decided about a batch: an outcome, to be repeated word for word."""
+
+    slots: bytes
+    """A byte per hit: the half hour in which its visit began, or DUPLICATE."""
+    started: int
+    """Visits that the batch started."""
+    added: tuple[int, ...]
+    """For each article, in the order of the batch, the views it got; negative when they went to "(other)"."""
+
+
+encode_decision = msgspec.msgpack.Encoder().encode
+_decode_decision = msgspec.msgpack.Decoder(Decision).decode
+
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Batch).decode
 
@@ -55,6 +69,56 @@ def decode(payload: bytes) -> Batch:
         return _decode(payload)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_decision(payload: bytes) -> Decision:
+    """Read an outcome back; raises msgspec.DecodeError for anything else."""
+    return _decode_decision(payload)
+
+
+# Tokens and ids are msgpack strings that are no text (core.wire): read undecoded.
+_Raws = list[msgspec.Raw]
+_audience_columns = msgspec.msgpack.Decoder(
+    tuple[int, int, int, int, int, int, _Raws, list[int], _Raws, _Raws, msgspec.Raw, msgspec.Raw, msgspec.Raw]
+).decode
+_articles_columns = msgspec.msgpack.Decoder(
+    tuple[_Raws, list[int], _Raws, bool, msgspec.Raw, int, msgspec.Raw, msgspec.Raw, msgspec.Raw]
+).decode
+
+
+def reduce(payload: bytes, outcome: bytes) -> tuple[bytes, bytes]:
+    """Rewrite a batch and its outcome so that they say who was here and what was read, but not who read what.
+
+    What is left replays to the same counts. Gone are the hit ids and the readings, and with them what a beacon that is
+    delivered again, or an article that is opened again in the same visit, would be known by.
+    """
+    batch, decision = decode(payload), decode_decision(outcome)
+    *numbers, tokens, times, _, uniques, _, counters, ignored = _audience_columns(batch.audience)
+    last: dict[bytes, tuple[int, int]] = {}
+    for token, time, slot in zip(tokens, times, decision.slots, strict=True):
+        if slot != counting.DUPLICATE and time >= last.get(bytes(token), (0, 0))[0]:
+            last[bytes(token)] = (time, slot)
+    kept = sorted(last)
+    audience = (
+        *numbers,
+        [msgspec.Raw(token) for token in kept],
+        [last[token][0] for token in kept],
+        column([b""] * len(kept)),
+        uniques,
+        (),
+        counters,
+        ignored,
+    )
+    ids, _, _, every_load, entries, cap, other, other_entry, names = _articles_columns(batch.articles)
+    articles = (ids, (), (), every_load, entries, cap, other, other_entry, names)
+    reduced = msgspec.structs.replace(batch, size=len(kept), audience=_pack(audience), articles=_pack(articles))
+    slots = bytes(last[token][1] for token in kept)
+    return encode(reduced), encode_decision(Decision(slots, decision.started, decision.added))
+
+
+def fits(batch: Batch, decision: Decision) -> bool:
+    """Whether an outcome belongs to a batch: one that was reduced without the other does not, and is decided again."""
+    return len(decision.slots) == batch.size
 
 
 def hit_id_digest(hit_id: str) -> bytes:

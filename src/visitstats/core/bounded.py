@@ -51,5 +51,9 @@ class Bounded(Generic[K, V]):
         self.young.pop(key, None)
         self._old.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.young, self._old = {}, {}
+
     def __len__(self) -> int:
         return len(self.young) + len(self._old)

@@ -6,12 +6,12 @@ missing.
 """
 
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from visitstats.core import counting
-from visitstats.core.batch import Batch
+from visitstats.core.batch import Batch, Decision
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.periods import Day
 from visitstats.core.wire import column
@@ -45,11 +45,16 @@ class Committed(msgspec.Struct, frozen=True):
 
     fresh: bool
     """False when the batch had been applied before."""
+    whole: bool
+    """Whether both ledgers decided just now, so that the rest of this is the batch's outcome; after a commit that was cut
+    in the middle it is not."""
     slots: bytes
     """A byte per hit: 255 for a beacon that was delivered before."""
     started: int
     articles: tuple[int, ...]
     """For each article of the batch its views of all time, or OTHER."""
+    added: tuple[int, ...]
+    """For each article the views that it got by this batch, negative when they went to "(other)"."""
     nameless: tuple[int, ...]
     """Places of articles that the dictionary does not know: their entries must be sent again."""
     online: int
@@ -75,6 +80,17 @@ class Numbering(msgspec.Struct, frozen=True):
     now_ms: int
 
 
+class Work(NamedTuple):
+    """A batch to commit: where it stands in its writer's sequence, and what was decided about it before (None:
+    decide)."""
+
+    sequence: int
+    previous: int
+    batch: Batch
+    numbering: Numbering
+    decision: Decision | None = None
+
+
 def online_score(now_ms: int) -> int:
     """Return the lowest presence score that counts as online at a moment (rule 4)."""
     return (now_ms - counting.ONLINE_MS + 1) * counting.SLOTS
@@ -97,18 +113,16 @@ class Committer:
         """Close the connection."""
         await self._line.close()
 
-    async def commit(self, work: list[tuple[int, int, Batch, Numbering]]) -> list[Committed | Gap | Refused]:
-        """Commit batches of different sites, each as (sequence, previous, batch, numbering), in two round trips.
+    async def commit(self, work: list[Work]) -> list[Committed | Gap | Refused]:
+        """Commit batches of different sites, in two round trips.
 
         Raises StoreUnavailable when the connection failed; each batch then is applied, half applied or not, and must be
         committed again.
         """
-        audience = await self._line.run([self._audience(*item) for item in work])
+        audience = await self._line.run([self._audience(item) for item in work])
         results: list[Committed | Gap | Refused | None] = [_trouble(reply) for reply in audience]
         ready = [n for n, result in enumerate(results) if result is None]
-        articles = (
-            await self._line.run([self._articles(*work[n], slots=audience[n][1]) for n in ready]) if ready else []
-        )
+        articles = await self._line.run([self._articles(work[n], audience[n][1]) for n in ready]) if ready else []
         for n, reply in zip(ready, articles, strict=True):
             results[n] = _trouble(reply) or _committed(audience[n], reply)
         return [result for result in results if result is not None]
@@ -137,9 +151,8 @@ class Committer:
             if isinstance(reply, Exception):
                 raise StoreUnavailable(f"the store refused heartbeats: {reply}")
 
-    def _audience(
-        self, sequence: int, previous: int, batch: Batch, numbering: Numbering
-    ) -> tuple[str, list[str], list[bytes | str | int]]:
+    def _audience(self, work: Work) -> tuple[str, list[str], list[bytes | str | int]]:
+        batch, numbering, decision = work.batch, work.numbering, work.decision
         site, today, soon = batch.site, numbering.day, numbering.now_ms // 1000 + LEAST_LIFE_S
         seen = keys.seen(site, batch.day, batch.end_ms)
         hits = keys.hit_ids(site, batch.window)
@@ -162,18 +175,19 @@ class Committer:
                 keys.seen(site, today.yesterday, today.end_ms).name,
             ],
             [
-                sequence,
-                previous,
+                work.sequence,
+                work.previous,
                 batch.audience,
                 _pack(expire),
                 _pack(counting.counters_of(today)),
                 online_score(numbering.now_ms),
+                decision.slots if decision else b"",
+                decision.started if decision else b"",
             ],
         )
 
-    def _articles(
-        self, sequence: int, previous: int, batch: Batch, numbering: Numbering, *, slots: bytes
-    ) -> tuple[str, list[str], list[bytes | str | int]]:
+    def _articles(self, work: Work, slots: bytes) -> tuple[str, list[str], list[bytes | str | int]]:
+        batch, numbering, decision = work.batch, work.numbering, work.decision
         site, soon = batch.site, numbering.now_ms // 1000 + LEAST_LIFE_S
         day = keys.top_day(site, batch.day, batch.end_ms)
         week = keys.top_week(site, batch.week, batch.end_ms)
@@ -196,13 +210,14 @@ class Committer:
                 *(keys.read(site, batch.day, slot) for slot in half_hours),
             ],
             [
-                sequence,
-                previous,
+                work.sequence,
+                work.previous,
                 batch.articles,
                 _pack(expire),
                 _pack(half_hours),
                 slots,
                 _pack(counting.counters_of(numbering.day)),
+                _pack(decision.added) if decision else b"",
             ],
         )
 
@@ -220,11 +235,13 @@ def _committed(audience: list[Any], articles: list[Any]) -> Committed:
     found = articles[2 : 2 + count]
     return Committed(
         fresh=articles[0] == b"ok",
+        whole=audience[0] == articles[0] == b"ok",
         slots=audience[1],
         started=audience[2],
         articles=tuple(-2 - n if n < OTHER else n for n in found),
         nameless=tuple(place for place, n in enumerate(found) if n < OTHER),
         online=audience[3],
         visits=audience[4:],
-        views=articles[2 + count :],
+        added=tuple(articles[2 + count : 2 + 2 * count]),
+        views=articles[2 + 2 * count :],
     )

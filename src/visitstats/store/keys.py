@@ -37,6 +37,80 @@ WATERMARK_LIFE_S = 60 * 24 * 3600
 """Far beyond the journal's retention: a writer that was silent for so long has nothing left to replay."""
 
 
+class Kind(NamedTuple):
+    """One row of the key space, for reading a store back."""
+
+    word: str
+    ledger: str
+    """who, what, or empty for the installation's own."""
+    rest: re.Pattern[str]
+    """What follows the ledger's prefix; its groups are what the name says."""
+    type: str
+    """As the command TYPE says it."""
+    life_ms: int | None
+    """None: for ever. Else how long after what the name says (a day, a week, a half hour; else: after now) the store
+    may keep it at most."""
+
+
+def _row(ledger: str, word: str, rest: str, kind: str, life_ms: int | None = None) -> Kind:
+    return Kind(word, ledger, re.compile(rest), kind, life_ms)
+
+
+_DATE = r"(\d{4}-\d\d-\d\d)"
+KINDS = (
+    _row("", "sites", "sites", "hash"),
+    _row("", "sites:version", "sites:version", "string"),
+    _row("", "tokens", "tokens", "hash"),
+    _row("who", "visits", "visits", "hash"),
+    _row("who", "uniques", "uniques", "hash"),
+    _row("who", "peaks", "peaks", "zset"),
+    _row("who", "salt", f"salt:{_DATE}", "string", SALT_LIFE_MS),
+    _row("who", "seen", f"seen:{_DATE}", "zset", SALT_LIFE_MS),
+    _row("who", "hits", r"hits:(\d+)", "set", 4 * SLOT_MS),
+    _row("who", "unique", f"unique:{_DATE}", "string", UNIQUES_LIFE_MS),
+    _row("who", "ignored", f"ignored:{_DATE}", "hash", IGNORED_LIFE_MS),
+    _row("who", "lease", r"lease:([a-z-]+)", "string", DAY_MS),
+    _row("who", "writer", r"writer:([0-9a-f]{32})", "hash", WATERMARK_LIFE_S * 1000),
+    _row("what", "writer", r"writer:([0-9a-f]{32})", "hash", WATERMARK_LIFE_S * 1000),
+    _row("what", "views", "views", "hash"),
+    _row("what", "names", "names", "hash"),
+    _row("what", "base", "base", "hash"),
+    _row("what", "top:all", "top:all", "zset"),
+    _row("what", "top:month", r"top:(\d{4}-\d\d)", "zset"),
+    _row("what", "top:week", f"top:w{_DATE}", "zset", 7 * DAY_MS + ARTICLE_DAYS_LIFE_MS),
+    _row("what", "top:day", f"top:{_DATE}", "zset", ARTICLE_DAYS_LIFE_MS),
+    _row("what", "read", rf"read:{_DATE}:(\d\d?)", "set", 7 * 3600 * 1000),
+)
+"""Every key that may be found under `vs:`."""
+_NAME = re.compile(r"vs:(?:\{([a-z0-9][a-z0-9-]*):(who|what)\}:)?(.+)")
+
+
+class Named(NamedTuple):
+    """A key's name, taken apart."""
+
+    kind: Kind
+    site: str
+    words: tuple[str, ...]
+    """What the name says: a date, a month, a half hour, a writer."""
+
+
+def parse(name: str) -> Named | None:
+    """Take the name of a key apart; None for one that nobody here writes."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    site, ledger, rest = found[1] or "", found[2] or "", found[3]
+    for kind in KINDS:
+        if kind.ledger == ledger and (match := kind.rest.fullmatch(rest)):
+            return Named(kind, site, match.groups())
+    return None
+
+
+def of_site(site: str) -> str:
+    """Return the pattern (as SCAN takes it) of all keys of a site; of all sites and the installation when empty."""
+    return f"vs:{{{site}:wh*" if site else "vs:*"
+
+
 class Expiring(NamedTuple):
     """A key with the moment (Unix seconds) at which the store forgets it."""
 

@@ -54,10 +54,9 @@ class Admin:
         live = await self._public.site(request)
         query = request.query_params
         period, as_csv = query.get("period", "all"), query.get("format", "json") == "csv"
-        try:
-            limit = int(query.get("limit", "100"))
-        except ValueError as error:
-            raise InvalidQuery("limit is a whole number") from error
+        asked = query.get("limit", "100")
+        # Not int() alone: it takes signs, underscores, spaces and the digits of every script (bad-inputs row 26).
+        limit = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0
         if not 1 <= limit <= (MOST_ROWS if as_csv else JSON_ROWS):
             raise InvalidQuery(f"limit is 1 to {JSON_ROWS} as JSON, to {MOST_ROWS} as CSV")
         now = self._clock()

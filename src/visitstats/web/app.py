@@ -68,6 +68,9 @@ class Application:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
+        if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
+            # No route of ours needs an escape: what is behind one must not pass for a route (bad-inputs row 7).
+            return answers.send_error(send, 404, "not-found", "there is nothing here")
         return (self._edge or self._router)(scope, receive, send)
 
     @asynccontextmanager
@@ -82,6 +85,8 @@ class Application:
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
         ]
+        # Starlette would build the address of its redirect from the Host header.
+        app.router.redirect_slashes = False
         await worker.start()
         hits = Hits(worker.sites, worker.ingest, worker.stats, addresses, AgentRules(load_crawler_patterns()), clock)
         edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
@@ -157,12 +162,13 @@ async def _named(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    public = not request.scope["path"].startswith(PRIVATE)
     if status == 405:
         allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
-        return _problem(405, "method-not-allowed", "this route does not take that method", (b"allow", allow.encode()))
-    return _problem(
-        status, "not-found" if status == 404 else "refused", "there is nothing here" if status == 404 else ""
-    )
+        detail = "this route does not take that method"
+        return _problem(405, "method-not-allowed", detail, (b"allow", allow.encode()), public=public)
+    code, detail = ("not-found", "there is nothing here") if status == 404 else ("refused", "")
+    return _problem(status, code, detail, public=public)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

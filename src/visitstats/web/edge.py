@@ -217,8 +217,10 @@ class Edge:
 
     async def _refuse(self, send: Send, live: LiveSite, rejected: HitRejected) -> None:
         self._hits.ignore(live, rejected.reason)
-        header = answers.ignored_header(rejected.reason)
-        await answers.send_error(send, rejected.status, rejected.reason, rejected.detail, [header])
+        headers = [answers.ignored_header(rejected.reason)]
+        if rejected.status == 413:
+            headers.append((b"connection", b"close"))  # or the rest of the body would have to be read
+        await answers.send_error(send, rejected.status, rejected.reason, rejected.detail, headers)
 
 
 def _is_text(headers: Headers) -> bool:

@@ -33,6 +33,7 @@ class Protocol(HttpToolsProtocol):
             cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
             if (
                 path.endswith(b"/hit")
+                and b"%" not in path
                 and cycle is self.cycle
                 and cycle.more_body
                 and not cycle.waiting_for_100_continue

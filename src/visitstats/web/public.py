@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +15,8 @@ from visitstats.directory import LiveSite
 from visitstats.web import answers
 from visitstats.worker import Worker
 
+ACTIONS = ("hit", "hit.gif", "alive", "stats", "views")
+"""What pages of other origins may ask of a site, and may therefore ask about beforehand."""
 MOST_KEYS = 500
 LONGEST_KEY = 4096
 WIDGET_SECONDS = 3600
@@ -57,7 +60,11 @@ class Public:
         """Return the routes, in the order of the contract."""
         return [
             Route("/v1/sites/{site}/views", self.views, methods=["GET", "POST"]),
-            Route("/v1/sites/{site}/{action}", self.preflight, methods=["OPTIONS"]),
+            Route(
+                "/v1/sites/{site}/{action}",
+                self.preflight,
+                methods=["OPTIONS", "GET", "POST", "PUT", "PATCH", "DELETE"],
+            ),
             Route("/widget.js", self.widget),
             Route("/widget/{version}/{sha}.js", self.frozen_widget),
             Route("/healthz", self.health),
@@ -73,7 +80,11 @@ class Public:
         return json({"views": {text: found[key] for text, key in keys.items()}}, answers.NUMBERS)
 
     async def preflight(self, request: Request) -> Response:
-        """Allow a page of any origin to send JSON."""
+        """Allow a page of any origin to send JSON. Whatever else comes here is no route, or takes no such method."""
+        if request.path_params["action"] not in ACTIONS:
+            raise HTTPException(404)
+        if request.method != "OPTIONS":
+            raise HTTPException(405, headers={"Allow": "GET, POST"})
         return raw(204, answers.PREFLIGHT)
 
     async def widget(self, request: Request) -> Response:
@@ -148,7 +159,7 @@ async def _asked(request: Request) -> list[str]:
                 raise HitRejected("too-large", "the list is too long", status=413)
         try:
             asked = _decode_keys(body).keys
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest('send {"keys": ["…", …]}') from error
     else:
         asked = request.query_params.getlist("key")

@@ -9,10 +9,13 @@
 --         4 expiries (msgpack: watermark seconds, day, week, readings as Unix seconds)
 --         5 the half hours whose sets are KEYS[8…] (msgpack)   6 slots, as audience.lua answered them
 --         7 names of the counts to answer (msgpack)
+--         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
+--           to "(other)"; '' when nothing was)
 -- Output
 --   {'gap', watermark}                              nothing was written: rewind to watermark + 1
---   {'ok' | 'seen', articles, n, …, count, …}       n, for each of the articles: its views of all time; -1 when it is
---                                                   counted as "(other)"; -2 - views when its name is not known here yet
+--   {'ok' | 'seen', articles, n, …, added, …, count, …}
+--                      n, for each of the articles: its views of all time; -1 when it is counted as "(other)"; -2 - views
+--                      when its name is not known here yet. added, for each: as in ARGV[8], all 0 when seen
 --
 -- Reads and checks first; absolute writes only; the watermark last: see audience.lua.
 
@@ -47,7 +50,7 @@ end
 
 local all = read_scores(KEYS[2])
 
-local function answer(word, target, unknown)
+local function answer(word, target, unknown, gains)
   local reply = {word, articles}
   for i = 1, articles do
     local count = all[ids[i]]
@@ -58,6 +61,9 @@ local function answer(word, target, unknown)
     else
       reply[#reply + 1] = count or 0
     end
+  end
+  for i = 1, articles do
+    reply[#reply + 1] = gains and gains[i] or 0
   end
   local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[7])))
   for i = 1, #counts do
@@ -142,10 +148,14 @@ end
 local target = {}
 local unknown = {}
 local use_other = false
+local decided = ARGV[8] ~= '' and cmsgpack.unpack(ARGV[8])
 for i = 1, articles do
   target[i] = ids[i]
-  if not all[ids[i]] then
-    if registered < cap then
+  if decided and decided[i] < 0 then
+    target[i] = other_id
+    use_other = true
+  elseif not all[ids[i]] then
+    if decided or registered < cap then
       registered = registered + 1
       unknown[i] = not entry_of[i]
     else
@@ -156,8 +166,27 @@ for i = 1, articles do
 end
 
 local added = {}
+local gains = {}
+for i = 1, articles do
+  gains[i] = 0
+end
 local new_readings = {}
 local total = 0
+local function gain(i, n)
+  local article = target[i]
+  added[article] = (added[article] or 0) + n
+  gains[i] = gains[i] + (article == ids[i] and n or -n)
+  total = total + n
+end
+
+if decided then
+  -- A replay repeats what was counted, whatever is known by now.
+  for i = 1, articles do
+    if decided[i] ~= 0 then
+      gain(i, math.abs(decided[i]))
+    end
+  end
+end
 for i = 1, #which do
   local slot = string.byte(slots, i)
   if slot ~= DUPLICATE then
@@ -168,10 +197,8 @@ for i = 1, #which do
       table.insert(new_readings[slot], readings[i])
       counts = true
     end
-    if counts then
-      local article = target[which[i] + 1]
-      added[article] = (added[article] or 0) + 1
-      total = total + 1
+    if counts and not decided then
+      gain(which[i] + 1, 1)
     end
   end
 end
@@ -239,4 +266,4 @@ end
 
 redis.call('HSET', KEYS[1], 's', ARGV[1])
 redis.call('EXPIRE', KEYS[1], expire[1])
-return answer('ok', target, unknown)
+return answer('ok', target, unknown, gains)

@@ -8,6 +8,7 @@
 --         3 core.batch.Batch.audience (msgpack)
 --         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
 --         5 names of the counts to answer (msgpack)   6 the lowest score that is online now
+--         7 what was decided before about this batch: the slots ('' and 8 unused when nothing was)   8 the new visits
 -- Output
 --   {'gap', watermark}                                     nothing was read or written: rewind to watermark + 1
 --   {'ok' | 'seen', slots, started, online, count, …}      slots: a byte per hit, see below; started: new visits
@@ -30,6 +31,7 @@ local day_start, gap, slot_ms, carried, slot_count, online_ms,
 local expire = cmsgpack.unpack(ARGV[4])
 local hits = #tokens
 local DUPLICATE = 255
+local decided = ARGV[8] ~= ''
 
 -- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
 local PIECE = 4000
@@ -71,8 +73,8 @@ end
 
 if sequence <= watermark then
   -- Decided before. The last decision is kept word for word; of an older one only the visitors' present slots are left.
-  local slots = mark[2]
-  if sequence < watermark or not slots then
+  local slots = decided and ARGV[7] or sequence == watermark and mark[2]
+  if not slots then
     local bytes = {}
     for i = 1, hits do
       local slot = state[tokens[i]] and state[tokens[i]] % slot_count or carried
@@ -154,7 +156,21 @@ end
 
 for i = 1, hits do
   local id, token, time = hit_ids[i], tokens[i], times[i]
-  if id ~= '' and delivered[id] then
+  if decided then
+    -- A replay repeats what was counted, whatever is known by now.
+    local slot = string.byte(ARGV[7], i)
+    slots[i] = string.char(slot)
+    if slot ~= DUPLICATE then
+      if id ~= '' then
+        new_ids[#new_ids + 1] = id
+      end
+      local score = state[token]
+      if not score or time >= (score - score % slot_count) / slot_count then
+        state[token] = time * slot_count + slot
+        changed[token] = true
+      end
+    end
+  elseif id ~= '' and delivered[id] then
     slots[i] = string.char(DUPLICATE)
   else
     if id ~= '' then
@@ -174,6 +190,9 @@ for i = 1, hits do
   end
 end
 slots = table.concat(slots)
+if decided then
+  started = tonumber(ARGV[8])
+end
 
 -- Write -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""Outcomes: what the store decided about a batch, kept beside the journal so that it is never decided again.
+
+A batch in the journal says who read what; its outcome says what that counted for (`core.batch.Outcome`). When a store
+comes back older, a replay repeats the outcomes: the numbers are the same as before, even when the sets that decided
+them have expired since. Nothing of it is needed to be exact after an ordinary crash, so that it is not fsynced.
+
+    journal/00/0000000000000001.out    the outcomes of 0000000000000001.log
+
+The file begins with MAGIC and the writer id; its records are framed like the journal's, in any order, the last one of a
+sequence wins. What is torn or damaged is left out: then the batch is decided again.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import google_crc32c
+
+from visitstats.framing import RECORD, SEQUENCE, frame, write_all
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"vsoutc1\n"
+SUFFIX = ".out"
+
+
+def path_of(segment: Path) -> Path:
+    """Return where the outcomes of a segment are."""
+    return segment.with_suffix(SUFFIX)
+
+
+def add(segment: Path, writer: str, outcomes: list[tuple[int, bytes]]) -> None:
+    """Add outcomes, as (sequence, payload), to those of a segment. Raises OSError."""
+    file = os.open(path_of(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        head = b"" if os.fstat(file).st_size else MAGIC + bytes.fromhex(writer)
+        write_all(file, head + b"".join(frame(sequence, payload) for sequence, payload in outcomes))
+    finally:
+        os.close(file)
+
+
+def load(segment: Path, writer: str) -> dict[int, bytes]:
+    """Return the outcomes of a segment by sequence; what cannot be read is left out."""
+    try:
+        data = path_of(segment).read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        log.warning("the outcomes of %s cannot be read; its batches are decided again: %s", segment.name, error)
+        return {}
+    head = MAGIC + bytes.fromhex(writer)
+    if not data.startswith(head):
+        return {}
+    found: dict[int, bytes] = {}
+    offset = len(head)
+    while offset + RECORD.size <= len(data):
+        length, crc, sequence = RECORD.unpack_from(data, offset)
+        payload = data[offset + RECORD.size : offset + RECORD.size + length]
+        if len(payload) < length or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
+            log.warning("the outcomes of %s are damaged at byte %d", segment.name, offset)
+            break
+        found[sequence] = payload
+        offset += RECORD.size + length
+    return found

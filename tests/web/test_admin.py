@@ -1,0 +1,197 @@
+"""The administrators' routes: bearer tokens only; nothing for pages of other origins, guessers and the wrong scope."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.client import HOST, Connection, Hit, crowd
+from tests.web.inprocess import NOON, Running, running
+
+ANN, BEN, CAM = crowd(3, "admin")
+ARTICLES = "/v1/admin/sites/t1/articles"
+
+
+async def read_some(app: Running) -> None:
+    for visitor, article in ((ANN, "/a"), (BEN, "/a"), (CAM, "/a"), (ANN, "/b"), (BEN, "/b"), (ANN, "/c")):
+        await app.connection.hit("t1", Hit(visitor, article))
+
+
+async def test_the_articles_of_a_period_the_most_read_first(app: Running) -> None:
+    """Day, week, month and all time; each its own numbers."""
+    app.clock.set("2040-05-15T12:00:00+07:00")
+    await app.connection.hit("t1", Hit(ANN, "/yesterday"))
+    app.clock.set(NOON)
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    for period, expected in (
+        ("day", {"/a": 3, "/b": 2, "/c": 1}),
+        ("week", {"/a": 3, "/b": 2, "/c": 1, "/yesterday": 1}),
+        ("month", {"/a": 3, "/b": 2, "/c": 1, "/yesterday": 1}),
+        ("all", {"/a": 3, "/b": 2, "/c": 1, "/yesterday": 1}),
+    ):
+        answer = await app.connection.request("GET", f"{ARTICLES}?period={period}", headers=headers)
+        assert answer.status == 200, answer
+        found = answer.json
+        assert (found["site"], found["period"], found["at"]) == ("t1", period, NOON)
+        assert {row["key"]: row["views"] for row in found["articles"]} == expected
+        assert [row["rank"] for row in found["articles"]] == list(range(1, len(expected) + 1))
+        assert [row["views"] for row in found["articles"]] == sorted(expected.values(), reverse=True)
+    top = await app.connection.request("GET", f"{ARTICLES}?limit=1", headers=headers)
+    assert [row["key"] for row in top.json["articles"]] == ["/a"]
+    assert top.json["articles"][0]["url"] == f"https://{HOST}/a"
+    assert top.headers["cache-control"] == "no-store"
+
+
+async def test_a_file_that_excel_opens(app: Running) -> None:
+    """UTF-8 with a BOM, CRLF, Vietnamese headings, and no cell that a spreadsheet would run."""
+    body = {"u": f"https://{HOST}/a", "t": "=HYPERLINK(1)", "m": {"author": "@an", "category": "-2+3"}}
+    await app.connection.request("POST", "/v1/sites/t1/hit", body, ANN.headers)
+    headers = {"authorization": await app.token("editor")}
+    answer = await app.connection.request("GET", f"{ARTICLES}?format=csv", headers=headers)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    text = answer.body.decode("utf-8")
+    assert text.startswith("\ufeff")
+    assert text.count("\r\n") == text.count("\n") == 2
+    headings, row = csv.reader(io.StringIO(text[1:]), delimiter=";")
+    assert headings[1] == "Lượt xem"
+    assert row[:2] == ["1", "1"]
+    assert not [cell for cell in row if cell[:1] in "=+-@" and cell]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "period=year",
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "limit=1e3",
+        "limit=٣",
+        "limit=+5",
+        "limit=10001",
+        "limit=" + "9" * 5000,
+        "limit=1_0",
+    ],
+)
+async def test_a_list_that_cannot_be_made(app: Running, query: str) -> None:
+    """26: negative, foreign or huge numbers are refused, not guessed at."""
+    headers = {"authorization": await app.token("admin")}
+    answer = await app.connection.request("GET", f"{ARTICLES}?{query}".encode().decode("latin-1"), headers=headers)
+    assert answer.status == 400, answer
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic dnM6dnM=",
+        "Bearer tôken",
+        "Bearer " + "x" * 60_000,
+        "Bearer \x01",
+    ],
+    ids=["none", "scheme only", "empty", "wrong", "basic", "non-ASCII", "very long", "control"],
+)
+async def test_a_token_that_is_none(app: Running, authorization: str) -> None:
+    """28: 401, with a word on how it is done, and nothing of the token in the answer."""
+    headers = {"authorization": authorization} if authorization else {}
+    answer = await app.connection.request("GET", ARTICLES, headers=headers)
+    assert answer.status == 401, answer
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert set(answer.json) == {"error", "detail"}
+
+
+async def test_a_truncated_or_revoked_token(app: Running) -> None:
+    """28: only the whole token is good, and only until it is revoked."""
+    token = await app.token("admin", name="anna")
+    assert (await app.connection.request("GET", ARTICLES, headers={"authorization": token})).status == 200
+    assert (await app.connection.request("GET", ARTICLES, headers={"authorization": token[:-1]})).status == 401
+    assert app.app.worker is not None
+    await app.app.worker.access.revoke("anna")
+    assert (await app.connection.request("GET", ARTICLES, headers={"authorization": token})).status == 401
+
+
+async def test_a_token_in_the_query_string_is_none(app: Running) -> None:
+    """28: it would stand in the logs of every proxy."""
+    token = (await app.token("admin")).removeprefix("Bearer ")
+    for name in ("token", "access_token", "authorization"):
+        assert (await app.connection.request("GET", f"{ARTICLES}?{name}={token}")).status == 401
+
+
+async def test_who_guesses_has_to_wait(app: Running) -> None:
+    """28: five wrong tokens a minute from one address; then 429 even for a right one, and for that address alone."""
+    right = await app.token("admin")
+    near, far = {"x-forwarded-for": "203.0.113.5"}, {"x-forwarded-for": "203.0.113.6"}
+    for _ in range(5):
+        answer = await app.connection.request("GET", ARTICLES, headers=near | {"authorization": "Bearer guess"})
+        assert answer.status == 401
+    for token in ("Bearer guess", right):
+        answer = await app.connection.request("GET", ARTICLES, headers=near | {"authorization": token})
+        assert answer.status == 429
+        assert "retry-after" in answer.headers
+    assert (await app.connection.request("GET", ARTICLES, headers=far | {"authorization": right})).status == 200
+    app.clock.advance(61)
+    assert (await app.connection.request("GET", ARTICLES, headers=near | {"authorization": right})).status == 200
+
+
+async def test_a_token_of_another_site_or_scope(app: Running) -> None:
+    """25, 29: refused in the same words whether the other site exists or not; metrics tokens read no articles."""
+    await app.put_site(id="t2")
+    mine = {"authorization": await app.token("viewer", "t1")}
+    assert (await app.connection.request("GET", ARTICLES, headers=mine)).status == 200
+    answers = []
+    for site in ("t2", "nosuch"):
+        answers.append(await app.connection.request("GET", f"/v1/admin/sites/{site}/articles", headers=mine))
+    assert [answer.status for answer in answers] == [403, 403]
+    assert answers[0].body == answers[1].body
+    scraper = {"authorization": await app.token("metrics")}
+    assert (await app.connection.request("GET", ARTICLES, headers=scraper)).status == 403
+    admin = {"authorization": await app.token("admin")}
+    assert (await app.connection.request("GET", "/v1/admin/sites/nosuch/articles", headers=admin)).status == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": f"https://{HOST}.elsewhere.example", "host": HOST},
+    ],
+)
+async def test_a_page_of_another_origin_gets_nothing(app: Running, headers: dict[str, str]) -> None:
+    """27: 403 and no CORS headers, even with a good token."""
+    token = {"authorization": await app.token("admin")}
+    answer = await app.connection.request("GET", ARTICLES, headers=token | headers)
+    assert answer.status == 403, answer
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    own = await app.connection.request("GET", ARTICLES, headers=token | {"origin": f"https://{HOST}", "host": HOST})
+    assert own.status == 200
+
+
+async def test_metrics_are_for_this_machine_a_token_or_their_own_port(tmp_path: Path, redis_url: str) -> None:
+    """A proxy on this machine is not this machine."""
+    async with running(tmp_path / "data", redis_url, sockets=2) as app:
+        far = {"x-forwarded-for": "203.0.113.5"}
+        near = await app.connection.request("GET", "/metrics")
+        assert near.status == 200
+        assert near.headers["content-type"].startswith("text/plain")
+        assert b"visitstats_online" in near.body
+        assert (await app.connection.request("GET", "/metrics", headers=far)).status == 401
+        assert (await app.connection.request("GET", "/metrics", headers={"forwarded": "for=203.0.113.5"})).status == 401
+        for scope, status in (("metrics", 200), ("admin", 200), ("viewer", 403)):
+            token = {"authorization": await app.token(scope)}
+            assert (await app.connection.request("GET", "/metrics", headers=far | token)).status == status
+        limited = {"authorization": await app.token("metrics", "t1")}
+        assert (await app.connection.request("GET", "/metrics", headers=far | limited)).status == 403
+        other = await Connection.open(app.ports[1])
+        assert (await other.request("GET", "/metrics", headers=far)).status == 200
+        other.close()

@@ -1,0 +1,222 @@
+"""What a site's record says of its hosts and addresses, seen by readers, editors and at the command line."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.client import HOST, Hit, crowd
+from tests.driver import PROGRAM
+from tests.web.inprocess import Running
+
+ANN, BEN = crowd(2, "sites")
+
+
+# Keys --------------------------------------------------------------------------------------------------------------
+
+
+async def test_addresses_of_one_article_are_counted_as_one(app: Running) -> None:
+    await app.put_site(preset=("nukeviet",))
+    for n, page in enumerate(("/vi/news/Tin/so-ket-2642.html?fbclid=x", "/vi/news/print/Khac/ten-moi-2642.html#c"), 1):
+        answer = await app.connection.hit("t1", Hit(crowd(2, "sites")[n - 1], page))
+        assert (answer.json["key"], answer.json["views"]) == ("news:2642", n)
+    asked = [f"https://{HOST}/vi/news/Tin/a-2642.html", "news:2642", f"https://{HOST}/vi/news/Tin/a-2643.html"]
+    assert list((await app.connection.views("t1", asked)).values()) == [2, 2, 0]
+
+
+async def test_a_change_of_rules_holds_for_the_next_hit_also_of_an_address_that_was_seen(app: Running) -> None:
+    before = await app.connection.hit("t1", Hit(ANN, "/tin/5"))
+    await app.put_site(rules=((r"^/tin/(\d+)$", r"tin:\1"),))
+    after = await app.connection.hit("t1", Hit(ANN, "/tin/5"))
+    assert (before.json["key"], after.json["key"]) == ("/tin/5", "tin:5")
+
+
+async def test_an_editor_sees_why_an_address_has_its_key(app: Running) -> None:
+    await app.put_site(preset=("nukeviet",))
+    url = f"https://{HOST}/vi/news/Tin/so-ket-2642.html?fbclid=x"
+    headers = {"authorization": await app.token("viewer", "t1")}
+    answer = await app.connection.request("GET", f"/v1/admin/sites/t1/key?url={quote(url, safe='')}", headers=headers)
+    assert answer.status == 200
+    assert (answer.json["url"], answer.json["key"], answer.json["refused"]) == (url, "news:2642", None)
+    changes = [(step["rule"], step["after"]) for step in answer.json["steps"] if step["changed"]]
+    assert changes == [
+        ("host", "/vi/news/Tin/so-ket-2642.html?fbclid=x"),
+        ("query", "/vi/news/Tin/so-ket-2642.html"),
+        ("preset nukeviet, rule 1", "news:2642"),
+    ]
+    assert (await app.numbers())["total"] == 0, "nothing is counted by asking"
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "reason"),
+    [
+        ("url=https%3A%2F%2Fevil.example%2Fa", None, "host"),
+        ("url=%2Fa", None, "bad-url"),
+        (f"url=https%3A%2F%2F{HOST}%2Fa&key=tin%3A5", "tin:5", None),
+        (f"url=https%3A%2F%2F{HOST}%2Fa&canonical=https%3A%2F%2F{HOST}%2Fb", "/b", None),
+        (f"url=https%3A%2F%2F{HOST}%2F%FF%00&key=", "/%EF%BF%BD%00", None),
+    ],
+)
+async def test_an_explanation_is_of_what_the_page_would_send(
+    app: Running, query: str, key: str | None, reason: str | None
+) -> None:
+    await app.put_site(use_canonical=True)
+    headers = {"authorization": await app.token("editor")}
+    answer = await app.connection.request("GET", f"/v1/admin/sites/t1/key?{query}", headers=headers)
+    assert answer.status == 200
+    assert (answer.json["key"], (answer.json["refused"] or {}).get("reason")) == (key, reason)
+
+
+async def test_explanations_are_for_those_who_may_read_the_site(app: Running) -> None:
+    path = "/v1/admin/sites/t1/key?url=https%3A%2F%2Fportal.vn%2F"
+    assert (await app.connection.request("GET", path)).status == 401
+    elsewhere = {"authorization": await app.token("admin", "other")}
+    assert (await app.connection.request("GET", path, headers=elsewhere)).status == 403
+    bearer = {"authorization": await app.token("viewer")}
+    answer = await app.connection.request("GET", "/v1/admin/sites/t1/key", headers=bearer)
+    assert (answer.status, answer.json["error"]) == (400, "bad-query")
+    foreign = await app.connection.request("GET", path, headers={**bearer, "origin": "https://evil.example"})
+    assert foreign.status == 403
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+# Hosts -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_portal_that_moves_takes_its_counts_along(app: Running) -> None:
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    old, new = {"u": f"https://{HOST}/a"}, {"u": "http://www.moi.example.vn:8080/a"}
+    assert (await app.connection.request("POST", "/v1/sites/t1/hit", new, BEN.headers)).ignored == "host"
+    await app.put_site(hosts=(HOST, "moi.example.vn"))
+    answer = await app.connection.request("POST", "/v1/sites/t1/hit", new, BEN.headers)
+    assert (answer.json["key"], answer.json["views"], answer.ignored) == ("/a", 2, "")
+    await app.put_site(hosts=("moi.example.vn",))
+    assert (await app.connection.request("POST", "/v1/sites/t1/hit", old, BEN.headers)).ignored == "host"
+    assert (await app.numbers())["total"] == 2
+
+
+async def test_an_archive_shows_its_numbers_and_counts_no_more(app: Running) -> None:
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    before = await app.numbers()
+    await app.put_site(archived=True)
+    for visitor in (ANN, BEN):
+        answer = await app.connection.hit("t1", Hit(visitor, "/a"))
+        assert (answer.status, answer.ignored, answer.json["total"]) == (200, "archived", 1)
+    assert (await app.connection.alive("t1", BEN)).status == 200
+    pixel = await app.connection.request("GET", f"/v1/sites/t1/hit.gif?u=https://{HOST}/a", headers=BEN.headers)
+    assert (pixel.status, pixel.ignored) == (200, "archived")
+    assert await app.numbers() == before
+    assert await app.connection.views("t1", ["/a"]) == {"/a": 1}
+    await app.put_site(archived=False)
+    assert (await app.connection.hit("t1", Hit(BEN, "/a"))).json["total"] == 2
+
+
+@pytest.mark.parametrize(
+    ("origin", "policy", "reason"),
+    [
+        (None, {}, ""),
+        (None, {"missing_origin": "refuse"}, "origin"),
+        ("null", {}, "origin"),
+        ("null", {"null_origin": "allow"}, ""),
+        ("null", {"missing_origin": "allow", "null_origin": "refuse"}, "origin"),
+        ("https://evil.example", {"null_origin": "allow", "missing_origin": "allow"}, "origin"),
+        (f"https://m.{HOST}:8443", {"missing_origin": "refuse", "null_origin": "refuse"}, ""),
+    ],
+)
+async def test_a_site_decides_about_hits_without_an_origin(
+    app: Running, origin: str | None, policy: dict[str, str], reason: str
+) -> None:
+    await app.put_site(**policy)
+    headers = ANN.headers | ({} if origin is None else {"origin": origin})
+    answer = await app.connection.request("POST", "/v1/sites/t1/hit", {"u": f"https://{HOST}/a"}, headers)
+    assert (answer.status, answer.ignored, answer.json["total"]) == (200, reason, 0 if reason else 1)
+
+
+# The command line --------------------------------------------------------------------------------------------------
+
+
+class Shell:
+    """Commands on a store of the test's own."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self._folder = folder
+        self._url = redis_url
+
+    def __call__(self, *arguments: str, fails: bool = False) -> str:
+        """What a command prints; on stderr if it is to fail."""
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            cwd=self._folder,
+            env={"VISITSTATS_REDIS_URL": self._url, "COLUMNS": "200", "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == (1 if fails else 0), done.stderr
+        if fails:
+            assert done.stdout == ""
+            assert done.stderr.count("\n") == 1, "one clear line"
+        return done.stderr if fails else done.stdout
+
+
+@pytest.fixture
+def shell(tmp_path: Path, redis_url: str) -> Shell:
+    found = Shell(tmp_path, redis_url)
+    found("site", "add", "s", "--host", "WWW.Portal.VN:8080", "--host", "tỉnh.vn", "--host", "[2001:DB8::1]:80")
+    return found
+
+
+def test_hosts_are_added_and_removed_one_by_one(shell: Shell) -> None:
+    assert "portal.vn xn--tnh-dlz.vn 2001:db8::1" in shell("site", "show", "s")
+    shown = shell("site", "set", "s", "--add-host", "m.moi.vn", "--remove-host", "TỈNH.vn", "--add-host", "10.0.0.1:81")
+    assert "portal.vn 2001:db8::1 moi.vn 10.0.0.1" in shown
+    assert "tinh.vn is not one of its hosts" in shell("site", "set", "s", "--remove-host", "tinh.vn", fails=True)
+    assert "at least one host" in shell("site", "set", "s", "--host", "a.vn", "--remove-host", "a.vn", fails=True)
+    assert "moi.vn 10.0.0.1" in shell("site", "show", "s"), "what is refused changes nothing"
+
+
+def test_a_host_belongs_to_one_site_unless_it_is_said_to_be_shared(shell: Shell) -> None:
+    refused = shell("site", "add", "other", "--host", "a.vn", "--host", "m.portal.vn", fails=True)
+    assert refused == "visitstats: site other: portal.vn is a host of site s already\n"
+    shell("site", "add", "other", "--host", "a.vn")
+    assert "of site other already" in shell("site", "set", "s", "--add-host", "a.vn", fails=True)
+    shell("site", "set", "other", "--add-host", "portal.vn", "--shared-hosts")
+    shell("site", "set", "s", "--name", "Cổng thông tin")
+    assert "of site s already" in shell("site", "set", "other", "--own-hosts", fails=True)
+
+
+def test_a_rule_that_cannot_be_applied_is_refused_and_nothing_is_changed(shell: Shell) -> None:
+    shell(
+        "site", "set", "s", "--rule", r"-c(?P<id>\d+)\.html$ => bai:{id}", "--preset", "press", "--preset", "nukeviet"
+    )
+    refused = shell("site", "set", "s", "--rule", "^/a => b", "--rule", "(a+ => x", fails=True)
+    assert refused == "visitstats: site s: rule 2: missing ): (a+\n"
+    assert "rule 1: write it as 'PATTERN => TEMPLATE'" in shell("site", "set", "s", "--rule", "^/a->b", fails=True)
+    assert "there is no preset 'joomla'" in shell("site", "set", "s", "--preset", "joomla", fails=True)
+    shown = shell("site", "show", "s")
+    assert r"-c(?P<id>\d+)\.html$ => bai:{id}" in shown
+    assert "press nukeviet" in shown
+
+
+def test_an_empty_text_empties_a_list(shell: Shell) -> None:
+    shell("site", "set", "s", "--rule", "^/a => b", "--preset", "press", "--id-param", "id", "--drop-param", "x")
+    shown = shell("site", "set", "s", "--rule", "", "--preset", "", "--id-param", "", "--drop-param", "")
+    assert "^/a" not in shown
+    assert "press" not in shown
+
+
+def test_the_way_of_addresses_is_shown(shell: Shell) -> None:
+    shell("site", "set", "s", "--preset", "nukeviet")
+    said = shell(
+        "key", "s", "https://www.portal.vn/vi/news/Tin/so-ket-2642.html?fbclid=[b]x[/b]#c", "https://evil.vn/a"
+    )
+    assert "?fbclid=[b]x[/b]#c" in said, "what an address holds is text, not markup"
+    assert "preset nukeviet, rule 1" in said
+    assert "Key: news:2642\n" in said
+    assert "Not counted: host, evil.vn is not a host of this site\n" in said
+    assert "Key: tin:5\n" in shell("key", "s", "https://portal.vn/a", "--key", "tin:5")
+    assert "Not counted: bad-url" in shell("key", "s", "/a\udcff")
+    assert "there is no site 'no'" in shell("key", "no", "https://portal.vn/a", fails=True)
