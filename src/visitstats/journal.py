@@ -55,6 +55,10 @@ class Segment:
         self.last = first - 1
         self.size = 0
         self.reduced = False
+        self.damaged = 0
+        """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
+        self.torn = 0
+        """Bytes after its last record: a write that was cut, or is going on."""
         self.marks: list[tuple[int, int]] = []
         """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
         beginning."""
@@ -96,14 +100,16 @@ class Segment:
             if self.end is not None and sequence >= self.end:
                 break
             if offset > whole:
+                self.damaged += offset - whole
                 log.error("journal segment %s is damaged: %d bytes are no record", self.path.name, offset - whole)
             offset += RECORD.size + length
             whole = offset
             self.last = sequence
             self.mark(offset)
             yield sequence, payload
-        if whole < len(data):
-            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, len(data) - whole)
+        self.torn = len(data) - whole
+        if self.torn:
+            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, self.torn)
 
 
 class Journal:

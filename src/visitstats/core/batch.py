@@ -44,6 +44,11 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     articles: bytes
     """What `articles.lua` takes: msgpack of the columns below."""
 
+    @property
+    def received_ms(self) -> int:
+        """The beginning of the half hour in which the first hit was received."""
+        return self.window * counting.SLOT_MS
+
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
     """What the store decided about a batch: an outcome, to be repeated word for word."""

@@ -46,8 +46,8 @@ class Committed(msgspec.Struct, frozen=True):
     fresh: bool
     """False when the batch had been applied before."""
     whole: bool
-    """Whether both ledgers decided just now, so that the rest of this is the batch's outcome; after a commit that was cut
-    in the middle it is not."""
+    """Whether both ledgers decided just now, so that the rest of this is the batch's outcome; after a commit that was
+    cut in the middle it is not."""
     slots: bytes
     """A byte per hit: 255 for a beacon that was delivered before."""
     started: int

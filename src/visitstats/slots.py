@@ -1,0 +1,110 @@
+"""The slots of a journal as they are seen from outside, by commands beside a running service. Read only.
+
+A slot that a process holds is not locked, not waited for and not written: its newest records may be missing here, and a
+record that is being written looks like a torn end. A free slot's lock is tried for an instant (shared), so that a
+worker that starts in that very instant takes the next slot instead.
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from visitstats.core.batch import Batch, decode
+from visitstats.core.errors import JournalDamaged
+from visitstats.journal import WRITER_BYTES, Segment
+
+_WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
+_SEGMENT = "[0-9a-f]" * 16 + ".log"
+
+
+class Slot:
+    """One slot. What reading it brought up is in `damage` and `torn` when `batches` has come to its end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.number = int(directory.name)
+        self.writer = _writer_of(directory)
+        """The writer id; empty when it cannot be read."""
+        self.held = _held(directory / "lock")
+        """Whether a process has it now."""
+        self.first = 0
+        """The lowest sequence that may still be found in it, 0 for none."""
+        self.last = 0
+        """The highest that was found."""
+        self.records = 0
+        self.size = 0
+        """Bytes on disk."""
+        self.since_ms = 0
+        """When its oldest record was received, to the half hour, in milliseconds since the epoch; 0 for no record."""
+        self.damage: list[str] = []
+        """What cannot be read, one line each."""
+        self.torn: list[str] = []
+        """Ends of segments that are no record: what a crash leaves, and was never acknowledged."""
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Yield (sequence, batch) of every record, in order."""
+        self.damage = [] if self.writer else [f"{self.directory / 'writer'} does not hold a writer id"]
+        self.torn = []
+        self.records = self.size = self.last = self.since_ms = 0
+        paths = sorted(self.directory.glob(_SEGMENT)) if self.writer else []
+        firsts = [int(path.stem, 16) for path in paths]
+        self.first = firsts[0] if firsts else 0
+        for path, first, end in zip(paths, firsts, [*firsts[1:], None], strict=False):
+            segment = Segment(path, first, end)
+            try:
+                for sequence, payload in segment.records(self.writer):
+                    self.records += 1
+                    self.last = sequence
+                    if batch := self._decode(path, sequence, payload):
+                        yield sequence, batch
+            except FileNotFoundError:
+                continue  # pruned since we looked: it was applied
+            except (OSError, JournalDamaged) as error:
+                self.damage.append(str(error))
+            self.size += segment.size
+            if segment.damaged:
+                self.damage.append(f"{path}: {segment.damaged} bytes between its records are no record")
+            if segment.torn:
+                self.torn.append(f"{path} ends with {segment.torn} bytes that are no record")
+
+    def _decode(self, path: Path, sequence: int, payload: bytes) -> Batch | None:
+        try:
+            batch = decode(payload)
+        except msgspec.DecodeError as error:
+            self.damage.append(f"{path}: record {sequence} is not a batch: {error}")
+            return None
+        if not self.since_ms:
+            self.since_ms = batch.received_ms
+        return batch
+
+
+def slots_of(root: Path) -> list[Slot]:
+    """Return the slots of a journal that were ever used, in the order of their numbers."""
+    found = [path for path in root.glob("[0-9][0-9]*") if path.name.isdigit() and (path / "writer").exists()]
+    return [Slot(path) for path in sorted(found, key=lambda path: int(path.name))]
+
+
+def _writer_of(directory: Path) -> str:
+    try:
+        writer = (directory / "writer").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return writer if _WRITER.fullmatch(writer) else ""
+
+
+def _held(lock: Path) -> bool:
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
