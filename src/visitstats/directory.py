@@ -10,7 +10,7 @@ import msgspec
 
 from visitstats.core.bounded import Bounded
 from visitstats.core.counting import SALT_LIFE_MS
-from visitstats.core.errors import StoreUnavailable, VisitstatsError
+from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
