@@ -42,8 +42,8 @@ class Service:
         if redis_url:
             self.environ["VISITSTATS_REDIS_URL"] = redis_url
 
-    def start(self, seconds: float = 30.0) -> None:
-        """Start it and wait until it takes hits."""
+    def start(self, seconds: float = 30.0, *, ready: bool = True) -> None:
+        """Start it and wait until it takes hits; not `ready`, until it listens and its workers are on their way."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         known = self._log.stat().st_size if self._log.exists() else 0
         command = [
@@ -68,7 +68,10 @@ class Service:
         found = listens()
         assert found is not None
         self.port = int(found[1])
-        wait_until(self._ready, "the service is ready", seconds)
+        if ready:
+            wait_until(self._ready, "the service is ready", seconds)
+        else:
+            wait_until(lambda: len(self.workers) == self.workers_wanted, "its workers run", seconds)
 
     def _ready(self) -> bool:
         assert self.running, f"it ended at the start:\n{self.log}"
@@ -125,7 +128,7 @@ class Service:
     def add_site(self, site: str, *options: str, host: str = HOST) -> None:
         """Add a site; running workers see it within a second."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.cli("site", "add", site, "--host", host, "--shared-hosts", *options)
+        self.cli("site", "add", site, "--host", host, *options)
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

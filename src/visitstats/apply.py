@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from visitstats.core.batch import Batch, Decision, Gathering, encode_decision
+from visitstats.core.batch import Batch, Gathering
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
@@ -256,6 +256,10 @@ class Applier:
             self._store_answers()
             for (sequence, _, batch), result in zip(turn.values(), results, strict=True):
                 if isinstance(result, Committed):
+                    if not result.fresh and sequence > self.applied(batch.site):
+                        # Nobody but us may use our sequences: the machine was cloned while it ran.
+                        log.error("site %s: another process counts as writer %s", batch.site, self._committer.writer)
+                        self._metrics.internal_errors.inc()
                     self._note_applied(sequence, batch, result)
                     continue
                 if isinstance(result, Gap):
@@ -275,8 +279,8 @@ class Applier:
 
     def _note_applied(self, sequence: int, batch: Batch, result: Committed) -> None:
         self._applied[batch.site] = sequence
-        if result.whole:
-            self._decided.append((sequence, encode_decision(Decision(result.slots, result.started, result.added))))
+        if outcome := result.outcome:
+            self._decided.append((sequence, outcome))
         waiting = self._unanswered.pop(sequence, None)
         live = waiting.live if waiting else self._sites.get(batch.site)
         self._metrics.batch_committed(batch.site, batch.size if result.fresh else 0, result.started)

@@ -69,6 +69,8 @@ class SiteDirectory:
         self._looked = -REFRESH_SECONDS
         self._blind = False
         """The last look into the store failed."""
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called when the store turns out to have lost everything, before the sites are put back."""
 
     def get(self, site_id: str) -> LiveSite | None:
         """Return a site that is known here."""
@@ -103,6 +105,7 @@ class SiteDirectory:
             if not version and self._live:
                 # Each change of a site raises the version: one that is gone went with everything in the store.
                 log.error("the store has lost its sites; they are put back as they are known here")
+                self.on_loss()
                 for live in self.all():
                     await self._records.put_site(live.site)
                 version = await self._records.sites_version()

@@ -6,10 +6,13 @@ sequence.
 
     journal/00/lock                    flock
     journal/00/writer                  the writer id, as hex
-    journal/00/0000000000000001.log    a segment, named by its first sequence
+    journal/00/place                   where the slot was made, so that a copy of it is told from it
+    journal/00/0000000000000001.log    a segment (`visitstats.segments`), named by its first sequence
+    journal/00/0000000000000001.out    its outcomes (`visitstats.outcomes`)
 
-A segment begins with MAGIC and the writer id; a record is a header (length of the payload, CRC32C of sequence and
-payload, sequence) and the payload. All of it is frozen, little-endian, pinned by tests/unit/test_journal.py.
+A copy of a slot is not written: two processes with one writer id would take each other's sequences for their own, and
+the store would take the hits of one for those of the other. What is in the copy is applied (`open_abandoned`): that is
+harmless, because the store knows what it has.
 """
 
 import fcntl
@@ -18,98 +21,25 @@ import os
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Self
 
-import google_crc32c
-
 from visitstats import outcomes
 from visitstats.core.errors import JournalDamaged, JournalFull
-from visitstats.framing import RECORD, SEQUENCE, frame, write_all
+from visitstats.framing import RECORD, frame, write_all
+from visitstats.segments import MAGIC, START, WRITER_BYTES, Segment
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"vsjrnl1\n"
-WRITER_BYTES = 16
-START = len(MAGIC) + WRITER_BYTES
 SEGMENT_BYTES = 16 * 1024 * 1024
 """A segment that is larger is written no more; with a small budget a quarter of that, so that there is always one to
 drop."""
-MARK_BYTES = 64 * 1024
 REDUCE_SECONDS = 3600
 """After so long a record no longer says who read what: a visit that began before it is over, or soon will be."""
 MOST_SLOTS = 256
-
-
-class Segment:
-    """One file of the journal: its records' sequences and its size.
-
-    `end` is the first sequence of the segment after it: a record that bears it or a higher one is what a failed write
-    left behind, and was never acknowledged.
-    """
-
-    def __init__(self, path: Path, first: int, end: int | None = None) -> None:
-        self.path = path
-        self.first = first
-        self.end = end
-        self.last = first - 1
-        self.size = 0
-        self.reduced = False
-        self.damaged = 0
-        """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
-        self.torn = 0
-        """Bytes after its last record: a write that was cut, or is going on."""
-        self.marks: list[tuple[int, int]] = []
-        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
-        beginning."""
-
-    def mark(self, offset: int) -> None:
-        """Note that the last record ends at an offset."""
-        if offset - (self.marks[-1][1] if self.marks else 0) > MARK_BYTES:
-            self.marks.append((self.last, offset))
-
-    @property
-    def empty(self) -> bool:
-        """Whether it holds no record."""
-        return self.last < self.first
-
-    def records(self, writer: str, after: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, payload) of every whole record, or of those after a mark: one that is torn at the end, or
-        damaged, is left out.
-
-        Raises JournalDamaged when the file is not a segment of this writer.
-        """
-        data = self.path.read_bytes()
-        self.size = len(data)
-        if len(data) < START or not any(data):
-            # The crash came between the file's creation and its first record; nothing in it was acknowledged.
-            return
-        if data[:START] != MAGIC + bytes.fromhex(writer):
-            raise JournalDamaged(f"{self.path} is not a journal segment of writer {writer}")
-        if after[1]:
-            self.last = after[0]
-        offset = whole = max(START, after[1])
-        while offset + RECORD.size <= len(data):
-            length, crc, sequence = RECORD.unpack_from(data, offset)
-            payload = data[offset + RECORD.size : offset + RECORD.size + length]
-            # Between two records only as many sequences are missing as the bytes between them can have held.
-            fits = 0 < sequence - self.last <= 1 + (offset - whole) // RECORD.size and len(payload) == length
-            if not fits or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
-                offset += 1
-                continue
-            if self.end is not None and sequence >= self.end:
-                break
-            if offset > whole:
-                self.damaged += offset - whole
-                log.error("journal segment %s is damaged: %d bytes are no record", self.path.name, offset - whole)
-            offset += RECORD.size + length
-            whole = offset
-            self.last = sequence
-            self.mark(offset)
-            yield sequence, payload
-        self.torn = len(data) - whole
-        if self.torn:
-            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, self.torn)
+_NAME = "[0-9a-f]" * 16
+"""A segment's name, as glob takes it."""
 
 
 class Journal:
@@ -152,6 +82,9 @@ class Journal:
                 directory.mkdir(mode=0o700, exist_ok=True)
                 lock = _try_lock(directory)
                 if lock is not None:
+                    if not _settle_in(directory):
+                        os.close(lock)
+                        continue
                     journal = cls(directory, number, lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync)
                     journal._burned = above
                     return journal
@@ -166,8 +99,8 @@ class Journal:
         `done` maps slots to the first sequence of their newest segment when they were seen to: they are left out as
         long as that is the newest. (Whoever opens a slot to write begins a new segment.)
         """
-        for directory in sorted(root.glob("[0-9][0-9]*")):
-            newest = max((int(path.stem, 16) for path in directory.glob("*.log")), default=0)
+        for directory in sorted(path for path in root.glob("[0-9][0-9]*") if path.name.isdigit()):
+            newest = max((int(path.stem, 16) for path in directory.glob(f"{_NAME}.log")), default=0)
             if newest == 0 or done.get(int(directory.name)) == newest:
                 continue
             lock = _try_lock(directory)
@@ -251,14 +184,15 @@ class Journal:
 
     def note_outcomes(self, decided: list[tuple[int, bytes]]) -> None:
         """Keep what the store decided, as (sequence, outcome). What the disk refuses is decided again one day."""
-        places: dict[Path, list[tuple[int, bytes]]] = {}
+        places: dict[Segment, list[tuple[int, bytes]]] = {}
         for sequence, outcome in decided:
             place = bisect_right(self._segments, sequence, key=lambda segment: segment.first)
             if place:
-                places.setdefault(self._segments[place - 1].path, []).append((sequence, outcome))
-        for path, items in places.items():
+                places.setdefault(self._segments[place - 1], []).append((sequence, outcome))
+        for segment, items in places.items():
+            segment.reduced = False
             try:
-                outcomes.add(path, self.writer, items)
+                outcomes.add(segment.path, self.writer, items)
             except OSError as error:
                 log.warning("outcomes could not be kept: %s", error.strerror or error)
 
@@ -273,32 +207,30 @@ class Journal:
                 within, known = segment, outcomes.load(segment.path, self.writer)
             yield sequence, payload, known.get(sequence, b"")
 
-    def reduce(self, now: float, rewrite: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> None:
+    def reduce(self, now: float, rewrite: Callable[[bytes, bytes], bytes]) -> None:
         """Rewrite segments that are ended and REDUCE_SECONDS old: `rewrite` turns a decided record and its outcome into
-        ones that no longer say who read what. Raises OSError."""
+        a record that no longer says who read what. Raises OSError."""
         for segment in self._segments[:-1]:
             if segment.reduced or segment.last > self.applied or segment.path.stat().st_mtime > now - REDUCE_SECONDS:
                 continue
             known = outcomes.load(segment.path, self.writer)
             if known:
                 self._rewrite(segment, known, rewrite)
+            outcomes.path_of(segment.path).unlink(missing_ok=True)
             segment.reduced = True
 
-    def _rewrite(
-        self, segment: Segment, known: dict[int, bytes], rewrite: Callable[[bytes, bytes], tuple[bytes, bytes]]
-    ) -> None:
-        log_file, out_file = [MAGIC + bytes.fromhex(self.writer)], [outcomes.MAGIC + bytes.fromhex(self.writer)]
+    def _rewrite(self, segment: Segment, known: dict[int, bytes], rewrite: Callable[[bytes, bytes], bytes]) -> None:
+        parts = [MAGIC + bytes.fromhex(self.writer)]
+        expected = segment.first
         for sequence, payload in Segment(segment.path, segment.first, segment.end).records(self.writer):
-            outcome = known.get(sequence, b"")
-            if outcome:
-                payload, outcome = rewrite(payload, outcome)
-                out_file.append(frame(sequence, outcome))
-            log_file.append(frame(sequence, payload))
+            if outcome := known.get(sequence):
+                payload = rewrite(payload, outcome)
+            # Where records were damaged, as many bytes stay as are needed to find those behind them.
+            parts += [bytes(RECORD.size * (sequence - expected)), frame(sequence, payload)]
+            expected = sequence + 1
         stamp = segment.path.stat()
-        # Either order of the two replacements is safe: an outcome that does not fit its batch is not used.
-        for path, data in ((outcomes.path_of(segment.path), b"".join(out_file)), (segment.path, b"".join(log_file))):
-            _write_file(path, data)
-            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        _write_file(segment.path, b"".join(parts))
+        os.utime(segment.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         segment.size = segment.path.stat().st_size
         segment.marks = []
 
@@ -306,10 +238,10 @@ class Journal:
         """Delete applied segments that are past the retention at `now` (Unix seconds); with None, the oldest applied
         ones until the budget has room again. Raises OSError.
 
-        No applied record outlives the retention: a segment is ended when it is an eighth of it old, and deleted when
-        nothing was written to it for the other seven.
+        No applied record outlives the retention: a segment is ended when it is an hour old (or an eighth of the
+        retention, if that is less), and deleted when nothing was written to it for the rest.
         """
-        turn = self._keep_seconds / 8
+        turn = min(self._keep_seconds / 8, REDUCE_SECONDS)
         if now is not None and self._segments and not self._segments[-1].empty:
             begun = self._begun if self._file >= 0 else self._segments[-1].path.stat().st_mtime
             if begun <= now - turn:
@@ -347,7 +279,13 @@ class Journal:
         return writer
 
     def _read_segments(self) -> None:
-        paths = sorted(self._directory.glob("[0-9a-f]" * 16 + ".log"))
+        # What a crash left between two steps of deleting or rewriting a segment.
+        for path in self._directory.glob(f"{_NAME}.log.new"):
+            path.unlink()
+        for path in self._directory.glob(f"{_NAME}.out"):
+            if not path.with_suffix(".log").exists():
+                path.unlink()
+        paths = sorted(self._directory.glob(f"{_NAME}.log"))
         firsts = [int(path.stem, 16) for path in paths]
         for path, first, end in zip(paths, firsts, [*firsts[1:], None], strict=False):
             segment = Segment(path, first, end)
@@ -405,12 +343,34 @@ def _try_lock(directory: Path) -> int | None:
 def _write_file(path: Path, data: bytes) -> None:
     """Put a file in the place of another, or of none, at once or not at all."""
     fresh = path.with_name(path.name + ".new")
-    with open(fresh, "wb") as file:
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
     _sync_directory(path.parent)
+
+
+def _settle_in(directory: Path) -> bool:
+    """Make a locked slot ours to write; False for a copy of a slot that still has records. One without any gets a
+    writer id of its own."""
+    path = directory / "place"
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = b""
+    # A copy has another lock file, and is perhaps on another machine. The id of a machine is not to be shown to others.
+    name = b"%d %s" % ((directory / "lock").stat().st_ino, machine)
+    place = blake2b(name, digest_size=16, person=b"vs-place").hexdigest()
+    if path.exists() and path.read_text("ascii", errors="replace") != place:
+        if any(segment.stat().st_size > START for segment in directory.glob(f"{_NAME}.log")):
+            log.warning("%s is a copy of a slot: what is in it is applied, but nothing is written to it", directory)
+            return False
+        for old in (*directory.glob(f"{_NAME}.*"), directory / "writer", path):
+            old.unlink(missing_ok=True)
+    if not path.exists():
+        _write_file(path, place.encode())
+    return True
 
 
 def _sync_directory(directory: Path) -> None:

@@ -20,6 +20,8 @@ from visitstats.core.counting import Numbers
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+FILES = {"counter": 1 << 20, "histogram": 1 << 16, "gauge_sum": 1 << 16, "gauge_livesum": 1 << 16}
+"""The library's files of one slot, and the bytes that are reserved for each: the counters of about 500 sites."""
 PERIODS = ("today", "yesterday", "week", "month", "year", "total")
 
 
@@ -40,6 +42,8 @@ class Metrics:
     def __init__(self, directory: Path, slot: int) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
+        for kind, size in FILES.items():
+            _reserve(directory / f"{kind}_{slot}.db", size)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
@@ -103,6 +107,13 @@ class Metrics:
             registry=registry,
         )
 
+        self.store_lost = Gauge(
+            "visitstats_store_lost",
+            "Sites of which the store has lost counts that were shown before.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+
     def batch_journalled(self, hits: int, seconds: float) -> None:
         """Note one journal write: the hits of its batches, and the time with its fsync."""
         self.batch_hits.observe(hits)
@@ -152,3 +163,11 @@ class _Sites(Collector):
             articles.add_metric([site.site], site.articles)
             uniques.add_metric([site.site], site.uniques_today)
         yield from (online, visits, views, articles, uniques)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the disk's blocks for a file that is written through memory. Without them the first write to a new page
+    ends the process (SIGBUS) when the disk is full, as it did on a full tmpfs."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size)

@@ -1,13 +1,14 @@
 """Outcomes: what the store decided about a batch, kept beside the journal so that it is never decided again.
 
-A batch in the journal says who read what; its outcome says what that counted for (`core.batch.Outcome`). When a store
+A batch in the journal says who read what; its outcome says what that counted for (`core.batch.Decision`). When a store
 comes back older, a replay repeats the outcomes: the numbers are the same as before, even when the sets that decided
 them have expired since. Nothing of it is needed to be exact after an ordinary crash, so that it is not fsynced.
 
     journal/00/0000000000000001.out    the outcomes of 0000000000000001.log
 
 The file begins with MAGIC and the writer id; its records are framed like the journal's, in any order, the last one of a
-sequence wins. What is torn or damaged is left out: then the batch is decided again.
+sequence wins. What is torn or damaged is left out: then the batch is decided again. When a segment is reduced, the
+outcomes move into its records, and the file goes.
 """
 
 import logging
@@ -52,13 +53,16 @@ def load(segment: Path, writer: str) -> dict[int, bytes]:
     if not data.startswith(head):
         return {}
     found: dict[int, bytes] = {}
-    offset = len(head)
+    offset = whole = len(head)
     while offset + RECORD.size <= len(data):
         length, crc, sequence = RECORD.unpack_from(data, offset)
         payload = data[offset + RECORD.size : offset + RECORD.size + length]
         if len(payload) < length or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
-            log.warning("the outcomes of %s are damaged at byte %d", segment.name, offset)
-            break
+            offset += 1  # behind a torn one there may be others, of a later process
+            continue
         found[sequence] = payload
         offset += RECORD.size + length
+        whole += RECORD.size + length
+    if whole < len(data):
+        log.warning("the outcomes of %s are damaged: %d bytes are no record", segment.name, len(data) - whole)
     return found

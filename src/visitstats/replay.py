@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.batch import Batch, Decision, decode, decode_decision, fits
+from visitstats.core.batch import Batch, decided, decode, reduce
 from visitstats.journal import Journal
 from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
@@ -118,7 +118,7 @@ class Backlog:
                 if batch is None or batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
                     continue
                 result = await self._commit(
-                    committer, Work(sequence, batch.previous, batch, number(batch), _decision(batch, outcome))
+                    committer, Work(sequence, batch.previous, batch, number(batch), decided(payload, outcome))
                 )
                 if isinstance(result, Gap):
                     self.lagging[batch.site] = result.watermark
@@ -182,22 +182,38 @@ class Adoption:
         for journal in Journal.open_abandoned(
             self._root, self._done, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
         ):
-            committer = Committer(self._url, journal.writer)
             try:
-                backlog = Backlog(journal)
-                await backlog.compare(self._reads)
-                if backlog.lagging:
-                    log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
-                    await backlog.replay(committer, self._number, applied, asyncio.to_thread)
-                if not backlog.lagging:
-                    self._done[journal.number] = journal.newest_segment
-                    self._held[journal.number] = (journal.writer, backlog.newest)
+                if await self._settle(journal, applied):
                     settled.append(journal.number)
                     journal.prune(now_ms / 1000)
+                    journal.reduce(now_ms / 1000, reduce)
             finally:
-                await committer.close()
                 journal.close()
         return settled
+
+    async def _settle(self, journal: Journal, applied: Callable[[int, Batch, Committed], None]) -> bool:
+        committer = Committer(self._url, journal.writer)
+        outcomes: list[tuple[int, bytes]] = []
+
+        def note(sequence: int, batch: Batch, result: Committed) -> None:
+            if outcome := result.outcome:
+                outcomes.append((sequence, outcome))
+            applied(sequence, batch, result)
+
+        try:
+            backlog = Backlog(journal)
+            await backlog.compare(self._reads)
+            if backlog.lagging:
+                log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
+                await backlog.replay(committer, self._number, note, asyncio.to_thread)
+        finally:
+            await committer.close()
+            journal.note_outcomes(outcomes)
+        if backlog.lagging:
+            return False
+        self._done[journal.number] = journal.newest_segment
+        self._held[journal.number] = (journal.writer, backlog.newest)
+        return True
 
 
 def _decode(sequence: int, payload: bytes) -> Batch | None:
@@ -206,13 +222,3 @@ def _decode(sequence: int, payload: bytes) -> Batch | None:
     except msgspec.DecodeError:
         log.error("journal record %d is not a batch; it is left alone", sequence)
         return None
-
-
-def _decision(batch: Batch, outcome: bytes) -> Decision | None:
-    if not outcome:
-        return None
-    try:
-        decision = decode_decision(outcome)
-    except msgspec.DecodeError:
-        return None
-    return decision if fits(batch, decision) else None

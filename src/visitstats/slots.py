@@ -15,7 +15,7 @@ import msgspec
 
 from visitstats.core.batch import Batch, decode
 from visitstats.core.errors import JournalDamaged
-from visitstats.journal import WRITER_BYTES, Segment
+from visitstats.segments import WRITER_BYTES, Segment
 
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
 _SEGMENT = "[0-9a-f]" * 16 + ".log"

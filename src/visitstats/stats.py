@@ -76,18 +76,15 @@ class Stats:
         self._kept: dict[str, Kept] = {}
         self.watch: Watch | None = None
         """Told when the store has less than was applied; set when the write side exists."""
+        self.lost: dict[str, int] = {}
+        """Sites of which the store has lost counts: the total that was shown last. Less than that is not shown
+        (`losses`)."""
 
     def load(self) -> None:
         """Read what any worker kept before; the newest snapshot of each site wins."""
-        for path in self._directory.glob("numbers-*.json"):
-            try:
-                found = _decode_kept(path.read_bytes())
-            except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-                log.warning("the kept numbers in %s cannot be read: %s", path.name, error)
-                continue
-            for site_id, kept in found.items():
-                if site_id not in self._kept or kept.at_ms > self._kept[site_id].at_ms:
-                    self._kept[site_id] = kept
+        for site_id, kept in read_kept(self._directory).items():
+            if site_id not in self._kept or kept.at_ms > self._kept[site_id].at_ms:
+                self._kept[site_id] = kept
 
     def keep(self) -> None:
         """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
@@ -111,6 +108,8 @@ class Stats:
     def publish(self, live: LiveSite, online: int, visits: list[int], views: list[int], at_ms: int) -> Snapshot:
         """Make the snapshot of counts that were read or committed at a moment, and show it from now on."""
         numbers = counting.numbers(online, views if live.site.box == "views" else visits)
+        if self.lost and (numbers.total or 0) < self.lost.get(live.site.id, 0):
+            return self.last(live)
         snapshot = _snapshot(live, numbers, at_ms)
         self._snapshots[live.site.id] = snapshot
         return snapshot
@@ -162,7 +161,7 @@ class Stats:
         return views if views is not None and views >= 0 else None
 
     async def _read(self, live: LiveSite) -> Snapshot:
-        now = self._clock()
+        now, before = self._clock(), self._snapshots.get(live.site.id)
         applied = self.watch.applied(live.site.id) if self.watch else 0
         try:
             counts = await asyncio.wait_for(
@@ -174,7 +173,25 @@ class Stats:
             self.watch.notice(live.site.id, counts.watermark)
             # These numbers are older than those that were shown: healing will bring better ones.
             return self.last(live)
+        if (newer := self._snapshots.get(live.site.id)) is not before and newer is not None:
+            # A commit was answered meanwhile; what was read may be from before it. Nobody is shown less than before.
+            return newer
         return self.publish(live, counts.online, counts.visits, counts.views, now)
+
+
+def read_kept(directory: Path) -> dict[str, Kept]:
+    """Return the newest snapshot of each site that any worker has kept in a folder."""
+    newest: dict[str, Kept] = {}
+    for path in directory.glob("numbers-*.json"):
+        try:
+            found = _decode_kept(path.read_bytes())
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+            log.warning("the kept numbers in %s cannot be read: %s", path.name, error)
+            continue
+        for site_id, kept in found.items():
+            if site_id not in newest or kept.at_ms > newest[site_id].at_ms:
+                newest[site_id] = kept
+    return newest
 
 
 def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int) -> Snapshot:

@@ -15,6 +15,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.directory import SiteDirectory
 from visitstats.ingest import Ingest
 from visitstats.journal import Journal
+from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
 from visitstats.replay import Adoption, Limits
 from visitstats.rollups import Job, Rollups, schedule
@@ -66,6 +67,7 @@ class Worker:
         )
         self.stats.watch = self.ingest.applier
         self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
+        self.losses = LossWatch(kept, self.sites, self.stats, clock)
         self.rollups = Rollups(
             Upkeep(self._client), self.sites, self.stats, clock, lambda: bool(self.ingest.applier.lagging)
         )
@@ -78,6 +80,7 @@ class Worker:
         not be counted in; a store that is away is no reason not to start."""
         self.sites.load(self.clock())
         self.stats.load()
+        self.losses.load()
         try:
             for warning in await self.reads.check_fit():
                 log.warning("%s", warning)
@@ -129,6 +132,7 @@ class Worker:
             Job("apply what a dead worker left in its slot", self._adopt, 2),
             Job("delete journal segments past the retention", self.ingest.prune, 60),
             Job("look whether the store came back older", self._look, 1),
+            Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
         ]
 
     async def _keep(self) -> None:
@@ -145,6 +149,10 @@ class Worker:
                 self.metrics.forget_lag(slot)
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
+
+    async def _look_for_losses(self) -> None:
+        await self.losses.check()
+        self.metrics.store_lost.set(self.losses.sites)
 
     def _note_adopted(self, sequence: int, batch: Batch, result: Committed) -> None:
         self.metrics.replayed.inc(batch.size if result.fresh else 0)

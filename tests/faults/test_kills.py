@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from tests.client import Connection, until
 from tests.driver import Load, alive_pids, under
@@ -55,6 +56,29 @@ async def test_everything_is_killed_and_started_again(serve: Serve) -> None:
         await load.more(400)
         stream.over = True
     await conserved(load, stream)
+
+
+async def test_the_supervisor_is_killed_while_its_workers_start(serve: Serve) -> None:
+    """Workers that have hardly begun end, too: an orphan would hold the port and the data folder."""
+    service = serve()
+    for n in range(3):
+        service.stop()
+        service.start(ready=False)
+        began = time.monotonic()
+
+        async def a_while(began: float = began, seconds: float = 0.15 * n) -> bool:
+            return time.monotonic() - began >= seconds
+
+        await until(a_while, "they are a little further")
+        family = service.children()
+        os.kill(service.pid, signal.SIGKILL)
+        service.wait()
+
+        async def gone(family: dict[int, str] = family) -> bool:
+            return not alive_pids(family)
+
+        await until(gone, "its workers and its store have ended", 15)
+    service.start()
 
 
 async def test_the_embedded_store_is_killed(serve: Serve) -> None:

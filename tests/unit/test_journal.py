@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.journals import HOUR, MIB, fill, kept, numbered, opened, segments
 from visitstats import journal as journals
+from visitstats import segments as segment_files
 from visitstats.core.errors import JournalDamaged, JournalFull
 from visitstats.journal import Journal
 
@@ -32,7 +33,7 @@ def test_the_bytes_on_disk_are_frozen(tmp_path: Path) -> None:
         assert journal.writer == "000102030405060708090a0b0c0d0e0f"
         journal.append([b"first", b""])
         journal.append([b"third"])
-    assert {path.name for path in slot.iterdir()} == {"lock", "writer", "0000000000000001.log"}
+    assert {path.name for path in slot.iterdir()} == {"lock", "place", "writer", "0000000000000001.log"}
     assert (slot / "0000000000000001.log").read_bytes().hex() == (
         "76736a726e6c310a000102030405060708090a0b0c0d0e0f"  # vsjrnl1, the writer
         "05000000" + crc(1, b"first") + "0100000000000000" + b"first".hex() +
@@ -138,7 +139,7 @@ def test_sequences_can_be_kept_above_a_number(tmp_path: Path) -> None:
 
 def test_a_large_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journals, "SEGMENT_BYTES", 200)
-    monkeypatch.setattr(journals, "MARK_BYTES", 40)
+    monkeypatch.setattr(segment_files, "MARK_BYTES", 40)
     with opened(tmp_path) as journal:
         fill(journal, 50)
         assert len(segments(tmp_path)) > 5
@@ -162,7 +163,7 @@ def test_whatever_is_appended_is_there_after_any_number_of_restarts(
     expected: list[bytes] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journals, "SEGMENT_BYTES", 150)
-        patch.setattr(journals, "MARK_BYTES", 30)
+        patch.setattr(segment_files, "MARK_BYTES", 30)
         for groups, torn in sessions:
             with opened(root, fsync=False) as journal:
                 for group in groups:

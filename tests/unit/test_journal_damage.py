@@ -13,7 +13,8 @@ import pytest
 
 from tests.journals import fill, kept, numbered, opened, segments
 from visitstats.core.errors import JournalFull
-from visitstats.journal import RECORD, SEQUENCE, START
+from visitstats.framing import RECORD, SEQUENCE
+from visitstats.segments import START
 
 # Damage ---------------------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.addresses import TAILS, article_key, rules_of
+from visitstats import patterns
 from visitstats.core.errors import HitRejected, InvalidSite
 from visitstats.core.keys import MAX_KEY_BYTES, MAX_REWRITTEN, KeyRules
 from visitstats.core.presets import PRESETS
-from visitstats.core.rewriting import MAX_RULES
+from visitstats.core.rewriting import MAX_RULES, Pattern
 from visitstats.core.sites import Site
 from visitstats.patterns import linear_pattern
 
@@ -339,9 +340,15 @@ def test_an_explanation_of_a_refusal_ends_with_the_rule_that_refused() -> None:
 
 
 def test_a_site_without_rules_needs_no_library_for_them() -> None:
-    def nothing(pattern: str) -> linear_pattern:  # type: ignore[valid-type]
+    def nothing(pattern: str) -> Pattern:
         raise InvalidSite("not installed")
 
     assert KeyRules(site_of(), nothing).key("https://portal.vn/a/") == "/a"
     with pytest.raises(InvalidSite, match="site s: preset press, rule 1: not installed"):
         KeyRules(site_of(preset=("press",)), nothing)
+
+
+def test_a_machine_without_the_library_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "re2", None)
+    with pytest.raises(InvalidSite, match="rule 1: rewrite rules need the package google-re2, which is not installed"):
+        KeyRules(site_of(("^/a", "b")), patterns.linear_pattern)

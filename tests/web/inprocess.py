@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -54,7 +55,8 @@ class Running:
     async def put_site(self, **changes: Any) -> None:
         """Make or change a site, and have the application see it."""
         assert self.app.worker is not None
-        await self.app.worker.records.put_site(Site(**({"id": "t1", "hosts": (HOST,), "shared_hosts": True} | changes)))
+        record = {"id": "t1", "hosts": (HOST,)} | changes
+        await self.app.worker.records.put_site(msgspec.convert(record, Site))
         await self.app.worker.sites.refresh()
 
     async def token(self, scope: str, site: str = "", name: str = "") -> str:
@@ -99,7 +101,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(data_dir: Path, redis_url: str, *, sockets: int = 1, **settings: object) -> AsyncIterator[Running]:
+async def running(
+    data_dir: Path, redis_url: str, *, sockets: int = 1, site: bool = True, **settings: object
+) -> AsyncIterator[Running]:
     """Run the application with site `t1`; with two sockets, the second is the metrics port."""
     clock = Clock()
     opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
@@ -131,8 +135,9 @@ async def running(data_dir: Path, redis_url: str, *, sockets: int = 1, **setting
         stack.callback(_hang_up, state)
         stack.callback(connection.close)
         found = Running(app, clock, ports, connection)
-        await found.put_site()
-        await found.put_site(id="beats")
+        if site:
+            await found.put_site()
+            await found.put_site(id="beats")
         yield found
 
 

@@ -96,7 +96,7 @@ def service_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             wait_until(lambda: _ready(port), "the service is ready", 30)
             for site in SITES:
                 subprocess.run(
-                    [program, "site", "add", site, "--host", "portal.example.vn", "--shared-hosts"],
+                    [program, "site", "add", site, "--host", "portal.example.vn"],
                     cwd=folder, env=environment, check=True, capture_output=True, timeout=30,
                 )  # fmt: skip
             yield port

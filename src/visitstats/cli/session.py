@@ -15,8 +15,10 @@ from visitstats.core.sites import Site
 from visitstats.embedded import running_store
 from visitstats.settings import Settings
 from visitstats.store.client import open_client
+from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.worker import wall_clock
 
 T = TypeVar("T")
 
@@ -65,6 +67,17 @@ def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
             await client.connection_pool.disconnect()
 
     return asyncio.run(run())
+
+
+def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]]) -> T:
+    """Do something on all parts of the store that the settings name, as `with_store`."""
+
+    async def run(url: str) -> T:
+        async with opened(url, wall_clock) as parts:
+            return await work(parts)
+
+    with _store_url(settings) as url:
+        return asyncio.run(run(url))
 
 
 async def find_site(records: Records, site_id: str) -> Site:

@@ -61,11 +61,18 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     """For each article, in the order of the batch, the views it got; negative when they went to "(other)"."""
 
 
+class _Reduced(Batch, frozen=True, array_like=True):
+    """A batch without readings; its outcome is in the same record, so that the two can never part."""
+
+    decision: Decision | None = None
+
+
 encode_decision = msgspec.msgpack.Encoder().encode
 _decode_decision = msgspec.msgpack.Decoder(Decision).decode
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Batch).decode
+_decode_reduced = msgspec.msgpack.Decoder(_Reduced).decode
 
 
 def decode(payload: bytes) -> Batch:
@@ -91,39 +98,58 @@ _articles_columns = msgspec.msgpack.Decoder(
 ).decode
 
 
-def reduce(payload: bytes, outcome: bytes) -> tuple[bytes, bytes]:
-    """Rewrite a batch and its outcome so that they say who was here and what was read, but not who read what.
+def reduce(payload: bytes, outcome: bytes) -> bytes:
+    """Rewrite a batch and its outcome into one record that says who was here and what was read, but not who read what.
 
-    What is left replays to the same counts. Gone are the hit ids and the readings, and with them what a beacon that is
-    delivered again, or an article that is opened again in the same visit, would be known by.
+    It replays to the same counts. Gone are the hit ids and the readings, and with them what a beacon that is delivered
+    again, or an article that is opened again in the same visit, would be known by. What cannot be reduced (an outcome
+    that does not fit) is returned as it is.
     """
-    batch, decision = decode(payload), decode_decision(outcome)
-    *numbers, tokens, times, _, uniques, _, counters, ignored = _audience_columns(batch.audience)
+    kept, decision = _decode_reduced(payload), decided(payload, outcome)
+    if decision is None or kept.decision is not None:
+        return payload
+    *numbers, tokens, times, _, uniques, _, counters, ignored = _audience_columns(kept.audience)
     last: dict[bytes, tuple[int, int]] = {}
     for token, time, slot in zip(tokens, times, decision.slots, strict=True):
         if slot != counting.DUPLICATE and time >= last.get(bytes(token), (0, 0))[0]:
             last[bytes(token)] = (time, slot)
-    kept = sorted(last)
+    people = sorted(last)
     audience = (
         *numbers,
-        [msgspec.Raw(token) for token in kept],
-        [last[token][0] for token in kept],
-        column([b""] * len(kept)),
+        [msgspec.Raw(token) for token in people],
+        [last[token][0] for token in people],
+        column([b""] * len(people)),
         uniques,
         (),
         counters,
         ignored,
     )
-    ids, _, _, every_load, entries, cap, other, other_entry, names = _articles_columns(batch.articles)
+    ids, _, _, every_load, entries, cap, other, other_entry, names = _articles_columns(kept.articles)
     articles = (ids, (), (), every_load, entries, cap, other, other_entry, names)
-    reduced = msgspec.structs.replace(batch, size=len(kept), audience=_pack(audience), articles=_pack(articles))
-    slots = bytes(last[token][1] for token in kept)
-    return encode(reduced), encode_decision(Decision(slots, decision.started, decision.added))
+    slots = bytes(last[token][1] for token in people)
+    return encode(
+        msgspec.structs.replace(
+            kept,
+            size=len(people),
+            audience=_pack(audience),
+            articles=_pack(articles),
+            decision=Decision(slots, decision.started, decision.added),
+        )
+    )
 
 
-def fits(batch: Batch, decision: Decision) -> bool:
-    """Whether an outcome belongs to a batch: one that was reduced without the other does not, and is decided again."""
-    return len(decision.slots) == batch.size
+def decided(payload: bytes, outcome: bytes) -> Decision | None:
+    """Return what was decided about a batch of the journal: what its record says itself when it was reduced, else its
+    outcome (empty for none); None when it has to be decided again. Raises msgspec.DecodeError for what is no batch."""
+    kept = _decode_reduced(payload)
+    if kept.decision is not None or not outcome:
+        return kept.decision
+    try:
+        decision = decode_decision(outcome)
+    except msgspec.DecodeError:
+        return None
+    fits = len(decision.slots) == kept.size and len(decision.added) == len(_articles_columns(kept.articles)[0])
+    return decision if fits else None
 
 
 def hit_id_digest(hit_id: str) -> bytes:

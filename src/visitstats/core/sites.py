@@ -52,8 +52,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Beacons with `Origin: null`: pages in a sandboxed frame, and files."""
     archived: bool = False
     """Nothing is counted any more; the numbers are still answered."""
-    shared_hosts: bool = False
-    """Whether its hosts may belong to other sites too: portals below paths of one host."""
+    shared_hosts: bool = True
+    """Whether its hosts may belong to other sites, too: portals below paths of one host."""
     count_headless: bool = False
     """Whether headless browsers count as readers: for demonstrations and for tests of the portal itself."""
     max_articles: int = DEFAULT_MAX_ARTICLES

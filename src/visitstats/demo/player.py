@@ -31,8 +31,7 @@ def _run(address: str, rate: float, console: Console) -> None:
 
 def _line(stats: TrafficStats) -> Text:
     text = (
-        f"  Visitors so far {stats.visitors} · reading now {stats.reading} · pages opened {stats.hits} · "
-        f"bots {stats.bots} (not counted)"
+        f"  Visitors {stats.visitors} · reading now {stats.reading} · pages {stats.hits} · bots {stats.bots}, not counted"
     )
     if stats.failed:
         text += f" · without answer {stats.failed}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from visitstats.core import counting
-from visitstats.core.batch import Batch, Decision
+from visitstats.core.batch import Batch, Decision, encode_decision
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.periods import Day
 from visitstats.core.wire import column
@@ -47,7 +47,7 @@ class Committed(msgspec.Struct, frozen=True):
     """False when the batch had been applied before."""
     whole: bool
     """Whether both ledgers decided just now, so that the rest of this is the batch's outcome; after a commit that was
-    cut in the middle it is not."""
+    cut in the middle it is not, and what was decided before is only repeated."""
     slots: bytes
     """A byte per hit: 255 for a beacon that was delivered before."""
     started: int
@@ -61,6 +61,11 @@ class Committed(msgspec.Struct, frozen=True):
     visits: list[int]
     views: list[int]
     """Both in the order of `counting.counters_of` the day that was asked for."""
+
+    @property
+    def outcome(self) -> bytes:
+        """What is kept of it beside the journal (`visitstats.outcomes`), empty for nothing."""
+        return encode_decision(Decision(self.slots, self.started, self.added)) if self.whole else b""
 
 
 class Heartbeats(msgspec.Struct, frozen=True):
@@ -107,7 +112,7 @@ class Committer:
 
     def __init__(self, url: str, writer: str) -> None:
         self._line = ScriptLine(url, load_scripts())
-        self._writer = writer
+        self.writer = writer
 
     async def close(self) -> None:
         """Close the connection."""
@@ -124,7 +129,7 @@ class Committer:
         ready = [n for n, result in enumerate(results) if result is None]
         articles = await self._line.run([self._articles(work[n], audience[n][1]) for n in ready]) if ready else []
         for n, reply in zip(ready, articles, strict=True):
-            results[n] = _trouble(reply) or _committed(audience[n], reply)
+            results[n] = _trouble(reply) or _committed(work[n], audience[n], reply)
         return [result for result in results if result is not None]
 
     async def beat(self, heartbeats: list[Heartbeats]) -> None:
@@ -162,7 +167,7 @@ class Committer:
         return (
             "audience",
             [
-                keys.audience_watermark(site, self._writer),
+                keys.audience_watermark(site, self.writer),
                 seen.name,
                 keys.seen(site, batch.yesterday, batch.end_ms).name,
                 hits.name,
@@ -200,7 +205,7 @@ class Committer:
         return (
             "articles",
             [
-                keys.articles_watermark(site, self._writer),
+                keys.articles_watermark(site, self.writer),
                 keys.top_all(site),
                 day.name,
                 week.name,
@@ -230,12 +235,12 @@ def _trouble(reply: Any) -> Gap | Refused | None:
     return None
 
 
-def _committed(audience: list[Any], articles: list[Any]) -> Committed:
+def _committed(work: Work, audience: list[Any], articles: list[Any]) -> Committed:
     count = articles[1]
     found = articles[2 : 2 + count]
     return Committed(
         fresh=articles[0] == b"ok",
-        whole=audience[0] == articles[0] == b"ok",
+        whole=work.decision is None and audience[0] == articles[0] == b"ok",
         slots=audience[1],
         started=audience[2],
         articles=tuple(-2 - n if n < OTHER else n for n in found),

@@ -77,7 +77,7 @@ KINDS = (
     _row("what", "base", "base", "hash"),
     _row("what", "top:all", "top:all", "zset"),
     _row("what", "top:month", r"top:(\d{4}-\d\d)", "zset"),
-    _row("what", "top:week", f"top:w{_DATE}", "zset", 7 * DAY_MS + ARTICLE_DAYS_LIFE_MS),
+    _row("what", "top:week", f"top:w{_DATE}", "zset", 13 * DAY_MS + ARTICLE_DAYS_LIFE_MS),
     _row("what", "top:day", f"top:{_DATE}", "zset", ARTICLE_DAYS_LIFE_MS),
     _row("what", "read", rf"read:{_DATE}:(\d\d?)", "set", 7 * 3600 * 1000),
 )

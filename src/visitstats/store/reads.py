@@ -25,8 +25,8 @@ PAGE = 1000
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """A site's counts, in the order of `counting.counters_of` the day; and the writers' watermark in the audience
-    ledger."""
+    """A site's counts, in the order of `counting.counters_of` the day; and the writer's watermark in that ledger which
+    is behind."""
 
     online: int
     visits: list[int]
@@ -57,9 +57,13 @@ class Reads:
                 pipe.hmget(keys.visits(site_id), names)
                 pipe.hmget(keys.views(site_id), names)
                 pipe.hget(keys.audience_watermark(site_id, writer), "s")
-                today, yesterday, visits, views, watermark = await pipe.execute()
+                pipe.hget(keys.articles_watermark(site_id, writer), "s")
+                today, yesterday, visits, views, *marks = await pipe.execute()
         return Counts(
-            today + yesterday, [int(n or 0) for n in visits], [int(n or 0) for n in views], int(watermark or 0)
+            today + yesterday,
+            [int(n or 0) for n in visits],
+            [int(n or 0) for n in views],
+            min(int(mark or 0) for mark in marks),
         )
 
     async def watermarks(self, sites: list[str], writer: str) -> dict[str, int]:

@@ -66,7 +66,7 @@ class Records:
 
     async def put_site(self, site: Site) -> None:
         """Make or replace a site. Raises InvalidSite for rewrite rules that cannot be applied, and for a host that
-        belongs to another site (unless one of the two says `shared_hosts`)."""
+        belongs to another site, when one of the two wants its hosts for itself."""
         KeyRules(site, linear_pattern)
         with translated():
             while not await self._put_site(site):
@@ -78,7 +78,7 @@ class Records:
             await pipe.watch(keys.SITES)
             for other in (await self.sites()).values():
                 shared = set(other.hosts).intersection(site.hosts)
-                if shared and other.id != site.id and not (site.shared_hosts or other.shared_hosts):
+                if shared and other.id != site.id and not (site.shared_hosts and other.shared_hosts):
                     raise InvalidSite(f"site {site.id}: {min(shared)} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(keys.SITES, site.id, _encode(site))

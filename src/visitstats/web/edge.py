@@ -202,18 +202,16 @@ class Edge:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 10 or int(length) > self._body_max_bytes:
             raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False):
+        body = b""
+        while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise HitRejected("bad-json", "the beacon ends too early", status=400)
             body += message.get("body", b"")
             if len(body) > self._body_max_bytes:
-                break
-        if len(body) > self._body_max_bytes:
-            raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
-        return body
+                raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
+            if not message.get("more_body", False):
+                return body
 
     async def _refuse(self, send: Send, live: LiveSite, rejected: HitRejected) -> None:
         self._hits.ignore(live, rejected.reason)

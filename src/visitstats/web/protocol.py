@@ -29,17 +29,21 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         path = cycle.scope["raw_path"]
-        if path.startswith(ROOT):
+        if (
+            path.endswith(b"/hit")
+            and path.startswith(ROOT)
+            and b"%" not in path
+            and cycle is self.cycle
+            and cycle.more_body
+            and not cycle.waiting_for_100_continue
+        ):
+            self._held = (cycle, app)
+        else:
+            self._start(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["raw_path"].startswith(ROOT):
             cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
-            if (
-                path.endswith(b"/hit")
-                and b"%" not in path
-                and cycle is self.cycle
-                and cycle.more_body
-                and not cycle.waiting_for_100_continue
-            ):
-                self._held = (cycle, app)
-                return
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
@@ -63,7 +67,7 @@ class Protocol(HttpToolsProtocol):
         if self._held is not None:
             cycle, app = self._held
             self._held = None
-            super()._start_asgi_task(cycle, app)
+            self._start(cycle, app)
 
 
 def _answer(
@@ -79,7 +83,7 @@ def _answer(
         return
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    dated = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+    dated = _lines(cycle.default_headers)
     if not cycle.keep_alive:
         dated += b"connection: close\r\n"
     cycle.transport.write(
@@ -89,3 +93,8 @@ def _answer(
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write the server's own headers, which are one: the date."""
+    return b"%b: %b\r\n" % headers[0] if len(headers) == 1 else b"".join([b"%b: %b\r\n" % each for each in headers])

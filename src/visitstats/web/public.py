@@ -105,7 +105,11 @@ class Public:
         """Say whether hits are taken. They are while the store is away: the journal has them."""
         worker = self._worker
         return json(
-            {"ready": worker.ready, "lagging_sites": worker.ingest.applier.lagging},
+            {
+                "ready": worker.ready,
+                "lagging_sites": worker.ingest.applier.lagging,
+                "sites_with_losses": worker.losses.sites,
+            },
             [*answers.JSON, answers.NEVER_STORED],
             200 if worker.ready else 503,
         )

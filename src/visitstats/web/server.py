@@ -4,6 +4,7 @@ alive."""
 import contextlib
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -65,6 +66,8 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        # Who comes before the first worker is ready waits for it, and is not refused.
+        found.listen(BACKLOG)
     except OSError as error:
         raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     found.set_inheritable(True)
@@ -158,3 +161,7 @@ def _settle_in() -> None:
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM), 0, 0, 0)
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None and not supervisor.is_alive():
+        # It was killed before the kernel had been asked to tell.
+        sys.exit(1)

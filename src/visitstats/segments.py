@@ -1,0 +1,92 @@
+"""Segments: the files of a journal, read record by record.
+
+A segment begins with MAGIC and the writer id; a record is a header (length of the payload, CRC32C of sequence and
+payload, sequence) and the payload. All of it is frozen, little-endian, pinned by tests/unit/test_journal.py.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import google_crc32c
+
+from visitstats.core.errors import JournalDamaged
+from visitstats.framing import RECORD, SEQUENCE
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"vsjrnl1\n"
+WRITER_BYTES = 16
+START = len(MAGIC) + WRITER_BYTES
+MARK_BYTES = 64 * 1024
+
+
+class Segment:
+    """One file of the journal: its records' sequences and its size.
+
+    `end` is the first sequence of the segment after it: a record that bears it or a higher one is what a failed write
+    left behind, and was never acknowledged.
+    """
+
+    def __init__(self, path: Path, first: int, end: int | None = None) -> None:
+        self.path = path
+        self.first = first
+        self.end = end
+        self.last = first - 1
+        self.size = 0
+        self.reduced = False
+        self.damaged = 0
+        """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
+        self.torn = 0
+        """Bytes after its last record: a write that was cut, or is going on."""
+        self.marks: list[tuple[int, int]] = []
+        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
+        beginning."""
+
+    def mark(self, offset: int) -> None:
+        """Note that the last record ends at an offset."""
+        if offset - (self.marks[-1][1] if self.marks else 0) > MARK_BYTES:
+            self.marks.append((self.last, offset))
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no record."""
+        return self.last < self.first
+
+    def records(self, writer: str, after: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, bytes]]:
+        """Yield (sequence, payload) of every whole record, or of those after a mark: one that is torn at the end, or
+        damaged, is left out.
+
+        Raises JournalDamaged when the file is not a segment of this writer.
+        """
+        data = self.path.read_bytes()
+        self.size = len(data)
+        if len(data) < START or not any(data):
+            # The crash came between the file's creation and its first record; nothing in it was acknowledged.
+            return
+        if data[:START] != MAGIC + bytes.fromhex(writer):
+            raise JournalDamaged(f"{self.path} is not a journal segment of writer {writer}")
+        if after[1]:
+            self.last = after[0]
+        offset = whole = max(START, after[1])
+        while offset + RECORD.size <= len(data):
+            length, crc, sequence = RECORD.unpack_from(data, offset)
+            payload = data[offset + RECORD.size : offset + RECORD.size + length]
+            # Between two records only as many sequences are missing as the bytes between them can have held.
+            fits = 0 < sequence - self.last <= 1 + (offset - whole) // RECORD.size and len(payload) == length
+            if not fits or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
+                offset += 1
+                continue
+            if self.end is not None and sequence >= self.end:
+                break
+            if offset > whole:
+                self.damaged += offset - whole
+                log.error("journal segment %s is damaged: %d bytes are no record", self.path.name, offset - whole)
+            offset += RECORD.size + length
+            whole = offset
+            self.last = sequence
+            self.mark(offset)
+            yield sequence, payload
+        self.torn = len(data) - whole
+        if self.torn:
+            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, self.torn)

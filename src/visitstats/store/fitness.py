@@ -1,0 +1,203 @@
+"""Whether a store may be counted in: what is refused at the start, and what `visitstats doctor` looks at."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from visitstats.core.errors import StoreUnavailable, StoreUnfit
+from visitstats.core.periods import Calendar
+from visitstats.core.sites import Site
+from visitstats.store import keys
+from visitstats.store.client import open_client, translated
+from visitstats.store.inspect import Inspector
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
+
+PIECE = 500
+PINGS = 5
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """How a server is set up and how it is. A text is empty, and a number -1, when the server does not tell."""
+
+    server: str
+    """redis or valkey."""
+    version: str
+    role: str
+    append_only: bool
+    append_fsync: str
+    append_error: str
+    """What the last write or rewrite of its append-only file failed with; empty when it did not."""
+    snapshot_error: str
+    """The same of its last snapshot (RDB)."""
+    snapshots: bool
+    """Whether it makes snapshots by itself."""
+    policy: str
+    used_bytes: int
+    most_bytes: int
+    """Its memory limit, 0 for none."""
+    machine_bytes: int
+    clock_ahead: float
+    """Seconds by which its clock is ahead of ours, measured in the middle of a round trip."""
+    ping: float
+    """The median time of a round trip, in seconds."""
+
+
+class Fitness:
+    """Looks at a server. `clock` gives the moment in milliseconds."""
+
+    def __init__(self, client: Redis, clock: Callable[[], int]) -> None:
+        self._client = client
+        self._clock = clock
+
+    async def condition(self) -> Condition:
+        """Look at how the server is. Raises StoreUnavailable, and StoreUnfit when it refuses to be read."""
+        with _readable():
+            info: dict[str, Any] = {}
+            for section in ("server", "memory", "persistence", "replication"):
+                info |= await self._client.info(section)
+            settings = await self._settings("appendfsync", "save", "maxmemory-policy")
+            pings = []
+            for _ in range(PINGS):
+                began = time.perf_counter()
+                await self._client.ping()
+                pings.append(time.perf_counter() - began)
+            before = self._clock()
+            seconds, micros = await self._client.time()
+            after = self._clock()
+        return Condition(
+            server="valkey" if "valkey_version" in info else "redis",
+            version=str(info.get("valkey_version") or info.get("redis_version", "")),
+            role=str(info.get("role", "")),
+            append_only=bool(int(info.get("aof_enabled", 0))),
+            append_fsync=settings.get("appendfsync", ""),
+            append_error=_failed(info, "aof_last_write_status", "aof_last_bgrewrite_status"),
+            snapshot_error=_failed(info, "rdb_last_bgsave_status"),
+            snapshots=bool(settings.get("save")),
+            policy=str(info.get("maxmemory_policy") or settings.get("maxmemory-policy", "")),
+            used_bytes=int(info.get("used_memory", -1)),
+            most_bytes=int(info.get("maxmemory", -1)),
+            machine_bytes=int(info.get("total_system_memory", -1)),
+            clock_ahead=int(seconds) + int(micros) / 1e6 - (before + after) / 2000,
+            ping=sorted(pings)[PINGS // 2],
+        )
+
+    async def check_start(self) -> list[str]:
+        """Refuse (StoreUnfit) a store that must not be counted in: one that evicts, that is too old, that does not let
+        us read, or in which another program uses our keys. Return warnings about one that might lose something. Raises
+        StoreUnavailable for one that is away."""
+        with _readable():
+            warnings = await Reads(self._client).check_fit()
+            await self._client.get(keys.SITES_VERSION)
+        await self._check_types([keys.SITES, keys.SITES_VERSION, keys.TOKENS])
+        try:
+            sites = await Records(self._client).sites()
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, RedisError | OSError):
+                raise
+            raise StoreUnfit(f"{error}; visitstats verify shows more") from error
+        await self._check_types([name for site in sites.values() for name in _counted_in(site, self._clock())])
+        return warnings
+
+    async def _check_types(self, names: list[str]) -> None:
+        for start in range(0, len(names), PIECE):
+            piece = names[start : start + PIECE]
+            with _readable():
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for name in piece:
+                        pipe.type(name)
+                    types = await pipe.execute()
+            for name, raw in zip(piece, types, strict=True):
+                named, found = keys.parse(name), raw.decode()
+                if named is not None and found not in ("none", named.kind.type):
+                    raise StoreUnfit(
+                        f"the store's key {name} is a {found}, not a {named.kind.type}: another program uses this "
+                        "database; rename that key, or use a database of our own (redis://…/1)"
+                    )
+
+    async def _settings(self, *names: str) -> dict[str, str]:
+        try:
+            found: dict[Any, Any] = await self._client.config_get(*names)
+        except ResponseError:
+            return {}  # hosted servers don't show them
+        return {_text(name): _text(value) for name, value in found.items()}
+
+
+class Parts(NamedTuple):
+    """What the commands need of one connection."""
+
+    records: Records
+    reads: Reads
+    inspector: Inspector
+    fitness: Fitness
+
+
+@asynccontextmanager
+async def opened(url: str, clock: Callable[[], int]) -> AsyncIterator[Parts]:
+    """Open a store for as long as the block takes."""
+    client = open_client(url)
+    try:
+        yield Parts(Records(client), Reads(client), Inspector(client), Fitness(client, clock))
+    finally:
+        await client.aclose()
+        await client.connection_pool.disconnect()
+
+
+def _counted_in(site: Site, now_ms: int) -> list[str]:
+    """The keys of a site that its next hits are counted in."""
+    calendar = Calendar(site.timezone, site.week_start)
+    day = calendar.day_at(now_ms)
+    expiring = (
+        keys.seen(site.id, day.date, day.end_ms),
+        keys.seen(site.id, day.yesterday, day.start_ms),
+        keys.salt(site.id, day.date, day.end_ms),
+        keys.unique(site.id, day.date, day.end_ms),
+        keys.ignored(site.id, day.date, day.end_ms),
+        keys.top_day(site.id, day.date, day.end_ms),
+        keys.top_week(site.id, day.week[0], day.end_ms),
+    )
+    return [
+        *(key.name for key in expiring),
+        keys.visits(site.id),
+        keys.uniques(site.id),
+        keys.peaks(site.id),
+        keys.views(site.id),
+        keys.top_all(site.id),
+        keys.top_month(site.id, day.month),
+        keys.names(site.id),
+        keys.base(site.id),
+    ]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Tell a store that refuses to be read by us from one that is away."""
+    try:
+        with translated():
+            yield
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, AuthenticationError | AuthorizationError | NoPermissionError):
+            raise StoreUnfit(f"the store does not let us in: {error.__cause__}; see redis_url") from error
+        if isinstance(error.__cause__, InvalidResponse):
+            raise StoreUnfit(f"what answers at redis_url is no Redis or Valkey: {error.__cause__}") from error
+        raise
+
+
+def _failed(info: dict[str, Any], *names: str) -> str:
+    return ", ".join(f"{name} is {info[name]}" for name in names if str(info.get(name, "ok")) != "ok")
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
