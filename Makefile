@@ -4,12 +4,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+MINUTES ?= 30
+SEED ?= 1
 export PYTHON
 # By speed, and only those that are there: what fails fast is seen first.
 TESTS := $(wildcard tests/unit tests/store tests/web tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench widget lock clean
+.PHONY: help demo test check format bench soak widget lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -24,6 +26,7 @@ help:
 	@echo "make check    linter, formatter, types, layers, documentation"
 	@echo "make format   let ruff put the code into shape"
 	@echo "make bench    requests per second and CPU per hit, beside two yardsticks"
+	@echo "make soak     faults at random on real servers, and a judge: make soak MINUTES=30 SEED=1"
 	@echo "make widget   build the widget (needs Node.js)"
 	@echo "make lock     renew constraints.txt with the newest versions that pyproject.toml allows"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
@@ -55,6 +58,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
 widget:
 	cd widget && npm ci --no-audit --no-fund && npm run build

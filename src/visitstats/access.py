@@ -11,6 +11,7 @@ from visitstats.store.records import AccessToken, Records
 Scope = Literal["admin", "editor", "viewer", "metrics"]
 SCOPES: tuple[Scope, ...] = ("admin", "editor", "viewer", "metrics")
 _READERS: frozenset[str] = frozenset({"admin", "editor", "viewer"})
+_EDITORS: frozenset[str] = frozenset({"admin", "editor"})
 _SCRAPERS: frozenset[str] = frozenset({"admin", "metrics"})
 PREFIX = "vs_"
 """So that a token that leaked into a file or a log can be searched for."""
@@ -54,15 +55,22 @@ class Access:
 
     async def reader(self, authorization: str, site_id: str) -> AccessToken:
         """Return the token of a request that wants to read a site's articles. Raises Denied."""
-        token = await self._bearer(authorization)
-        if token.scope not in _READERS or token.site not in ("", site_id):
-            raise Denied("this access token is not good for that", status=403)
-        return token
+        return await self._of_site(authorization, site_id, _READERS)
+
+    async def editor(self, authorization: str, site_id: str) -> AccessToken:
+        """Return the token of a request that wants to look behind a site's numbers. Raises Denied."""
+        return await self._of_site(authorization, site_id, _EDITORS)
 
     async def scraper(self, authorization: str) -> AccessToken:
         """Return the token of a request that wants the metrics. Raises Denied."""
         token = await self._bearer(authorization)
         if token.scope not in _SCRAPERS or token.site:
+            raise Denied("this access token is not good for that", status=403)
+        return token
+
+    async def _of_site(self, authorization: str, site_id: str, scopes: frozenset[str]) -> AccessToken:
+        token = await self._bearer(authorization)
+        if token.scope not in scopes or token.site not in ("", site_id):
             raise Denied("this access token is not good for that", status=403)
         return token
 

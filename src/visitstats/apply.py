@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from visitstats.core.batch import Batch, Gathering
+from visitstats.core.batch import OTHER_ID, Batch, Gathering
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 PAUSES = (0.05, 1.0)
 """Seconds between attempts to reach a store that is away: the first, and the longest."""
+GATHER_SECONDS = (0.005, 0.02)
+"""How long batches are gathered while the store is away, and while it is being brought up to the journal: little beside
+an answer's usual time, and enough that 10 s of a flood are replayed in less (measured with `appendfsync always`)."""
 HEARTBEATS = 1000
 """Heartbeats in one command: below a millisecond on the server."""
 
@@ -83,6 +86,8 @@ class Applier:
         self._queue: deque[tuple[int, Waiting, Batch]] = deque()
         self._unanswered: dict[int, Waiting] = {}
         self._applied: dict[str, int] = {}
+        self._noticed: dict[str, int] = {}
+        """Watermarks of a store that was seen to have less than was applied."""
         self._beats: dict[tuple[str, str], tuple[LiveSite, Day, dict[bytes, tuple[bytes, int]]]] = {}
         self._decided: list[tuple[int, bytes]] = []
         self._work = asyncio.Event()
@@ -93,6 +98,7 @@ class Applier:
         self.lost = False
         """The connection failed, and no command has succeeded since."""
         self._closing = False
+        self._replaying = False
         self._task: asyncio.Task[None] | None = None
 
     # In ------------------------------------------------------------------------------------------------------------
@@ -139,6 +145,9 @@ class Applier:
         """Return when what was taken is applied, or when it is clear that this may take long."""
         if not self._backlog.lagging:
             await self._idle.wait()
+        else:
+            # Gather for a moment: a replay must gain on a flood of small batches, of which each costs the store a sync.
+            await asyncio.sleep(GATHER_SECONDS[self._replaying])
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -182,7 +191,13 @@ class Applier:
 
     def notice(self, site: str, watermark: int) -> None:
         """Heal a site of which the store was seen to have less than was applied: it came back older."""
-        if site not in self._backlog.lagging:
+        if site in self._backlog.lagging:
+            return
+        if self._noticed.get(site) == watermark:
+            # We healed since, and it is still there: what is missing is in no journal any more, as the log has said.
+            self._applied[site] = watermark
+        else:
+            self._noticed[site] = watermark
             log.warning(
                 "site %s: the store came back with %d of our batches, not %d", site, watermark, self.applied(site)
             )
@@ -270,7 +285,11 @@ class Applier:
             self._backlog.settle()
 
     async def _replay(self) -> None:
-        await self._backlog.replay(self._committer, self.numbering, self._note_replayed, self._run_on_disk)
+        self._replaying = True
+        try:
+            await self._backlog.replay(self._committer, self.numbering, self._note_replayed, self._run_on_disk)
+        finally:
+            self._replaying = False
 
     def _note_replayed(self, sequence: int, batch: Batch, result: Committed) -> None:
         self._store_answers()
@@ -279,6 +298,7 @@ class Applier:
 
     def _note_applied(self, sequence: int, batch: Batch, result: Committed) -> None:
         self._applied[batch.site] = sequence
+        self._noticed.pop(batch.site, None)
         if outcome := result.outcome:
             self._decided.append((sequence, outcome))
         waiting = self._unanswered.pop(sequence, None)
@@ -293,10 +313,19 @@ class Applier:
                 self._sites.entries.clear()
             return
         self._stats.remember_views(batch.site, zip(waiting.article_ids, result.articles, strict=True))
+        self._sites.newcomers.settle(batch.site, waiting.article_ids, result.articles, result.added)
+        self._note_capped(waiting, result)
         for place in result.nameless:
             self._sites.entries.forget((batch.site, waiting.article_ids[place]))
         if not waiting.future.done():
             waiting.future.set_result(Outcome(result, snapshot))
+
+    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
+        other = waiting.number_of(OTHER_ID)
+        by_minute = 0 if other is None else result.added[other]
+        if by_minute or min(result.added, default=0) < 0:
+            by_site = -sum(views for views in result.added if views < 0)
+            self._metrics.views_capped(waiting.site.id, by_site, by_minute)
 
     def numbering(self, batch: Batch) -> Numbering:
         """Say which counts to answer with a batch of the journal: those of its site's present day."""

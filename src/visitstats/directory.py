@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,9 +11,11 @@ import msgspec
 from visitstats.core.bounded import Bounded
 from visitstats.core.counting import SALT_LIFE_MS
 from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
-from visitstats.core.keys import KeyRules
+from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
+from visitstats.networks import Networks
+from visitstats.newcomers import Newcomers
 from visitstats.patterns import linear_pattern
 from visitstats.store.records import Records
 
@@ -37,18 +39,23 @@ class KeptSalt(msgspec.Struct, frozen=True):
 
 _decode_sites = msgspec.json.Decoder(list[Site]).decode
 _decode_salts = msgspec.json.Decoder(list[KeptSalt]).decode
+_decode_aliases = msgspec.json.Decoder(dict[str, dict[str, str]]).decode
+_UNKNOWN = b"?"
+"""The version of aliases that were read from the disk: no version in the store is like it."""
 
 
 class LiveSite:
     """A site with what a worker keeps beside its record."""
 
-    __slots__ = ("calendar", "key_rules", "salts", "site")
+    __slots__ = ("aliases", "calendar", "key_rules", "offices", "salts", "site")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, aliases: Mapping[bytes, str] = NO_ALIASES) -> None:
         """Raises InvalidSite for rewrite rules that cannot be applied here."""
         self.site = site
-        self.key_rules = KeyRules(site, linear_pattern)
+        self.aliases = aliases
+        self.key_rules = KeyRules(site, linear_pattern, aliases)
         self.calendar = Calendar(site.timezone, site.week_start)
+        self.offices = Networks(site.office_networks)
         self.salts: dict[str, bytes] = {}
         """Date → salt."""
 
@@ -63,6 +70,9 @@ class SiteDirectory:
         self._live: dict[str, LiveSite] = {}
         self.entries: Bounded[tuple[str, bytes], int] = Bounded(MOST_ENTRIES)
         """(site, article id) → a hash of the entry that was sent last."""
+        self.newcomers = Newcomers(lambda site, articles: records.registered(site, articles))
+        self._aliases: dict[str, Mapping[bytes, str]] = {}
+        self._alias_versions: dict[str, bytes] = {}
         self._version: bytes | None = None
         self._salts: dict[tuple[str, str], KeptSalt] = {}
         self._fetching: dict[tuple[str, str], asyncio.Task[bytes]] = {}
@@ -108,8 +118,10 @@ class SiteDirectory:
                 self.on_loss()
                 for live in self.all():
                     await self._records.put_site(live.site)
+                    await self._records.changes.keep_aliases(live.site.id, live.aliases)
                 version = await self._records.sites_version()
             sites = await self._records.sites()
+            changed = await self._read_aliases(sites)
         except StoreUnavailable as error:
             log.debug("the sites cannot be read: %s", error)
             self._blind = True
@@ -117,6 +129,8 @@ class SiteDirectory:
         self._take(sites)
         self._version = version
         self._keep("sites.json", _encode(list(sites.values())))
+        if changed:
+            self._keep_aliases()
 
     async def watch(self) -> None:
         """Refresh for ever."""
@@ -128,6 +142,7 @@ class SiteDirectory:
         """Read what was kept on disk: the sites, and the salts that are not past their life."""
         try:
             sites = _decode_sites((self._directory / "sites.json").read_bytes())
+            self._load_aliases()
             self._take({site.id: site for site in sites})
         except FileNotFoundError:
             pass
@@ -185,7 +200,9 @@ class SiteDirectory:
         for site_id, site in sites.items():
             old = self._live.get(site_id)
             try:
-                live[site_id] = old if old is not None and old.site == site else LiveSite(site)
+                aliases = self._aliases.get(site_id, NO_ALIASES)
+                same = old is not None and old.site == site and old.aliases is aliases
+                live[site_id] = old if old is not None and same else LiveSite(site, aliases)
             except InvalidSite as error:
                 # It was saved by a machine that could apply them. Keys of other rules would split the counts.
                 log.error("%s; the site stays as it was", error)
@@ -194,6 +211,40 @@ class SiteDirectory:
         self._live = live
         for kept in self._salts.values():
             self._remember(kept)
+
+    # Aliases -------------------------------------------------------------------------------------------------------
+
+    async def _read_aliases(self, sites: dict[str, Site]) -> bool:
+        """Read the aliases that have changed, and say whether there were any. Raises StoreUnavailable."""
+        versions = await self._records.changes.alias_versions()
+        changed = [site for site in sites if versions.get(site) != self._alias_versions.get(site)]
+        for site in changed:
+            # The version first: a change in between is read once more.
+            self._aliases[site] = await self._records.changes.aliases(site) or NO_ALIASES
+            if site in versions:
+                self._alias_versions[site] = versions[site]
+            else:
+                del self._alias_versions[site]
+        return bool(changed)
+
+    def _keep_aliases(self) -> None:
+        kept = {site: {alias.hex(): key for alias, key in found.items()} for site, found in self._aliases.items()}
+        self._keep("aliases.json", _encode({site: found for site, found in kept.items() if found}))
+
+    def _load_aliases(self) -> None:
+        try:
+            kept = _decode_aliases((self._directory / "aliases.json").read_bytes())
+            self._aliases = {
+                site: {bytes.fromhex(alias): key for alias, key in found.items()} for site, found in kept.items()
+            }
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            # The scripts resolve them, too.
+            log.warning("the kept aliases cannot be read: %s", error)
+        self._alias_versions = dict.fromkeys(self._aliases, _UNKNOWN)
+
+    # On disk -------------------------------------------------------------------------------------------------------
 
     def _keep_salts(self) -> None:
         self._keep("salts.json", _encode(list(self._salts.values())))

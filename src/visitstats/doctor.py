@@ -15,7 +15,7 @@ import sys
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,7 +67,7 @@ class Machine(msgspec.Struct, frozen=True):
     zones: Callable[[], set[str]] = zoneinfo.available_timezones
 
 
-# The store --------------------------------------------------------------------------------------------------------------
+# The store ------------------------------------------------------------------------------------------------------------
 
 
 def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
@@ -232,7 +232,11 @@ def mount_type(folder: Path, mounts: Path) -> str:
 def _space(settings: Settings) -> Iterator[Row]:
     disk = os.statvfs(settings.data_dir)
     free = disk.f_bavail * disk.f_frsize // MIB
-    used = sum(path.stat().st_size for path in settings.data_dir.glob("journal/*/*.log")) // MIB
+    used = 0
+    for path in settings.data_dir.glob("journal/*/*"):
+        with suppress(FileNotFoundError):  # pruned in this moment
+            used += path.stat().st_size
+    used //= MIB
     needed = settings.journal_max_mb * settings.workers - used
     found = f"{free} MiB free; the journals may still grow by {max(needed, 0)} MiB"
     if free < FREE_MIB:
@@ -241,7 +245,7 @@ def _space(settings: Settings) -> Iterator[Row]:
         yield Row("disk space", "warn", found, "free some, or lower journal_max_mb")
     else:
         yield Row("disk space", "ok", found)
-    if disk.f_files and disk.f_favail < max(INODES, 0):
+    if disk.f_files and disk.f_favail < INODES:
         yield Row("inodes", "fail", f"{disk.f_favail} free", "remove files: a new journal segment needs one")
     elif disk.f_files and disk.f_favail < (HEADROOM / 4) * disk.f_files:
         yield Row("inodes", "warn", f"{disk.f_favail} of {disk.f_files} free", "remove files")
@@ -269,11 +273,15 @@ def check_machine(settings: Settings, machine: Machine) -> Iterator[Row]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < FILES:
         yield Row(
-            "open files", "warn", f"{soft} for each of {settings.workers} workers",
+            "open files", "warn", f"{soft} for each of {settings.workers} workers, as for this command",
             f"raise it to {FILES} or more (LimitNOFILE= in the unit, ulimit -n); the hard limit is {hard}",
         )  # fmt: skip
     else:
-        yield Row("open files", "ok", f"{'unlimited' if soft == resource.RLIM_INFINITY else soft} for each worker")
+        yield Row(
+            "open files",
+            "ok",
+            f"{'unlimited' if soft == resource.RLIM_INFINITY else soft} for each worker, as for this command",
+        )
     zones = machine.zones()
     if "Asia/Ho_Chi_Minh" in zones:
         yield Row("time zones", "ok", f"{len(zones)} are known")

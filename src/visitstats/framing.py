@@ -1,7 +1,6 @@
 """How records are framed on disk: length of the payload, CRC32C of sequence and payload, sequence; little-endian,
 frozen."""
 
-import os
 import struct
 
 import google_crc32c
@@ -13,10 +12,3 @@ SEQUENCE = struct.Struct("<Q")
 def frame(sequence: int, payload: bytes) -> bytes:
     """Return a payload with its header."""
     return RECORD.pack(len(payload), google_crc32c.value(SEQUENCE.pack(sequence) + payload), sequence) + payload
-
-
-def write_all(file: int, data: bytes) -> None:
-    """Write everything to a file descriptor, however often the kernel takes only a part. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

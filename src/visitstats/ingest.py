@@ -95,6 +95,12 @@ class Ingest:
         waiting.ignored[reason] = waiting.ignored.get(reason, 0) + 1
         self._metrics.ignored.labels(live.site.id, reason).inc()
 
+    def note(self, live: LiveSite, day: Day, note: str) -> None:
+        """Count what is told beside the reasons (`counting.NOTES`); it travels in the same way."""
+        waiting = self._batch(live, day)
+        waiting.ignored[note] = waiting.ignored.get(note, 0) + 1
+        self._metrics.noted.labels(live.site.id, note).inc()
+
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int) -> None:
         """Prolong a visitor's presence (rule 4) with the next commit, at most a second later."""
         self._heartbeats += 1
@@ -132,7 +138,10 @@ class Ingest:
         who read what."""
         now = self._clock() / 1000
         await self._on_disk(lambda: self._journal.prune(now))
-        await self._on_disk(lambda: self._journal.reduce(now, reduce))
+        for segment in self._journal.reducible(now):
+            # A full one takes a second: not in the thread that every hit waits for.
+            rewritten = await asyncio.to_thread(self._journal.rewrite, segment, reduce)
+            await self._on_disk(lambda rewritten=rewritten: self._journal.replace(rewritten))  # type: ignore[misc]
 
     # Group commit --------------------------------------------------------------------------------------------------
 
@@ -205,7 +214,14 @@ class Ingest:
         await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
     async def _read_disk(self, read: Callable[[], list[Record]]) -> list[Record]:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, read)
+        # A replay must find what was decided until now; and what it decides itself must not pile up in memory.
+        decided = self.applier.decided()
+
+        def note_and_read() -> list[Record]:
+            self._journal.note_outcomes(decided)
+            return read()
+
+        return await asyncio.get_running_loop().run_in_executor(self._disk, note_and_read)
 
 
 def _refuse(gathered: list[Waiting], error: Exception) -> None:

@@ -23,11 +23,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from visitstats import outcomes
 from visitstats.core.errors import JournalDamaged, JournalFull
-from visitstats.framing import RECORD, frame, write_all
+from visitstats.durable import put_in_place, sync, sync_directory, write_all, write_beside, write_file
+from visitstats.framing import RECORD, frame
 from visitstats.segments import MAGIC, START, WRITER_BYTES, Segment
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,14 @@ REDUCE_SECONDS = 3600
 MOST_SLOTS = 256
 _NAME = "[0-9a-f]" * 16
 """A segment's name, as glob takes it."""
+
+
+class Rewritten(NamedTuple):
+    """A segment that was written anew, in which file (None: it can stay as it is), and the outcomes that it had."""
+
+    segment: Segment
+    fresh: Path | None
+    noted: int
 
 
 class Journal:
@@ -159,7 +168,7 @@ class Journal:
                 self._new_segment()
             write_all(self._file, data)
             if self._fsync:
-                _sync(self._file)
+                sync(self._file)
         except OSError as error:
             # Whether the records reached the disk is unknown: their sequences are never used for others.
             self._burned = sequence
@@ -191,6 +200,7 @@ class Journal:
                 places.setdefault(self._segments[place - 1], []).append((sequence, outcome))
         for segment, items in places.items():
             segment.reduced = False
+            segment.noted += 1
             try:
                 outcomes.add(segment.path, self.writer, items)
             except OSError as error:
@@ -210,17 +220,27 @@ class Journal:
     def reduce(self, now: float, rewrite: Callable[[bytes, bytes], bytes]) -> None:
         """Rewrite segments that are ended and REDUCE_SECONDS old: `rewrite` turns a decided record and its outcome into
         a record that no longer says who read what. Raises OSError."""
-        for segment in self._segments[:-1]:
-            if segment.reduced or segment.last > self.applied or segment.path.stat().st_mtime > now - REDUCE_SECONDS:
-                continue
-            known = outcomes.load(segment.path, self.writer)
-            if known:
-                self._rewrite(segment, known, rewrite)
-            outcomes.path_of(segment.path).unlink(missing_ok=True)
-            segment.reduced = True
+        for segment in self.reducible(now):
+            self.replace(self.rewrite(segment, rewrite))
 
-    def _rewrite(self, segment: Segment, known: dict[int, bytes], rewrite: Callable[[bytes, bytes], bytes]) -> None:
+    def reducible(self, now: float) -> list[Segment]:
+        """Return the segments that `reduce` would rewrite. Raises OSError."""
+        return [
+            segment
+            for segment in self._segments[:-1]
+            if not segment.reduced
+            and segment.last <= self.applied
+            and segment.path.stat().st_mtime <= now - REDUCE_SECONDS
+        ]
+
+    def rewrite(self, segment: Segment, rewrite: Callable[[bytes, bytes], bytes]) -> Rewritten:
+        """Write a segment anew beside itself. Takes a second for a full one: the only method that may run in another
+        thread meanwhile. Raises OSError."""
+        noted = segment.noted
         parts = [MAGIC + bytes.fromhex(self.writer)]
+        known = outcomes.load(segment.path, self.writer)
+        if not known:
+            return Rewritten(segment, None, noted)
         expected = segment.first
         for sequence, payload in Segment(segment.path, segment.first, segment.end).records(self.writer):
             if outcome := known.get(sequence):
@@ -228,11 +248,24 @@ class Journal:
             # Where records were damaged, as many bytes stay as are needed to find those behind them.
             parts += [bytes(RECORD.size * (sequence - expected)), frame(sequence, payload)]
             expected = sequence + 1
-        stamp = segment.path.stat()
-        _write_file(segment.path, b"".join(parts))
-        os.utime(segment.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-        segment.size = segment.path.stat().st_size
-        segment.marks = []
+        return Rewritten(segment, write_beside(segment.path, b"".join(parts)), noted)
+
+    def replace(self, rewritten: Rewritten) -> None:
+        """Put a rewritten segment in its place, unless it has got more outcomes or was deleted meanwhile. Raises
+        OSError."""
+        segment, fresh, noted = rewritten
+        if segment not in self._segments or segment.noted != noted:
+            if fresh is not None:
+                fresh.unlink()
+            return
+        if fresh is not None:
+            stamp = segment.path.stat()
+            put_in_place(fresh, segment.path)
+            os.utime(segment.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+            segment.size = segment.path.stat().st_size
+            segment.marks = []
+        outcomes.path_of(segment.path).unlink(missing_ok=True)
+        segment.reduced = True
 
     def prune(self, now: float | None) -> None:
         """Delete applied segments that are past the retention at `now` (Unix seconds); with None, the oldest applied
@@ -272,7 +305,7 @@ class Journal:
     def _read_writer(self) -> str:
         path = self._directory / "writer"
         if not path.exists():
-            _write_file(path, secrets.token_hex(WRITER_BYTES).encode())
+            write_file(path, secrets.token_hex(WRITER_BYTES).encode())
         writer = path.read_text("ascii").strip()
         if len(writer) != 2 * WRITER_BYTES or not all(c in "0123456789abcdef" for c in writer):
             raise JournalDamaged(f"{path} does not hold a writer id")
@@ -306,7 +339,7 @@ class Journal:
         write_all(self._file, header)
         segment.size = len(header)
         self._begun = os.fstat(self._file).st_mtime
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def _give_up_segment(self) -> None:
         if self._file < 0:
@@ -325,11 +358,6 @@ class Journal:
         self._file = -1
 
 
-def _sync(file: int) -> None:
-    """Wait until what was written is on the disk, and its length; the times of the file don't matter."""
-    getattr(os, "fdatasync", os.fsync)(file)  # macOS has no fdatasync
-
-
 def _try_lock(directory: Path) -> int | None:
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -338,17 +366,6 @@ def _try_lock(directory: Path) -> int | None:
         os.close(lock)
         return None
     return lock
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """Put a file in the place of another, or of none, at once or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-    _sync_directory(path.parent)
 
 
 def _settle_in(directory: Path) -> bool:
@@ -369,13 +386,5 @@ def _settle_in(directory: Path) -> bool:
         for old in (*directory.glob(f"{_NAME}.*"), directory / "writer", path):
             old.unlink(missing_ok=True)
     if not path.exists():
-        _write_file(path, place.encode())
+        write_file(path, place.encode())
     return True
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from visitstats.core.counting import Numbers
+from visitstats.core.counting import Numbers, Uniques
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -32,8 +32,8 @@ class SiteNumbers(msgspec.Struct, frozen=True):
     visits: Numbers
     views: Numbers
     articles: int
-    uniques_today: int
-    """An estimate (rule 9)."""
+    uniques: Uniques
+    """Estimates (rule 9)."""
 
 
 class Metrics:
@@ -55,6 +55,18 @@ class Metrics:
             "visitstats_beacons_ignored",
             "Beacons that were not counted, by site and reason.",
             ["site", "reason"],
+            registry=registry,
+        )
+        self.noted = Counter(
+            "visitstats_beacons_noted",
+            "Beacons of which something else is told: bots of search engines; hits whose visitors were not told apart.",
+            ["site", "note"],
+            registry=registry,
+        )
+        self.capped = Counter(
+            "visitstats_articles_capped",
+            "Views counted for (other), by site and by what was full: its articles, or its new ones in a minute.",
+            ["site", "cap"],
             registry=registry,
         )
         self.heartbeats = Counter("visitstats_heartbeats", "Heartbeats received.", registry=registry)
@@ -125,6 +137,12 @@ class Metrics:
         if started:
             self.visits_started.labels(site).inc(started)
 
+    def views_capped(self, site: str, by_site: int, by_minute: int) -> None:
+        """Note views that went to "(other)": beyond the site's articles, and beyond its new articles in a minute."""
+        for cap, views in (("site", by_site), ("minute", by_minute)):
+            if views:
+                self.capped.labels(site, cap).inc(views)
+
     def forget_lag(self, slot: int) -> None:
         """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
         mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
@@ -151,6 +169,11 @@ class _Sites(Collector):
         views = GaugeMetricFamily("visitstats_views", "Article views, by calendar period.", labels=["site", "period"])
         articles = GaugeMetricFamily("visitstats_articles", "Articles that a site has.", labels=["site"])
         uniques = GaugeMetricFamily(
+            "visitstats_unique_visitors",
+            "Unique visitors of each day, summed by calendar period; estimates.",
+            labels=["site", "period"],
+        )
+        uniques_today = GaugeMetricFamily(
             "visitstats_unique_visitors_today", "Unique visitors today, an estimate.", labels=["site"]
         )
         for site in self._sites:
@@ -161,8 +184,10 @@ class _Sites(Collector):
                     if (n := getattr(numbers, period)) is not None:
                         family.add_metric([site.site, period], n)
             articles.add_metric([site.site], site.articles)
-            uniques.add_metric([site.site], site.uniques_today)
-        yield from (online, visits, views, articles, uniques)
+            for period, n in msgspec.structs.asdict(site.uniques).items():
+                uniques.add_metric([site.site, period], n)
+            uniques_today.add_metric([site.site], site.uniques.today)
+        yield from (online, visits, views, articles, uniques, uniques_today)
 
 
 def _reserve(path: Path, size: int) -> None:

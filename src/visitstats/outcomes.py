@@ -17,7 +17,8 @@ from pathlib import Path
 
 import google_crc32c
 
-from visitstats.framing import RECORD, SEQUENCE, frame, write_all
+from visitstats.durable import write_all
+from visitstats.framing import RECORD, SEQUENCE, frame
 
 log = logging.getLogger(__name__)
 

@@ -113,23 +113,35 @@ class Backlog:
     ) -> bool:
         """Go through the records once; False when the store turned out to be older, so that it must be begun again."""
         while piece := await run_on_disk(lambda: list(islice(records, PIECE))):
+            work = []
             for sequence, payload, outcome in piece:
                 batch = _decode(sequence, payload)
-                if batch is None or batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
+                if batch is not None and sequence > self.lagging.get(batch.site, sequence):
+                    work.append(Work(sequence, batch.previous, batch, number(batch), decided(payload, outcome)))
+            stopped: set[str] = set()
+            again = []
+            async for item, result in committer.commit_in_order([w for w in work if w.batch.site not in refused]):
+                if isinstance(result, Committed) and item.batch.site not in stopped:
+                    self.lagging[item.batch.site] = item.sequence
+                    applied(item.sequence, item.batch, result)
+                else:
+                    stopped.add(item.batch.site)
+                    again.append(item)
+            for item in again:
+                site = item.batch.site
+                if site in refused:
                     continue
-                result = await self._commit(
-                    committer, Work(sequence, batch.previous, batch, number(batch), decided(payload, outcome))
-                )
+                result = await self._commit(committer, item)
                 if isinstance(result, Gap):
-                    self.lagging[batch.site] = result.watermark
+                    self.lagging[site] = result.watermark
                     self.settle()  # so that the journal keeps what is needed again
                     return False
                 if isinstance(result, Committed):
-                    self.lagging[batch.site] = sequence
-                    applied(sequence, batch, result)
+                    self.lagging[site] = item.sequence
+                    applied(item.sequence, item.batch, result)
                 else:
-                    log.error("the store refuses batch %d of site %s: %s", sequence, batch.site, result.error)
-                    refused.add(batch.site)
+                    log.error("the store refuses batch %d of site %s: %s", item.sequence, site, result.error)
+                    refused.add(site)
         return True
 
     async def _commit(self, committer: Committer, work: Work) -> Committed | Gap | Refused:
@@ -179,14 +191,16 @@ class Adoption:
             if any(marks[site] < sequence for site, sequence in newest.items()):
                 del self._done[number]
         settled = []
-        for journal in Journal.open_abandoned(
+        found = Journal.open_abandoned(
             self._root, self._done, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
-        ):
+        )
+        # A full journal takes seconds to read: elsewhere than in the thread that answers hits.
+        while journal := await asyncio.to_thread(next, found, None):
             try:
                 if await self._settle(journal, applied):
                     settled.append(journal.number)
-                    journal.prune(now_ms / 1000)
-                    journal.reduce(now_ms / 1000, reduce)
+                    await asyncio.to_thread(journal.prune, now_ms / 1000)
+                    await asyncio.to_thread(journal.reduce, now_ms / 1000, reduce)
             finally:
                 journal.close()
         return settled
@@ -201,7 +215,7 @@ class Adoption:
             applied(sequence, batch, result)
 
         try:
-            backlog = Backlog(journal)
+            backlog = await asyncio.to_thread(Backlog, journal)
             await backlog.compare(self._reads)
             if backlog.lagging:
                 log.warning("slot %d was left with batches that are not applied; applying them", journal.number)

@@ -35,6 +35,8 @@ class Segment:
         self.last = first - 1
         self.size = 0
         self.reduced = False
+        self.noted = 0
+        """How often outcomes were noted for it."""
         self.damaged = 0
         """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
         self.torn = 0

@@ -148,7 +148,35 @@ SETTINGS: tuple[Setting, ...] = (
         "networks",
         _networks,
         ("127.0.0.0/8", "::1/128"),
-        "Peers whose X-Forwarded-For is believed; empty trusts nobody.",
+        "Peers whose X-Forwarded-For or Forwarded is believed; empty trusts nobody.",
+    ),
+    Setting(
+        "proxy_hops",
+        "number",
+        _whole(0, 20, "hops"),
+        0,
+        "How many proxies are in front, whatever their addresses; 0 goes by trusted_proxies.",
+    ),
+    Setting(
+        "proxy_header",
+        "word",
+        _one_of("any", "x-forwarded-for", "forwarded"),
+        "any",
+        "The header that your proxy writes; any takes X-Forwarded-For, or else Forwarded.",
+    ),
+    Setting(
+        "network_hits_per_second",
+        "number",
+        _whole(0, 100_000, "hits"),
+        5000,
+        "Hits that one network (IPv4 /24, IPv6 /64) may send on and on, per worker; 0 is no limit.",
+    ),
+    Setting(
+        "network_burst",
+        "number",
+        _whole(1, 10_000_000, "hits"),
+        300_000,
+        "Hits that one network may send at once; beyond both they are not counted (reason rate).",
     ),
     Setting(
         "answer_timeout_ms",
@@ -219,6 +247,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     metrics_port: int
     trusted_proxies: tuple[str, ...]
+    proxy_hops: int
+    proxy_header: str
+    network_hits_per_second: int
+    network_burst: int
     answer_timeout_ms: int
     journal_max_mb: int
     journal_keep_hours: int

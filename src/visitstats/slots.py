@@ -16,6 +16,7 @@ import msgspec
 from visitstats.core.batch import Batch, decode
 from visitstats.core.errors import JournalDamaged
 from visitstats.segments import WRITER_BYTES, Segment
+from visitstats.store.reads import Reads
 
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
 _SEGMENT = "[0-9a-f]" * 16 + ".log"
@@ -80,6 +81,44 @@ class Slot:
         if not self.since_ms:
             self.since_ms = batch.received_ms
         return batch
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A slot and what of it is not in the store yet."""
+
+    slot: int
+    writer: str
+    held: bool
+    first: int
+    last: int
+    records: int
+    bytes: int
+    since_ms: int
+    waiting: dict[str, int] | None
+    """Site → records that the store does not have; None when it does not answer."""
+    damage: list[str]
+    torn: list[str]
+
+
+async def survey(root: Path, reads: Reads | None) -> list[Status]:
+    """Look at all slots, and with `reads` at what the store has of them. Raises StoreUnavailable."""
+    found = []
+    for slot in slots_of(root):
+        sequences: dict[str, list[int]] = {}
+        for sequence, batch in slot.batches():
+            sequences.setdefault(batch.site, []).append(sequence)
+        waiting = None
+        if reads is not None:
+            marks = await reads.watermarks(list(sequences), slot.writer)
+            counts = {site: sum(n > marks[site] for n in numbers) for site, numbers in sequences.items()}
+            waiting = {site: n for site, n in sorted(counts.items()) if n}
+        found.append(
+            Status(
+                slot.number, slot.writer, slot.held, slot.first, slot.last, slot.records, slot.size, slot.since_ms,
+                waiting, slot.damage, slot.torn,
+            )
+        )  # fmt: skip
+    return found
 
 
 def slots_of(root: Path) -> list[Slot]:

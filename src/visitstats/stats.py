@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 FRESH_MS = 1000
 """A snapshot that is older is read anew, unless the store does not answer."""
+HEALING_MS = 10_000
+"""How long numbers that were shown outlive lower ones."""
 MOST_ARTICLES = 10_000
 """Articles of a site whose views are remembered for answers without the store."""
 
@@ -37,6 +39,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The JSON object without its last brace, so that a hit's own numbers can follow."""
     etag: bytes
     """The same for the same numbers, whatever the moment."""
+    box: str
+    """What the numbers count: visits or views; empty when that is not known."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -110,7 +114,13 @@ class Stats:
         numbers = counting.numbers(online, views if live.site.box == "views" else visits)
         if self.lost and (numbers.total or 0) < self.lost.get(live.site.id, 0):
             return self.last(live)
-        snapshot = _snapshot(live, numbers, at_ms)
+        shown = self.last(live)
+        fallen = (numbers.total or 0) < (shown.numbers.total or 0) and shown.box in ("", live.site.box)
+        if fallen and 0 <= at_ms - shown.at_ms < HEALING_MS:
+            # A total falls only while a store that came back older is brought up to the journals again, by each worker
+            # to its own: what was shown stays until that is done.
+            return shown
+        snapshot = _snapshot(live, numbers, at_ms, live.site.box)
         self._snapshots[live.site.id] = snapshot
         return snapshot
 
@@ -194,7 +204,7 @@ def read_kept(directory: Path) -> dict[str, Kept]:
     return newest
 
 
-def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int) -> Snapshot:
+def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int, box: str = "") -> Snapshot:
     body = _encode({"site": live.site.id, **msgspec.structs.asdict(numbers), "at": live.calendar.iso(at_ms)})
     etag = b'W/"%x"' % zlib.crc32(repr(numbers).encode())
-    return Snapshot(numbers, at_ms, body[:-1], etag)
+    return Snapshot(numbers, at_ms, body[:-1], etag, box)

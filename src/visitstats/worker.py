@@ -26,6 +26,7 @@ from visitstats.store.commit import Committed, Committer
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
+from visitstats.uniques import present
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Worker:
                     visits,
                     views,
                     await self.reads.article_count(live.site.id),
-                    await self.reads.uniques(live.site.id, day),
+                    await present(self.reads, live, day),
                 )
             )
         return found

@@ -8,15 +8,18 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.client import Connection, Hit, crowd, until
 from tests.driver import Load, under
 from tests.faults.conftest import Serve
-from tests.faults.conserved import HEAL_SECONDS, Stream, conserved
+from tests.faults.conserved import HEAL_SECONDS, Stream, conserved, metrics
 from tests.faults.external import ExternalStore
 
 
-async def test_the_store_hangs_for_three_seconds(serve: Serve, store: ExternalStore) -> None:
-    """Hits are answered from the journal within the time that is set for it, and nothing hangs."""
+async def test_the_store_hangs_for_six_seconds(serve: Serve, store: ExternalStore) -> None:
+    """Longer than a connection is given: hits are answered from the journal in the time that is set for it, nothing
+    hangs, and a command that the store carries out in the end, although nobody waits for it, counts nothing twice."""
     service = serve(store.url)
     load, stream = Load(service, "t1"), Stream("hung")
     async with under(load.run(stream, connections=await service.connections(each=8))):
@@ -25,10 +28,10 @@ async def test_the_store_hangs_for_three_seconds(serve: Serve, store: ExternalSt
         store.stop_answering()
         began = time.monotonic()
 
-        async def three_seconds() -> bool:
-            return time.monotonic() - began >= 3
+        async def six_seconds() -> bool:
+            return time.monotonic() - began >= 6
 
-        await until(three_seconds, "three seconds have passed")
+        await until(six_seconds, "six seconds have passed")
         while_away = load.latencies[known:]
         store.go_on()
         await load.more(400)
@@ -88,7 +91,7 @@ async def test_the_store_comes_back_with_an_older_copy(serve: Serve, store: Exte
         store.start()
         await load.more(400)
         stream.over = True
-    await conserved(load, stream, losses=False)
+    await conserved(load, stream, losses=False, rolled_back=True)
 
 
 async def test_an_idle_service_finds_out_that_the_store_lost_its_counts(serve: Serve, store: ExternalStore) -> None:
@@ -130,7 +133,36 @@ async def test_an_emptied_store_is_filled_again(serve: Serve, store: ExternalSto
         await until(directories_were_read, "every worker has looked for changed sites")
         await load.more(400)
         stream.over = True
-    await conserved(load, stream, losses=False)
+    await conserved(load, stream, losses=False, rolled_back=True)
+
+
+@pytest.mark.xfail(
+    reason="open: another worker decides about the next hits before the first has put back what it had decided",
+    strict=False,
+)
+async def test_a_visit_goes_on_over_a_loss_of_the_store(serve: Serve, store: ExternalStore) -> None:
+    """A reader whose next page goes to another worker, just after the store has lost everything, is on one visit."""
+    service = serve(store.url)
+    first, second = await service.connections()
+    readers = crowd(20, "goeson")
+    try:
+        await second.hit("t1", Hit(crowd(1, "else")[0], "/else"))
+        for visitor in readers:
+            await first.hit("t1", Hit(visitor, "/a"))
+        with store.client() as client:
+            client.flushall()
+        for visitor in readers:
+            await second.hit("t1", Hit(visitor, "/b"))
+
+        async def healed() -> bool:
+            shown = await metrics(first)
+            return shown["views"] == 41 and not shown["lagging"]
+
+        await until(healed, "every load is counted", HEAL_SECONDS)
+        assert (await metrics(first))["visits"] == 21
+    finally:
+        first.close()
+        second.close()
 
 
 async def test_a_start_without_the_store_shows_the_last_numbers(serve: Serve, store: ExternalStore) -> None:

@@ -13,9 +13,11 @@ from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, beat,
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import ONLINE_MS
 from visitstats.core.entries import Entry, encode
-from visitstats.core.keys import article_id
+from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
+from visitstats.merges import Merges
+from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Committer, Work
 from visitstats.store.reads import Reads
@@ -58,6 +60,9 @@ def test_names_and_times_to_live_are_frozen() -> None:
             "top_day": (DAY.date, DAY.end_ms),
             "names": (),
             "base": (),
+            "aliases": (),
+            "changes": (),
+            "top": ("w2036-11-24",),
             "read": (DAY.date, 24),
         }.items()
     } == {
@@ -79,9 +84,13 @@ def test_names_and_times_to_live_are_frozen() -> None:
         "top_day": ("vs:{portal:what}:top:2036-11-24", end + 62 * DAY_S),
         "names": "vs:{portal:what}:names",
         "base": "vs:{portal:what}:base",
+        "aliases": "vs:{portal:what}:aliases",
+        "changes": "vs:{portal:what}:changes",
+        "top": "vs:{portal:what}:top:w2036-11-24",
         "read": "vs:{portal:what}:read:2036-11-24:24",
     }
     assert (keys.SITES, keys.SITES_VERSION, keys.TOKENS) == ("vs:sites", "vs:sites:version", "vs:tokens")
+    assert keys.SITES_ALIASES == "vs:sites:aliases"
 
 
 def test_a_days_list_and_a_months_list_cannot_be_taken_for_each_other() -> None:
@@ -114,6 +123,9 @@ async def busy(url: str, committer: Committer) -> None:
         await upkeep.close_uniques(SITE.id, DAY)
         await upkeep.note_peak(SITE.id, DAY, 6)
         await reads.top(SITE.id, DAY, "all", 10)
+        merges = Merges(records.changes, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
+        await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
+        await merges.merge("/0", "/1", "an")
 
 
 async def test_every_key_of_a_used_store_is_permanent_or_expires(
@@ -125,7 +137,7 @@ async def test_every_key_of_a_used_store_is_permanent_or_expires(
         expires = await raw.expiretime(name)
         assert (expires == -1) == bool(keys.PERMANENT.fullmatch(name)), name
     kinds = {name.split(":", 3)[-1].split(":")[0] for name in used if "{" in name}
-    assert kinds >= {"seen", "hits", "visits", "unique", "ignored", "writer", "views", "top", "names", "base", "read"}
+    assert kinds >= set("seen hits visits unique ignored writer views top names base read aliases changes".split())
 
 
 async def test_nothing_that_belongs_to_a_visitor_outlives_the_salt(
@@ -188,7 +200,7 @@ def test_each_ledger_of_a_site_is_one_hash_slot(site: str) -> None:
     what = [
         keys.articles_watermark(site, WRITER), keys.views(site), keys.top_all(site), keys.top_month(site, "m"),
         keys.top_week(site, "d", 0).name, keys.top_day(site, "d", 0).name, keys.names(site), keys.base(site),
-        keys.read(site, "d", 1),
+        keys.aliases(site), keys.changes(site), keys.top(site, "all"), keys.read(site, "d", 1),
     ]  # fmt: skip
     assert len({key_slot(name.encode()) for name in who}) == 1
     assert len({key_slot(name.encode()) for name in what}) == 1

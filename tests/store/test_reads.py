@@ -69,6 +69,7 @@ async def test_the_watermark_is_that_of_the_ledger_which_is_behind(committer: Co
     await commit(committer, 3, batch_of((NOON, "An", "/a")))
     await raw.hset(keys.articles_watermark(SITE.id, WRITER), "s", 2)
     assert await Reads(raw).watermarks([SITE.id, "nobody"], WRITER) == {SITE.id: 2, "nobody": 0}
+    assert (await Reads(raw).counts(SITE.id, DAY, NOON, WRITER)).watermark == 2
     assert await Reads(raw).watermarks([], WRITER) == {}
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,7 +25,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
 from visitstats.journal import Journal
-from visitstats.replay import PIECE, Backlog
+from visitstats.replay import PIECE, Backlog, Record
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work
@@ -98,7 +99,7 @@ class Worker:
         self.applied.append(sequence)
 
     @staticmethod
-    async def _on_disk(read: Callable[[], list[tuple[int, bytes]]]) -> list[tuple[int, bytes]]:
+    async def _on_disk(read: Callable[[], list[Record]]) -> list[Record]:
         return read()
 
 
@@ -167,19 +168,17 @@ async def test_the_scripts_tell_of_a_rollback_that_nobody_has_noticed(worker: Wo
 
 async def test_a_store_that_goes_back_in_the_middle_of_healing_is_healed_all_the_same(worker: Worker) -> None:
     worker.write(*"abcab" * 3)
-    commit = worker.committer.commit
-    calls = 0
+    run = worker.committer._line.run
+    trips = 0
 
-    async def rolled_back_at_the_ninth(
-        work: list[tuple[int, int, Batch, Numbering]],
-    ) -> list[Committed | Gap | Refused]:
-        nonlocal calls
-        calls += 1
-        if calls == 9:
+    async def rolled_back_at_the_ninth(calls: list[Any]) -> list[Any]:
+        nonlocal trips
+        trips += 1
+        if trips == 9:
             await worker.client.flushall()
-        return await commit(work)
+        return await run(calls)
 
-    worker.committer.commit = rolled_back_at_the_ninth  # type: ignore[method-assign]
+    worker.committer._line.run = rolled_back_at_the_ninth  # type: ignore[method-assign]
     await worker.heal()
     # A site that was done before the rollback is seen to be behind by its next batch or look at the watermark.
     await worker.heal()
@@ -268,18 +267,18 @@ async def test_a_record_that_is_no_batch_is_left_alone(worker: Worker, caplog: p
 
 async def test_a_store_that_is_away_stops_the_replay_where_it_is(worker: Worker) -> None:
     worker.write("a", "a", "a")
-    commit = worker.committer.commit
+    commit = worker.committer.commit_in_order
 
-    async def away_at_the_third(work: list[tuple[int, int, Batch, Numbering]]) -> list[Committed | Gap | Refused]:
-        if work[0][0] == 3:
-            raise StoreUnavailable("away")
-        return await commit(work)
+    async def away_at_the_third(work: list[Work]) -> AsyncIterator[tuple[Work, Committed | Gap | Refused]]:
+        async for found in commit([item for item in work if item.sequence < 3]):
+            yield found
+        raise StoreUnavailable("away")
 
-    worker.committer.commit = away_at_the_third  # type: ignore[method-assign]
+    worker.committer.commit_in_order = away_at_the_third  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         await worker.heal()
     assert worker.backlog.lagging == {"a": 2}
-    worker.committer.commit = commit  # type: ignore[method-assign]
+    worker.committer.commit_in_order = commit  # type: ignore[method-assign]
     await worker.heal()
     assert await worker.counts() == each(3)
 

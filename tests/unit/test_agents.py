@@ -188,3 +188,25 @@ def test_a_page_fetched_ahead_is_not_read(headers: dict[bytes, bytes]) -> None:
 )
 def test_other_requests_are(headers: dict[bytes, bytes]) -> None:
     assert not is_prefetch(headers)
+
+
+@pytest.mark.parametrize(
+    ("agent", "searches"),
+    [
+        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", True),
+        ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", True),
+        ("Mozilla/5.0 (compatible; coccocbot-web/1.0; +http://help.coccoc.com/searchengine)", True),
+        ("Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)", True),
+        ("Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)", True),
+        ("DuckDuckBot/1.1; (+http://duckduckgo.com/duckduckbot.html)", True),
+        (f"{CHROME} (Applebot/0.1; +http://www.apple.com/go/applebot)", True),
+        ("facebookexternalhit/1.1", False),
+        ("Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", False),
+        ("curl/8.5.0", False),
+        ("x" * MAX_AGENT_CHARS + "Googlebot", False),
+    ],
+)
+def test_bots_of_search_engines_are_known_among_the_bots(rules: AgentRules, agent: str, searches: bool) -> None:
+    """They are bots like the others, and told besides ("Máy chủ tìm kiếm")."""
+    assert rules.is_search_engine(agent) is searches
+    assert rules.classify(agent) == "bot" or len(agent) > MAX_AGENT_CHARS

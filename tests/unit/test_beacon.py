@@ -54,7 +54,7 @@ def test_a_full_beacon_is_read_whole_however_it_is_spelled(compact: bool, ascii_
         url="https://portal.vn/vi/tin?id=1",
         explicit_key="news:2642",
         canonical="https://portal.vn/vi/tin",
-        referrer=FULL["r"],
+        referrer=str(FULL["r"]),
         visit_id="k3J9_aZ8-LmN0pQr",
         hit_id="hit_0123456789",
         told=("Sơ kết công tác 6 tháng", "Nguyễn Văn A", "Tin tức", "2024-01-02"),
@@ -255,7 +255,7 @@ def check_any_bytes(body: bytes) -> None:
             for text in (beacon.title, beacon.author, beacon.category, beacon.published, *beacon.told):
                 text.encode()
         for text in msgspec.structs.astuple(beacon) if beacon else ():
-            assert isinstance(text, tuple) or text.isascii() or text.encode()
+            assert isinstance(text, (tuple, bool)) or text.isascii() or text.encode()
 
 
 @given(st.binary())
@@ -302,3 +302,22 @@ def test_a_name_is_found_to_be_given_twice_whatever_else_is_said(members: list[t
     except HitRejected:
         return
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("text", "driven"), [("true", True), ("false", False), ("null", False)])
+def test_a_browser_that_a_program_drives_says_so(text: str, driven: bool) -> None:
+    body = f'{{"u": "{URL}", "w": {text}}}'.encode()
+    assert decode_hit(body).webdriver is driven
+    assert hit_from_query(URL, w=text).webdriver is driven
+
+
+@pytest.mark.parametrize("body", [b'"w": 1', b'"w": "true"', b'"w": [true]'])
+def test_it_says_so_with_true_or_false(body: bytes) -> None:
+    with pytest.raises(HitRejected) as refused:
+        decode_hit(b'{"u": "https://a.vn/", ' + body + b"}")
+    assert (refused.value.reason, refused.value.status) == ("bad-field", 400)
+
+
+def test_and_only_once() -> None:
+    with pytest.raises(HitRejected, match="twice"):
+        decode_hit(b'{"u": "https://a.vn/", "w": false, "w": true}')

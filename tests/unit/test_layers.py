@@ -18,8 +18,8 @@ import visitstats
 # Each may import what stands in its own row or above; never below, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("settings", "patterns"),
-    ("framing",),
+    ("settings", "patterns", "networks"),
+    ("framing", "durable"),
     ("outcomes", "segments"),
     ("store", "journal", "server_program", "embedded", "metrics"),
     (
@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "directory",
         "stats",
         "articles",
+        "uniques",
         "rollups",
         "transfer",
         "access",
@@ -36,6 +37,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "verify",
         "doctor",
         "losses",
+        "merges",
+        "newcomers",
     ),
     ("worker",),
     ("web", "demo"),

@@ -325,3 +325,30 @@ def test_a_folder_that_was_moved_is_the_same(tmp_path: Path) -> None:
     os.rename(tmp_path / "first", tmp_path / "second")
     with opened(tmp_path / "second") as journal:
         assert (journal.number, journal.last_sequence) == (0, 3)
+
+
+@pytest.mark.parametrize("meanwhile", ["an outcome is noted", "the segment is deleted"])
+def test_a_rewrite_that_was_overtaken_is_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """It is made beside the thread that writes hits, which goes on meanwhile."""
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 1)
+    with opened(tmp_path, keep_seconds=DAY) as journal:
+        fill(journal, 2)
+        journal.note_outcomes(OUTCOMES[:1])
+        journal.applied = 2
+        now = segments(tmp_path)[0].stat().st_mtime + 2 * REDUCE_SECONDS
+        [segment] = journal.reducible(now)
+        rewritten = journal.rewrite(segment, moved_in)
+        if meanwhile == "an outcome is noted":
+            journal.note_outcomes([(1, b"of a replay")])
+        else:
+            journal.prune(now + 2 * DAY)
+        journal.replace(rewritten)
+        expected = [(1, b"payload 1", b"of a replay"), (2, b"payload 2", b"")]
+        assert list(journal.read_decided(0)) == (expected if meanwhile == "an outcome is noted" else [])
+        assert list((tmp_path / "00").glob("*.new")) == []
+        journal.reduce(now, moved_in)
+        assert [payload for _, payload in journal.read(0)][:1] == (
+            [b"reduced of a replay"] if meanwhile == "an outcome is noted" else []
+        )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.client import HOST, Hit, crowd
-from tests.driver import PROGRAM
+from tests.shell import Shell
 from tests.web.inprocess import Running
 
 ANN, BEN = crowd(2, "sites")
@@ -136,30 +135,6 @@ async def test_a_site_decides_about_hits_without_an_origin(
 
 
 # The command line --------------------------------------------------------------------------------------------------
-
-
-class Shell:
-    """Commands on a store of the test's own."""
-
-    def __init__(self, folder: Path, redis_url: str) -> None:
-        self._folder = folder
-        self._url = redis_url
-
-    def __call__(self, *arguments: str, fails: bool = False) -> str:
-        """What a command prints; on stderr if it is to fail."""
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            cwd=self._folder,
-            env={"VISITSTATS_REDIS_URL": self._url, "COLUMNS": "200", "PATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        assert done.returncode == (1 if fails else 0), done.stderr
-        if fails:
-            assert done.stdout == ""
-            assert done.stderr.count("\n") == 1, "one clear line"
-        return done.stderr if fails else done.stdout
 
 
 @pytest.fixture

@@ -221,6 +221,7 @@
       c: (find('link[rel=canonical]') || 0).href,
       t: '' + document.title,
       r: document.referrer,
+      w: navigator.webdriver, // a program drives the browser: no reader (counting rule 8)
       v: visit(),
       h: random(),
       m: {

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from visitstats import __version__
-from visitstats.cli import keys, numbers, serving, sites, tokens
+from visitstats.cli import changes, explaining, keys, numbers, serving, sites, tokens, trust
 from visitstats.core.errors import VisitstatsError
 
 app = typer.Typer(
@@ -21,6 +21,14 @@ app.command()(serving.demo)
 app.command()(numbers.stats)
 app.command("articles")(numbers.show_articles)
 app.command("key")(keys.explain_keys)
+app.command()(explaining.explain)
+app.command()(changes.merge)
+app.command()(changes.alias)
+app.command()(changes.undo)
+app.command()(changes.audit)
+app.command()(trust.verify)
+app.command()(trust.doctor)
+app.add_typer(trust.app, name="journal")
 app.add_typer(sites.app, name="site")
 app.add_typer(tokens.app, name="token")
 

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.core.keys import Explanation, KeyRules
-from visitstats.core.sites import Site
 from visitstats.patterns import linear_pattern
+from visitstats.store.reads import Reads
+from visitstats.store.records import Records
 
 
 def explain_keys(
@@ -25,8 +26,12 @@ def explain_keys(
     redis_url: RedisOption = None,
 ) -> None:
     """Say which article an address is, and step by step why."""
-    site: Site = with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))
-    rules = KeyRules(site, linear_pattern)
+
+    async def read(records: Records, reads: Reads) -> KeyRules:
+        site = await find_site(records, site_id)
+        return KeyRules(site, linear_pattern, await records.changes.aliases(site_id))
+
+    rules = with_store(config, data_dir, redis_url, read)
     console = Console()
     for url in urls:
         # Bytes that are not UTF-8 cannot be printed; an address that has them is refused anyway.

@@ -11,26 +11,37 @@ from rich.table import Table
 from visitstats import articles
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
 from visitstats.core import counting
+from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
 from visitstats.directory import LiveSite
 from visitstats.store.reads import Counts, Reads, Row
 from visitstats.store.records import Records
+from visitstats.uniques import named_day, present
 from visitstats.worker import wall_clock
 
 
 def stats(
     site_id: Annotated[str, typer.Argument(metavar="SITE")],
+    day: Annotated[
+        str, typer.Option(metavar="DATE", help="What was not counted on this day, as 2026-11-24.", show_default="today")
+    ] = "",
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
     """Show the numbers of a site: visits, views, visitors online."""
 
-    async def read(records: Records, reads: Reads) -> tuple[LiveSite, Counts, int, dict[str, int]]:
+    async def read(records: Records, reads: Reads) -> tuple[LiveSite, Counts, Uniques, dict[str, int], dict[str, int]]:
         live = LiveSite(await find_site(records, site_id))
         now = wall_clock()
-        day = live.calendar.day_at(now)
-        counts = await reads.counts(site_id, day, now)
-        return live, counts, await reads.uniques(site_id, day), await reads.ignored(site_id, day)
+        today = live.calendar.day_at(now)
+        asked = named_day(live, day) if day else today
+        return (
+            live,
+            await reads.counts(site_id, today, now),
+            await present(reads, live, today),
+            await reads.ignored(site_id, asked),
+            await reads.noted(site_id, asked),
+        )
 
-    live, counts, uniques, ignored = with_store(config, data_dir, redis_url, read)
+    live, counts, uniques, ignored, noted = with_store(config, data_dir, redis_url, read)
     visits, views = counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
     table = Table("", "visits", "views", title=escape(live.site.name or live.site.id))
     for column in table.columns[1:]:
@@ -39,9 +50,21 @@ def stats(
         table.add_row(period, dots(getattr(visits, period)), dots(getattr(views, period)))
     console = Console()
     console.print(table)
-    console.print(f"Online now: {dots(counts.online)}   Visitors today: about {dots(uniques)} (estimate)")
+    console.print(f"Online now: {dots(counts.online)}")
+    console.print(
+        f"Unique visitors (estimates): about {dots(uniques.today)} today, {dots(uniques.week)} this week, "
+        f"{dots(uniques.month)} this month"
+    )
+    when = day or "today"
     if ignored:
-        console.print("Not counted today: " + ", ".join(f"{dots(n)} {reason}" for reason, n in sorted(ignored.items())))
+        reasons = ", ".join(f"{dots(n)} {reason}" for reason, n in sorted(ignored.items()))
+        console.print(f"Not counted {when}: {reasons}")
+    elif day:
+        console.print(f"Not counted {when}: nothing, or it is too long ago")
+    if noted[SEARCH_ENGINE]:
+        console.print(f"Of these bots {dots(noted[SEARCH_ENGINE])} came from search engines")
+    if noted[CAPPED]:
+        console.print(f"Counted {when}, but as one visitor for each network: {dots(noted[CAPPED])} hits")
 
 
 def show_articles(

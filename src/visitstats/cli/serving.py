@@ -1,5 +1,6 @@
 """visitstats serve, visitstats demo: running the service."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,13 @@ from visitstats.core.sites import Site
 from visitstats.demo.articles import load_articles
 from visitstats.demo.player import start_player
 from visitstats.embedded import EmbeddedStore
+from visitstats.losses import look_for_loss
 from visitstats.settings import Settings
+from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.web.server import listen, run, set_up_logging
+from visitstats.worker import wall_clock
 
 TRAFFIC_PER_MINUTE = 20.0
 SEED_VIEWS = 822
@@ -71,24 +75,31 @@ def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> N
     store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)
     try:
         settings = msgspec.structs.replace(settings, redis_url=settings.redis_url or (store.url if store else ""))
-        on_store(settings.redis_url, _prepare_demo if demo else _look)
+        asyncio.run(_look(settings))
+        if demo:
+            on_store(settings.redis_url, _prepare_demo)
         bound = main_socket.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         run(settings, sockets, store, demo=demo, started=lambda: ready(f"http://{shown}:{bound[1]}"))
     finally:
-        for opened in sockets:
-            opened.close()
+        for each in sockets:
+            each.close()
         if store is not None:
             store.stop()
 
 
-async def _look(records: Records, reads: Reads) -> None:
-    """Refuse a store that must not be counted in, before any worker starts."""
-    try:
-        for warning in await reads.check_fit():
-            complain(warning)
-    except StoreUnavailable as error:
-        complain(f"{error}; hits are journalled until it is back")
+async def _look(settings: Settings) -> None:
+    """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise."""
+    async with opened(settings.redis_url, wall_clock) as parts:
+        try:
+            for warning in await parts.fitness.check_start():
+                complain(warning)
+            if lost := await look_for_loss(parts.records, settings.data_dir, wall_clock()):
+                complain(lost)
+        except StoreUnavailable as error:
+            complain(f"{error}; hits are journalled until it is back")
+        except OSError as error:
+            complain(f"what the store has lost cannot be written down: {error}")
 
 
 async def _prepare_demo(records: Records, reads: Reads) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -51,6 +52,13 @@ OPTIONS: dict[str, Any] = {
     "shared_hosts": _switch("--shared-hosts/--own-hosts", "Whether its hosts may belong to other sites too."),
     "archived": _switch("--archive/--no-archive", "Whether nothing is counted any more; numbers are still shown."),
     "max_articles": _number("--max-articles", "Articles beyond it count as (other).", "300000"),
+    "new_articles_per_minute": _number(
+        "--new-articles", "New articles in a minute; what is beyond counts as (other).", "600"
+    ),
+    "office_networks": _list("--office", "A network that is not limited, as 10.20.0.0/16 or 203.0.113.7"),
+    "visitors_per_network": _number(
+        "--visitors-per-network", "Visit ids of one address and browser in half an hour; 0: no limit.", "500"
+    ),
     "count_headless": _switch("--count-headless/--no-headless", "Whether headless browsers count as readers."),
 }
 """By the name of the field."""
@@ -78,6 +86,8 @@ def fields(given: dict[str, Any]) -> dict[str, Any]:
             made[field] = tuple(text for text in value if text)
     if "hosts" in made:
         made["hosts"] = folded(made["hosts"])
+    if "office_networks" in made:
+        made["office_networks"] = tuple(dict.fromkeys(_network(text) for text in made["office_networks"]))
     if "rules" in made:
         made["rules"] = tuple(_rule(number, text) for number, text in enumerate(made["rules"], 1))
     return made
@@ -95,6 +105,15 @@ def shown(value: object) -> str:
     if any(isinstance(each, tuple) for each in value):
         return "\n".join(ARROW.join(each) for each in value)
     return " ".join(value)
+
+
+def _network(text: str) -> str:
+    """A network in its one spelling. What is none is left for the record to refuse; so is one with host bits, because
+    10.1.2.3/16 may be a misspelt 10.1.2.3."""
+    try:
+        return str(ip_network(text.strip()))
+    except ValueError:
+        return text.strip()
 
 
 def _rule(number: int, text: str) -> tuple[str, str]:

@@ -225,6 +225,10 @@ class Gathering:
     def article_ids(self) -> list[bytes]:
         return self._ids
 
+    def number_of(self, article: bytes) -> int | None:
+        """Return the place of an article among the batch's articles, None when it is not there."""
+        return self._articles.get(article)
+
     def close(self, previous: int, now_ms: int) -> Batch:
         """Make the batch. `now_ms` stands in for the first hit's moment when only ignored beacons are in it."""
         day, site = self._day, self._site

@@ -2,7 +2,8 @@
 
 A beacon is JSON with an object at its root (the contract of `POST /v1/sites/{site}/hit`):
 `u` URL, `k` explicit key, `c` canonical, `t` title, `r` referrer, `v` visit id, `h` hit id, `m` {author, category,
-published}. All are text, `null` is the same as absent, and fields that we do not know are ignored.
+published}, all of them text; `w` true or false: whether a program drives the browser. `null` is the same as absent, and
+fields that we do not know are ignored.
 
 Refusals (HitRejected, status 400): "bad-json" is not JSON or not an object, or says a thing twice or with a number that
 no one can hold; "bad-text" is not Unicode; "bad-field" has the wrong type, length or grammar; "no-url" lacks `u`.
@@ -52,6 +53,8 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     """As it was sent; only `referrer_host` may be shown or kept."""
     visit_id: str = ""
     hit_id: str = ""
+    webdriver: bool = False
+    """Whether the browser says that a program drives it (WebDriver, "navigator.webdriver")."""
     told: tuple[str, str, str, str] = ("", "", "", "")
     """Title, author, category and publication as they were sent. To clean them takes as long as all the rest of a
     beacon, and is needed once for each article: the properties below do it when they are asked."""
@@ -103,6 +106,7 @@ class _WireHit(msgspec.Struct, gc=False):
     v: _Text = None
     h: _Text = None
     m: _WireMeta | None = None
+    w: bool | None = None
 
 
 class _WireAlive(msgspec.Struct, gc=False):
@@ -135,15 +139,15 @@ def decode_alive(body: bytes) -> AliveBeacon:
     return AliveBeacon(_token("v", wire.v))
 
 
-def hit_from_query(u: str, k: str = "", t: str = "", v: str = "", h: str = "", r: str = "") -> HitBeacon:
-    """The hit of a pixel, from the decoded parameters of `hit.gif`, under the limits of a body."""
+def hit_from_query(u: str, k: str = "", t: str = "", v: str = "", h: str = "", r: str = "", w: str = "") -> HitBeacon:
+    """The hit of a pixel, from the decoded parameters of `hit.gif`, under the limits of a body; `w` may be "true"."""
     for name, text in (("u", u), ("r", r)):
         if len(text) > MAX_ADDRESS_CHARS:
             raise _bad_field(name, f"is longer than {MAX_ADDRESS_CHARS} characters")
     for text in (u, k, t, v, h, r):
         if not text.isascii():
             _encode(text)
-    return _hit(_WireHit(u=u, k=k, t=t, r=r, v=v, h=h))
+    return _hit(_WireHit(u=u, k=k, t=t, r=r, v=v, h=h, w=w == "true"))
 
 
 def _hit(wire: _WireHit) -> HitBeacon:
@@ -157,7 +161,8 @@ def _hit(wire: _WireHit) -> HitBeacon:
         told = (title or "", "", "", "")
     else:
         told = (title or "", meta.author or "", meta.category or "", meta.published or "")
-    return HitBeacon(wire.u, key or "", wire.c or "", referrer or "", _token("v", wire.v), _token("h", wire.h), told)
+    visit_id, hit_id = _token("v", wire.v), _token("h", wire.h)
+    return HitBeacon(wire.u, key or "", wire.c or "", referrer or "", visit_id, hit_id, wire.w is True, told)
 
 
 def _token(name: str, text: str | None) -> str:
@@ -215,10 +220,11 @@ def _quotes(wire: _WireHit) -> int:
     with just as many has no field that we do not know, and no name twice: it need not be read again.
     """
     meta = wire.m
+    marks = 0 if wire.w is None else 2
     if meta is None:
-        return 32 - 4 * (wire.u, wire.k, wire.c, wire.t, wire.r, wire.v, wire.h, None).count(None)
+        return marks + 32 - 4 * (wire.u, wire.k, wire.c, wire.t, wire.r, wire.v, wire.h, None).count(None)
     values = (wire.u, wire.k, wire.c, wire.t, wire.r, wire.v, wire.h, meta.author, meta.category, meta.published)
-    return 42 - 4 * values.count(None)
+    return marks + 42 - 4 * values.count(None)
 
 
 def _read_again(body: bytes) -> None:

@@ -1,8 +1,9 @@
 """The counting rules, all of them, in one place (docs/counting.md says the same to readers).
 
  1. A visitor is blake2b-64(key = the day's salt, site | client address | user agent | visit id). The visit id is a
-    random value of the widget's; without one the first three parts alone are used. Raw addresses and agents are never
-    written.
+    random value of the widget's; without one the first three parts alone are used, and so they are for further visit
+    ids when one address and agent has had more than the site's `visitors_per_network` within half an hour. Raw
+    addresses and agents are never written.
  2. The salt is 32 random bytes per site-day, deleted 48 h after the day. At the change of day the new token takes over
     the old one's place, so that nobody is online twice.
  3. A visit starts with a hit when the visitor was not seen in the last 30 minutes (sliding), or not yet hit this day.
@@ -69,10 +70,16 @@ IGNORED_REASONS = frozenset(
         "content-type",
         "duplicate",
         "archived",
+        "rate",
     }
 )
 """Rule 8: every reason for which a beacon is not counted. The set is closed, so that counters and labels are
 bounded."""
+SEARCH_ENGINE = "search-engine"
+CAPPED = "visitors-capped"
+NOTES = frozenset({SEARCH_ENGINE, CAPPED})
+"""What is counted beside the reasons, for people who look closer: how many of the beacons of reason "bot" were search
+engines', and how many hits were counted although their visitors were not told apart (rule 1)."""
 
 
 def visitor_token(salt: bytes, site: str, address: str, agent: bytes, visit_id: str) -> bytes:
@@ -144,6 +151,14 @@ class Numbers(msgspec.Struct, frozen=True):
 
 
 UNKNOWN = Numbers()
+
+
+class Uniques(msgspec.Struct, frozen=True):
+    """The estimated unique visitors of the present periods (rule 9)."""
+
+    today: int
+    week: int
+    month: int
 
 
 def counters_of(day: Day) -> tuple[str, ...]:

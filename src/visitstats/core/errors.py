@@ -9,12 +9,13 @@ class HitRejected(VisitstatsError):
     """A beacon that is not counted, with the reason as a kebab-case word (rule 8).
 
     `status` is the HTTP answer: 200 for a beacon that is understood but not counted (it still gets the
-    numbers), 400 for one that is malformed.
+    numbers), 400 for one that is malformed. `note` is one of `counting.NOTES`, or empty.
     """
 
-    def __init__(self, reason: str, detail: str = "", *, status: int = 200) -> None:
+    def __init__(self, reason: str, detail: str = "", *, status: int = 200, note: str = "") -> None:
         super().__init__(detail or reason)
         self.reason = reason
+        self.note = note
         self.detail = detail or reason
         self.status = status
 

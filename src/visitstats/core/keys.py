@@ -13,7 +13,8 @@ These rules, in this order, decide it (docs/keys.md says the same to readers):
 6. Rewrite rules, those of the site and then those of its presets, each on what the one before has made. Where a pattern
    is found, its template is the new address, spelled by rules 3 to 5 again; or, when it does not begin with `/`, the
    key. Rules that would change their own result are not applied.
-7. (Aliases and merges belong here, at the end of `_steps`: an old key that resolves to another one.)
+7. Aliases: a key that was merged into another one (`visitstats.merges`) stands for that one. It is looked up last, by
+   what all other rules have made.
 8. A key has at most 512 bytes and 8 parameters; of a longer one the end is replaced by a hash.
 
 A key made of an address is a fixed point: the page `https://<host><key>` has that same key, and so has a page that
@@ -22,8 +23,9 @@ articles: it needs a migration.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from types import MappingProxyType
 
 import msgspec
 
@@ -42,6 +44,8 @@ MAX_REWRITTEN = 2048
 this length: 50 ordinary rules 3 ms, the largest programs that are allowed 30 ms."""
 MOST_ROUNDS = 4
 """How often the rewrite rules are applied to their own result until it stays as it is."""
+
+NO_ALIASES: Mapping[bytes, str] = MappingProxyType({})
 
 _ORIGIN = re.compile(r"https?://([^/?#\\\s@]+)", re.IGNORECASE)
 _CUT_CHARACTER = re.compile(r"%[0-9A-F]?\Z|(?:%[C-F][0-9A-F])(?:%[89AB][0-9A-F]?){0,3}%?\Z")
@@ -99,10 +103,14 @@ _Decide = Callable[[_Page], str]
 
 
 class KeyRules:
-    """The rules of one site, ready to be applied. Raises InvalidSite for rewrite rules that cannot be."""
+    """The rules of one site, ready to be applied. Raises InvalidSite for rewrite rules that cannot be.
 
-    def __init__(self, site: Site, compile_pattern: Compile) -> None:
+    `aliases` say, by the ids of keys, which keys they stand for; chains are followed already.
+    """
+
+    def __init__(self, site: Site, compile_pattern: Compile, aliases: Mapping[bytes, str] = NO_ALIASES) -> None:
         presets = [PRESETS[name] for name in site.preset]
+        self._aliases = aliases
         self._hosts = frozenset(site.hosts)
         self._spelling = spelling(
             ignore_case=site.ignore_case or any(preset.ignore_case for preset in presets),
@@ -130,7 +138,15 @@ class KeyRules:
         https address, "bad-field" for an explicit key that is too long, "bad-text" for what is not Unicode or piles up
         marks.
         """
+        return self.resolve(self.own_key(url, explicit=explicit, canonical=canonical))
+
+    def own_key(self, url: str, *, explicit: str = "", canonical: str = "") -> str:
+        """The key before rule 7, which is what aliases are made of. Raises as `key` does."""
         return self._decide(_Page(url, explicit, canonical), None)
+
+    def resolve(self, key: str) -> str:
+        """Rule 7: the key for which a key stands."""
+        return self._aliases.get(article_id(key), key) if self._aliases else key
 
     def explain(self, url: str, *, explicit: str = "", canonical: str = "") -> Explanation:
         """Say how `key` decides, step by step. Refuses nothing: a refusal is a part of the explanation."""
@@ -140,6 +156,10 @@ class KeyRules:
         except HitRejected as refused:
             steps.append(Step(self._steps[len(steps)][0], page.text, "", refused.detail))
             return Explanation(url, tuple(steps), None, refused.reason, refused.detail)
+        if self._aliases:
+            end = self.resolve(key)
+            steps.append(Step("alias", key, end, "no alias" if end == key else "merged into this one"))
+            key = end
         return Explanation(url, tuple(steps), key)
 
     def _decide(self, page: _Page, trace: list[Step] | None) -> str:

@@ -4,6 +4,7 @@ The field names are frozen: records are stored as JSON and read back by later ve
 """
 
 import re
+from ipaddress import ip_network
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,13 @@ SITE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 DEFAULT_TIMEZONE = "Asia/Ho_Chi_Minh"
 # Load class M of the portals' table; beyond it an article is counted as "(other)".
 DEFAULT_MAX_ARTICLES = 300_000
+# On the day on which a large portal begins to count, all of its articles are new within minutes, and none of them may be
+# cut off; made-up addresses still need five minutes to reach the cap above, in which the metric says so.
+DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
+# An office of identical computers, or the subscribers behind one address of a mobile provider, stay below it; a script
+# that makes up visit ids (bad-inputs row 22) does not get far.
+DEFAULT_VISITORS_PER_NETWORK = 500
+MOST_OFFICE_NETWORKS = 1000
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +65,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count_headless: bool = False
     """Whether headless browsers count as readers: for demonstrations and for tests of the portal itself."""
     max_articles: int = DEFAULT_MAX_ARTICLES
+    new_articles_per_minute: int = DEFAULT_NEW_ARTICLES_PER_MINUTE
+    """In each worker (`visitstats.newcomers`); what is read beyond it counts as "(other)"."""
+    office_networks: tuple[str, ...] = ()
+    """Networks that are not limited, as 10.20.0.0/16: many readers behind few addresses."""
+    visitors_per_network: int = DEFAULT_VISITORS_PER_NETWORK
+    """Visit ids of one address and agent in half an hour that are told apart (rule 1); 0 for all."""
 
     def __post_init__(self) -> None:
         if not SITE_ID.fullmatch(self.id):
@@ -81,6 +95,25 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidSite(f"site {self.id}: week_start is 1 (Monday) to 7 (Sunday), not {self.week_start}")
         if not 1 <= self.max_articles <= 10_000_000:
             raise InvalidSite(f"site {self.id}: max_articles is 1 to 10000000, not {self.max_articles}")
+        if not 1 <= self.new_articles_per_minute <= 1_000_000:
+            raise InvalidSite(
+                f"site {self.id}: new_articles_per_minute is 1 to 1000000, not {self.new_articles_per_minute}"
+            )
+        if not 0 <= self.visitors_per_network <= 1_000_000:
+            raise InvalidSite(f"site {self.id}: visitors_per_network is 0 to 1000000, not {self.visitors_per_network}")
+        if len(self.office_networks) > MOST_OFFICE_NETWORKS:
+            raise InvalidSite(f"site {self.id}: at most {MOST_OFFICE_NETWORKS} office networks")
+        for network in self.office_networks:
+            _check_network(self.id, network)
+
+
+def _check_network(site: str, network: str) -> None:
+    try:
+        meant = str(ip_network(network, strict=False))
+    except ValueError as error:
+        raise InvalidSite(f"site {site}: {network[:60]!r} is no network such as 10.20.0.0/16") from error
+    if network != meant:
+        raise InvalidSite(f"site {site}: {network[:60]!r} is written {meant!r} in a record")
 
 
 def _folded(site: str, host: str) -> str:

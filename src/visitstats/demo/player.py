@@ -30,9 +30,8 @@ def _run(address: str, rate: float, console: Console) -> None:
 
 
 def _line(stats: TrafficStats) -> Text:
-    text = (
-        f"  Visitors {stats.visitors} · reading now {stats.reading} · pages {stats.hits} · bots {stats.bots}, not counted"
-    )
+    people = f"  Visitors {stats.visitors} · reading now {stats.reading} · pages {stats.hits}"
+    text = f"{people} · bots {stats.bots}, not counted"
     if stats.failed:
         text += f" · without answer {stats.failed}"
     if stats.errors:

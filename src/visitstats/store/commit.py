@@ -5,6 +5,8 @@ a hit belongs to), then the articles ledger. Either answers `seen` for a batch t
 missing.
 """
 
+from collections import deque
+from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -26,6 +28,8 @@ applied."""
 READ_GRACE_MS = 7 * 3600 * 1000
 
 OTHER = -1
+TRIP = 32
+"""Scripts in one round trip of a replay: they hold the server for some milliseconds."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -132,6 +136,41 @@ class Committer:
             results[n] = _trouble(reply) or _committed(work[n], audience[n], reply)
         return [result for result in results if result is not None]
 
+    async def commit_in_order(self, work: list[Work]) -> AsyncIterator[tuple[Work, Committed | Gap | Refused]]:
+        """Commit batches of any sites one after the other, as a replay does: in one round trip each, in which the
+        articles of one travel with the audience of the next, or in less where it is known what was decided.
+
+        Raises StoreUnavailable when the connection failed; what was not yielded then is applied, half applied or not.
+        """
+        left = deque(work)
+        half: list[tuple[Work, Any]] = []
+        while left or half:
+            calls = [self._articles(item, audience[1]) for item, audience in half]
+            begun: list[Work] = []
+            whole: list[Work] = []
+            while left and len(calls) < TRIP and not begun:
+                item = left.popleft()
+                calls.append(self._audience(item))
+                if item.decision is None:
+                    begun.append(item)
+                else:
+                    calls.append(self._articles(item, item.decision.slots))
+                    whole.append(item)
+            replies = deque(await self._line.run(calls))
+            for item, audience in half:
+                reply = replies.popleft()
+                yield item, _trouble(reply) or _committed(item, audience, reply)
+            for item in whole:
+                audience, reply = replies.popleft(), replies.popleft()
+                yield item, _trouble(audience) or _trouble(reply) or _committed(item, audience, reply)
+            half = []
+            for item in begun:
+                audience = replies.popleft()
+                if trouble := _trouble(audience):
+                    yield item, trouble
+                else:
+                    half.append((item, audience))
+
     async def beat(self, heartbeats: list[Heartbeats]) -> None:
         """Prolong presences (rule 4). Raises StoreUnavailable; then the heartbeats are lost, which the next ones
         mend."""
@@ -212,6 +251,7 @@ class Committer:
                 keys.top_month(site, batch.month),
                 keys.views(site),
                 keys.names(site),
+                keys.aliases(site),
                 *(keys.read(site, batch.day, slot) for slot in half_hours),
             ],
             [

@@ -100,10 +100,10 @@ class Fitness:
         StoreUnavailable for one that is away."""
         with _readable():
             warnings = await Reads(self._client).check_fit()
-            await self._client.get(keys.SITES_VERSION)
         await self._check_types([keys.SITES, keys.SITES_VERSION, keys.TOKENS])
         try:
-            sites = await Records(self._client).sites()
+            with _readable():
+                sites = await Records(self._client).sites()
         except StoreUnavailable as error:
             if isinstance(error.__cause__, RedisError | OSError):
                 raise
@@ -138,6 +138,7 @@ class Fitness:
 class Parts(NamedTuple):
     """What the commands need of one connection."""
 
+    url: str
     records: Records
     reads: Reads
     inspector: Inspector
@@ -149,7 +150,7 @@ async def opened(url: str, clock: Callable[[], int]) -> AsyncIterator[Parts]:
     """Open a store for as long as the block takes."""
     client = open_client(url)
     try:
-        yield Parts(Records(client), Reads(client), Inspector(client), Fitness(client, clock))
+        yield Parts(url, Records(client), Reads(client), Inspector(client), Fitness(client, clock))
     finally:
         await client.aclose()
         await client.connection_pool.disconnect()
@@ -188,10 +189,13 @@ def _readable() -> Iterator[None]:
         with translated():
             yield
     except StoreUnavailable as error:
-        if isinstance(error.__cause__, AuthenticationError | AuthorizationError | NoPermissionError):
-            raise StoreUnfit(f"the store does not let us in: {error.__cause__}; see redis_url") from error
-        if isinstance(error.__cause__, InvalidResponse):
-            raise StoreUnfit(f"what answers at redis_url is no Redis or Valkey: {error.__cause__}") from error
+        cause: BaseException | None = error
+        while cause is not None:  # redis-py wraps what happens while it connects
+            if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
+                raise StoreUnfit(f"the store does not let us in: {cause}; see redis_url") from error
+            if isinstance(cause, InvalidResponse):
+                raise StoreUnfit(f"what answers at redis_url is no Redis or Valkey: {cause}") from error
+            cause = cause.__cause__
         raise
 
 

@@ -1,5 +1,5 @@
-"""Looking at the store's keys as they are, for `visitstats verify`. Reads only, in pieces of PAGE items: below a
-millisecond on the server each, however large a site is."""
+"""Looking at the store's keys as they are, for `visitstats verify`. Reads only, in pieces of PAGE items, so that
+no command holds the server for long, however large a site is."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.client import translated
 
-PAGE = 500
+PAGE = 250
 """Items of one command."""
 AT_ONCE = 1000
 """A list of so many members at most is summed together with what it must agree with, in one transaction."""
@@ -125,7 +125,7 @@ class Inspector:
         """Return a hash of dated counts. All at once, so that its numbers belong together, unless it is far longer than
         such a hash gets in ten years."""
         with translated():
-            if await self._client.hlen(name) <= 10 * PAGE:
+            if await self._client.hlen(name) <= 20 * PAGE:
                 found: dict[Any, Any] = await self._client.hgetall(name)
             else:
                 found = {field: value async for page in self.fields(name) for field, value in page}

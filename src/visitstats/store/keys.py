@@ -19,13 +19,15 @@ SITES = "vs:sites"
 """Hash: site id → record (JSON)."""
 SITES_VERSION = "vs:sites:version"
 """A random text that is another after each change of a site, so that workers see changes within a second."""
+SITES_ALIASES = "vs:sites:aliases"
+"""Hash: site id → a random text that is another after each change of the site's aliases."""
 TOKENS = "vs:tokens"
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
 
 PERMANENT = re.compile(
-    r"vs:sites|vs:sites:version|vs:tokens"
+    r"vs:sites|vs:sites:version|vs:sites:aliases|vs:tokens"
     r"|vs:\{[a-z0-9-]+:who\}:(visits|uniques|peaks)"
-    r"|vs:\{[a-z0-9-]+:what\}:(views|top:all|top:\d{4}-\d\d|names|base)"
+    r"|vs:\{[a-z0-9-]+:what\}:(views|top:all|top:\d{4}-\d\d|names|base|aliases|changes)"
 )
 """What is kept for ever: records and counts, never anything that belongs to one visitor."""
 
@@ -60,6 +62,7 @@ _DATE = r"(\d{4}-\d\d-\d\d)"
 KINDS = (
     _row("", "sites", "sites", "hash"),
     _row("", "sites:version", "sites:version", "string"),
+    _row("", "sites:aliases", "sites:aliases", "hash"),
     _row("", "tokens", "tokens", "hash"),
     _row("who", "visits", "visits", "hash"),
     _row("who", "uniques", "uniques", "hash"),
@@ -75,6 +78,8 @@ KINDS = (
     _row("what", "views", "views", "hash"),
     _row("what", "names", "names", "hash"),
     _row("what", "base", "base", "hash"),
+    _row("what", "aliases", "aliases", "hash"),
+    _row("what", "changes", "changes", "hash"),
     _row("what", "top:all", "top:all", "zset"),
     _row("what", "top:month", r"top:(\d{4}-\d\d)", "zset"),
     _row("what", "top:week", f"top:w{_DATE}", "zset", 13 * DAY_MS + ARTICLE_DAYS_LIFE_MS),
@@ -172,7 +177,8 @@ def lease(site: str, job: str) -> str:
 
 
 def audience_watermark(site: str, writer: str) -> str:
-    """Hash: s, the writer's last sequence in the audience ledger; r, what was decided for it."""
+    """Hash: s, the writer's last sequence in the audience ledger; r, what was decided for it; p and o, the same of the
+    batch before."""
     return _who(site, f"writer:{writer}")
 
 
@@ -214,6 +220,23 @@ def names(site: str) -> str:
 def base(site: str) -> str:
     """Hash: article id → baseline, the part of `top_all` that an older counter counted."""
     return _what(site, "base")
+
+
+def aliases(site: str) -> str:
+    """Hash: id of an article that was merged into another → the other's id (8 bytes), followed by its key."""
+    return _what(site, "aliases")
+
+
+def changes(site: str) -> str:
+    """Hash, to which is only ever added: id of a change → its record (`store.changes.Change`), "ID:done" → the moment
+    at which it was written whole, "ID:undone" → the id of the change that undid it."""
+    return _what(site, "changes")
+
+
+def top(site: str, list_name: str) -> str:
+    """Sorted set: one of the lists of views by the name that changes know it by: "all", a month, a date, "w" and the
+    first date of a week."""
+    return _what(site, f"top:{list_name}")
 
 
 def read(site: str, day: str, slot: int) -> str:

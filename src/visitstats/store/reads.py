@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from visitstats.core import counting
 from visitstats.core.entries import Entry
 from visitstats.core.entries import decode as decode_entry
-from visitstats.core.errors import StoreUnfit
+from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.store import keys
@@ -59,12 +59,15 @@ class Reads:
                 pipe.hget(keys.audience_watermark(site_id, writer), "s")
                 pipe.hget(keys.articles_watermark(site_id, writer), "s")
                 today, yesterday, visits, views, *marks = await pipe.execute()
-        return Counts(
-            today + yesterday,
-            [int(n or 0) for n in visits],
-            [int(n or 0) for n in views],
-            min(int(mark or 0) for mark in marks),
-        )
+        try:
+            return Counts(
+                today + yesterday,
+                [int(n or 0) for n in visits],
+                [int(n or 0) for n in views],
+                min(int(mark or 0) for mark in marks),
+            )
+        except ValueError as error:
+            raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
 
     async def watermarks(self, sites: list[str], writer: str) -> dict[str, int]:
         """Return, per site, the sequence up to which both ledgers hold a writer's batches."""
@@ -86,7 +89,8 @@ class Reads:
         return {key: int(score or 0) for key, score in zip(article_keys, scores, strict=True)}
 
     async def top(self, site_id: str, day: Day, period: str, limit: int, offset: int = 0) -> list[Row]:
-        """Return the most read articles of a period (day, week, month, all) of the day, the most read first."""
+        """Return the most read articles of a period (day, week, month, all) of the day, the most read first. One
+        without a view, as every article that was merged into another, is not among them."""
         name = {
             "day": keys.top_day(site_id, day.date, day.end_ms).name,
             "week": keys.top_week(site_id, day.week[0], day.end_ms).name,
@@ -98,13 +102,16 @@ class Reads:
             start = offset + len(rows)
             step = min(PAGE, limit - len(rows))
             with translated():
-                found: list[Any] = await self._client.zrange(name, start, start + step - 1, desc=True, withscores=True)
+                listed: list[Any] = await self._client.zrange(name, start, start + step - 1, desc=True, withscores=True)
+                found = [(member, score) for member, score in listed if score > 0]
                 if not found:
                     break
                 entries: list[Any] = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
             rows += [
                 Row(_entry(member, entry), int(score)) for (member, score), entry in zip(found, entries, strict=True)
             ]
+            if len(found) < len(listed):
+                break
         return rows
 
     async def article_count(self, site_id: str) -> int:
@@ -114,14 +121,62 @@ class Reads:
 
     async def ignored(self, site_id: str, day: Day) -> dict[str, int]:
         """Return the beacons of a day that were not counted, by reason (rule 8)."""
+        found = await self._reasons(site_id, day)
+        return {reason: n for reason, n in found.items() if reason not in counting.NOTES}
+
+    async def noted(self, site_id: str, day: Day) -> dict[str, int]:
+        """Return what is told of a day's beacons beside the reasons (`counting.NOTES`)."""
+        found = await self._reasons(site_id, day)
+        return {note: found.get(note, 0) for note in sorted(counting.NOTES)}
+
+    async def _reasons(self, site_id: str, day: Day) -> dict[str, int]:
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)
         return {reason.decode(): int(n) for reason, n in found.items()}
 
     async def uniques(self, site_id: str, day: Day) -> int:
         """Return the estimated unique visitors of a day (rule 9)."""
+        return (await self.uniques_of(site_id, [day]))[day.date]
+
+    async def uniques_of(self, site_id: str, days: list[Day]) -> dict[str, int]:
+        """Return the estimates of several days, by date: of a day its sketch's, or the one that was kept of it."""
         with translated():
-            return int(await self._client.pfcount(keys.unique(site_id, day.date, day.end_ms).name))
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hmget(keys.uniques(site_id), [day.date for day in days])
+                for day in days:
+                    # One key each: then the server answers from the sketch's cached cardinality.
+                    pipe.pfcount(keys.unique(site_id, day.date, day.end_ms).name)
+                kept, *sketched = await pipe.execute()
+        return {day.date: n or int(old or 0) for day, n, old in zip(days, sketched, kept, strict=True)}
+
+    # What a hit would meet: for the explanation of one ----------------------------------------------------------------
+
+    async def salt(self, site_id: str, day: Day) -> bytes | None:
+        """Return the salt of a site-day if there is one."""
+        with translated():
+            salt: Any = await self._client.get(keys.salt(site_id, day.date, day.end_ms).name)
+        return salt if isinstance(salt, bytes) else None
+
+    async def presence(self, site_id: str, day: Day, token: bytes) -> counting.Presence | None:
+        """Return what is known of a visitor of a day."""
+        with translated():
+            score: Any = await self._client.zscore(keys.seen(site_id, day.date, day.end_ms).name, token)
+        return None if score is None else counting.Presence(*divmod(int(score), counting.SLOTS))
+
+    async def was_delivered(self, site_id: str, moment_ms: int, digest: bytes) -> bool:
+        """Whether a hit id is known, around a moment."""
+        window = moment_ms // counting.SLOT_MS
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for each in (window - 1, window, window + 1):
+                    pipe.sismember(keys.hit_ids(site_id, each).name, digest)  # type: ignore[arg-type]
+                return any(await pipe.execute())
+
+    async def was_read(self, site_id: str, day: Day, slot: int, reading: bytes) -> bool:
+        """Whether a visitor has read an article in the visit that began in a half hour of a day (rule 5)."""
+        with translated():
+            name: str = keys.read(site_id, day.date, slot)
+            return bool(await self._client.sismember(name, reading))  # type: ignore[arg-type]
 
     async def check_fit(self) -> list[str]:
         """Refuse a store that would lose or invent counts (StoreUnfit); return warnings about one that might."""

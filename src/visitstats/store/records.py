@@ -17,6 +17,7 @@ from visitstats.core.sites import Site
 from visitstats.core.wire import column, text
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
+from visitstats.store.changes import Changes
 from visitstats.store.client import translated
 from visitstats.store.commit import load_scripts
 
@@ -46,6 +47,8 @@ class Records:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self.changes = Changes(client)
+        """Merges of articles, and who made them."""
 
     # Sites ---------------------------------------------------------------------------------------------------------
 
@@ -95,6 +98,15 @@ class Records:
             await self._client.set(keys.SITES_VERSION, _version())
         if not removed:
             raise NotFound(f"there is no site {site_id!r}")
+
+    # Articles ------------------------------------------------------------------------------------------------------
+
+    async def registered(self, site_id: str, articles: list[bytes]) -> list[bool]:
+        """Say which of these articles (ids) a site has."""
+        members: Any = articles
+        with translated():
+            scores = await self._client.zmscore(keys.top_all(site_id), members)
+        return [score is not None for score in scores]
 
     # Salts ---------------------------------------------------------------------------------------------------------
 

@@ -233,6 +233,14 @@ async def _tokens(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(_text(raw)[:12], f"the access token {_text(raw)[:12]}… is damaged")
 
 
+async def _aliases(store: Inspector, name: str, named: Named) -> Lines:
+    """Fields are article ids, values the id of another article and its key."""
+    async for page in store.fields(name):
+        for member, value in page:
+            if len(member) != ID_BYTES or article_id(_whole(value[ID_BYTES:])) != value[:ID_BYTES]:
+                yield Complaint(member.hex(), f"the alias of {member.hex()} leads to no article")
+
+
 _CHECKS: dict[tuple[str, str], Callable[[Inspector, str, Named], Lines]] = {
     ("", "sites"): _sites,
     ("", "tokens"): _tokens,
@@ -248,6 +256,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Inspector, str, Named], Lines]] = {
     ("what", "writer"): _watermark,
     ("what", "views"): _counts,
     ("what", "base"): _by_article,
+    ("what", "aliases"): _aliases,
     ("what", "top:all"): _scores,
     ("what", "top:month"): _scores,
     ("what", "top:week"): _scores,
@@ -263,6 +272,10 @@ def entry_trouble(article: bytes, entry: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"the name of article {article.hex()} is damaged: {error}"
     return "" if article_id(key) == article else f"the name of article {article.hex()} is that of another: {key[:80]}"
+
+
+def _whole(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _text(data: bytes) -> str:

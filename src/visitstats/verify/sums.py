@@ -42,13 +42,15 @@ class Sums:
         self._broken = broken
         self._look = look
         self._now = now
+        self._legible = True
+        """Whether all counts are numbers."""
         self.articles = 0
 
     async def check(self) -> None:
         """Check everything. Raises StoreUnavailable."""
         visits = await self._periods(keys.visits(self._name))
         views = await self._periods(keys.views(self._name))
-        if visits is not None and views is not None:
+        if visits is not None and views is not None and self._legible:
             await self._shown()
         if views is not None:
             await self._lists(views)
@@ -64,6 +66,7 @@ class Sums:
         if name in self._broken:
             return None
         raw = await self._store.counts(name)
+        self._legible &= all(map(valid_number, raw.values()))
         counts = {
             field: int(value)
             for field, value in raw.items()

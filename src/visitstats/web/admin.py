@@ -1,17 +1,26 @@
 """The routes for administrators and operations: bearer tokens only, no cookies, no cross-origin answers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from visitstats.articles import MOST_ROWS, InvalidQuery, address, csv_text, rows
+from visitstats.core.beacon import decode_hit
 from visitstats.core.bounded import Bounded
-from visitstats.core.errors import Denied, StoreUnavailable
+from visitstats.core.counting import CAPPED, SEARCH_ENGINE
+from visitstats.core.errors import Denied, HitRejected, StoreUnavailable
+from visitstats.core.periods import Day
+from visitstats.directory import LiveSite
+from visitstats.store.records import AccessToken
+from visitstats.uniques import STANDARD_ERROR_PERCENT, estimated, named_day
 from visitstats.web import answers
-from visitstats.web.address import ClientAddress
+from visitstats.web.address import headers_of
+from visitstats.web.edge import peer_of, read_body
+from visitstats.web.explain import Explanation, as_json, malformed
 from visitstats.web.public import Public, json, raw
+from visitstats.web.senders import Senders
 from visitstats.worker import Worker
 
 TRIES_PER_MINUTE = 5
@@ -30,10 +39,10 @@ class TooManyTries(Denied):
 class Admin:
     """Handlers for people and machines with a token."""
 
-    def __init__(self, worker: Worker, public: Public, addresses: ClientAddress, clock: Callable[[], int]) -> None:
+    def __init__(self, worker: Worker, public: Public, senders: Senders, clock: Callable[[], int]) -> None:
         self._worker = worker
         self._public = public
-        self._addresses = addresses
+        self._senders = senders
         self._clock = clock
         self._tries: Bounded[tuple[str, int], int] = Bounded(8192)
 
@@ -42,13 +51,17 @@ class Admin:
         return [
             Route("/v1/admin/sites/{site}/articles", self.articles),
             Route("/v1/admin/sites/{site}/key", self.key),
+            Route("/v1/admin/sites/{site}/ignored", self.ignored),
+            Route("/v1/admin/sites/{site}/uniques", self.uniques),
+            # The edge counts hits; only those that ask for an explanation come here.
+            Route("/v1/sites/{site}/hit", self.explain, methods=["POST"]),
             Route("/metrics", self.metrics),
         ]
 
     async def articles(self, request: Request) -> Response:
         """Answer the articles of a period, the most read first, as JSON or CSV."""
-        _same_origin(request)
-        await self._allow(
+        same_origin(request)
+        await self.allow(
             request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
         )
         live = await self._public.site(request)
@@ -97,8 +110,8 @@ class Admin:
 
     async def key(self, request: Request) -> Response:
         """Answer how an address becomes its key, step by step."""
-        _same_origin(request)
-        await self._allow(
+        same_origin(request)
+        await self.allow(
             request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
         )
         live = await self._public.site(request)
@@ -129,6 +142,69 @@ class Admin:
             [*answers.JSON, answers.NEVER_STORED],
         )
 
+    async def ignored(self, request: Request) -> Response:
+        """Answer the beacons of a day that were not counted, by reason."""
+        live, day = await self._day(request)
+        found = await self._worker.reads.ignored(live.site.id, day)
+        noted = await self._worker.reads.noted(live.site.id, day)
+        return json(
+            {
+                "site": live.site.id,
+                "day": day.date,
+                "at": live.calendar.iso(self._clock()),
+                "ignored": dict(sorted(found.items())),
+                "search_engines": noted[SEARCH_ENGINE],
+                "visitors_capped": noted[CAPPED],
+            },
+            [*answers.JSON, answers.NEVER_STORED],
+        )
+
+    async def uniques(self, request: Request) -> Response:
+        """Answer the estimated unique visitors of a day, a week or a month, and of each of its days."""
+        live, day = await self._day(request)
+        period = request.query_params.get("period", "day")
+        today = live.calendar.day_at(self._clock())
+        found = await estimated(self._worker.reads, live, period, day, today)
+        return json(
+            {
+                "site": live.site.id,
+                "period": period,
+                "at": live.calendar.iso(self._clock()),
+                "uniques": sum(found.values()),
+                "estimate": True,
+                "standard_error_percent": STANDARD_ERROR_PERCENT,
+                "days": found,
+            },
+            [*answers.JSON, answers.NEVER_STORED],
+        )
+
+    async def explain(self, request: Request) -> Response:
+        """Answer why a beacon is counted or not, rule by rule; nothing is counted. The request is the beacon, with its
+        own headers: also those of another origin, which without a token gets nowhere here."""
+        await self.allow(
+            request, lambda authorization: self._worker.access.editor(authorization, request.path_params["site"])
+        )
+        live = await self._public.site(request)
+        headers = headers_of(request.scope["headers"])
+        try:
+            beacon = decode_hit(await read_body(headers, request.receive, self._worker.settings.body_max_bytes))
+        except HitRejected as refused:
+            found = malformed(refused)
+        else:
+            explanation = Explanation(self._senders, self._worker.reads, live, self._clock())
+            found = await explanation.of(headers, peer_of(request.scope), beacon)
+        return json(as_json(live.site.id, found), [*answers.JSON, answers.NEVER_STORED])
+
+    async def _day(self, request: Request) -> tuple[LiveSite, Day]:
+        """The site and the day of a request that may read them."""
+        same_origin(request)
+        await self.allow(
+            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
+        )
+        live = await self._public.site(request)
+        asked = request.query_params.get("day")
+        return live, named_day(live, asked) if asked else live.calendar.day_at(self._clock())
+
     async def metrics(self, request: Request) -> Response:
         """Answer the metrics of all workers: to this machine itself, on the metrics port, or to a bearer of a token."""
         port = self._worker.settings.metrics_port
@@ -140,8 +216,8 @@ class Admin:
             and "forwarded" not in request.headers
         )
         if not near and not (port and arrived[1] == port):
-            _same_origin(request)
-            await self._allow(request, self._worker.access.scraper)
+            same_origin(request)
+            await self.allow(request, self._worker.access.scraper)
         try:
             found, up = await self._worker.site_numbers(), True
         except StoreUnavailable:
@@ -149,25 +225,22 @@ class Admin:
         text = self._worker.metrics.expose(found, store_up=up)
         return raw(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), answers.NEVER_STORED], text)
 
-    async def _allow(self, request: Request, check: Callable[..., object]) -> None:
-        """Let a request pass that has the right token, and slow down who guesses."""
-        peer = request.client.host if request.client else ""
-        name = (
-            self._addresses.of(peer, request.headers.get("x-forwarded-for", "").encode("latin-1")),
-            self._clock() // 60_000,
-        )
+    async def allow(self, request: Request, check: Callable[[str], Awaitable[AccessToken]]) -> AccessToken:
+        """Let a request pass that has the right token, which is returned, and slow down who guesses."""
+        address, _ = self._senders.addresses.of(peer_of(request.scope), headers_of(request.scope["headers"]))
+        name = (address, self._clock() // 60_000)
         tried = self._tries.get(name) or 0
         if tried >= TRIES_PER_MINUTE:
             raise TooManyTries
         try:
-            await check(request.headers.get("authorization", ""))  # type: ignore[misc]
+            return await check(request.headers.get("authorization", ""))
         except Denied as denied:
             if denied.status == 401:
                 self._tries.put(name, tried + 1)
             raise
 
 
-def _same_origin(request: Request) -> None:
+def same_origin(request: Request) -> None:
     """Refuse what another site's page sends (bad-inputs row 27)."""
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")

@@ -24,17 +24,21 @@ from visitstats.core.errors import (
     StoreUnavailable,
     VisitstatsError,
 )
+from visitstats.core.limits import NetworkRate
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
+from visitstats.merges import MergeRefused, NoSuchArticle
 from visitstats.settings import Settings
 from visitstats.web import answers
 from visitstats.web.address import ClientAddress
 from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
+from visitstats.web.changes import ChangeRoutes
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.hits import Hits
 from visitstats.web.openapi import document
 from visitstats.web.protocol import Answer
 from visitstats.web.public import BadRequest, Public, json, raw
+from visitstats.web.senders import Senders
 from visitstats.worker import Worker, wall_clock
 
 log = logging.getLogger(__name__)
@@ -42,7 +46,9 @@ log = logging.getLogger(__name__)
 ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
+    MergeRefused: (409, "merge-refused"),
     NoSuchSite: (404, "no-such-site"),
+    NoSuchArticle: (404, "no-such-article"),
     NotFound: (404, "not-found"),
     StoreUnavailable: (503, "store-away"),
     JournalFull: (503, "try-again"),
@@ -77,18 +83,23 @@ class Application:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         settings, clock = self._settings, self._clock
         worker = self.worker = Worker(settings, settings.redis_url, clock)
-        addresses = ClientAddress(settings.trusted_proxies)
+        addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
+        rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
+        senders = Senders(addresses, AgentRules(load_crawler_patterns()), rate)
+        hits = Hits(worker.sites, worker.ingest, worker.stats, senders, clock)
         public = Public(worker)
+        admin = Admin(worker, public, senders, clock)
         app.router.routes[:] = [
+            # The admin's first: one of them is a public route that is asked another question.
+            *admin.routes(),
+            *ChangeRoutes(worker, public, admin, clock).routes(),
             *public.routes(),
-            *Admin(worker, public, addresses, clock).routes(),
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
         ]
         # Starlette would build the address of its redirect from the Host header.
         app.router.redirect_slashes = False
         await worker.start()
-        hits = Hits(worker.sites, worker.ingest, worker.stats, addresses, AgentRules(load_crawler_patterns()), clock)
         edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
         self.take_at_once = edge.take_at_once
         try:

@@ -18,8 +18,10 @@ from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUn
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.stats import Stats
 from visitstats.web import answers
-from visitstats.web.hits import Headers, Hits, SaltMissing, Taken
+from visitstats.web.address import Headers, headers_of
+from visitstats.web.hits import ArticleUnknown, Hits, Taken
 from visitstats.web.protocol import Answer
+from visitstats.web.senders import SaltMissing
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ class Edge:
             await self._router(scope, receive, send)
             return
         site_id, _, action = path[len(ROOT) :].partition("/")
+        if scope["query_string"] and is_explained(scope):
+            await self._router(scope, receive, send)
+            return
         route = self._routes.get((scope["method"], action))
         if route is None:
             if scope["method"] != "OPTIONS" and action in ALLOWED:
@@ -87,13 +92,15 @@ class Edge:
         path = scope["path"]
         if scope["method"] != "POST" or not path.endswith("/hit") or len(body) > self._body_max_bytes:
             return False
+        if scope["query_string"] and is_explained(scope):
+            return False
         live = self._sites.get(path[len(ROOT) : -4])
-        headers = dict(scope["headers"])
+        headers = headers_of(scope["headers"])
         if live is None or not _is_text(headers):
             return False
         try:
-            taken = self._hits.take(headers, _peer(scope), live, decode_hit(body))
-        except (HitRejected, SaltMissing, Overloaded):
+            taken = self._hits.take(headers, peer_of(scope), live, decode_hit(body))
+        except (HitRejected, SaltMissing, ArticleUnknown, Overloaded):
             return False
         waiting = taken.waiting
         if not waiting.at_once:
@@ -116,9 +123,9 @@ class Edge:
     # Hits ----------------------------------------------------------------------------------------------------------
 
     async def _hit(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
-        headers = dict(scope["headers"])
+        headers = headers_of(scope["headers"])
         try:
-            beacon = decode_hit(await self._body(headers, receive))
+            beacon = decode_hit(await read_body(headers, receive, self._body_max_bytes))
             status, body, reason = await self._count(scope, headers, live, beacon)
         except HitRejected as rejected:
             await self._refuse(send, live, rejected)
@@ -132,11 +139,11 @@ class Edge:
         status, reason = 200, ""
         try:
             beacon = hit_from_query(**_query(scope["query_string"]))
-            status, _, reason = await self._count(scope, dict(scope["headers"]), live, beacon)
+            status, _, reason = await self._count(scope, headers_of(scope["headers"]), live, beacon)
         except HitRejected as rejected:
             # A picture that is an error would show as a broken one on the portal's page.
             reason = rejected.reason
-            self._hits.ignore(live, reason)
+            self._hits.ignore(live, rejected)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
             await _busy(send, error)
             return
@@ -152,32 +159,35 @@ class Edge:
         except HitRejected as rejected:
             if rejected.status != 200:
                 raise
-            self._hits.ignore(live, rejected.reason)
+            self._hits.ignore(live, rejected)
             return 200, answers.numbers_body(await self._stats.current(live)), rejected.reason
         return self._hits.answer(taken, await taken.waiting.future)
 
     async def _taken(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> Taken:
-        try:
-            return self._hits.take(headers, _peer(scope), live, beacon)
-        except SaltMissing:
-            await self._hits.fetch_salts(live)
-            return self._hits.take(headers, _peer(scope), live, beacon)
+        known: bool | None = None
+        while True:
+            try:
+                return self._hits.take(headers, peer_of(scope), live, beacon, known)
+            except SaltMissing:
+                await self._hits.fetch_salts(live)
+            except ArticleUnknown:
+                known = await self._hits.may_enter(live, beacon)
 
     # Heartbeats and numbers ----------------------------------------------------------------------------------------
 
     async def _alive(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
-        headers = dict(scope["headers"])
+        headers = headers_of(scope["headers"])
         try:
-            visit_id = decode_alive(await self._body(headers, receive)).visit_id
+            visit_id = decode_alive(await read_body(headers, receive, self._body_max_bytes)).visit_id
         except HitRejected as rejected:
             await self._refuse(send, live, rejected)
             return
         try:
             try:
-                self._hits.beat(headers, _peer(scope), live, visit_id)
+                self._hits.beat(headers, peer_of(scope), live, visit_id)
             except SaltMissing:
                 await self._hits.fetch_salts(live)
-                self._hits.beat(headers, _peer(scope), live, visit_id)
+                self._hits.beat(headers, peer_of(scope), live, visit_id)
         except StoreUnavailable as error:
             # A heartbeat that is lost is made good by the next; the reader gets the last numbers.
             log.debug("a heartbeat is lost: %s", error)
@@ -194,31 +204,40 @@ class Edge:
 
     # Shared --------------------------------------------------------------------------------------------------------
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """Read a beacon's body; raises HitRejected for what is too large or of another kind (bad-inputs rows 1, 10,
-        11)."""
-        if not _is_text(headers):
-            raise HitRejected("content-type", "send text/plain or application/json, not compressed", status=415)
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 10 or int(length) > self._body_max_bytes:
-            raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise HitRejected("bad-json", "the beacon ends too early", status=400)
-            body += message.get("body", b"")
-            if len(body) > self._body_max_bytes:
-                raise HitRejected("too-large", f"a beacon is at most {self._body_max_bytes} bytes", status=413)
-            if not message.get("more_body", False):
-                return body
-
     async def _refuse(self, send: Send, live: LiveSite, rejected: HitRejected) -> None:
-        self._hits.ignore(live, rejected.reason)
+        self._hits.ignore(live, rejected)
         headers = [answers.ignored_header(rejected.reason)]
         if rejected.status == 413:
             headers.append((b"connection", b"close"))  # or the rest of the body would have to be read
         await answers.send_error(send, rejected.status, rejected.reason, rejected.detail, headers)
+
+
+async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
+    """Read a beacon's body; raises HitRejected for what is too large or of another kind (bad-inputs rows 1, 10, 11)."""
+    if not _is_text(headers):
+        raise HitRejected("content-type", "send text/plain or application/json, not compressed", status=415)
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 10 or int(length) > most:
+        raise HitRejected("too-large", f"a beacon is at most {most} bytes", status=413)
+    body: bytes = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise HitRejected("bad-json", "the beacon ends too early", status=400)
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise HitRejected("too-large", f"a beacon is at most {most} bytes", status=413)
+        if not message.get("more_body", False):
+            return body
+
+
+def is_explained(scope: Scope) -> bool:
+    """Whether a request asks why a beacon is or is not counted (`web/explain.py`). It is never counted then, whoever
+    asks."""
+    if scope["method"] != "POST" or not scope["path"].endswith("/hit"):
+        return False
+    parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return any(name == "explain" for name, _ in parameters)
 
 
 def _is_text(headers: Headers) -> bool:
@@ -227,7 +246,8 @@ def _is_text(headers: Headers) -> bool:
     return known and b"content-encoding" not in headers
 
 
-def _peer(scope: Scope) -> str:
+def peer_of(scope: Scope) -> str:
+    """Return the address of the other end of the connection, "" for a unix socket."""
     client = scope.get("client")
     return client[0] if client else ""
 
@@ -248,6 +268,6 @@ def _query(text: bytes) -> dict[str, str]:
         raise HitRejected("bad-text", "the address is not UTF-8", status=400) from error
     found: dict[str, str] = {"u": ""}
     for name, value in pairs:
-        if name in ("u", "k", "t", "v", "h", "r") and not found.get(name):
+        if name in ("u", "k", "t", "v", "h", "r", "w") and not found.get(name):
             found[name] = value
     return found

@@ -1,7 +1,7 @@
 """What the edge decides about a beacon: is it counted, for which article, for which visitor. Without waiting for
 anything.
 
-    check host, origin, prefetch, bot → key of the article → token of the visitor → place in the batch that gathers
+    key of the article → sender (`web/senders.py`) → token of the visitor → place in the batch that gathers
 
 `Hits.take` does that and `Hits.answer` says what became of it. Whatever arrives, nothing of it becomes a key, a label
 or a log line as it is.
@@ -13,35 +13,29 @@ import msgspec
 
 from visitstats.apply import Outcome, Waiting
 from visitstats.core import counting
-from visitstats.core.agents import AgentRules, is_prefetch
-from visitstats.core.batch import OTHER_KEY, hit_id_digest
+from visitstats.core.batch import OTHER_ID, OTHER_KEY, hit_id_digest
 from visitstats.core.beacon import HitBeacon
 from visitstats.core.bounded import Bounded
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected
-from visitstats.core.keys import article_id, origin_allowed
-from visitstats.core.periods import Day
+from visitstats.core.keys import article_id
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.ingest import Ingest
 from visitstats.stats import Stats
 from visitstats.web import answers
-from visitstats.web.address import ClientAddress
+from visitstats.web.address import Headers
+from visitstats.web.senders import Senders, agent_of, visit_id_of
 
-Headers = dict[bytes, bytes]
-
-LONGEST_AGENT = 512
 CACHED_ADDRESS = 600
 """Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
 ADDRESSES = 20_000
-SENDERS = 8192
 
 _json = msgspec.json.Encoder().encode
-_OTHER = _json(OTHER_KEY)
 
 
-class SaltMissing(Exception):
-    """A salt has to be fetched first: await `Hits.fetch_salts` and try again."""
+class ArticleUnknown(Exception):
+    """The store has to be asked first whether an article is new: await `Hits.may_enter` and try again."""
 
 
 class Article(NamedTuple):
@@ -50,6 +44,11 @@ class Article(NamedTuple):
     key: str
     id: bytes
     json: bytes
+    alias: bool = False
+    """The page is not the article's own, so that its title and address say nothing of it."""
+
+
+OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
 
 
 class Taken(NamedTuple):
@@ -68,37 +67,41 @@ class Hits:
         sites: SiteDirectory,
         ingest: Ingest,
         stats: Stats,
-        addresses: ClientAddress,
-        agents: AgentRules,
+        senders: Senders,
         clock: counting.Clock,
     ) -> None:
         self._sites = sites
         self._ingest = ingest
         self._stats = stats
-        self._addresses = addresses
-        self._agents = agents
+        self._senders = senders
         self._clock = clock
         self._articles: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
-        self._senders: Bounded[tuple[LiveSite, bytes | None, bytes], str] = Bounded(SENDERS)
 
-    def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken:
+    def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon, known: bool | None = None) -> Taken:
         """Put a hit into the batch that gathers. Nothing has happened when it raises HitRejected (not counted, by
-        reason), SaltMissing or Overloaded."""
+        reason), SaltMissing, ArticleUnknown or Overloaded. `known` is the answer of `may_enter`, if that was asked."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
-        agent = headers.get(b"user-agent", b"")[:LONGEST_AGENT]
+        agent = agent_of(headers)
         article = self._article(live, beacon)
-        self._check(live, headers, agent)
-        salt = live.salts.get(day.date)
-        if salt is None:
-            raise SaltMissing
-        visit_id = _visit_id(headers, beacon.visit_id)
-        address = self._addresses.of(peer, headers.get(b"x-forwarded-for", b""))
-        token, unique = counting.visitor_tokens(salt, live.site.id, address, agent, visit_id)
-        old_token = b""
-        if moment - day.start_ms < counting.VISIT_GAP_MS:
-            old_token = _old_token(live, day, address, agent, visit_id)
+        senders = self._senders
+        senders.check(live, headers, agent, beacon.webdriver)
+        entry = self._entry(live, article, beacon)
+        new = False
+        if entry and known is not True:
+            new = self._is_new(live, article, moment, asked=known is not None)
+            if new and known is False:
+                article, new = OTHER, False
+                entry = self._entry(live, article, beacon)
+        address, network = senders.addresses.of(peer, headers)
+        visit_id = visit_id_of(headers, beacon.visit_id)
+        token, unique, old_token, capped = senders.visitor(live, day, moment, address, agent, visit_id)
+        # The last that can refuse it, so that a hit which has to wait for something takes from its bucket once.
+        if not senders.allows(network, moment):
+            senders.refuse_rate(live, address)
         waiting = self._ingest.gathering(live, day)
+        if capped:
+            self._ingest.note(live, day, counting.CAPPED)
         place = waiting.add(
             moment,
             token,
@@ -106,8 +109,13 @@ class Hits:
             old_token,
             hit_id_digest(beacon.hit_id) if beacon.hit_id else b"",
             article.id,
-            self._entry(live, article, beacon),
+            entry,
         )
+        if entry:
+            if new:
+                self._sites.newcomers.enter(live.site.id, article.id, moment)
+            told = 0 if article.alias else hash(beacon.told)
+            self._sites.entries.put((live.site.id, article.id), told)
         return Taken(waiting, place, article)
 
     def answer(self, taken: Taken, outcome: Outcome) -> tuple[int, bytes, str]:
@@ -118,8 +126,8 @@ class Hits:
             views = self._stats.last_views(waiting.site.id, article.id)
             return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), ""
         n = committed.articles[waiting.article_of(place)]
-        if n < 0:
-            return 200, answers.hit_body(outcome.snapshot, None, _OTHER, pending=False), ""
+        if n < 0 or article is OTHER:
+            return 200, answers.hit_body(outcome.snapshot, None, OTHER.json, pending=False), ""
         body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
         if committed.slots[place] == counting.DUPLICATE:
             self._ingest.ignore(waiting.live, waiting.day, "duplicate")
@@ -132,21 +140,17 @@ class Hits:
             return
         moment = self._clock()
         day = live.calendar.day_at(moment)
-        salt = live.salts.get(day.date)
-        if salt is None:
-            raise SaltMissing
-        agent = headers.get(b"user-agent", b"")[:LONGEST_AGENT]
-        address = self._addresses.of(peer, headers.get(b"x-forwarded-for", b""))
-        visit_id = _visit_id(headers, visit_id)
-        token = counting.visitor_token(salt, live.site.id, address, agent, visit_id)
-        old_token = b""
-        if moment - day.start_ms < counting.VISIT_GAP_MS:
-            old_token = _old_token(live, day, address, agent, visit_id)
+        address, _ = self._senders.addresses.of(peer, headers)
+        visit_id = visit_id_of(headers, visit_id)
+        token, old_token = self._senders.present(live, day, moment, address, agent_of(headers), visit_id)
         self._ingest.beat(live, day, token, old_token, moment)
 
-    def ignore(self, live: LiveSite, reason: str) -> None:
+    def ignore(self, live: LiveSite, rejected: HitRejected) -> None:
         """Count a beacon that is not counted, by its reason (rule 8)."""
-        self._ingest.ignore(live, live.calendar.day_at(self._clock()), reason)
+        day = live.calendar.day_at(self._clock())
+        self._ingest.ignore(live, day, rejected.reason)
+        if rejected.note:
+            self._ingest.note(live, day, rejected.note)
 
     async def fetch_salts(self, live: LiveSite) -> None:
         """Have the salts here that a hit needs now. Raises StoreUnavailable."""
@@ -161,60 +165,41 @@ class Hits:
         name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
         article = self._articles.young.get(name) or self._articles.get(name)
         if article is None:
-            key = live.key_rules.key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
-            article = Article(key, article_id(key), _json(key))
+            article = article_of(live, beacon)
             if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
                 self._articles.put(name, article)
         return article
-
-    def _check(self, live: LiveSite, headers: Headers, agent: bytes) -> None:
-        """Raise HitRejected for what rule 8 counts apart."""
-        sender = (live, headers.get(b"origin"), agent)
-        reason = self._senders.young.get(sender)
-        if reason is None:
-            reason = self._senders.get(sender)
-            if reason is None:
-                reason = self._judge(live, sender[1], agent)
-                if sender[1] is None or len(sender[1]) <= CACHED_ADDRESS:
-                    self._senders.put(sender, reason)
-        if reason:
-            raise HitRejected(reason)
-        if is_prefetch(headers):
-            raise HitRejected("prefetch")
-
-    def _judge(self, live: LiveSite, origin: bytes | None, agent: bytes) -> str:
-        """Return why a page's or an agent's beacons are not counted, "" when they are."""
-        if live.site.archived:
-            return "archived"
-        if origin is None:
-            if live.site.missing_origin == "refuse":
-                return "origin"
-        elif not origin_allowed(live.site, origin.decode("latin-1")):
-            return "origin"
-        if live.site.count_headless:
-            agent = agent.replace(b"Headless", b"")
-        return self._agents.classify(agent.decode("latin-1"))
 
     def _entry(self, live: LiveSite, article: Article, beacon: HitBeacon) -> bytes:
         """Return the article's dictionary entry if the store may not have it, else nothing."""
         known = self._sites.entries
         name = (live.site.id, article.id)
-        told = hash(beacon.told)
+        told = 0 if article.alias else hash(beacon.told)
         if known.young.get(name) == told or known.get(name) == told:
             return b""
-        known.put(name, told)
+        if article.alias:
+            return encode_entry(Entry(article.key)) if known.get(name) is None else b""
         url = "" if f"{live.site.hosts[0]}{article.key}" in beacon.url else beacon.url[:1024]
         return encode_entry(Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published))
 
+    def _is_new(self, live: LiveSite, article: Article, moment_ms: int, *, asked: bool) -> bool:
+        """Whether the store may not have the article yet. Raises ArticleUnknown when that has to be asked first,
+        because the site has no room for one more in this minute."""
+        if article is OTHER or self._sites.entries.get((live.site.id, article.id)) is not None:
+            return False
+        places = live.site.new_articles_per_minute
+        if not asked and not self._sites.newcomers.room(live.site.id, article.id, moment_ms, places):
+            raise ArticleUnknown
+        return True
 
-def _visit_id(headers: Headers, visit_id: str) -> str:
-    """Return the visit id that counts: none for a reader who asks not to be followed (rule 1)."""
-    return "" if headers.get(b"sec-gpc") == b"1" or headers.get(b"dnt") == b"1" else visit_id
+    async def may_enter(self, live: LiveSite, beacon: HitBeacon) -> bool:
+        """Ask the store about the article that a beacon's page shows, after ArticleUnknown."""
+        article, places = self._article(live, beacon), live.site.new_articles_per_minute
+        return await self._sites.newcomers.may_enter(live.site.id, article.id, self._clock(), places)
 
 
-def _old_token(live: LiveSite, day: Day, address: str, agent: bytes, visit_id: str) -> bytes:
-    """Return the token that the visitor had yesterday (rule 2)."""
-    salt = live.salts.get(day.yesterday)
-    if salt is None:
-        raise SaltMissing
-    return counting.visitor_token(salt, live.site.id, address, agent, visit_id)
+def article_of(live: LiveSite, beacon: HitBeacon) -> Article:
+    """Return the article that a beacon's page shows. Raises HitRejected."""
+    own = live.key_rules.own_key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+    key = live.key_rules.resolve(own)
+    return Article(key, article_id(key), _json(key), key != own)

@@ -17,11 +17,28 @@ _BEACON = {
         "r": {"type": "string", "description": "referrer; only its host is looked at"},
         "v": {"type": "string", "description": "visit id"},
         "h": {"type": "string", "description": "hit id: the same one twice counts once"},
+        "w": {"type": "boolean", "description": "whether a program drives the browser"},
         "m": {
             "type": "object",
             "properties": {name: {"type": "string"} for name in ("author", "category", "published")},
         },
     },
+}
+
+_MERGE = {
+    "type": "object",
+    "required": ["from", "into"],
+    "properties": {
+        "from": {"type": "string", "description": "key or address that is to stand for the other"},
+        "into": {"type": "string", "description": "key or address of the article that stays"},
+        "why": {"type": "string"},
+        "alias": {"type": "boolean", "description": "nothing was counted for `from` yet"},
+    },
+}
+_UNDO = {
+    "type": "object",
+    "required": ["change"],
+    "properties": {"change": {"type": "string", "description": "id of the merge"}, "why": {"type": "string"}},
 }
 
 
@@ -45,6 +62,14 @@ def document() -> dict[str, Any]:
 
     hit = operation("Count a page load", "HitNumbers", body=_BEACON)
     hit["responses"]["202"] = _answer("HitNumbers")
+    hit["parameters"] = [
+        {
+            "name": "explain",
+            "in": "query",
+            "schema": {"type": "string"},
+            "description": "1, with the token of an editor: say what each rule makes of it, and count nothing",
+        }
+    ]
     keys = {
         "type": "object",
         "required": ["keys"],
@@ -53,7 +78,7 @@ def document() -> dict[str, Any]:
     paths = {
         "/v1/sites/{site}/hit": {"post": hit},
         "/v1/sites/{site}/hit.gif": {
-            "get": operation("Count a page load without JavaScript", "Gif", query=("u", "k", "t", "v", "h", "r"))
+            "get": operation("Count a page load without JavaScript", "Gif", query=("u", "k", "t", "v", "h", "r", "w"))
         },
         "/v1/sites/{site}/alive": {
             "post": operation("Say that the page is still read", "Numbers", body={"type": "object"})
@@ -77,6 +102,20 @@ def document() -> dict[str, Any]:
             )
         },
     }
+    paths |= {
+        f"/v1/admin/sites/{{site}}/{action}": {"post": operation(summary, "Changed", body=body, bearer=True)}
+        for action, summary, body in (("merge", "Merge an article into another", _MERGE), ("undo", "Undo it", _UNDO))
+    }
+    paths |= {
+        f"/v1/admin/sites/{{site}}/{action}": {"get": operation(summary, schema, query=query, bearer=True)}
+        for action, summary, schema, query in (
+            ("ignored", "What was not counted on a day, by reason", "Ignored", ("day",)),
+            ("uniques", "Unique visitors of a period, estimates", "Uniques", ("period", "day")),
+        )
+    }
+    paths["/v1/admin/sites/{site}/audit"] = {
+        "get": operation("What was changed by hand", "Changes", query=("limit",), bearer=True)
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "visitstats", "version": __version__},
@@ -97,7 +136,42 @@ def _answer(schema: str) -> dict[str, Any]:
     }
 
 
+_CHANGE = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("id", "kind", "at", "who", "why", "from", "into")},
+        "views": {"type": ["integer", "null"]},
+        "undoes": {"type": ["string", "null"]},
+        "undone_by": {"type": ["string", "null"]},
+        "done": {"type": "boolean"},
+    },
+}
+_COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _SCHEMAS: dict[str, Any] = {
+    "Ignored": {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "string"} for name in ("site", "day", "at")},
+            "ignored": _COUNTS,
+            "search_engines": {"type": "integer"},
+            "visitors_capped": {"type": "integer"},
+        },
+    },
+    "Uniques": {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "string"} for name in ("site", "period", "at")},
+            "uniques": {"type": "integer"},
+            "estimate": {"const": True},
+            "standard_error_percent": {"type": "number"},
+            "days": _COUNTS,
+        },
+    },
+    "Changed": {"type": "object", "properties": {"site": {"type": "string"}, "change": _CHANGE}},
+    "Changes": {
+        "type": "object",
+        "properties": {"site": {"type": "string"}, "changes": {"type": "array", "items": _CHANGE}},
+    },
     "Numbers": {
         "type": "object",
         "properties": {"site": {"type": "string"}, **_NUMBERS, "at": {"type": "string", "format": "date-time"}},

@@ -186,7 +186,7 @@ def _encodable(text: str) -> bool:
 
 
 def _key(live: LiveSite, text: str) -> str:
-    """Return the key that is meant: an address of the site stands for its key."""
+    """Return the key that is meant: an address of the site stands for its key, and an alias for another key."""
     if text.startswith(("http://", "https://")):
         return live.key_rules.key(text)
-    return text
+    return live.key_rules.resolve(text)

@@ -3,11 +3,11 @@
 --
 -- Input
 --   KEYS  1 watermark  2 top of all time  3 top of the day  4 top of the week  5 top of the month  6 views  7 names
---         8… one set of readings for each half hour in ARGV[5]
+--         8 aliases  9… one set of readings for each half hour in ARGV[5]
 --   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
 --         3 core.batch.Batch.articles (msgpack)
 --         4 expiries (msgpack: watermark seconds, day, week, readings as Unix seconds)
---         5 the half hours whose sets are KEYS[8…] (msgpack)   6 slots, as audience.lua answered them
+--         5 the half hours whose sets are KEYS[9…] (msgpack)   6 slots, as audience.lua answered them
 --         7 names of the counts to answer (msgpack)
 --         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
 --           to "(other)"; '' when nothing was)
@@ -35,6 +35,26 @@ local PIECE = 4000
 
 local function digits(number)
   return string.format('%.0f', number)
+end
+
+-- A batch may be older than a merge (a replay, another worker): what was read of the old article counts for the one that
+-- it was merged into (core/keys.py, rule 7). Merges make no loops; the bound is for a damaged store. Without aliases this costs
+-- 0.3 µs a batch (EXISTS).
+local merged = {}
+if articles > 0 and redis.call('EXISTS', KEYS[8]) == 1 then
+  for _ = 1, 1000 do
+    local found, again = redis.call('HMGET', KEYS[8], unpack(ids)), false
+    for i = 1, articles do
+      if found[i] then
+        ids[i] = string.sub(found[i], 1, 8)
+        merged[i] = true
+        again = true
+      end
+    end
+    if not again then
+      break
+    end
+  end
 end
 
 local function read_scores(key)
@@ -85,7 +105,7 @@ end
 
 local set_of = {}
 for i = 1, #half_hours do
-  set_of[half_hours[i]] = KEYS[7 + i]
+  set_of[half_hours[i]] = KEYS[8 + i]
 end
 
 local counted_before = {}
@@ -131,7 +151,9 @@ end
 local entry_of = {}
 for i = 1, #entries do
   local entry = entries[i][2]
-  if named[i] then
+  if merged[entries[i][1] + 1] then
+    entry = nil -- it names the old article
+  elseif named[i] then
     -- What a beacon does not say (a picture has no title) stays as it is.
     local new, whole, old = cmsgpack.unpack(entry), pcall(cmsgpack.unpack, named[i])
     for field = 1, whole and type(old) == 'table' and #old or 0 do

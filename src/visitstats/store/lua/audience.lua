@@ -20,7 +20,7 @@
 -- twice (a cut append-only file, see the design, section 5); the watermark is the last.
 
 local sequence, previous = tonumber(ARGV[1]), tonumber(ARGV[2])
-local mark = redis.call('HMGET', KEYS[1], 's', 'r')
+local mark = redis.call('HMGET', KEYS[1], 's', 'r', 'p', 'o')
 local watermark = tonumber(mark[1] or '0')
 if previous > watermark then
   return {'gap', string.format('%.0f', watermark)}
@@ -72,8 +72,9 @@ if hits > 0 then
 end
 
 if sequence <= watermark then
-  -- Decided before. The last decision is kept word for word; of an older one only the visitors' present slots are left.
-  local slots = decided and ARGV[7] or sequence == watermark and mark[2]
+  -- Decided before. The last two decisions are kept word for word (a replay sends the second together with the articles
+  -- of the first, which may fail); of an older one only the visitors' present slots are left.
+  local slots = decided and ARGV[7] or sequence == watermark and mark[2] or ARGV[1] == mark[3] and mark[4]
   if not slots then
     local bytes = {}
     for i = 1, hits do
@@ -252,6 +253,6 @@ if #ignored > 0 then
   redis.call('EXPIREAT', KEYS[8], expire[5])
 end
 
-redis.call('HSET', KEYS[1], 's', ARGV[1], 'r', slots)
+redis.call('HSET', KEYS[1], 's', ARGV[1], 'r', slots, 'p', mark[1] or '0', 'o', mark[2] or '')
 redis.call('EXPIRE', KEYS[1], expire[1])
 return numbers({'ok', slots, started})

@@ -1,0 +1,47 @@
+"""Files that are on the disk when a call returns, and files that are there at once or not at all. Everything may raise
+OSError."""
+
+import os
+from pathlib import Path
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write everything to a file descriptor, however often the kernel takes only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def sync(file: int) -> None:
+    """Wait until what was written is on the disk, and its length; the times of the file don't matter."""
+    getattr(os, "fdatasync", os.fsync)(file)  # macOS has no fdatasync
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a private file in the place of another, or of none."""
+    put_in_place(write_beside(path, data), path)
+
+
+def write_beside(path: Path, data: bytes) -> Path:
+    """Write what is to replace a file, and return where it is."""
+    fresh = path.with_name(path.name + ".new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Replace a file by one that was written beside it."""
+    os.replace(fresh, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

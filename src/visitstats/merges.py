@@ -1,0 +1,167 @@
+"""Merges: two addresses that turned out to be one article (rule 7 of keys), and how to part them again.
+
+From a merge on, the old key stands for the other one: hits on its address are counted for the other, whoever asks for
+its views is answered with the other's, and its own numbers are kept in the record of the change. An undo gives it back
+exactly what it had at the merge; what was counted since stays with the other. A site's totals never change.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from visitstats.core.batch import OTHER_KEY
+from visitstats.core.errors import HitRejected, NotFound, VisitstatsError
+from visitstats.core.keys import MAX_KEY_BYTES, KeyRules, article_id
+from visitstats.core.text import visible
+from visitstats.store.changes import MOST_ALIASES, Change, Changes, Kind, Logged, Refused
+
+LONGEST_NAME = 80
+LONGEST_REASON = 500
+
+
+class MergeRefused(VisitstatsError):
+    """A merge or an undo that cannot be made. Nothing was changed."""
+
+
+class NoSuchArticle(NotFound):
+    """A key under which nothing was ever counted."""
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """What a merge is about to do."""
+
+    source: str
+    target: str
+    """Where the aliases that it was named by lead to."""
+    source_views: int
+    target_views: int
+
+
+class Merges:
+    """Merges, aliases and undos of one site. `clock` gives the moment in milliseconds. Every method may raise
+    StoreUnavailable."""
+
+    def __init__(self, changes: Changes, site: str, rules: KeyRules, clock: Callable[[], int]) -> None:
+        """`rules` turn addresses into keys; the aliases are read from the store, not taken from there."""
+        self._changes = changes
+        self._site = site
+        self._rules = rules
+        self._clock = clock
+
+    async def sides(self, source: str, target: str, kind: Kind = "merge") -> Sides:
+        """Look at two articles, named by key or address, before they are merged. Raises NoSuchArticle and
+        MergeRefused."""
+        return (await self._look(source, target, kind))[0]
+
+    async def merge(self, source: str, target: str, who: str, why: str = "", kind: Kind = "merge") -> Logged:
+        """Merge the article `source` into `target`, each named by its key or an address; as `alias`, for a key under
+        which nothing was counted yet. Raises NoSuchArticle, and MergeRefused for what cannot be merged."""
+        change = self._change(kind, who, why)
+        sides, unfinished = await self._look(source, target, kind)
+        change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
+        made = await self._changes.merge(self._site, change, unfinished)
+        if isinstance(made, Refused):
+            raise _refusal(made, sides, kind)
+        return made
+
+    async def undo(self, change_id: str, who: str, why: str = "") -> Logged:
+        """Undo a merge or an alias by its id. Raises NotFound, and MergeRefused when something else has to be undone
+        first."""
+        change = self._change("undo", who, why)
+        everything = await self._changes.all(self._site)
+        merge = next((each for each in everything if each.id == change_id), None)
+        if merge is None:
+            raise NotFound(f"site {self._site} has no change {change_id[:40]!r}; visitstats audit lists them")
+        if merge.change.kind == "undo":
+            raise MergeRefused(f"change {merge.id} is an undo; to take it back, merge again")
+        change = msgspec.structs.replace(
+            change, source=merge.change.source, target=merge.change.target, undoes=merge.id
+        )
+        begun = (each.id for each in everything if each.change.undoes == merge.id and not each.done)
+        made = await self._changes.undo(self._site, merge, change, next(begun, ""))
+        if isinstance(made, Refused):
+            raise self._no_undo(made, merge, everything)
+        return made
+
+    async def audit(self, limit: int) -> list[Logged]:
+        """Return the site's changes, the newest first."""
+        return (await self._changes.all(self._site))[:limit]
+
+    # Shared --------------------------------------------------------------------------------------------------------
+
+    def _change(self, kind: Kind, who: str, why: str) -> Change:
+        who, why = visible(who), visible(why)
+        if not who or len(who) > LONGEST_NAME:
+            raise MergeRefused(f"say who makes the change, in 1 to {LONGEST_NAME} characters")
+        if len(why) > LONGEST_REASON:
+            raise MergeRefused(f"the reason is longer than {LONGEST_REASON} characters")
+        return Change(kind, self._clock(), who, why, "", "", "")
+
+    async def _look(self, source: str, target: str, kind: Kind) -> tuple[Sides, str]:
+        """Return what is to be merged, and the id of the same merge if it was begun and not done whole."""
+        source, target = self._key(source), self._key(target)
+        if source == target:
+            raise MergeRefused(f"{source} cannot be merged with itself")
+        aliases = await self._changes.aliases(self._site)
+        end = aliases.get(article_id(target), target)
+        if source == end:
+            raise MergeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
+        if OTHER_KEY in (source, end):
+            raise MergeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
+        source_views, target_views = await self._changes.views(self._site, [source, end])
+        begun = ""
+        for each in await self._changes.all(self._site):
+            if each.change.source == source and each.change.kind != "undo" and not each.undone:
+                if each.done and article_id(source) in aliases:
+                    raise MergeRefused(
+                        f"{source} is an alias of {aliases[article_id(source)]} already "
+                        f"(change {each.id}); visitstats undo {self._site} {each.id} takes it back"
+                    )
+                if not each.done and each.change.target == end:
+                    begun = each.id
+        return Sides(source, end, source_views or 0, target_views or 0), begun
+
+    def _key(self, named: str) -> str:
+        """Return the key that is meant, before its aliases: an address of the site stands for its key."""
+        try:
+            key = self._rules.own_key(named) if named.startswith(("http://", "https://")) else visible(named)
+        except HitRejected as refused:
+            raise MergeRefused(f"{named[:80]}: {refused.detail}") from refused
+        if not key or len(key.encode()) > MAX_KEY_BYTES:
+            raise MergeRefused(f"a key is 1 to {MAX_KEY_BYTES} bytes long")
+        return key
+
+    def _no_undo(self, made: Refused, merge: Logged, everything: list[Logged]) -> VisitstatsError:
+        later = next(
+            (
+                each.id
+                for each in everything
+                if each.change.source == merge.change.target and each.change.kind != "undo" and not each.undone
+            ),
+            "",
+        )
+        return MergeRefused(
+            {
+                "undone": f"change {merge.id} is undone already (by {merge.undone})",
+                "unfinished": f"change {merge.id} was cut off; make the same merge again, which finishes it",
+                "later": f"{merge.change.target} was merged itself since; undo change {later} first",
+                "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
+                "short": f"{merge.change.target} has less in {made.detail} than is to be given back; "
+                "visitstats verify says more",
+            }.get(made.reason, f"change {merge.id} cannot be undone ({made.reason})")
+        )
+
+
+def _refusal(made: Refused, sides: Sides, kind: Kind) -> VisitstatsError:
+    unknown = "nothing was ever counted for {}, and so there is nothing to merge"
+    if made.reason == "unknown":
+        return NoSuchArticle(unknown.format(sides.source) + "; visitstats alias makes an alias of a new key")
+    if made.reason == "into-unknown":
+        return NoSuchArticle(unknown.format(sides.target).replace("to merge", "to merge into; open its page once"))
+    return MergeRefused(
+        {
+            "counted": f"{sides.source} has {sides.source_views} views of its own: merge it",
+            "too-many": f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses",
+            "alias": f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit",
+        }.get(made.reason, f"{sides.source} cannot be merged ({made.reason})")
+    )

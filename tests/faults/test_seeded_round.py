@@ -1,0 +1,62 @@
+"""Every kind of fault once, on the kinds of stores between them: nothing lost, nothing doubled, all sums right.
+
+`make soak` does the same for as long as you like, in any order.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults import kinds
+from tests.faults.kinds import FAULTS, Act
+from tests.faults.soak import Table, lines, run
+
+SEED = 20361124
+ROUNDS: dict[str, tuple[Act, ...]] = {
+    "embedded": (
+        kinds.kill_a_worker,
+        kinds.kill_the_service,
+        kinds.hang_the_store_and_kill_a_worker,
+        kinds.cut_the_file,
+        kinds.fill_the_disk,
+        kinds.damage_the_journal,
+    ),
+    "redis-everysec": (
+        kinds.kill_the_store,
+        kinds.put_an_older_copy_back,
+        kinds.put_an_older_copy_back_unseen,
+        kinds.put_an_older_copy_back_whose_visitors_are_forgotten,
+        kinds.cut_the_file_inside_a_multi,
+        kinds.swallow_answers,
+        kinds.promote_a_lagging_replica,
+        kinds.copy_the_journal,
+    ),
+    "redis-always": (
+        kinds.roll,
+        kinds.fill_its_memory,
+        kinds.fail_its_snapshot,
+        kinds.slow_the_wire,
+        kinds.leave_it_half_open,
+        kinds.hang_the_store,
+        kinds.deliver_late,
+    ),
+}
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("kind", ROUNDS)
+async def test_what_was_acknowledged_is_counted_once_through_every_fault(kind: str) -> None:
+    """Within ten seconds after each of them, and still at the end of all; what was not acknowledged counts once at
+    most; both ledgers and all sums agree."""
+    table: Table = {}
+    faults = [fault for act in ROUNDS[kind] for fault in FAULTS if fault.act is act]
+    await run(kind, faults, random.Random(SEED), table, None)
+    assert not [row for row in table.values() if row.troubles], "\n" + "\n".join(lines(table))
+
+
+def test_no_fault_is_left_out() -> None:
+    assert sorted(fault.name for fault in FAULTS) == sorted(
+        fault.name for acts in ROUNDS.values() for act in acts for fault in FAULTS if fault.act is act
+    )
