@@ -50,7 +50,8 @@ async def suffer(arena: Arena, faults: Iterable[Fault], chance: random.Random, t
     """Do faults to an arena, one after the other, and judge each; at the end, all rounds once more."""
     for fault in faults:
         async with arena.round() as this:
-            await fault.act(arena, this, chance)
+            # A number generator of its own: what one fault draws must not decide which comes next.
+            await fault.act(arena, this, random.Random(chance.random()))
             since = time.monotonic()
             await this.more()
         table.setdefault(fault.name, Row()).add(await judge(arena, this, since), f"{arena.kind}, {this.site}")

@@ -154,8 +154,9 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     """Ten readers load 60,000 addresses that were never seen, 10,000 a minute.
 
     What grows with such an attack is bounded by settings: at most `max_articles` + 1 articles in the store, at most
-    `new_articles_per_minute` readings a minute and worker beyond them (a set that is gone after some seven hours), and the worker's caches of a fixed number of items. So ten million
-    addresses leave what these leave: in the second half of this test neither the worker nor the store grows.
+    `new_articles_per_minute` readings a minute and worker beyond them (in sets that are gone after some seven hours),
+    and the worker's caches of a fixed number of items. So ten million addresses leave what these leave: in the second
+    half of this test neither the worker nor the store grows.
     """
     await app.put_site(new_articles_per_minute=A_MINUTE, max_articles=ARTICLES)
     await app.connection.hit("t1", Hit(ANN, "/real"))

@@ -21,8 +21,8 @@ SITE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 DEFAULT_TIMEZONE = "Asia/Ho_Chi_Minh"
 # Load class M of the portals' table; beyond it an article is counted as "(other)".
 DEFAULT_MAX_ARTICLES = 300_000
-# On the day on which a large portal begins to count, all of its articles are new within minutes, and none of them may be
-# cut off; made-up addresses still need five minutes to reach the cap above, in which the metric says so.
+# On the day on which a large portal begins to count, all of its articles are new within minutes, and none of them may
+# be cut off; made-up addresses still need five minutes to reach the cap above, in which the metric says so.
 DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
 # An office of identical computers, or the subscribers behind one address of a mobile provider, stay below it; a script
 # that makes up visit ids (bad-inputs row 22) does not get far.

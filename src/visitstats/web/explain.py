@@ -155,7 +155,7 @@ class Explanation:
             return None
         reading = counting.reading(visitor[0], article.id) if visitor else b""
         read = bool(reading) and await self._reads.was_read(self._live.site.id, self._day, presence.slot, reading)
-        self._add("view", "", "the article was read in this visit before: not counted again" if read else "counted")
+        self._add("view", "", "the article was read in this visit before" if read else "the first in this visit")
         return not read
 
     def _add(self, rule: str, reason: str | None, note: str = "") -> None:
