@@ -14,19 +14,18 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
-import msgspec
-
-from visitstats.core.batch import OTHER_ID, Batch, Gathering
+from visitstats.core.batch import OTHER_ID, Batch
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.metrics import Metrics
+from visitstats.rebuild import Rebuild
 from visitstats.replay import Backlog, RunOnDisk
-from visitstats.stats import Snapshot, Stats
+from visitstats.stats import Stats
 from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Work
 from visitstats.store.reads import Reads
+from visitstats.waiting import Outcome, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +36,6 @@ GATHER_SECONDS = (0.005, 0.02)
 an answer's usual time, and enough that 10 s of a flood are replayed in less (measured with `appendfsync always`)."""
 HEARTBEATS = 1000
 """Heartbeats in one command: below a millisecond on the server."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a batch: committed, with a fresh snapshot; or journalled (None), with the last one."""
-
-    committed: Committed | None
-    snapshot: Snapshot
-
-
-class Waiting(Gathering):
-    """A gathering batch with the future that all of its hits wait for."""
-
-    __slots__ = ("at_once", "future", "live")
-
-    def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
-        super().__init__(live.site, day)
-        self.live = live
-        self.future = future
-        self.at_once: list[Any] = []
-        """Whom the edge answers when the future is done."""
 
 
 class Applier:
@@ -73,7 +52,14 @@ class Applier:
         clock: Callable[[], int],
         run_on_disk: RunOnDisk,
         answer_timeout_ms: int,
+        rebuild: Rebuild | None = None,
     ) -> None:
+        self._rebuild = rebuild
+        self._generation = -1
+        """Of the connection behind which the store is known to have everything."""
+        self._unsettled = False
+        """The store may have lost something, or somebody says so."""
+        self._announcing = False
         self._backlog = backlog
         self._committer = committer
         self._reads = reads
@@ -154,8 +140,7 @@ class Applier:
     async def start(self) -> None:
         """Bring the store up to the journal, or begin without it when it is away."""
         try:
-            await self._backlog.compare(self._reads)
-            await self._replay()
+            await self._heal()
         except StoreUnavailable as error:
             self._lose_store(error)
         self._applied = {site: self._backlog.lagging.get(site, newest) for site, newest in self._backlog.newest.items()}
@@ -202,6 +187,7 @@ class Applier:
                 "site %s: the store came back with %d of our batches, not %d", site, watermark, self.applied(site)
             )
             self._backlog.fall_behind(site, watermark)
+            self._announcing = True
             self._work.set()
 
     # The one task ---------------------------------------------------------------------------------------------------
@@ -212,11 +198,10 @@ class Applier:
         heal_at = 0.0
         while True:
             await self._wait_for_work(heal_at - loop.time() if self._backlog.lagging else None)
-            healing = bool(self._backlog.lagging) and loop.time() >= heal_at
+            healing = (bool(self._backlog.lagging) or self._unsettled) and loop.time() >= heal_at
             try:
                 if healing:
-                    await self._backlog.compare(self._reads)
-                    await self._replay()
+                    await self._heal()
                     self._store_answers()
                 await self._commit_queue()
                 await self._prolong()
@@ -249,7 +234,38 @@ class Applier:
                 await asyncio.wait_for(self._work.wait(), seconds)
         self._work.clear()
 
+    async def _heal(self) -> None:
+        """Bring the store up to the journal; first of all, what was decided before it lost anything, and with the other
+        writers (`visitstats.rebuild`)."""
+        generation = await self._committer.ready()
+        if self._announcing:
+            await self._say_lost()
+            self._announcing = False
+        await self._backlog.compare(self._reads)
+        if self._rebuild is not None and (rebuild := await self._rebuild.asked()):
+            decided = self.decided()
+            await self._run_on_disk(lambda: self._backlog.keep(decided))
+            await self._replay(decided_only=True)
+            await self._rebuild.join(rebuild)
+            await self._backlog.compare(self._reads)
+        await self._replay()
+        self._generation = generation
+        self._unsettled = False
+
+    async def look(self) -> None:
+        """Join a rebuild that the store asks for, even when there is nothing to do. Raises StoreUnavailable."""
+        if self._rebuild is not None and not self._unsettled and await self._rebuild.asked():
+            self._unsettled = True
+            self._work.set()
+
     async def _commit_queue(self) -> None:
+        if self._queue and await self._committer.ready() != self._generation:
+            # Behind a new connection may be a store that has lost something.
+            self._unsettled = True
+            for _, _, batch in self._queue:
+                self._backlog.fall_behind(batch.site, self._applied.get(batch.site, 0))
+            self._queue.clear()
+            self._work.set()
         while self._queue:
             # One batch of a site at a time: a batch's articles follow its audience before the next batch's audience.
             turn: dict[str, tuple[int, Waiting, Batch]] = {}
@@ -279,15 +295,23 @@ class Applier:
                     continue
                 if isinstance(result, Gap):
                     self._backlog.fall_behind(batch.site, result.watermark)
+                    await self._say_lost()
                 else:
                     log.error("the store refuses batch %d of site %s: %s", sequence, batch.site, result.error)
                     self._backlog.fall_behind(batch.site, self.applied(batch.site))
             self._backlog.settle()
 
-    async def _replay(self) -> None:
+    async def _say_lost(self) -> None:
+        self._unsettled = True
+        if self._rebuild is not None:
+            await self._rebuild.announce()
+
+    async def _replay(self, *, decided_only: bool = False) -> None:
         self._replaying = True
         try:
-            await self._backlog.replay(self._committer, self.numbering, self._note_replayed, self._run_on_disk)
+            await self._backlog.replay(
+                self._committer, self.numbering, self._note_replayed, self._run_on_disk, decided_only=decided_only
+            )
         finally:
             self._replaying = False
 

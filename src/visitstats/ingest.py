@@ -12,17 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Protocol
 
-from visitstats.apply import Applier, Waiting
+from visitstats.apply import Applier
 from visitstats.core.batch import Batch, encode, reduce
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.journal import Journal
 from visitstats.metrics import Metrics
+from visitstats.rebuild import Rebuild
 from visitstats.replay import Backlog, Record
 from visitstats.stats import Stats
 from visitstats.store.commit import Committer
 from visitstats.store.reads import Reads
+from visitstats.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Ingest:
         sites: SiteDirectory,
         metrics: Metrics,
         clock: Callable[[], int],
+        rebuild: Rebuild | None = None,
     ) -> None:
         self._limits = limits
         self._journal = journal
@@ -64,7 +67,16 @@ class Ingest:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._backlog = Backlog(journal)
         self.applier = Applier(
-            self._backlog, committer, reads, stats, sites, metrics, clock, self._read_disk, limits.answer_timeout_ms
+            self._backlog,
+            committer,
+            reads,
+            stats,
+            sites,
+            metrics,
+            clock,
+            self._read_disk,
+            limits.answer_timeout_ms,
+            rebuild,
         )
         self._open: dict[tuple[str, str], Waiting] = {}
         self._full: list[Waiting] = []

@@ -46,6 +46,7 @@ class Backlog:
         """The newest sequence in the journal, per site."""
         self.lagging: dict[str, int] = {}
         """Sites of which the store has less than that: the sequence up to which it has it."""
+        self._decided_only = False
         self.gaps = 0
         """Batches whose predecessors were neither in the store nor in the journal any more."""
         for sequence, payload in journal.read(0):
@@ -68,6 +69,11 @@ class Backlog:
                 del self.lagging[site]
         self._journal.applied = min(self.lagging.values(), default=self._journal.last_sequence)
 
+    def keep(self, decided: list[tuple[int, bytes]]) -> list[Record]:
+        """Keep outcomes beside the journal, so that a replay finds them. On the disk's thread."""
+        self._journal.note_outcomes(decided)
+        return []
+
     async def compare(self, reads: Reads) -> None:
         """Read the watermarks and note every site of which the store has less than the journal. Raises
         StoreUnavailable."""
@@ -82,14 +88,18 @@ class Backlog:
         number: Callable[[Batch], Numbering],
         applied: Callable[[int, Batch, Committed], None],
         run_on_disk: RunOnDisk,
+        *,
+        decided_only: bool = False,
     ) -> None:
         """Commit what is lagging, in order, until the end of the journal. Raises StoreUnavailable when the store goes
         away.
 
         `number` says which counts to answer with a batch, `applied` is called after each. A site whose batch the store
-        refuses is left where it is; the others go on.
+        refuses is left where it is; the others go on. With `decided_only` a site is left at its first batch without an
+        outcome (`visitstats.rebuild`).
         """
         refused: set[str] = set()
+        self._decided_only = decided_only
         while behind := self.lagging.keys() - refused:
             end = self._journal.last_sequence
             records = self._journal.read_decided(min(self.lagging[site] for site in behind))
@@ -116,11 +126,17 @@ class Backlog:
             work = []
             for sequence, payload, outcome in piece:
                 batch = _decode(sequence, payload)
-                if batch is not None and sequence > self.lagging.get(batch.site, sequence):
-                    work.append(Work(sequence, batch.previous, batch, number(batch), decided(payload, outcome)))
+                if batch is None or batch.site in refused or sequence <= self.lagging.get(batch.site, sequence):
+                    continue
+                decision = decided(payload, outcome)
+                if decision is None and self._decided_only:
+                    refused.add(batch.site)
+                else:
+                    work.append(Work(sequence, batch.previous, batch, number(batch), decision))
             stopped: set[str] = set()
+            failed: set[str] = set()
             again = []
-            async for item, result in committer.commit_in_order([w for w in work if w.batch.site not in refused]):
+            async for item, result in committer.commit_in_order(work):
                 if isinstance(result, Committed) and item.batch.site not in stopped:
                     self.lagging[item.batch.site] = item.sequence
                     applied(item.sequence, item.batch, result)
@@ -129,7 +145,7 @@ class Backlog:
                     again.append(item)
             for item in again:
                 site = item.batch.site
-                if site in refused:
+                if site in failed:
                     continue
                 result = await self._commit(committer, item)
                 if isinstance(result, Gap):
@@ -141,7 +157,8 @@ class Backlog:
                     applied(item.sequence, item.batch, result)
                 else:
                     log.error("the store refuses batch %d of site %s: %s", item.sequence, site, result.error)
-                    refused.add(site)
+                    failed.add(site)
+            refused |= failed
         return True
 
     async def _commit(self, committer: Committer, work: Work) -> Committed | Gap | Refused:
@@ -177,6 +194,21 @@ class Adoption:
         """Of each slot that is done: its writer, and what the store must have of it."""
         self._forget_at = 0
 
+    async def put_back(
+        self, applied: Callable[[int, Batch, Committed], None], healed: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Put back what the slots that nobody holds had decided; `healed` is told the writer of each. Raises
+        StoreUnavailable."""
+        found = Journal.open_abandoned(
+            self._root, {}, max_bytes=self._limits.max_bytes, keep_seconds=self._limits.keep_seconds
+        )
+        while journal := await asyncio.to_thread(next, found, None):
+            try:
+                await self._settle(journal, applied, decided_only=True)
+                await healed(journal.writer)
+            finally:
+                journal.close()
+
     async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> list[int]:
         """Look at the slots that nobody holds, and return those of which the store now has everything; `applied` is
         called after each batch. Raises StoreUnavailable."""
@@ -205,7 +237,9 @@ class Adoption:
                 journal.close()
         return settled
 
-    async def _settle(self, journal: Journal, applied: Callable[[int, Batch, Committed], None]) -> bool:
+    async def _settle(
+        self, journal: Journal, applied: Callable[[int, Batch, Committed], None], *, decided_only: bool = False
+    ) -> bool:
         committer = Committer(self._url, journal.writer)
         outcomes: list[tuple[int, bytes]] = []
 
@@ -219,7 +253,7 @@ class Adoption:
             await backlog.compare(self._reads)
             if backlog.lagging:
                 log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
-                await backlog.replay(committer, self._number, note, asyncio.to_thread)
+                await backlog.replay(committer, self._number, note, asyncio.to_thread, decided_only=decided_only)
         finally:
             await committer.close()
             journal.note_outcomes(outcomes)

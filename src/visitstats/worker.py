@@ -17,6 +17,7 @@ from visitstats.ingest import Ingest
 from visitstats.journal import Journal
 from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
+from visitstats.rebuild import Rebuild
 from visitstats.replay import Adoption, Limits
 from visitstats.rollups import Job, Rollups, schedule
 from visitstats.settings import Settings
@@ -24,6 +25,7 @@ from visitstats.stats import Stats
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer
 from visitstats.store.reads import Reads
+from visitstats.store.rebuilds import Rebuilds
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
 from visitstats.uniques import present
@@ -56,6 +58,9 @@ class Worker:
         self.metrics = Metrics(settings.data_dir / "metrics", journal.number)
         self.sites = SiteDirectory(self.records, kept, lambda: secrets.token_bytes(SALT_BYTES))
         self.stats = Stats(self.reads, clock, kept, journal.number, journal.writer)
+        rebuilds = Rebuilds(self._client)
+        self._rebuilds = rebuilds
+        rebuild = Rebuild(rebuilds, root, journal.writer, self._put_back)
         self.ingest = Ingest(
             settings,
             journal,
@@ -65,6 +70,7 @@ class Worker:
             self.sites,
             self.metrics,
             clock,
+            rebuild,
         )
         self.stats.watch = self.ingest.applier
         self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
@@ -158,7 +164,19 @@ class Worker:
     def _note_adopted(self, sequence: int, batch: Batch, result: Committed) -> None:
         self.metrics.replayed.inc(batch.size if result.fresh else 0)
 
+    async def _put_back(self, rebuild: str) -> None:
+        """Put back what the slots without a process had decided, and note them in a rebuild."""
+
+        async def healed(writer: str) -> None:
+            await self._rebuilds.note(rebuild, writer)
+
+        await self._adoption.put_back(self._note_adopted, healed)
+
     async def _look(self) -> None:
+        try:
+            await self.ingest.applier.look()
+        except StoreUnavailable as error:
+            log.debug("the store cannot be looked at: %s", error)
         # An idle service would not find out: reading a snapshot compares the watermark with what was applied.
         for live in self.sites.all():
             await self.stats.current(live)

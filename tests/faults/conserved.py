@@ -30,11 +30,10 @@ class Stream:
             yield hit
 
 
-async def conserved(load: Load, stream: Stream, *, losses: bool = True, rolled_back: bool = False) -> None:
+async def conserved(load: Load, stream: Stream, *, losses: bool = True) -> None:
     """Wait until everything is applied, at most `HEAL_SECONDS`, and check every single hit, totals and visits.
 
-    Without `losses`, no answer may have gone missing either. After a store that was `rolled_back` under load, visits
-    may be too many (test_store_away.py has a test for that alone), hits may not.
+    Without `losses`, no answer may have gone missing either.
     """
     acknowledged = {hit.article for hit in load.acknowledged}
     unanswered = {hit.article for hit in load.unanswered}
@@ -65,7 +64,7 @@ async def conserved(load: Load, stream: Stream, *, losses: bool = True, rolled_b
         connection.close()
     certain = {hit.visitor for hit in load.acknowledged}
     possible = {hit.visitor for hit in stream.sent}
-    low, high = len(certain), len(stream.sent) if rolled_back else len(possible)
+    low, high = len(certain), len(possible)
     assert low <= state["visits"] <= high, f"{state['visits']} visits of {low} to {high} readers"
 
 

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "window": 997_000,
     "slot": 23,
     "writer": WRITER,
+    "rebuild": "0123456789abcdef",
     "job": "close-days",
     "list_name": "2026-11",
 }

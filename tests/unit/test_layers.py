@@ -25,6 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "ingest",
         "apply",
+        "rebuild",
+        "waiting",
         "replay",
         "directory",
         "stats",

@@ -58,6 +58,15 @@ class ScriptLine:
         self._connection: Any = open_pool(url).make_connection()  # type: ignore[no-untyped-call]
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
+        self.generation = 0
+        """Another after each new connection: the server behind it may be another one, or have lost data."""
+
+    async def ready(self) -> int:
+        """Connect, if need be, and return the generation. Raises StoreUnavailable."""
+        with translated():
+            if not self._connection.is_connected or not self._sha:
+                await self._connect()
+        return self.generation
 
     async def run(self, calls: list[tuple[str, list[str], list[bytes | str | int]]]) -> list[Any]:
         """Run scripts (name, keys, arguments) in one round trip and return their replies.
@@ -89,6 +98,7 @@ class ScriptLine:
     async def _connect(self) -> None:
         await self._connection.disconnect(nowait=True)
         self._sha = {}
+        self.generation += 1
         await self._connection.connect()
         loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():

@@ -118,6 +118,10 @@ class Committer:
         self._line = ScriptLine(url, load_scripts())
         self.writer = writer
 
+    async def ready(self) -> int:
+        """Connect, if need be; return a number that is another after each new connection. Raises StoreUnavailable."""
+        return await self._line.ready()
+
     async def close(self) -> None:
         """Close the connection."""
         await self._line.close()

@@ -24,6 +24,15 @@ SITES_ALIASES = "vs:sites:aliases"
 TOKENS = "vs:tokens"
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
 
+REBUILD = "vs:rebuild"
+"""String, for seconds: the id of a rebuild that somebody announced (`store.rebuilds`)."""
+
+
+def rebuilt(rebuild: str) -> str:
+    """Set, for a day: the writers that have put back what they had decided, in one rebuild."""
+    return f"vs:rebuilt:{rebuild}"
+
+
 PERMANENT = re.compile(
     r"vs:sites|vs:sites:version|vs:sites:aliases|vs:tokens"
     r"|vs:\{[a-z0-9-]+:who\}:(visits|uniques|peaks)"
@@ -64,6 +73,8 @@ KINDS = (
     _row("", "sites:version", "sites:version", "string"),
     _row("", "sites:aliases", "sites:aliases", "hash"),
     _row("", "tokens", "tokens", "hash"),
+    _row("", "rebuild", "rebuild", "string", 60 * 1000),
+    _row("", "rebuilt", r"rebuilt:([0-9a-f]{16,40})", "set", DAY_MS),
     _row("who", "visits", "visits", "hash"),
     _row("who", "uniques", "uniques", "hash"),
     _row("who", "peaks", "peaks", "zset"),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.apply import Outcome, Waiting
 from visitstats.core import counting
 from visitstats.core.batch import OTHER_ID, OTHER_KEY, hit_id_digest
 from visitstats.core.beacon import HitBeacon
@@ -23,6 +22,7 @@ from visitstats.core.keys import article_id
 from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.ingest import Ingest
 from visitstats.stats import Stats
+from visitstats.waiting import Outcome, Waiting
 from visitstats.web import answers
 from visitstats.web.address import Headers
 from visitstats.web.senders import Senders, agent_of, visit_id_of

@@ -1,0 +1,32 @@
+"""What a hit waits for: its batch, and what becomes of it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from visitstats.core.batch import Gathering
+from visitstats.core.periods import Day
+from visitstats.directory import LiveSite
+from visitstats.stats import Snapshot
+from visitstats.store.commit import Committed
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a batch: committed, with a fresh snapshot; or journalled (None), with the last one."""
+
+    committed: Committed | None
+    snapshot: Snapshot
+
+
+class Waiting(Gathering):
+    """A gathering batch with the future that all of its hits wait for."""
+
+    __slots__ = ("at_once", "future", "live")
+
+    def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
+        super().__init__(live.site, day)
+        self.live = live
+        self.future = future
+        self.at_once: list[Any] = []
+        """Whom the edge answers when the future is done."""
