@@ -56,7 +56,7 @@ async def test_what_was_acknowledged_is_counted_once_through_every_fault(kind: s
 
 
 @pytest.mark.xfail(
-    reason="open: on Redis 7.0 one round of many counted a batch twice, whose prefix was executed at the second restart",
+    reason="open: on Redis 7.0 one round of many counted a batch twice: its prefix was executed at a second restart",
     strict=False,
 )
 @pytest.mark.timeout(150)
