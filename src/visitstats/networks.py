@@ -1,7 +1,7 @@
 """Network addresses as bytes: read strictly, told apart by the networks that hold them.
 
-Everything works on the 4 or 16 bytes of an address, because `ipaddress` takes 8 µs for what takes 1 here: a tenth of a
-hit, when there are more addresses than a cache holds.
+Everything works on the 4 or 16 bytes of an address: to read one takes 0.15 µs here and 1.8 with `ipaddress`, which a
+hit from an address that is not in the cache would notice.
 """
 
 import socket
@@ -36,7 +36,7 @@ class Networks:
 
 def parse(text: str) -> bytes | None:
     """Return the 4 or 16 bytes of an address, None for anything else; an IPv4 address within IPv6 is an IPv4 address.
-    1 µs."""
+    0.15 µs."""
     if len(text) > LONGEST:
         return None
     try:

@@ -18,8 +18,9 @@ from visitstats.server_program import find_server
 class ExternalStore:
     """One redis-server (or valkey-server) on a unix socket, with its data in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Path | None = None) -> None:
         self.folder = folder
+        self._server = program
         self._socket = folder.with_name("store.sock")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +34,7 @@ class ExternalStore:
     def start(self) -> None:
         """Start it on what is in its folder, and wait until it answers."""
         self.folder.mkdir(exist_ok=True)
-        program = shutil.which("redis-server") or str(find_server())
+        program = str(self._server or shutil.which("redis-server") or find_server())
         options = {"port": 0, "unixsocket": self._socket, "dir": self.folder, "save": "", "appendonly": "yes"}
         command = [program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
         self._process = subprocess.Popen(

@@ -20,6 +20,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
         kinds.kill_the_service,
         kinds.hang_the_store_and_kill_a_worker,
         kinds.cut_the_file,
+        kinds.cut_the_file_inside_a_multi,
         kinds.fill_the_disk,
         kinds.damage_the_journal,
     ),
@@ -56,12 +57,12 @@ async def test_what_was_acknowledged_is_counted_once_through_every_fault(kind: s
 
 
 @pytest.mark.xfail(
-    reason="open: on Redis 7.0 one round of many counted a batch twice: its prefix was executed at a second restart",
+    reason="open: Redis 7.0 is not healed in one order of things (test_cut_transaction.py), which a round may meet",
     strict=False,
 )
 @pytest.mark.timeout(150)
-async def test_a_file_that_was_cut_inside_a_multi() -> None:
-    """The same for an append-only file that was cut inside a MULTI, and two restarts: mostly, but not always yet."""
+async def test_a_file_of_redis_that_was_cut_inside_a_multi() -> None:
+    """The same for a Redis 7.0 whose file was cut inside a MULTI, and two restarts: mostly, but not always."""
     table: Table = {}
     faults = [fault for fault in FAULTS if fault.act is kinds.cut_the_file_inside_a_multi]
     await run("redis-everysec", faults, random.Random(SEED), table, None)
@@ -69,7 +70,6 @@ async def test_a_file_that_was_cut_inside_a_multi() -> None:
 
 
 def test_no_fault_is_left_out() -> None:
-    acts = [*(act for acts in ROUNDS.values() for act in acts), kinds.cut_the_file_inside_a_multi]
     assert sorted(fault.name for fault in FAULTS) == sorted(
-        fault.name for act in acts for fault in FAULTS if fault.act is act
+        fault.name for acts in ROUNDS.values() for act in acts for fault in FAULTS if fault.act is act
     )

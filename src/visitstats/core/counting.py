@@ -92,7 +92,7 @@ def visitor_token(salt: bytes, site: str, address: str, agent: bytes, visit_id: 
 
 
 def visitor_tokens(salt: bytes, site: str, address: str, agent: bytes, visit_id: str) -> tuple[bytes, bytes]:
-    """Return a visitor's token and the token without the visit id (rules 1 and 9), in 1.6 µs."""
+    """Return a visitor's token and the token without the visit id (rules 1 and 9), in 1.7 µs."""
     start = f"{site}\0{address}\0".encode() + agent + b"\0"
     unique = blake2b(start, digest_size=TOKEN_BYTES, key=salt).digest()
     if not visit_id:
