@@ -56,13 +56,9 @@ async def test_what_was_acknowledged_is_counted_once_through_every_fault(kind: s
     assert not [row for row in table.values() if row.troubles], "\n" + "\n".join(lines(table))
 
 
-@pytest.mark.xfail(
-    reason="open: Redis 7.0 is not healed in one order of things (test_cut_transaction.py), which a round may meet",
-    strict=False,
-)
 @pytest.mark.timeout(150)
 async def test_a_file_of_redis_that_was_cut_inside_a_multi() -> None:
-    """The same for a Redis 7.0 whose file was cut inside a MULTI, and two restarts: mostly, but not always."""
+    """The same for a Redis 7.0 whose file was cut inside a MULTI, and two restarts."""
     table: Table = {}
     faults = [fault for fault in FAULTS if fault.act is kinds.cut_the_file_inside_a_multi]
     await run("redis-everysec", faults, random.Random(SEED), table, None)

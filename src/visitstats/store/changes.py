@@ -7,7 +7,6 @@ A record is written before anything that it speaks of, and never changed. Both s
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from importlib.resources import files
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +17,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.wire import text
 from visitstats.store import keys
 from visitstats.store.client import translated
+from visitstats.store.commit import FINISH, PUT_DOWN, load_scripts
 
 MOST_ALIASES = 20_000
 """Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
@@ -88,7 +88,7 @@ class Changes:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._scripts = {name: (files("visitstats.store") / "lua" / f"{name}.lua").read_text() for name in _SCRIPTS}
+        self._scripts = {name: source.decode() for name, source in load_scripts().items() if name in _SCRIPTS}
 
     # Aliases -------------------------------------------------------------------------------------------------------
 
@@ -164,6 +164,7 @@ class Changes:
             )  # fmt: skip
             reply = await self._run(
                 "merge",
+                site,
                 [keys.aliases(site), keys.changes(site), keys.base(site), keys.views(site)],
                 [keys.top(site, name) for name in names],
                 [change_id, arguments, b"1" if change.kind == "merge" else b"0"],
@@ -181,6 +182,7 @@ class Changes:
         arguments = _pack((text(article_id(change.source)), text(article_id(change.target)), change.head, names))
         reply = await self._run(
             "undo",
+            site,
             [keys.aliases(site), keys.changes(site), keys.base(site)],
             [keys.top(site, name) for name in names],
             [change_id, merge.id, arguments],
@@ -193,9 +195,16 @@ class Changes:
         await self._tell(site)
         return Logged(change_id, _decode(reply[1]), done=True)
 
-    async def _run(self, script: str, names: list[str], lists: list[str], arguments: list[str | bytes]) -> Any:
+    async def _run(
+        self, script: str, site: str, names: list[str], lists: list[str], arguments: list[str | bytes]
+    ) -> Any:
+        every = [*names, *lists, keys.articles_redo(site)]
         with translated():
-            return await self._client.eval(self._scripts[script], len(names) + len(lists), *names, *lists, *arguments)
+            source = self._scripts[script]
+            reply: Any = await self._client.eval(source, len(every), *every, *arguments, PUT_DOWN)
+            if reply[0] == b"ok":
+                await self._client.eval(source, len(every), *every, *arguments, FINISH)
+        return reply
 
     async def _tell(self, site: str) -> None:
         """Have all workers read the site's aliases anew. Until they have, the scripts resolve them alone."""

@@ -18,7 +18,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.periods import Day
 from visitstats.core.wire import column
 from visitstats.store import keys
-from visitstats.store.client import ScriptLine
+from visitstats.store.client import Call, ScriptLine
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -26,6 +26,13 @@ LEAST_LIFE_S = 3600
 """A batch that is applied late writes keys that may be past their time; they live on until its successors are
 applied."""
 READ_GRACE_MS = 7 * 3600 * 1000
+
+SCRIPTS = ("audience", "articles", "alive", "baseline", "merge", "undo")
+SHEBANG = b"#!lua\n"
+"""Has a server that is out of memory refuse a script whole."""
+AT_ONCE, PUT_DOWN, FINISH = b"", b"put down", b"finish"
+"""Whether a script writes, puts down what it would write, or finishes that: the last argument of each
+(lua/ledger.lua)."""
 
 OTHER = -1
 TRIP = 32
@@ -106,9 +113,11 @@ def online_score(now_ms: int) -> int:
 
 
 def load_scripts() -> dict[str, bytes]:
-    """Read the scripts that are part of the package."""
+    """Read the scripts that are part of the package, each behind `ledger.lua`."""
     folder = files("visitstats.store") / "lua"
-    return {name: (folder / f"{name}.lua").read_bytes() for name in ("audience", "articles", "alive", "baseline")}
+    before = (folder / "ledger.lua").read_bytes()
+    found = {name: (folder / f"{name}.lua").read_bytes() for name in SCRIPTS}
+    return {name: SHEBANG + before + text.removeprefix(SHEBANG) for name, text in found.items()}
 
 
 class Committer:
@@ -132,10 +141,10 @@ class Committer:
         Raises StoreUnavailable when the connection failed; each batch then is applied, half applied or not, and must be
         committed again.
         """
-        audience = await self._line.run([self._audience(item) for item in work])
+        audience = await self._run([self._audience(item) for item in work])
         results: list[Committed | Gap | Refused | None] = [_trouble(reply) for reply in audience]
         ready = [n for n, result in enumerate(results) if result is None]
-        articles = await self._line.run([self._articles(work[n], audience[n][1]) for n in ready]) if ready else []
+        articles = await self._run([self._articles(work[n], audience[n][1]) for n in ready]) if ready else []
         for n, reply in zip(ready, articles, strict=True):
             results[n] = _trouble(reply) or _committed(work[n], audience[n], reply)
         return [result for result in results if result is not None]
@@ -160,7 +169,7 @@ class Committer:
                 else:
                     calls.append(self._articles(item, item.decision.slots))
                     whole.append(item)
-            replies = deque(await self._line.run(calls))
+            replies = deque(await self._run(calls))
             for item, audience in half:
                 reply = replies.popleft()
                 yield item, _trouble(reply) or _committed(item, audience, reply)
@@ -178,7 +187,7 @@ class Committer:
     async def beat(self, heartbeats: list[Heartbeats]) -> None:
         """Prolong presences (rule 4). Raises StoreUnavailable; then the heartbeats are lost, which the next ones
         mend."""
-        calls: list[tuple[str, list[str], list[bytes | str | int]]] = []
+        calls: list[Call] = []
         for beat in heartbeats:
             day = beat.day
             seen = keys.seen(beat.site, day.date, day.end_ms)
@@ -194,12 +203,28 @@ class Committer:
                     beat.times,
                 )
             )
-            calls.append(("alive", [seen.name, before.name], [columns, seen.expires_at]))
+            calls.append(
+                (
+                    "alive",
+                    [seen.name, before.name, keys.audience_redo(beat.site)],
+                    [columns, seen.expires_at, AT_ONCE],
+                )
+            )
         for reply in await self._line.run(calls):
             if isinstance(reply, Exception):
                 raise StoreUnavailable(f"the store refused heartbeats: {reply}")
 
-    def _audience(self, work: Work) -> tuple[str, list[str], list[bytes | str | int]]:
+    async def _run(self, calls: list[Call]) -> list[Any]:
+        """Run commit scripts in one round trip: in one step or, where the server needs it, in two."""
+        await self._line.ready()
+        if not self._line.two_steps:
+            return await self._line.run([(name, names, [*values, AT_ONCE]) for name, names, values in calls])
+        # The same call again executes what the first has put down, and answers the numbers after it.
+        steps = [(name, names, [*values, PUT_DOWN]) for name, names, values in calls for _ in range(2)]
+        replies = await self._line.run(steps)
+        return [_joined(*each) for each in zip(calls, replies[::2], replies[1::2], strict=True)]
+
+    def _audience(self, work: Work) -> Call:
         batch, numbering, decision = work.batch, work.numbering, work.decision
         site, today, soon = batch.site, numbering.day, numbering.now_ms // 1000 + LEAST_LIFE_S
         seen = keys.seen(site, batch.day, batch.end_ms)
@@ -221,6 +246,7 @@ class Committer:
                 keys.hit_ids(site, batch.window + 1).name,
                 keys.seen(site, today.date, today.end_ms).name,
                 keys.seen(site, today.yesterday, today.end_ms).name,
+                keys.audience_redo(site),
             ],
             [
                 work.sequence,
@@ -234,7 +260,7 @@ class Committer:
             ],
         )
 
-    def _articles(self, work: Work, slots: bytes) -> tuple[str, list[str], list[bytes | str | int]]:
+    def _articles(self, work: Work, slots: bytes) -> Call:
         batch, numbering, decision = work.batch, work.numbering, work.decision
         site, soon = batch.site, numbering.now_ms // 1000 + LEAST_LIFE_S
         day = keys.top_day(site, batch.day, batch.end_ms)
@@ -257,6 +283,7 @@ class Committer:
                 keys.names(site),
                 keys.aliases(site),
                 *(keys.read(site, batch.day, slot) for slot in half_hours),
+                keys.articles_redo(site),
             ],
             [
                 work.sequence,
@@ -269,6 +296,14 @@ class Committer:
                 _pack(decision.added) if decision else b"",
             ],
         )
+
+
+def _joined(call: Call, put_down: Any, done: Any) -> Any:
+    """Join the replies of the two steps: what was decided, with the numbers that came of it."""
+    if isinstance(put_down, Exception) or put_down[0] != b"ok" or isinstance(done, Exception):
+        return done if isinstance(done, Exception) and not isinstance(put_down, Exception) else put_down
+    decided = 3 if call[0] == "audience" else 2 + 2 * put_down[1]
+    return put_down[:decided] + done[decided:]
 
 
 def _trouble(reply: Any) -> Gap | Refused | None:

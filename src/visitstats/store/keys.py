@@ -85,6 +85,8 @@ KINDS = (
     _row("who", "ignored", f"ignored:{_DATE}", "hash", IGNORED_LIFE_MS),
     _row("who", "lease", r"lease:([a-z-]+)", "string", DAY_MS),
     _row("who", "writer", r"writer:([0-9a-f]{32})", "hash", WATERMARK_LIFE_S * 1000),
+    _row("who", "redo", "redo", "string", SALT_LIFE_MS),
+    _row("what", "redo", "redo", "string", SALT_LIFE_MS),
     _row("what", "writer", r"writer:([0-9a-f]{32})", "hash", WATERMARK_LIFE_S * 1000),
     _row("what", "views", "views", "hash"),
     _row("what", "names", "names", "hash"),
@@ -196,6 +198,16 @@ def audience_watermark(site: str, writer: str) -> str:
 def articles_watermark(site: str, writer: str) -> str:
     """Hash: s, the writer's last sequence in the articles ledger."""
     return _what(site, f"writer:{writer}")
+
+
+def audience_redo(site: str) -> str:
+    """String, seldom there: the writes of a batch that are put down and not executed yet (lua/ledger.lua)."""
+    return _who(site, "redo")
+
+
+def articles_redo(site: str) -> str:
+    """The same of the articles ledger, also for merges and baselines."""
+    return _what(site, "redo")
 
 
 def views(site: str) -> str:

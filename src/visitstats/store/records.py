@@ -19,7 +19,7 @@ from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.client import translated
-from visitstats.store.commit import load_scripts
+from visitstats.store.commit import FINISH, PUT_DOWN, load_scripts
 
 _encode = msgspec.json.Encoder().encode
 _decode_site = msgspec.json.Decoder(Site).decode
@@ -149,7 +149,8 @@ class Records:
     async def set_baseline(self, site_id: str, total: int, articles: dict[Entry, int]) -> None:
         """Set the counts that an older counter brought along: the site's total, and per article (rule 7).
         Repeatable. Of entries with the same key the last counts."""
-        names = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
+        counts = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
+        names = (*counts, keys.articles_redo(site_id))
         script = load_scripts()["baseline"].decode()
         items = list({entry.key: (entry, n) for entry, n in articles.items()}.values())
         with translated():
@@ -163,7 +164,8 @@ class Records:
                         [text(encode_entry(entry)) for entry, _ in piece],
                     )
                 )
-                await self._client.eval(script, len(names), *names, columns, NUMBERS_BASELINE)
+                for step in (PUT_DOWN, FINISH):
+                    await self._client.eval(script, len(names), *names, columns, NUMBERS_BASELINE, step)
 
 
 def _version() -> str:

@@ -6,6 +6,7 @@
 --   KEYS  1 seen today  2 seen yesterday
 --   ARGV  1 msgpack of: visit gap, carried slot, slots, online (ms), tokens, yesterday's tokens ('' for none), moments (ms)
 --         2 when "seen today" expires, as Unix seconds
+--   and at the end of both what ledger.lua wants; these writes are not put down
 -- Output
 --   how many visitors were prolonged
 

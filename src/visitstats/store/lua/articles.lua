@@ -11,6 +11,7 @@
 --         7 names of the counts to answer (msgpack)
 --         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
 --           to "(other)"; '' when nothing was)
+--   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                              nothing was written: rewind to watermark + 1
 --   {'ok' | 'seen', articles, n, …, added, …, count, …}
@@ -254,7 +255,7 @@ local function add_to(key, scores)
     fields[#fields + 1] = article
   end
   if #fields > 0 then
-    redis.call('ZADD', key, unpack(fields))
+    write('ZADD', key, unpack(fields))
   end
 end
 
@@ -263,29 +264,30 @@ add_to(KEYS[3], day)
 add_to(KEYS[4], week)
 add_to(KEYS[5], month)
 if total > 0 then
-  redis.call('EXPIREAT', KEYS[3], expire[2])
-  redis.call('EXPIREAT', KEYS[4], expire[3])
+  write('EXPIREAT', KEYS[3], expire[2])
+  write('EXPIREAT', KEYS[4], expire[3])
   local fields = {}
   for i = 1, #counters do
     fields[#fields + 1] = counters[i]
     fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + total)
   end
-  redis.call('HSET', KEYS[6], unpack(fields))
+  write('HSET', KEYS[6], unpack(fields))
 end
 
 for slot, members in pairs(new_readings) do
   for from = 1, #members, PIECE do
-    redis.call('SADD', set_of[slot], unpack(members, from, math.min(from + PIECE - 1, #members)))
+    write('SADD', set_of[slot], unpack(members, from, math.min(from + PIECE - 1, #members)))
   end
   if redis.call('EXPIRETIME', set_of[slot]) < expire[4] then
-    redis.call('EXPIREAT', set_of[slot], expire[4])
+    write('EXPIREAT', set_of[slot], expire[4])
   end
 end
 
 if #new_names > 0 then
-  redis.call('HSET', KEYS[7], unpack(new_names))
+  write('HSET', KEYS[7], unpack(new_names))
 end
 
-redis.call('HSET', KEYS[1], 's', ARGV[1])
-redis.call('EXPIRE', KEYS[1], expire[1])
+write('HSET', KEYS[1], 's', ARGV[1])
+write('EXPIRE', KEYS[1], expire[1])
+written()
 return answer('ok', target, unknown, gains)

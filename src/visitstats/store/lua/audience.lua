@@ -9,6 +9,7 @@
 --         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
 --         5 names of the counts to answer (msgpack)   6 the lowest score that is online now
 --         7 what was decided before about this batch: the slots ('' and 8 unused when nothing was)   8 the new visits
+--   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                                     nothing was read or written: rewind to watermark + 1
 --   {'ok' | 'seen', slots, started, online, count, …}      slots: a byte per hit, see below; started: new visits
@@ -121,6 +122,13 @@ end
 for _, n in ipairs({2, 3, 10, 11}) do
   redis.call('ZCARD', KEYS[n])
 end
+if #uniques > 0 then
+  -- A sketch is a text like any other to all commands but PFADD.
+  local head = redis.call('GETRANGE', KEYS[7], 0, 3)
+  if head ~= '' and head ~= 'HYLL' then
+    return redis.error_reply('WRONGTYPE Key is not a valid HyperLogLog string value.')
+  end
+end
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
 local ignored_now = {}
 if #ignored > 0 then
@@ -198,9 +206,8 @@ end
 -- Write -------------------------------------------------------------------------------------------------------------
 
 if #uniques > 0 then
-  -- First, because only this command finds out whether its key holds what it should.
-  each_piece(uniques, function(...) redis.call('PFADD', KEYS[7], ...) end)
-  redis.call('EXPIREAT', KEYS[7], expire[4])
+  each_piece(uniques, function(...) write('PFADD', KEYS[7], ...) end)
+  write('EXPIREAT', KEYS[7], expire[4])
 end
 
 local function digits(number)
@@ -213,13 +220,13 @@ for member in pairs(changed) do
   pairs_seen[#pairs_seen + 1] = member
 end
 if #pairs_seen > 0 then
-  each_piece(pairs_seen, function(...) redis.call('ZADD', KEYS[2], ...) end)
-  redis.call('EXPIREAT', KEYS[2], expire[2])
+  each_piece(pairs_seen, function(...) write('ZADD', KEYS[2], ...) end)
+  write('EXPIREAT', KEYS[2], expire[2])
 end
 
 if #new_ids > 0 then
-  each_piece(new_ids, function(...) redis.call('SADD', KEYS[4], ...) end)
-  redis.call('EXPIREAT', KEYS[4], expire[3])
+  each_piece(new_ids, function(...) write('SADD', KEYS[4], ...) end)
+  write('EXPIREAT', KEYS[4], expire[3])
 end
 
 -- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
@@ -229,7 +236,7 @@ for i = 1, #carries do
     local slot = score % slot_count
     local left = (times[carries[i][1] + 1] - online_ms - 1) * slot_count + slot
     if left < score then
-      redis.call('ZADD', KEYS[3], digits(left), carries[i][2])
+      write('ZADD', KEYS[3], digits(left), carries[i][2])
     end
   end
 end
@@ -240,7 +247,7 @@ if started > 0 then
     fields[#fields + 1] = counters[i]
     fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + started)
   end
-  redis.call('HSET', KEYS[6], unpack(fields))
+  write('HSET', KEYS[6], unpack(fields))
 end
 
 if #ignored > 0 then
@@ -249,10 +256,11 @@ if #ignored > 0 then
     fields[#fields + 1] = ignored[i][1]
     fields[#fields + 1] = digits(tonumber(ignored_now[i] or '0') + ignored[i][2])
   end
-  redis.call('HSET', KEYS[8], unpack(fields))
-  redis.call('EXPIREAT', KEYS[8], expire[5])
+  write('HSET', KEYS[8], unpack(fields))
+  write('EXPIREAT', KEYS[8], expire[5])
 end
 
-redis.call('HSET', KEYS[1], 's', ARGV[1], 'r', slots, 'p', mark[1] or '0', 'o', mark[2] or '')
-redis.call('EXPIRE', KEYS[1], expire[1])
+write('HSET', KEYS[1], 's', ARGV[1], 'r', slots, 'p', mark[1] or '0', 'o', mark[2] or '')
+write('EXPIRE', KEYS[1], expire[1])
+written()
 return numbers({'ok', slots, started})

@@ -5,6 +5,7 @@
 --   KEYS  1 top of all time  2 baselines  3 names  4 views
 --   ARGV  1 msgpack of: article ids, their baselines, their dictionary entries ('' to keep the present one)
 --         2 the name of the site's baseline among its views
+--   and at the end of both what ledger.lua wants
 -- Output
 --   the number of articles
 
@@ -35,10 +36,11 @@ for i = 1, #ids do
   end
 end
 
-redis.call('ZADD', KEYS[1], unpack(scores))
+write('ZADD', KEYS[1], unpack(scores))
 if #names > 0 then
-  redis.call('HSET', KEYS[3], unpack(names))
+  write('HSET', KEYS[3], unpack(names))
 end
-redis.call('HSET', KEYS[4], ARGV[2], digits(total))
-redis.call('HSET', KEYS[2], unpack(bases))
+write('HSET', KEYS[4], ARGV[2], digits(total))
+write('HSET', KEYS[2], unpack(bases))
+written()
 return #ids
