@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
 SEED ?= 1
+HITS ?= 1000000
 export PYTHON
 # By speed, and only those that are there: what fails fast is seen first.
 TESTS := $(wildcard tests/unit tests/store tests/web tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak widget lock clean
+.PHONY: help demo test check format bench soak compare widget lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -27,6 +28,7 @@ help:
 	@echo "make format   let ruff put the code into shape"
 	@echo "make bench    requests per second and CPU per hit, beside two yardsticks"
 	@echo "make soak     faults at random on real servers, and a judge: make soak MINUTES=30 SEED=1"
+	@echo "make compare  made-up hits, and an independent count: make compare HITS=1000000 SEED=1"
 	@echo "make widget   build the widget (needs Node.js)"
 	@echo "make lock     renew constraints.txt with the newest versions that pyproject.toml allows"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
@@ -61,6 +63,9 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
+
+compare: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.comparison --hits $(HITS) --seed $(SEED)
 
 widget:
 	cd widget && npm ci --no-audit --no-fund && npm run build

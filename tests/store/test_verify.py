@@ -161,7 +161,7 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "a name is that of another article": (
         lambda town: town.raw.hset(keys.names("portal"), A, encode_entry(Entry("/c"))), "dictionary",
         "is that of another: /c"),
-    "an alias leads nowhere": (
+    "an alias is damaged": (
         lambda town: town.raw.hset(keys.aliases("portal"), A, B + b"/c"), "value", f"alias of {A.hex()} leads to no"),
     "a name is damaged": (lambda town: town.raw.hset(keys.names("portal"), A, b"\xc1"), "dictionary", "is damaged"),
     "an article of a day is not registered": (
@@ -346,12 +346,6 @@ async def test_weeks_that_begin_on_another_day_from_now_on_are_no_error(town: To
     await town.commit(Work(sequence, batch.previous, batch, numbering()))
     report = await town.verify()
     assert report.right, report.problems
-
-
-async def test_an_alias_is_right(town: Town) -> None:
-    """What merges leave behind: two ids, and the second one's key."""
-    await town.raw.hset(keys.aliases("portal"), article_id("/c"), A + b"/a")
-    assert (await town.verify()).right
 
 
 async def test_another_machines_writer_is_worth_a_note(town: Town) -> None:

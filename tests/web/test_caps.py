@@ -89,6 +89,19 @@ async def test_the_two_caps_are_told_apart(app: Running) -> None:
     assert await capped(app) == {"site": 2, "minute": 3}
 
 
+@pytest.mark.parametrize("cap", ["max_articles", "new_articles_per_minute"])
+async def test_a_page_load_that_comes_twice_is_a_duplicate_also_beyond_the_caps(app: Running, cap: str) -> None:
+    """The answer says so, and it is told with the other reasons."""
+    await app.put_site(**{cap: 1})
+    await app.connection.hit("t1", Hit(ANN, "/1"))
+    hit = Hit(ANN, "/2", "hit-2")
+    first, again = [await app.connection.hit("t1", hit) for _ in range(2)]
+    assert (first.ignored, again.ignored) == ("", "duplicate")
+    assert {(each.json["key"], each.json["views"]) for each in (first, again)} == {("(other)", None)}
+    await app.ignored({"duplicate": 1})
+    assert await app.connection.views("t1", ["(other)"]) == {"(other)": 1}
+
+
 async def test_refused_beacons_take_no_places(app: Running) -> None:
     """Or a robot that is not counted would keep the readers' articles out."""
     await app.put_site(new_articles_per_minute=1)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.client import HOST, Answer, Hit, crowd
-from tests.web.inprocess import Running
+from tests.client import HOST, Answer, Connection, Hit, crowd
+from tests.web.inprocess import Running, running
+from visitstats.core import counting
 
 ANN = crowd(1, "explain")[0]
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-RULES = ["beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "visitor"]
-RULES += ["rate", "duplicate", "visit", "view"]
+RULES = ["beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "visitor"]
+RULES += ["rate", "duplicate", "visit", "articles", "view"]
 
 
 async def explained(app: Running, hit: Hit, headers: dict[str, str] | None = None, body: Any = None) -> Any:
@@ -93,6 +95,101 @@ async def test_a_refusal_is_the_one_that_a_hit_gets(
     answer = await app.connection.request("POST", "/v1/sites/t1/hit", body, sent)
     assert answer.ignored == reason
     assert (await app.numbers())["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "reason"),
+    [
+        ({}, b"{", "bad-json"),
+        ({}, b'{"u":"https://portal.example.vn/a","v":"\xff"}', "bad-text"),
+        ({}, {"u": f"https://{HOST}/a", "h": "x" * 300}, "bad-field"),
+        ({}, {"u": f"https://{HOST}/a", "k": "x" * 600}, "bad-field"),
+        ({}, {"v": "a-visit-id"}, "no-url"),
+        ({}, {"u": f"https://{HOST}/" + "a" * 9000}, "too-large"),
+        ({"content-type": "application/x-www-form-urlencoded"}, {"u": f"https://{HOST}/a"}, "content-type"),
+    ],
+)
+async def test_what_is_no_beacon_is_refused_for_the_same_reason(
+    app: Running, headers: dict[str, str], body: Any, reason: str
+) -> None:
+    found = await explained(app, Hit(ANN, "/a"), headers, body)
+    assert (found["counted"], found["reason"]) == (False, reason)
+    assert found["steps"][-1 if found["steps"][0]["outcome"] == "refused" else 1]["reason"] == reason
+    sent = ANN.headers | headers
+    # A connection of its own: that of what is too large is closed.
+    connection = await Connection.open(app.ports[0])
+    answer = await connection.request("POST", "/v1/sites/t1/hit", body, sent)
+    assert (answer.status >= 400, answer.ignored) == (True, reason)
+    connection.close()
+
+
+async def test_every_reason_is_explained_by_some_test() -> None:
+    """What `counting.IGNORED_REASONS` lists is what these tests walk."""
+    walked = {case[-1] for test in (test_a_refusal_is_the_one_that_a_hit_gets,
+                                    test_what_is_no_beacon_is_refused_for_the_same_reason)
+              for mark in test.pytestmark for case in mark.args[1]}  # fmt: skip
+    # These have tests of their own: test_what_the_store_knows…, test_an_archive…, test_a_network…
+    assert walked | {"duplicate", "archived", "rate"} == counting.IGNORED_REASONS
+
+
+async def test_when_several_rules_refuse_it_is_the_first_that_the_service_asks(app: Running) -> None:
+    """All wrong at once, and then one thing less each time: explanation and header name the same reason."""
+    await app.put_site(archived=True)
+    wrong: list[tuple[str, dict[str, str], dict[str, Any], dict[str, Any]]] = [
+        ("host", {}, {"u": "https://elsewhere.example/a"}, {}),
+        ("archived", {}, {}, {"archived": True}),
+        ("origin", {"origin": "https://elsewhere.example"}, {}, {}),
+        ("empty-agent", {"user-agent": "-"}, {}, {}),
+        ("bot", {}, {"w": True}, {}),
+        ("prefetch", {"purpose": "prefetch"}, {}, {}),
+    ]
+    for first in range(len(wrong)):
+        headers, body = {"origin": f"https://{HOST}"}, dict[str, Any](Hit(ANN, "/a").body())
+        site: dict[str, Any] = {}
+        for _, more, fields, changes in wrong[first:]:
+            headers, body, site = headers | more, body | fields, site | changes
+        await app.put_site(**site)
+        found = await explained(app, Hit(ANN, "/a"), headers, body)
+        answer = await app.connection.request("POST", "/v1/sites/t1/hit", body, ANN.headers | headers)
+        assert (found["reason"], answer.ignored) == (wrong[first][0],) * 2
+
+
+async def test_the_caps_of_articles(app: Running) -> None:
+    """The minute's places for new articles, and how many articles a site may have: for what the hit would count, and
+    that it does."""
+    await app.put_site(new_articles_per_minute=2, max_articles=3)
+    await app.connection.hit("t1", Hit(ANN, "/1"))
+    found = await explained(app, Hit(ANN, "/1"))
+    assert step(found, "new article") == ("passed", "", "the site has this article")
+    assert step(found, "articles")[0] == "passed"
+    found = await explained(app, Hit(ANN, "/2"))
+    assert step(found, "new article")[2] == "it is new, and there is a place for it in this minute"
+    assert step(found, "articles")[2] == "the site has 1 articles, of 3 at most"
+    await app.connection.hit("t1", Hit(ANN, "/2"))
+    found = await explained(app, Hit(ANN, "/3"))
+    assert step(found, "new article")[2] == "counted for (other): this minute has had 2 new articles"
+    assert (found["counted"], found["key"], found["new_view"]) == (True, "(other)", True)
+    assert (await app.connection.hit("t1", Hit(ANN, "/3"))).json["key"] == "(other)"
+    assert (await explained(app, Hit(ANN, "/4")))["new_view"] is False, "(other) was read in this visit"
+    app.clock.advance(60)
+    found = await explained(app, Hit(ANN, "/4"))
+    assert step(found, "articles")[2] == "counted for (other): the site has 3 articles, of 3"
+    assert (found["counted"], found["key"], found["new_view"]) == (True, "(other)", True)
+    assert (await app.connection.hit("t1", Hit(ANN, "/4"))).json["key"] == "(other)"
+    found = await explained(app, Hit(ANN, "/1"))
+    assert (found["key"], step(found, "new article")[2]) == ("/1", "the site has this article")
+
+
+async def test_a_network_that_has_sent_too_much(tmp_path: Path, redis_url: str) -> None:
+    async with running(
+        tmp_path / "data", redis_url, network_burst=2, network_hits_per_second=1, answer_timeout_ms=5000
+    ) as app:
+        for _ in range(2):
+            assert (await explained(app, Hit(ANN, "/a")))["counted"] is True
+            assert (await app.connection.hit("t1", Hit(ANN, "/a"))).ignored == ""
+        found = await explained(app, Hit(ANN, "/a"))
+        assert step(found, "rate")[:2] == ("refused", "rate")
+        assert (await app.connection.hit("t1", Hit(ANN, "/a"))).ignored == found["reason"] == "rate"
 
 
 async def test_an_archive_and_a_reader_who_asks_not_to_be_followed(app: Running) -> None:

@@ -20,6 +20,7 @@ def test_a_page_load_is_explained_and_not_counted(shell: Shell) -> None:
     said = shell("explain", "s", "https://www.portal.vn/tin/5?fbclid=x", "--visit-id", "abc")
     assert "Counted for the article /tin/5" in said
     assert "with the visit id" in said
+    assert "each worker lets in 60000 in a minute: ask the service" in " ".join(said.split())
     assert "it starts one" in said
     assert "today     │      0 │     0" in shell("stats", "s")
 

@@ -52,7 +52,7 @@ def explain(
         except HitRejected as refused:
             return malformed(refused)
         senders = Senders(ClientAddress(()), AgentRules(load_crawler_patterns()), NetworkRate(0, 1))
-        return await Explanation(senders, reads, live, wall_clock(), in_service=False).of(headers, address, beacon)
+        return await Explanation(senders, reads, live, wall_clock()).of(headers, address, beacon)
 
     _print(with_store(config, data_dir, redis_url, read))
 

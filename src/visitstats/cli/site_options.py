@@ -53,7 +53,7 @@ OPTIONS: dict[str, Any] = {
     "archived": _switch("--archive/--no-archive", "Whether nothing is counted any more; numbers are still shown."),
     "max_articles": _number("--max-articles", "Articles beyond it count as (other).", "300000"),
     "new_articles_per_minute": _number(
-        "--new-articles", "New articles in a minute; what is beyond counts as (other).", "600"
+        "--new-articles", "New articles in a minute; what is beyond counts as (other).", "60000"
     ),
     "office_networks": _list("--office", "A network that is not limited, as 10.20.0.0/16 or 203.0.113.7"),
     "visitors_per_network": _number(

@@ -24,6 +24,10 @@ class InvalidSite(VisitstatsError):
     """A site record with a value that the rules do not allow."""
 
 
+class BaselineRefused(VisitstatsError):
+    """A baseline that would make it impossible to undo a merge. Nothing was set."""
+
+
 class StoreUnavailable(VisitstatsError):
     """Redis or Valkey did not answer, or refused to write. Nothing is known of what it did with the last command."""
 

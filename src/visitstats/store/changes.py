@@ -22,7 +22,7 @@ from visitstats.store.commit import FINISH, PUT_DOWN, load_scripts
 MOST_ALIASES = 20_000
 """Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
 PAGE = 1000
-DONE, UNDONE = ":done", ":undone"
+DONE, UNDONE, KEPT = ":done", ":undone", ":kept"
 
 Kind = Literal["merge", "alias", "undo"]
 
@@ -112,11 +112,13 @@ class Changes:
                 return resolved(steps)
 
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
-        """Put aliases back that the store has lost."""
+        """Put aliases back that the store has lost. Their records are lost, which is noted beside the changes, as
+        "ALIAS:kept"."""
         items = [(alias, article_id(key) + key.encode()) for alias, key in aliases.items()]
         with translated():
             for start in range(0, len(items), PAGE):
                 mapping: Any = dict(items[start : start + PAGE])
+                await self._client.hset(keys.changes(site), mapping={alias.hex() + KEPT: 1 for alias in mapping})
                 await self._client.hset(keys.aliases(site), mapping=mapping)
         if items:
             await self._tell(site)

@@ -187,12 +187,17 @@ class Inspector:
 
     async def unregistered(self, site: str, members: list[bytes]) -> list[bytes]:
         """Return those of these article ids that the list of all time does not have."""
-        if not members:
-            return []
-        asked: Any = members
-        with translated():
-            scores = await self._client.zmscore(keys.top_all(site), asked)
-        return [member for member, score in zip(members, scores, strict=True) if score is None]
+        return [member for member, score in (await self.views_of(site, members)).items() if score is None]
+
+    async def views_of(self, site: str, members: list[bytes]) -> dict[bytes, float | None]:
+        """Return what these article ids have in the list of all time; None for one that is not in it."""
+        found: dict[bytes, float | None] = {}
+        for start in range(0, len(members), PAGE):
+            piece: Any = members[start : start + PAGE]
+            with translated():
+                scores = await self._client.zmscore(keys.top_all(site), piece)
+            found |= dict(zip(piece, scores, strict=True))
+        return found
 
     async def watermarks(self, site: str, writer: str) -> tuple[int, int]:
         """Return a writer's watermarks in the two ledgers, audience first. In this order: the audience ledger is

@@ -119,6 +119,11 @@ class Reads:
         with translated():
             return int(await self._client.zcard(keys.top_all(site_id)))
 
+    async def has_article(self, site_id: str, article: bytes) -> bool:
+        """Say whether a site has an article (its id)."""
+        with translated():
+            return await self._client.zscore(keys.top_all(site_id), article) is not None
+
     async def ignored(self, site_id: str, day: Day) -> dict[str, int]:
         """Return the beacons of a day that were not counted, by reason (rule 8)."""
         found = await self._reasons(site_id, day)

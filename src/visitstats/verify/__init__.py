@@ -26,6 +26,7 @@ from visitstats.store.records import Records
 from visitstats.verify.contents import contents, shape
 from visitstats.verify.findings import Look, Problem
 from visitstats.verify.journals import check_journals
+from visitstats.verify.merged import Merged
 from visitstats.verify.sums import Sums
 
 AGAIN_SECONDS = 2.5
@@ -116,6 +117,7 @@ class Verifier:
                 self._now,
             )  # fmt: skip
             await sums.check()
+            await Merged(self._store, site, broken.get(site, set()), look).check()
             self._articles[site] = sums.articles
         return look
 

@@ -191,7 +191,7 @@ class Admin:
         except HitRejected as refused:
             found = malformed(refused)
         else:
-            explanation = Explanation(self._senders, self._worker.reads, live, self._clock())
+            explanation = Explanation(self._senders, self._worker.reads, live, self._clock(), self._worker.sites)
             found = await explanation.of(headers, peer_of(request.scope), beacon)
         return json(as_json(live.site.id, found), [*answers.JSON, answers.NEVER_STORED])
 

@@ -8,15 +8,15 @@ the first rule that refuses it; here the others are asked as well, and the first
 import msgspec
 
 from visitstats.core import counting
-from visitstats.core.batch import hit_id_digest
+from visitstats.core.batch import OTHER_KEY, hit_id_digest
 from visitstats.core.beacon import HitBeacon
 from visitstats.core.counting import Presence
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import Step as KeyStep
-from visitstats.directory import LiveSite
+from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.store.reads import Reads
 from visitstats.web.address import Headers
-from visitstats.web.hits import Article, article_of
+from visitstats.web.hits import OTHER, Article, article_of
 from visitstats.web.senders import SaltMissing, Senders, Visitor, agent_of, visit_id_of
 
 PASSED, REFUSED, UNKNOWN = "passed", "refused", "unknown"
@@ -52,15 +52,18 @@ def malformed(refused: HitRejected) -> Explained:
 
 
 class Explanation:
-    """Explains beacons of a site at a moment. With `in_service` False there is no memory of what its networks sent."""
+    """Explains beacons of a site at a moment. Without the directory of a worker that counts there is no memory of what
+    its networks sent, and of which articles were new."""
 
-    def __init__(self, senders: Senders, reads: Reads, live: LiveSite, now_ms: int, *, in_service: bool = True) -> None:
+    def __init__(
+        self, senders: Senders, reads: Reads, live: LiveSite, now_ms: int, directory: SiteDirectory | None = None
+    ) -> None:
         self._senders = senders
         self._reads = reads
         self._live = live
         self._now = now_ms
         self._day = live.calendar.day_at(now_ms)
-        self._in_service = in_service
+        self._directory = directory
         self._steps: list[Step] = []
 
     async def of(self, headers: Headers, peer: str, beacon: HitBeacon) -> Explained:
@@ -71,14 +74,17 @@ class Explanation:
         article = self._article(beacon)
         for rule, verdict in self._senders.verdicts(live, headers, beacon.webdriver):
             self._add(rule, verdict.reason, verdict.note)
+        known = article is not None and await self._reads.has_article(live.site.id, article.id)
+        article = self._newcomer(article, known)
         address, network = self._senders.addresses.of(peer, headers)
         visitor = await self._visitor(address, headers, beacon)
         self._rate(address, network)
         await self._duplicate(beacon)
         presence, starts = await self._visit(visitor)
+        capped = await self._is_capped(article, known)
         new_view = await self._view(visitor, presence, article)
         reason = next((step.reason for step in self._steps if step.outcome == REFUSED), "")
-        key = article.key if article else None
+        key = OTHER_KEY if capped else article.key if article else None
         return Explained(not reason, reason, key, starts, new_view, tuple(self._steps), explained.steps)
 
     # Each rule, in the order of `Hits.take` and of the scripts -------------------------------------------------------
@@ -92,8 +98,42 @@ class Explanation:
         self._add("page", "", f"its article is {article.key}")
         return article
 
+    def _newcomer(self, article: Article | None, known: bool) -> Article | None:
+        """The article for which it would be counted: "(other)" when the minute has no place left for a new one."""
+        site, directory = self._live.site, self._directory
+        if article is None:
+            self._add("new article", None)
+        elif known:
+            self._add("new article", "", "the site has this article")
+        elif directory is None:
+            note = f"it is new; each worker lets in {site.new_articles_per_minute} in a minute: ask the service"
+            self._add("new article", None, note)
+        elif directory.entries.get((site.id, article.id)) is not None or directory.newcomers.room(
+            site.id, article.id, self._now, site.new_articles_per_minute
+        ):
+            self._add("new article", "", "it is new, and there is a place for it in this minute")
+        else:
+            note = f"counted for {OTHER_KEY}: this minute has had {site.new_articles_per_minute} new articles"
+            self._add("new article", "", note)
+            return OTHER
+        return article
+
+    async def _is_capped(self, article: Article | None, known: bool) -> bool:
+        """Whether the site has so many articles that this one is counted as "(other)"."""
+        site = self._live.site
+        if article is None:
+            self._add("articles", None)
+        elif known or article is OTHER:
+            self._add("articles", "")
+        elif (many := await self._reads.article_count(site.id)) >= site.max_articles:
+            self._add("articles", "", f"counted for {OTHER_KEY}: the site has {many} articles, of {site.max_articles}")
+            return True
+        else:
+            self._add("articles", "", f"the site has {many} articles, of {site.max_articles} at most")
+        return article is OTHER
+
     def _rate(self, address: str, network: int) -> None:
-        if not self._in_service:
+        if self._directory is None:
             self._add("rate", None, "each worker has its own memory of it; ask the service")
             return
         try:

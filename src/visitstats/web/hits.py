@@ -127,8 +127,9 @@ class Hits:
             return 202, answers.hit_body(outcome.snapshot, views, article.json, pending=True), ""
         n = committed.articles[waiting.article_of(place)]
         if n < 0 or article is OTHER:
-            return 200, answers.hit_body(outcome.snapshot, None, OTHER.json, pending=False), ""
-        body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
+            body = answers.hit_body(outcome.snapshot, None, OTHER.json, pending=False)
+        else:
+            body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
         if committed.slots[place] == counting.DUPLICATE:
             self._ingest.ignore(waiting.live, waiting.day, "duplicate")
             return 200, body, "duplicate"
