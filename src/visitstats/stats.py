@@ -41,6 +41,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The same for the same numbers, whatever the moment."""
     box: str
     """What the numbers count: visits or views; empty when that is not known."""
+    search_engines: int | None = None
+    """What search engines have read today, for a site that shows it."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -48,9 +50,18 @@ class Kept(msgspec.Struct, frozen=True):
 
     numbers: Numbers
     at_ms: int
+    search_engines: int | None = None
 
 
 _decode_kept = msgspec.json.Decoder(dict[str, Kept]).decode
+
+
+class _SearchEngines(msgspec.Struct, frozen=True):
+    """What search engines had read on a day, at a moment."""
+
+    day: str
+    at_ms: int
+    pages: int | None
 
 
 class Watch(Protocol):
@@ -76,6 +87,8 @@ class Stats:
         self._writer = writer
         self._snapshots: dict[str, Snapshot] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
+        self._search_engines: dict[str, _SearchEngines] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
         self.watch: Watch | None = None
@@ -93,7 +106,8 @@ class Stats:
     def keep(self) -> None:
         """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
         data = self._kept | {
-            site_id: Kept(snapshot.numbers, snapshot.at_ms) for site_id, snapshot in list(self._snapshots.items())
+            site_id: Kept(snapshot.numbers, snapshot.at_ms, snapshot.search_engines)
+            for site_id, snapshot in list(self._snapshots.items())
         }
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new")
@@ -120,7 +134,7 @@ class Stats:
             # A total falls only while a store that came back older is brought up to the journals again, by each worker
             # to its own: what was shown stays until that is done.
             return shown
-        snapshot = _snapshot(live, numbers, at_ms, live.site.box)
+        snapshot = _snapshot(live, numbers, at_ms, live.site.box, self._of_search_engines(live))
         self._snapshots[live.site.id] = snapshot
         return snapshot
 
@@ -129,7 +143,11 @@ class Stats:
         snapshot = self._snapshots.get(live.site.id)
         if snapshot is None:
             kept = self._kept.get(live.site.id)
-            snapshot = _snapshot(live, kept.numbers, kept.at_ms) if kept else _snapshot(live, UNKNOWN, self._clock())
+            snapshot = (
+                _snapshot(live, kept.numbers, kept.at_ms, search_engines=kept.search_engines)
+                if kept
+                else _snapshot(live, UNKNOWN, self._clock())
+            )
         return snapshot
 
     def fresh(self, live: LiveSite) -> Snapshot | None:
@@ -157,6 +175,36 @@ class Stats:
         counts = await self._reads.counts(live.site.id, live.calendar.day_at(now), now)
         return counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
 
+    # Search engines --------------------------------------------------------------------------------------------------
+
+    def _of_search_engines(self, live: LiveSite) -> int | None:
+        """What is known of today. A commit does not wait for it: it is read anew beside, once a second at most."""
+        if not live.site.show_search_engines:
+            return None
+        now, known = self._clock(), self._search_engines.get(live.site.id)
+        today = live.calendar.day_at(now).date
+        if known is None or known.day != today or not 0 <= now - known.at_ms < FRESH_MS:
+            self._ask_search_engines(live)
+        return known.pages if known is not None and known.day == today else None
+
+    def _ask_search_engines(self, live: LiveSite) -> "asyncio.Task[None]":
+        task = self._asking.get(live.site.id)
+        if task is None:
+            task = self._asking[live.site.id] = asyncio.create_task(self._read_search_engines(live))
+            task.add_done_callback(lambda _: self._asking.pop(live.site.id, None))
+        return task
+
+    async def _read_search_engines(self, live: LiveSite) -> None:
+        now = self._clock()
+        day = live.calendar.day_at(now)
+        try:
+            pages = await asyncio.wait_for(self._reads.search_engines(live.site.id, day), FRESH_MS / 1000)
+        except (StoreUnavailable, TimeoutError):
+            return
+        self._search_engines[live.site.id] = _SearchEngines(day.date, now, pages)
+
+    # Articles --------------------------------------------------------------------------------------------------------
+
     def remember_views(self, site_id: str, articles: Iterable[tuple[bytes, int]]) -> None:
         """Remember the views of articles (negative: not known) for answers while the store is away."""
         known = self._views.get(site_id)
@@ -174,6 +222,8 @@ class Stats:
         now, before = self._clock(), self._snapshots.get(live.site.id)
         applied = self.watch.applied(live.site.id) if self.watch else 0
         try:
+            if live.site.show_search_engines:
+                await self._ask_search_engines(live)
             counts = await asyncio.wait_for(
                 self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._writer), FRESH_MS / 1000
             )
@@ -204,7 +254,14 @@ def read_kept(directory: Path) -> dict[str, Kept]:
     return newest
 
 
-def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int, box: str = "") -> Snapshot:
-    body = _encode({"site": live.site.id, **msgspec.structs.asdict(numbers), "at": live.calendar.iso(at_ms)})
-    etag = b'W/"%x"' % zlib.crc32(repr(numbers).encode())
-    return Snapshot(numbers, at_ms, body[:-1], etag, box)
+def _snapshot(
+    live: LiveSite, numbers: Numbers, at_ms: int, box: str = "", search_engines: int | None = None
+) -> Snapshot:
+    named: dict[str, object] = {"site": live.site.id, **msgspec.structs.asdict(numbers)}
+    shown = repr(numbers)
+    if live.site.show_search_engines:
+        named["search_engines"] = search_engines
+        shown += repr(search_engines)
+    body = _encode({**named, "at": live.calendar.iso(at_ms)})
+    etag = b'W/"%x"' % zlib.crc32(shown.encode())
+    return Snapshot(numbers, at_ms, body[:-1], etag, box, search_engines)

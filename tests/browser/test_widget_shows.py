@@ -103,6 +103,21 @@ def test_an_empty_title_is_no_title_and_no_lines_are_no_box(page: Page, portal: 
     assert page.locator(".vs-box").count() == 0
 
 
+@pytest.mark.parametrize(("language", "label"), [("vi", "Máy chủ tìm kiếm: 17"), ("en", "Search engines: 17")])
+def test_the_line_of_search_engines(page: Page, portal: Portal, language: str, label: str) -> None:
+    """Where the page asks for it and the site shows it; "—" when the site does not."""
+    attributes = f'data-site="demo" data-lang="{language}" data-lines="online,search_engines"'
+    portal.answer("hit", Answer(HIT | {"search_engines": 17}))
+    page.goto(portal.page("/a", article(attributes=attributes)))
+    shown(page, label)
+    assert len(lines(page)) == 2
+    page.evaluate("localStorage.clear()")
+    portal.answer("hit", Answer(HIT))
+    page.goto(portal.page("/b", article(attributes=attributes)))
+    shown(page, ": 3")
+    assert lines(page)[1].endswith(": —")
+
+
 def test_the_box_comes_where_the_page_wants_it(page: Page, portal: Portal) -> None:
     here = '<aside><div data-vs-box class="mine">loading…</div></aside>'
     page.goto(portal.page("/tin", article(here)))

@@ -20,7 +20,7 @@
   var language;
   var lines;
   var labels;
-  var stale; // the numbers shown are not of this moment; undefined before the first answer or failure
+  var stale; // the numbers shown are not of this moment; undefined (+ 1: NaN) before the first answer or failure
   var known = {}; // line -> digits, and `at`: the last good numbers, of this page or of an earlier one
   var current; // the hit of the article that is on the page now
   var resting; // less than a minute since the last heartbeat
@@ -67,14 +67,14 @@
     } catch (error) {}
   }
 
+  // 22 characters that nobody else has: no secret.
   function random() {
     var text = '';
-    var bytes = {};
     try {
-      bytes = crypto.getRandomValues(new Uint8Array(22));
+      text = crypto.randomUUID(); // not on pages without https
     } catch (error) {}
-    while (text.length < 22) text += ((bytes[text.length] || Math.random() * 32) & 31).toString(32);
-    return text;
+    while (text.length < 22) text += Math.random().toString(32).slice(2);
+    return text.slice(0, 22);
   }
 
   // The visit id, or nothing when the reader asked not to be followed or the storage does not keep it: an id that the
@@ -134,7 +134,7 @@
     each('[data-vs]', function (element) {
       var name = element.getAttribute('data-vs');
       var text = name == 'at' ? age()
-        : stale != null && known[name] ? (+known[name]).toLocaleString(language) : '—';
+        : stale + 1 && known[name] ? (+known[name]).toLocaleString(language) : '—';
       if (element.textContent != text) element.textContent = text;
     });
   }
@@ -164,7 +164,7 @@
       if (over) return;
       over = stale = 1;
       if (/"site":/.test(text)) {
-        stale = /"pending": *true/.test(text);
+        stale = /"pending": *t/.test(text);
         // A late answer for the article before must not be shown as this one's views.
         if (!beacon.h || beacon == current) read(text);
       } else if (beacon.h && way < IMAGE) {
@@ -210,7 +210,7 @@
   }
 
   function meta(name) {
-    return (find('meta[name=' + name + '],meta[property$=' + name + ']') || 0).content;
+    return (find('[name=' + name + '],[property$=' + name + ']') || 0).content;
   }
 
   function hit(key) {
@@ -218,7 +218,7 @@
     current = {
       u: location.href,
       k: '' + (key || option('key') || meta('visitstats-key') || ''),
-      c: (find('link[rel=canonical]') || 0).href,
+      c: (find('[rel=canonical]') || 0).href,
       t: '' + document.title,
       r: document.referrer,
       w: navigator.webdriver, // a program drives the browser: no reader (counting rule 8)
@@ -280,9 +280,10 @@
     language = option('lang') || 'vi';
     var english = language == 'en';
     lines = option('lines');
-    if (lines == null) lines = 'online,today,week,total';
+    lines = lines == null ? 'online,today,week,total' : lines;
     labels = {
       online: english ? 'Online now' : 'Đang online',
+      search_engines: english ? 'Search engines' : 'Máy chủ tìm kiếm',
       today: english ? 'Today' : 'Hôm nay',
       yesterday: english ? 'Yesterday' : 'Hôm qua',
       week: english ? 'This week' : 'Trong tuần',

@@ -59,6 +59,9 @@ OPTIONS: dict[str, Any] = {
     "visitors_per_network": _number(
         "--visitors-per-network", "Visit ids of one address and browser in half an hour; 0: no limit.", "500"
     ),
+    "show_search_engines": _switch(
+        "--show-search-engines/--hide-search-engines", "Whether the box says how many pages search engines read today."
+    ),
     "count_headless": _switch("--count-headless/--no-headless", "Whether headless browsers count as readers."),
 }
 """By the name of the field."""

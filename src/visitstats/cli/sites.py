@@ -141,4 +141,5 @@ def _show(site: Site) -> None:
 
 
 def _snippet(site: Site) -> str:
-    return f'<script async src="https://YOUR-COUNTER/widget.js" data-site="{site.id}"></script>'
+    lines = ' data-lines="online,search_engines,today,week,total"' if site.show_search_engines else ""
+    return f'<script async src="https://YOUR-COUNTER/widget.js" data-site="{site.id}"{lines}></script>'

@@ -134,6 +134,14 @@ class Reads:
         found = await self._reasons(site_id, day)
         return {note: found.get(note, 0) for note in sorted(counting.NOTES)}
 
+    async def search_engines(self, site_id: str, day: Day) -> int:
+        """Return how many beacons of a day were those of search engines' bots; they are a part of the bots."""
+        with translated():
+            found: Any = await self._client.hget(
+                keys.ignored(site_id, day.date, day.end_ms).name, counting.SEARCH_ENGINE
+            )
+        return int(found or 0)
+
     async def _reasons(self, site_id: str, day: Day) -> dict[str, int]:
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)

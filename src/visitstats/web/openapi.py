@@ -6,6 +6,7 @@ from visitstats import __version__
 
 _NUMBER = {"type": ["integer", "null"], "minimum": 0}
 _NUMBERS = dict.fromkeys(("online", "today", "yesterday", "week", "month", "year", "total"), _NUMBER)
+_SEARCH_ENGINES = {"search_engines": _NUMBER | {"description": "of sites with show_search_engines"}}
 _BEACON = {
     "type": "object",
     "required": ["u"],
@@ -174,13 +175,19 @@ _SCHEMAS: dict[str, Any] = {
     },
     "Numbers": {
         "type": "object",
-        "properties": {"site": {"type": "string"}, **_NUMBERS, "at": {"type": "string", "format": "date-time"}},
+        "properties": {
+            "site": {"type": "string"},
+            **_NUMBERS,
+            **_SEARCH_ENGINES,
+            "at": {"type": "string", "format": "date-time"},
+        },
     },
     "HitNumbers": {
         "type": "object",
         "properties": {
             "site": {"type": "string"},
             **_NUMBERS,
+            **_SEARCH_ENGINES,
             "views": _NUMBER,
             "key": {"type": "string"},
             "at": {"type": "string", "format": "date-time"},
