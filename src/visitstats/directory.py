@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from visitstats.core.bounded import Bounded
-from visitstats.core.counting import SALT_LIFE_MS
+from visitstats.core.counting import SALT_LIFE_MS, Salted, salted
 from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
@@ -56,8 +56,8 @@ class LiveSite:
         self.key_rules = KeyRules(site, linear_pattern, aliases)
         self.calendar = Calendar(site.timezone, site.week_start)
         self.offices = Networks(site.office_networks)
-        self.salts: dict[str, bytes] = {}
-        """Date → salt."""
+        self.salts: dict[str, Salted] = {}
+        """Date → the day's salt, ready to make tokens with."""
 
 
 class SiteDirectory:
@@ -75,7 +75,7 @@ class SiteDirectory:
         self._alias_versions: dict[str, bytes] = {}
         self._version: bytes | None = None
         self._salts: dict[tuple[str, str], KeptSalt] = {}
-        self._fetching: dict[tuple[str, str], asyncio.Task[bytes]] = {}
+        self._fetching: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._looked = -REFRESH_SECONDS
         self._blind = False
         """The last look into the store failed."""
@@ -159,17 +159,17 @@ class SiteDirectory:
             if kept.expires_ms > now_ms:
                 self._remember(kept)
 
-    async def salt(self, live: LiveSite, day: Day) -> bytes:
-        """Return the salt of a site-day (rule 2). Raises StoreUnavailable when it is known neither here nor there."""
-        salt = live.salts.get(day.date)
-        if salt is not None:
-            return salt
+    async def salt(self, live: LiveSite, day: Day) -> None:
+        """Have the salt of a site-day here (rule 2). Raises StoreUnavailable when it is known neither here nor
+        there."""
+        if day.date in live.salts:
+            return
         name = (live.site.id, day.date)
         task = self._fetching.get(name)
         if task is None:
             task = self._fetching[name] = asyncio.create_task(self._fetch(live, day))
             task.add_done_callback(lambda _: self._fetching.pop(name, None))
-        return await asyncio.shield(task)
+        await asyncio.shield(task)
 
     async def prepare_salts(self, now_ms: int) -> None:
         """Have the salts of today and tomorrow here before they are needed, and drop those that are past their life."""
@@ -184,16 +184,15 @@ class SiteDirectory:
             await self.salt(live, live.calendar.day_named(today.tomorrow))
         self._keep_salts()
 
-    async def _fetch(self, live: LiveSite, day: Day) -> bytes:
+    async def _fetch(self, live: LiveSite, day: Day) -> None:
         salt = await self._records.salt(live.site.id, day, self._draw_salt())
         self._remember(KeptSalt(live.site.id, day.date, day.end_ms + SALT_LIFE_MS, salt))
         self._keep_salts()
-        return salt
 
     def _remember(self, kept: KeptSalt) -> None:
         self._salts[kept.site, kept.day] = kept
         if live := self._live.get(kept.site):
-            live.salts[kept.day] = kept.salt
+            live.salts[kept.day] = salted(kept.salt)
 
     def _take(self, sites: dict[str, Site]) -> None:
         live = {}

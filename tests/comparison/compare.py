@@ -24,6 +24,7 @@ from tests.client import until
 from tests.comparison.count import OTHER, Count
 from tests.comparison.traffic import OFFICE, PORTALS, Beacon, Portal, burst_of, dates_of, days_of, traffic
 from tests.web.inprocess import Clock, Running, running
+from visitstats.web.address import headers_of
 
 TOGETHER = 400
 """Hits in a commit at most."""
@@ -167,10 +168,11 @@ class _Sender:
         if beacon.kind == "pixel":
             await self._request(beacon)
             return
-        body, scope = _body(beacon), _scope(beacon)
+        scope = _scope(beacon)
+        path, headers, peer = scope["raw_path"], headers_of(scope["headers"]), scope["client"][0]
         assert self._take is not None
         self._open += 1
-        if not self._take(scope, body, self._answer):
+        if not self._take(path, headers, peer, _body(beacon), self._answer):
             self._open -= 1
             await self._request(beacon)
 

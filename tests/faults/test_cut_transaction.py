@@ -1,8 +1,9 @@
 """An append-only file that was cut inside a transaction.
 
 Redis 7.0 keeps the beginning of the transaction in its file, and executes it at the next restart, together with the
-next transaction. Absolute writes make that harmless when the batch itself was repeated meanwhile and stands behind it in
-the file. When another writer's batch is the next, they do not: therefore a batch takes two steps there (lua/ledger.lua).
+next transaction. Absolute writes make that harmless when the batch itself was repeated meanwhile and stands behind it
+in the file. When another writer's batch is the next, they do not: therefore a batch takes two steps there
+(lua/ledger.lua).
 """
 
 from __future__ import annotations

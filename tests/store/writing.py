@@ -24,7 +24,7 @@ WRITER = "0123456789abcdef0123456789abcdef"
 
 def token(site: Site, day_name: str, person: str) -> bytes:
     """The person's token of a day: its salt is the date, so that every day has tokens of its own."""
-    return counting.visitor_token(day_name.encode().ljust(32, b"-"), site.id, person, b"agent", "")
+    return counting.visitor_token(counting.salted(day_name.encode().ljust(32, b"-")), site.id, person, b"agent", "")
 
 
 def old_token(site: Site, day: Day, person: str, moment: int) -> bytes:

@@ -20,7 +20,9 @@ SALT = bytes(range(32))
 
 def visitor(**other: object) -> bytes:
     parts: dict[str, object] = {"salt": SALT, "site": "s", "address": "192.0.2.1", "agent": b"Firefox", "visit_id": "v"}
-    return counting.visitor_token(**(parts | other))  # type: ignore[arg-type]
+    parts |= other
+    parts["salt"] = counting.salted(parts["salt"])  # type: ignore[arg-type]
+    return counting.visitor_token(**parts)  # type: ignore[arg-type]
 
 
 # Rules 1 and 2 --------------------------------------------------------------------------------------------------------

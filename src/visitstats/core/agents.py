@@ -100,17 +100,19 @@ class AgentRules:
         return self._search_engines.search(user_agent[:MAX_AGENT_CHARS].lower()) is not None
 
 
+_PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+
+
 def is_prefetch(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a page was only fetched or rendered ahead; names of headers in lower case, as ASGI gives them.
 
     `Sec-Purpose` is the standard (prefetch, prefetch;prerender); `Purpose` was Chrome's before, `X-Purpose` Safari's
     (preview), `X-Moz` Firefox's. The widget waits for activation; this is for pixels and for pages without it.
     """
-    for name in (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"):
-        value = headers.get(name)
-        if value is not None and any(word in value.lower() for word in (b"prefetch", b"prerender", b"preview")):
-            return True
-    return False
+    if headers.keys().isdisjoint(_PURPOSES):
+        return False
+    values = (headers.get(name, b"").lower() for name in _PURPOSES)
+    return any(word in value for value in values for word in (b"prefetch", b"prerender", b"preview"))
 
 
 _NOTHING = r"(?!)"

@@ -152,9 +152,14 @@ def decided(payload: bytes, outcome: bytes) -> Decision | None:
     return decision if fits else None
 
 
+_HIT_ID = blake2b(digest_size=8, person=b"vs-hit-id")
+
+
 def hit_id_digest(hit_id: str) -> bytes:
     """Return what is kept of a hit id: 8 bytes, whatever its length."""
-    return blake2b(hit_id.encode(), digest_size=8, person=b"vs-hit-id").digest()
+    digest = _HIT_ID.copy()
+    digest.update(hit_id.encode())
+    return digest.digest()
 
 
 class Gathering:

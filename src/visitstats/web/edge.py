@@ -20,7 +20,7 @@ from visitstats.waiting import Outcome, Waiting
 from visitstats.web import answers
 from visitstats.web.address import Headers, headers_of
 from visitstats.web.hits import ArticleUnknown, Hits, Taken
-from visitstats.web.protocol import Answer
+from visitstats.web.protocol import HIT, Answer
 from visitstats.web.senders import SaltMissing
 
 log = logging.getLogger(__name__)
@@ -83,23 +83,19 @@ class Edge:
             return
         await route(scope, receive, send, live)
 
-    def take_at_once(self, scope: Scope, body: bytes, answer: Answer) -> bool:
-        """Take a hit whose request is complete, without a task of its own: the usual way of a hit.
+    def take_at_once(self, path: bytes, headers: Headers, peer: str, body: bytes, answer: Answer) -> bool:
+        """Take a hit (`POST path`) whose request is complete, without a task of its own: the usual way of a hit.
 
         When True, `answer` is called as soon as the batch is decided. When False nothing has happened, and the request
         goes the ordinary way, which knows what to say to everything unusual.
         """
-        path = scope["path"]
-        if scope["method"] != "POST" or not path.endswith("/hit") or len(body) > self._body_max_bytes:
+        if len(body) > self._body_max_bytes:
             return False
-        if scope["query_string"] and is_explained(scope):
-            return False
-        live = self._sites.get(path[len(ROOT) : -4])
-        headers = headers_of(scope["headers"])
+        live = self._sites.get(path[len(ROOT) : -len(HIT)].decode("latin-1"))
         if live is None or not _is_text(headers):
             return False
         try:
-            taken = self._hits.take(headers, peer_of(scope), live, decode_hit(body))
+            taken = self._hits.take(headers, peer, live, decode_hit(body))
         except (HitRejected, SaltMissing, ArticleUnknown, Overloaded):
             return False
         waiting = taken.waiting

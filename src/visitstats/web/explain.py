@@ -148,7 +148,7 @@ class Explanation:
         live, day, now, visit_id = self._live, self._day, self._now, visit_id_of(headers, beacon.visit_id)
         for each in (day, live.calendar.day_named(day.yesterday)):
             if each.date not in live.salts and (salt := await self._reads.salt(live.site.id, each)):
-                live.salts[each.date] = salt
+                live.salts[each.date] = counting.salted(salt)
         if day.date not in live.salts:
             self._add("visitor", "", f"{_told_apart(beacon, visit_id)}; the first of the day")
             return None

@@ -1,11 +1,12 @@
 """Our HTTP protocol: uvicorn's, with a shorter way in and out for the data path.
 
-In: a complete hit goes to the application's `take_at_once` instead of into a task of its own with its channels.
-Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers and joins every header of every
-answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's way, and
-so does everything on a server that is not ours.
+In: the request of a hit goes to the application's `take_at_once` when it is complete, without a scope, a cycle and a
+task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers and joins
+every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's way, and so
+does everything on a server that is not ours.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -13,72 +14,185 @@ from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from visitstats.web.address import Headers, headers_of
+
 EXTENSION = "visitstats.answer"
 ROOT = b"/v1/sites/"
+HIT = b"/hit"
 Answer = Callable[[int, bytes, bytes], None]
 """Sends a whole answer: status, header lines (each with its line break), body."""
 LONGEST_HELD = 65_536
 """A body that grows beyond this is no hit; its request starts at once, so that it can be refused."""
+_NOBODY = asyncio.Event()
+"""Stands for the event that uvicorn sets for whoever waits for a request's body."""
+
+
+class HeldHit:
+    """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered."""
+
+    __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete")
+    message_event = _NOBODY
+
+    def __init__(self, protocol: "Protocol", headers: Headers, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = b""
+        self.response_complete = False
+        self.disconnected = False
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Write the whole answer and end the request."""
+        protocol = self._protocol
+        if self.disconnected or self.response_complete or protocol.transport.is_closing():
+            return
+        self.response_complete = True
+        dated = _lines(protocol.server_state.default_headers)
+        if not self.keep_alive:
+            dated += b"connection: close\r\n"
+        protocol.transport.write(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], dated, headers, len(body), body)
+        )
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _held: tuple[RequestResponseCycle, Any] | None = None
-    """A request of the data path whose body is not complete yet."""
+    _held: HeldHit | None = None
+    """A request of the data path that is not complete yet."""
+    _before: Any = None
+    """The cycle before it."""
+    _quiet_since: float | None = None
+    """Since when the connection is idle."""
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        path = cycle.scope["raw_path"]
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self._quiet_since = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        url, parser, cycle = self.url, self.parser, self.cycle
         if (
-            path.endswith(b"/hit")
-            and path.startswith(ROOT)
-            and b"%" not in path
-            and cycle is self.cycle
-            and cycle.more_body
-            and not cycle.waiting_for_100_continue
+            url.endswith(HIT)
+            and url.startswith(ROOT)
+            and b"%" not in url
+            and b"?" not in url
+            and b"#" not in url
+            and (cycle is None or cycle.response_complete)  # type: ignore[redundant-expr]
+            and not self.flow.write_paused
+            and parser.get_method() == b"POST"
+            and not parser.should_upgrade()
         ):
-            self._held = (cycle, app)
-        else:
-            self._start(cycle, app)
-
-    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if cycle.scope["raw_path"].startswith(ROOT):
-            cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
-        super()._start_asgi_task(cycle, app)
+            headers = headers_of(self.headers)
+            if b"expect" not in headers:
+                self._before = cycle
+                keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+                self._held = self.cycle = HeldHit(self, headers, keep_alive)  # type: ignore[assignment]
+                return
+        self._go_on()
 
     def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if self._held is not None and len(self.cycle.body) > LONGEST_HELD:
+        held = self._held
+        if held is None:
+            super().on_body(body)
+            return
+        held.body = held.body + body if held.body else body
+        if len(held.body) > LONGEST_HELD:
             self._release()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        if self._held is None:
+        held = self._held
+        if held is None:
+            super().on_message_complete()
             return
-        cycle, app = self._held
-        take_at_once = getattr(app, "take_at_once", None)
-        if take_at_once is not None and take_at_once(cycle.scope, bytes(cycle.body), partial(_answer, cycle)):
+        take_at_once = getattr(self.app, "take_at_once", None)
+        client = self.client
+        if take_at_once is not None and take_at_once(
+            self.url, held.headers, client[0] if client else "", held.body, held.answer
+        ):
             self._held = None
+            self._before = None
         else:
             self._release()
+            super().on_message_complete()
 
     def _release(self) -> None:
         """Let a held request go uvicorn's way."""
-        if self._held is not None:
-            cycle, app = self._held
+        held = self._held
+        if held is not None:
             self._held = None
-            self._start(cycle, app)
+            self.cycle, self._before = self._before, None
+            self._go_on()
+            super().on_body(held.body)
+
+    def _go_on(self) -> None:
+        """Do what uvicorn does before it knows the address of a request, and then what it does with its headers."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["raw_path"].startswith(ROOT) and not self.flow.write_paused:
+            cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
+        super()._start_asgi_task(cycle, app)
+
+    # Keep-alive ----------------------------------------------------------------------------------------------------
+
+    def _unset_keepalive_if_required(self) -> None:
+        """A timer for each request would cost 1 µs: there is one for the connection, which looks when it rings."""
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        since = self._quiet_since
+        if since is None:
+            return
+        left = since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        self._held = self._before = None
 
 
-def _answer(
-    holder: "RequestResponseCycle | ref[RequestResponseCycle]", status: int, headers: bytes, body: bytes
-) -> None:
+def _answer(holder: "ref[RequestResponseCycle]", status: int, headers: bytes, body: bytes) -> None:
     """Write a whole answer and end the cycle, as RequestResponseCycle.send does in two steps.
 
     A cycle holds its scope, and that holds this function: by a weak reference, or each request would be garbage that
     only a collection finds (in a profile 18 % of a hit were collections).
     """
-    cycle = holder() if isinstance(holder, ref) else holder
+    cycle = holder()
     if cycle is None or cycle.disconnected or cycle.response_started:
         return
     cycle.response_started = cycle.response_complete = True
@@ -95,6 +209,15 @@ def _answer(
     cycle.on_response()
 
 
+_written: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+"""The server's own headers, and their lines."""
+
+
 def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Write the server's own headers, which are one: the date."""
-    return b"%b: %b\r\n" % headers[0] if len(headers) == 1 else b"".join([b"%b: %b\r\n" % each for each in headers])
+    """Write the server's own headers (the date); uvicorn makes a new list of them once a second."""
+    global _written
+    known, lines = _written
+    if headers is not known:
+        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
+        _written = headers, lines
+    return lines

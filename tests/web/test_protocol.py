@@ -1,0 +1,258 @@
+"""The short way of a hit through the HTTP protocol, and where it joins the ordinary one: nobody can tell them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.client import BROWSERS, HOST, Connection, until
+from tests.web.inprocess import Running
+from visitstats.web.protocol import LONGEST_HELD, Protocol
+
+HEAD = f"host: {HOST}\r\nuser-agent: {BROWSERS[0]}\r\norigin: https://{HOST}\r\n"
+
+
+def beacon(article: str) -> bytes:
+    return json.dumps({"u": f"https://{HOST}{article}"}).encode()
+
+
+def hit(article: str, more: str = "", *, version: str = "1.1", path: str = "/v1/sites/t1/hit") -> bytes:
+    body = beacon(article)
+    return f"POST {path} HTTP/{version}\r\n{HEAD}{more}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (hit("/a"), True),
+        (hit("/a", "Connection: close\r\n"), False),
+        (hit("/a", version="1.0"), False),
+        (hit("/a", "Connection: keep-alive\r\n", version="1.0"), False),
+        (hit("/a", path="/v1/sites/t1/hit?x=1"), True),
+    ],
+    ids=["usual", "close", "1.0", "1.0 keep-alive", "query"],
+)
+async def test_a_hit_is_counted_and_the_connection_kept_as_it_was_asked(app: Running, raw: bytes, kept: bool) -> None:
+    connection = await Connection.open(app.ports[0])
+    answer = await connection.send(raw)
+    assert (answer.status, answer.json["key"], answer.json["views"]) == (200, "/a", 1)
+    assert (answer.headers.get("connection") == "close") is not kept
+    if kept:
+        assert (await connection.send(hit("/b"))).json["key"] == "/b"
+    else:
+        assert await connection.ended()
+    connection.close()
+
+
+async def test_a_body_may_come_in_any_pieces(app: Running) -> None:
+    """Byte by byte, in chunks, and after the service has said that it waits for it."""
+    connection = await Connection.open(app.ports[0])
+    raw = hit("/slow")
+    for n in range(len(raw) - 1):
+        connection._writer.write(raw[n : n + 1])
+        await connection._writer.drain()
+    assert (await connection.send(raw[-1:])).json["key"] == "/slow"
+    body = beacon("/chunked")
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
+    head = f"POST /v1/sites/t1/hit HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n".encode()
+    assert (await connection.send(head + pieces + b"0\r\n\r\n")).json["key"] == "/chunked"
+    connection.close()
+
+
+async def test_who_waits_for_100_continue_gets_it(app: Running) -> None:
+    connection = await Connection.open(app.ports[0])
+    raw = hit("/a", "expect: 100-continue\r\n")
+    head, body = raw[: raw.index(b"\r\n\r\n") + 4], raw[raw.index(b"\r\n\r\n") + 4 :]
+    connection._writer.write(head)
+    assert await connection._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await connection.send(body)).json["key"] == "/a"
+    connection.close()
+
+
+async def test_a_body_that_is_no_beacon_is_refused_before_it_has_ended(app: Running) -> None:
+    """It is not gathered in memory first."""
+    connection = await Connection.open(app.ports[0])
+    head = f"POST /v1/sites/t1/hit HTTP/1.1\r\n{HEAD}content-length: {100 * LONGEST_HELD}\r\n\r\n".encode()
+    answer = await connection.send(head + b"x" * (2 * LONGEST_HELD))
+    assert answer.status == 413
+    assert await connection.ended()
+    assert (await app.numbers())["today"] == 0
+
+
+async def test_hits_and_other_requests_in_one_go_are_answered_in_order(app: Running) -> None:
+    """A hit waits for its batch; what was sent behind it is answered behind it."""
+    connection = await Connection.open(app.ports[0])
+    asked = [hit(f"/p{n}") if n % 3 else f"GET /healthz HTTP/1.1\r\n{HEAD}\r\n".encode() for n in range(30)]
+    answers = [await connection.send(b"".join(asked))] + [await connection.send(b"") for _ in range(29)]
+    found = [answer.json.get("key") if answer.body.startswith(b"{") else None for answer in answers]
+    assert found == [f"/p{n}" if n % 3 else None for n in range(30)]
+    connection.close()
+
+
+async def test_a_reader_who_has_gone_is_counted_and_nobody_is_harmed(app: Running) -> None:
+    """The hit was complete: its answer is for nobody, and the next reader's is as ever."""
+    for n in range(5):
+        connection = await Connection.open(app.ports[0])
+        connection._writer.write(hit(f"/gone{n}"))
+        await connection._writer.drain()
+        connection._writer.transport.abort()
+
+    async def counted() -> bool:
+        return await app.connection.views("t1", [f"/gone{n}" for n in range(5)]) == {f"/gone{n}": 1 for n in range(5)}
+
+    await until(counted, "all five are counted")
+    assert (await app.numbers())["today"] == 1
+
+
+class Loop:
+    """Time and timers, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Any) -> Any:
+        self.timers.append((self.now + seconds, call))
+        return self
+
+    def cancel(self) -> None:
+        self.timers.clear()
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [call for moment, call in self.timers if moment <= self.now]
+        self.timers = [timer for timer in self.timers if timer[0] > self.now]
+        for call in due:
+            call()
+
+
+class Wire(asyncio.Transport):
+    """The other end: it notes what is written, and whether the connection was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("192.0.2.1", 5000), "sockname": ("192.0.2.2", 80)}.get(name, default)
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class App:
+    """Holds what is asked of it until the test answers."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+
+    def take_at_once(self, path: bytes, headers: Any, peer: str, body: bytes, answer: Any) -> bool:
+        self.taken.append((path, peer, body, answer))
+        return True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def protocol() -> tuple[Protocol, App, Loop, Wire]:
+    app, loop, wire = App(), Loop(), Wire()
+    config = uvicorn.Config(app, http=Protocol, lifespan="off", ws="none", access_log=False, timeout_keep_alive=75)
+    config.load()
+    config.loaded_app = app
+    found = Protocol(config, ServerState(), {}, _loop=loop)  # type: ignore[arg-type]
+    found.connection_made(wire)
+    return found, app, loop, wire
+
+
+def test_a_quiet_connection_is_closed_when_its_time_is_over_and_not_before(
+    protocol: tuple[Protocol, App, Loop, Wire],
+) -> None:
+    """75 seconds after the last answer; one timer serves all requests of the connection."""
+    connection, app, loop, wire = protocol
+    for _ in range(3):
+        connection.data_received(hit("/a"))
+        app.taken[-1][3](200, b"", b"{}")
+        loop.advance(50)
+        assert not wire.closed
+        assert len(loop.timers) == 1
+    loop.advance(24)
+    assert not wire.closed
+    loop.advance(2)
+    assert wire.closed
+
+
+def test_a_connection_that_waits_for_its_answer_is_not_quiet(protocol: tuple[Protocol, App, Loop, Wire]) -> None:
+    connection, app, loop, wire = protocol
+    connection.data_received(hit("/a"))
+    app.taken[-1][3](200, b"", b"{}")
+    connection.data_received(hit("/b"))
+    loop.advance(500)
+    assert not wire.closed
+    app.taken[-1][3](200, b"", b"{}")
+    loop.advance(76)
+    assert wire.closed
+
+
+def test_an_answer_for_a_connection_that_was_lost_is_dropped(protocol: tuple[Protocol, App, Loop, Wire]) -> None:
+    connection, app, loop, wire = protocol
+    connection.data_received(hit("/a"))
+    wire.close()
+    connection.connection_lost(None)
+    app.taken[-1][3](200, b"", b"{}")
+    assert wire.written == []
+    assert loop.timers == []
+
+
+def test_an_answer_is_given_once(protocol: tuple[Protocol, App, Loop, Wire]) -> None:
+    connection, app, _, wire = protocol
+    connection.data_received(hit("/a"))
+    for _ in range(2):
+        app.taken[-1][3](200, b"x: y\r\n", b"{}")
+    assert wire.written == [b"HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 2\r\n\r\n{}"]
+
+
+def test_a_shutdown_lets_a_hit_be_answered_and_closes_then(protocol: tuple[Protocol, App, Loop, Wire]) -> None:
+    connection, app, _, wire = protocol
+    connection.data_received(hit("/a"))
+    connection.shutdown()
+    before = wire.closed
+    app.taken[-1][3](200, b"", b"{}")
+    assert (before, wire.closed) == (False, True)
+    assert b"connection: close\r\n" in wire.written[0]
+
+
+async def test_who_does_not_read_his_answers_goes_the_way_that_waits_for_it(
+    protocol: tuple[Protocol, App, Loop, Wire],
+) -> None:
+    """Answers that nobody reads would pile up in memory: uvicorn's way writes no more until they are read."""
+    connection, app, _, _ = protocol
+    connection.loop = asyncio.get_running_loop()
+    connection.pause_writing()
+    connection.data_received(hit("/a"))
+    assert app.taken == []
+    assert len(connection.tasks) == 1
+    connection.resume_writing()
+    await asyncio.gather(*connection.tasks)
+    connection.data_received(hit("/b"))
+    assert len(app.taken) == 1
