@@ -141,7 +141,7 @@ class Applier:
         """Bring the store up to the journal, or begin without it when it is away."""
         try:
             await self._heal()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, JournalDamaged, OSError) as error:
             self._lose_store(error)
         self._applied = {site: self._backlog.lagging.get(site, newest) for site, newest in self._backlog.newest.items()}
         self._task = asyncio.create_task(self._run())

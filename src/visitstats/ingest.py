@@ -84,6 +84,8 @@ class Ingest:
         self._heartbeats = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self.trouble = journal.reason
+        """Why the journal takes no hits; empty while it does."""
         self._tasks: list[asyncio.Task[None]] = []
 
     # In ------------------------------------------------------------------------------------------------------------
@@ -145,10 +147,10 @@ class Ingest:
         """The journal, to look at."""
         return self._journal
 
-    async def prune(self) -> None:
+    async def prune(self, now_ms: int) -> None:
         """Delete journal segments that are applied and past the retention, and make those that are an hour old forget
         who read what."""
-        now = self._clock() / 1000
+        now = now_ms / 1000
         await self._on_disk(lambda: self._journal.prune(now))
         for segment in self._journal.reducible(now):
             # A full one takes a second: not in the thread that every hit waits for.
@@ -198,13 +200,31 @@ class Ingest:
         try:
             await self._on_disk(lambda: self._write([encode(batch) for _, _, batch in work], decided))
         except JournalFull as error:
-            log.error("%s", error)
+            self._note_trouble(str(error))
             self._metrics.journal_refused.inc(hits)
             _refuse(gathered, error)
             return
+        self._note_trouble("")
         self._metrics.batch_journalled(hits, perf_counter() - started)
         self.applier.take(work)
         await self.applier.settled()
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            log.error("hits are refused: %s", trouble)
+        elif self.trouble and not trouble:
+            log.warning("the journal takes hits again")
+        self.trouble = trouble
+
+    async def _probe(self) -> None:
+        """Find out whether the journal would take hits again, also when nobody sends any: whoever asks `/readyz` first
+        may send none until then."""
+        try:
+            await self._on_disk(self._journal.probe)
+        except JournalFull as error:
+            self._note_trouble(str(error))
+        else:
+            self._note_trouble("")
 
     def _write(self, batches: list[bytes], decided: list[tuple[int, bytes]]) -> None:
         if decided:
@@ -217,6 +237,8 @@ class Ingest:
             self._metrics.heartbeats.inc(self._heartbeats)
             self._heartbeats = 0
             self.applier.nudge()
+            if self.trouble:
+                await self._probe()
             if not self._open and (decided := self.applier.decided()):
                 await self._on_disk(lambda decided=decided: self._journal.note_outcomes(decided))  # type: ignore[misc]
             if self._open:

@@ -12,16 +12,14 @@ sequence.
 
 A copy of a slot is not written: two processes with one writer id would take each other's sequences for their own, and
 the store would take the hits of one for those of the other. What is in the copy is applied (`open_abandoned`): that is
-harmless, because the store knows what it has.
+harmless, because the store knows what it has. A slot that cannot be read is left alone: the next one is taken.
 """
 
-import fcntl
 import logging
 import os
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -29,7 +27,8 @@ from visitstats import outcomes
 from visitstats.core.errors import JournalDamaged, JournalFull
 from visitstats.durable import put_in_place, sync, sync_directory, write_all, write_beside, write_file
 from visitstats.framing import RECORD, frame
-from visitstats.segments import MAGIC, START, WRITER_BYTES, Segment
+from visitstats.places import settle_in, try_lock
+from visitstats.segments import MAGIC, NAME, WRITER_BYTES, Segment
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,6 @@ drop."""
 REDUCE_SECONDS = 3600
 """After so long a record no longer says who read what: a visit that began before it is over, or soon will be."""
 MOST_SLOTS = 256
-_NAME = "[0-9a-f]" * 16
-"""A segment's name, as glob takes it."""
 
 
 class Rewritten(NamedTuple):
@@ -68,7 +65,10 @@ class Journal:
         self._segments: list[Segment] = []
         self.applied = 0
         """Up to this sequence everything is in the store; only what is may be deleted. Set by the ingest."""
+        self.reason = ""
+        """Why it could not be opened; empty, because it is."""
         self._burned = 0
+        self._refused = 0
         self._begun = 0.0
         try:
             self.writer = self._read_writer()
@@ -79,7 +79,7 @@ class Journal:
 
     @classmethod
     def open(cls, root: Path, *, max_bytes: int, keep_seconds: float, fsync: bool = True, above: int = 0) -> Self:
-        """Take the first free slot under `root`, or make one. Raises JournalFull when the disk refuses.
+        """Take the first free slot under `root` that can be read, or make one. Raises JournalFull if the disk refuses.
 
         Sequences go on above `above`. A caller who takes it from the clock is safe from a journal that has lost its end
         (a restored copy, a disk that lied): the store would take sequences that it knows for batches that it has.
@@ -88,18 +88,37 @@ class Journal:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for number in range(MOST_SLOTS):
                 directory = root / f"{number:02d}"
-                directory.mkdir(mode=0o700, exist_ok=True)
-                lock = _try_lock(directory)
-                if lock is not None:
-                    if not _settle_in(directory):
-                        os.close(lock)
-                        continue
-                    journal = cls(directory, number, lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync)
+                used = (directory / "writer").exists()
+                try:
+                    journal = cls._take(directory, number, max_bytes, keep_seconds, fsync)
+                except (JournalDamaged, OSError) as error:
+                    if not used:
+                        raise
+                    # Its records wait for somebody to look at it; hits must not.
+                    log.error("slot %s is left alone: %s", directory.name, error)
+                    continue
+                if journal is not None:
                     journal._burned = above
                     return journal
         except OSError as error:
             raise JournalFull(f"the journal in {root} cannot be opened: {error.strerror or error}") from error
         raise JournalFull(f"all {MOST_SLOTS} slots of the journal in {root} are in use")
+
+    @classmethod
+    def _take(cls, directory: Path, number: int, max_bytes: int, keep_seconds: float, fsync: bool) -> Self | None:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        lock = try_lock(directory)
+        if lock is None:
+            return None
+        try:
+            ours = settle_in(directory)
+        except BaseException:
+            os.close(lock)
+            raise
+        if not ours:
+            os.close(lock)
+            return None
+        return cls(directory, number, lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync)
 
     @classmethod
     def open_abandoned(cls, root: Path, done: dict[int, int], *, max_bytes: int, keep_seconds: float) -> Iterator[Self]:
@@ -109,17 +128,17 @@ class Journal:
         long as that is the newest. (Whoever opens a slot to write begins a new segment.)
         """
         for directory in sorted(path for path in root.glob("[0-9][0-9]*") if path.name.isdigit()):
-            newest = max((int(path.stem, 16) for path in directory.glob(f"{_NAME}.log")), default=0)
+            newest = max((int(path.stem, 16) for path in directory.glob(f"{NAME}.log")), default=0)
             if newest == 0 or done.get(int(directory.name)) == newest:
                 continue
-            lock = _try_lock(directory)
-            if lock is None:
-                continue
             try:
+                lock = try_lock(directory)
+                if lock is None:
+                    continue
                 journal = cls(
                     directory, int(directory.name), lock, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=True
                 )
-            except JournalDamaged as error:
+            except (JournalDamaged, OSError) as error:
                 log.error("slot %s is left alone: %s", directory.name, error)
             else:
                 yield journal
@@ -141,8 +160,8 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(segment.size for segment in self._segments)
+        """Bytes on disk, with the outcomes."""
+        return sum(segment.total for segment in self._segments)
 
     def append(self, payloads: list[bytes]) -> None:
         """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once.
@@ -157,14 +176,9 @@ class Journal:
             sequence += 1
             chunks.append(frame(sequence, payload))
         data = b"".join(chunks)
-        if self.size + len(data) > self._max_bytes:
-            self.prune(None)
-            if self.size + len(data) > self._max_bytes:
-                raise JournalFull(
-                    f"the journal's budget of {self._max_bytes} bytes is used up by hits that are not applied yet"
-                )
+        self._make_room(len(data))
         try:
-            if self._file < 0 or self._segments[-1].size > min(SEGMENT_BYTES, self._max_bytes // 4):
+            if self._file < 0 or self._segments[-1].total > min(SEGMENT_BYTES, self._max_bytes // 4):
                 self._new_segment()
             write_all(self._file, data)
             if self._fsync:
@@ -178,6 +192,24 @@ class Journal:
         segment.size += len(data)
         segment.last = sequence
         segment.mark(segment.size)
+
+    def probe(self) -> None:
+        """Raise JournalFull if what was refused last would be refused again."""
+        self._make_room(self._refused)
+        self.append([])
+
+    def _make_room(self, size: int) -> None:
+        self._refused = size
+        try:
+            if self.size + size > self._max_bytes:
+                self.prune(None)
+        except OSError as error:
+            raise JournalFull(f"the journal cannot be pruned: {error.strerror or error}") from error
+        if self.size + size > self._max_bytes:
+            raise JournalFull(
+                f"the journal's budget of {self._max_bytes} bytes is used up by hits that are not applied yet"
+            )
+        self._refused = 0
 
     def read(self, after: int) -> Iterator[tuple[int, bytes]]:
         """Yield (sequence, payload) of all records with a sequence above `after`, in order."""
@@ -202,7 +234,7 @@ class Journal:
             segment.reduced = False
             segment.noted += 1
             try:
-                outcomes.add(segment.path, self.writer, items)
+                segment.noted_bytes = outcomes.add(segment.path, self.writer, items)
             except OSError as error:
                 log.warning("outcomes could not be kept: %s", error.strerror or error)
 
@@ -260,11 +292,13 @@ class Journal:
             return
         if fresh is not None:
             stamp = segment.path.stat()
+            # First, so that no crash makes it younger than it is: its age is what it is deleted by.
+            os.utime(fresh, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             put_in_place(fresh, segment.path)
-            os.utime(segment.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             segment.size = segment.path.stat().st_size
             segment.marks = []
         outcomes.path_of(segment.path).unlink(missing_ok=True)
+        segment.noted_bytes = 0
         segment.reduced = True
 
     def prune(self, now: float | None) -> None:
@@ -313,17 +347,18 @@ class Journal:
 
     def _read_segments(self) -> None:
         # What a crash left between two steps of deleting or rewriting a segment.
-        for path in self._directory.glob(f"{_NAME}.log.new"):
+        for path in self._directory.glob(f"{NAME}.log.new"):
             path.unlink()
-        for path in self._directory.glob(f"{_NAME}.out"):
+        for path in self._directory.glob(f"{NAME}.out"):
             if not path.with_suffix(".log").exists():
                 path.unlink()
-        paths = sorted(self._directory.glob(f"{_NAME}.log"))
+        paths = sorted(self._directory.glob(f"{NAME}.log"))
         firsts = [int(path.stem, 16) for path in paths]
         for path, first, end in zip(paths, firsts, [*firsts[1:], None], strict=False):
             segment = Segment(path, first, end)
             for _ in segment.records(self.writer):
                 pass
+            segment.noted_bytes = outcomes.size_of(path)
             self._segments.append(segment)
 
     def _new_segment(self) -> None:
@@ -336,10 +371,15 @@ class Journal:
         self._segments = [other for other in self._segments if other.path != segment.path]
         self._segments.append(segment)
         header = MAGIC + bytes.fromhex(self.writer)
-        write_all(self._file, header)
-        segment.size = len(header)
-        self._begun = os.fstat(self._file).st_mtime
-        sync_directory(self._directory)
+        try:
+            write_all(self._file, header)
+            segment.size = len(header)
+            self._begun = os.fstat(self._file).st_mtime
+            sync_directory(self._directory)
+        except OSError:
+            # Nothing may be appended to a half header, or to a file whose name may not be on the disk.
+            self._give_up_segment()
+            raise
 
     def _give_up_segment(self) -> None:
         if self._file < 0:
@@ -356,35 +396,3 @@ class Journal:
             log.error("journal segment %s could not be cut back: %s", segment.path.name, error)
         os.close(self._file)
         self._file = -1
-
-
-def _try_lock(directory: Path) -> int | None:
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _settle_in(directory: Path) -> bool:
-    """Make a locked slot ours to write; False for a copy of a slot that still has records. One without any gets a
-    writer id of its own."""
-    path = directory / "place"
-    try:
-        machine = Path("/etc/machine-id").read_bytes()
-    except OSError:
-        machine = b""
-    # A copy has another lock file, and is perhaps on another machine. The id of a machine is not to be shown to others.
-    name = b"%d %s" % ((directory / "lock").stat().st_ino, machine)
-    place = blake2b(name, digest_size=16, person=b"vs-place").hexdigest()
-    if path.exists() and path.read_text("ascii", errors="replace") != place:
-        if any(segment.stat().st_size > START for segment in directory.glob(f"{_NAME}.log")):
-            log.warning("%s is a copy of a slot: what is in it is applied, but nothing is written to it", directory)
-            return False
-        for old in (*directory.glob(f"{_NAME}.*"), directory / "writer", path):
-            old.unlink(missing_ok=True)
-    if not path.exists():
-        write_file(path, place.encode())
-    return True

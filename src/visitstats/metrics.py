@@ -37,15 +37,22 @@ class SiteNumbers(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """The metrics of one worker process. There is one per process: the library's files are chosen process-wide."""
+    """The metrics of one worker process. There is one at a time: the library's files are chosen process-wide.
 
-    def __init__(self, directory: Path, slot: int) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    A worker without a slot (None) has no files either: what it counts is in memory alone, and nobody sees it. Raises
+    OSError, for a slot.
+    """
+
+    def __init__(self, directory: Path, slot: int | None) -> None:
         self._directory = directory
-        for kind, size in FILES.items():
-            _reserve(directory / f"{kind}_{slot}.db", size)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
+        if slot is None:
+            values.ValueClass = values.MutexValue
+        else:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for kind, size in FILES.items():
+                _reserve(directory / f"{kind}_{slot}.db", size)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+            values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self.hits = Counter("visitstats_hits", "Hits committed to the store, by site.", ["site"], registry=registry)
         self.visits_started = Counter(
@@ -147,23 +154,31 @@ class Metrics:
         """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
         mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
 
-    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool) -> bytes:
+    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool, journal_up: bool) -> bytes:
         """Return the text of a scrape: all workers' metrics and the sites' numbers."""
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
-        registry.register(_Sites(list(sites), store_up))
+        if self._directory.is_dir():
+            MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        registry.register(_Sites(list(sites), store_up, journal_up))
         return generate_latest(registry)
 
 
 class _Sites(Collector):
-    def __init__(self, sites: list[SiteNumbers], store_up: bool) -> None:
+    def __init__(self, sites: list[SiteNumbers], store_up: bool, journal_up: bool) -> None:
         self._sites = sites
         self._store_up = store_up
+        self._journal_up = journal_up
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("visitstats_store_up", "1 when the store answered this scrape, else 0.")
         up.add_metric([], float(self._store_up))
         yield up
+        takes = GaugeMetricFamily(
+            "visitstats_journal_up",
+            "1 when the worker that answered this scrape journals hits, 0 when it refuses them.",
+        )
+        takes.add_metric([], float(self._journal_up))
+        yield takes
         online = GaugeMetricFamily("visitstats_online", "Visitors online now.", labels=["site"])
         visits = GaugeMetricFamily("visitstats_visits", "Visits, by calendar period.", labels=["site", "period"])
         views = GaugeMetricFamily("visitstats_views", "Article views, by calendar period.", labels=["site", "period"])

@@ -11,6 +11,7 @@ sequence wins. What is torn or damaged is left out: then the batch is decided ag
 outcomes move into its records, and the file goes.
 """
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -31,28 +32,54 @@ def path_of(segment: Path) -> Path:
     return segment.with_suffix(SUFFIX)
 
 
-def add(segment: Path, writer: str, outcomes: list[tuple[int, bytes]]) -> None:
-    """Add outcomes, as (sequence, payload), to those of a segment. Raises OSError."""
+def size_of(segment: Path) -> int:
+    """Return how many bytes of outcomes a segment has. Raises OSError."""
+    try:
+        return path_of(segment).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def add(segment: Path, writer: str, outcomes: list[tuple[int, bytes]]) -> int:
+    """Add outcomes, as (sequence, payload), to those of a segment, and return how many bytes it has of them now. Raises
+    OSError; then none of them was added, if the disk lets that be taken back."""
     file = os.open(path_of(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        head = b"" if os.fstat(file).st_size else MAGIC + bytes.fromhex(writer)
-        write_all(file, head + b"".join(frame(sequence, payload) for sequence, payload in outcomes))
+        before = os.fstat(file).st_size
+        head = b"" if before else MAGIC + bytes.fromhex(writer)
+        data = head + b"".join(frame(sequence, payload) for sequence, payload in outcomes)
+        try:
+            write_all(file, data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, before)
+            raise
+        return before + len(data)
     finally:
         os.close(file)
 
 
 def load(segment: Path, writer: str) -> dict[int, bytes]:
-    """Return the outcomes of a segment by sequence; what cannot be read is left out."""
+    """Return the outcomes of a segment by sequence; what cannot be read is left out, and logged."""
+    found, damage = read(segment, writer)
+    if damage:
+        log.warning("the outcomes of %s are damaged: %s; those batches are decided again", segment.name, damage)
+    return found
+
+
+def read(segment: Path, writer: str) -> tuple[dict[int, bytes], str]:
+    """Return the outcomes of a segment by sequence, and what is wrong with their file, empty for nothing."""
     try:
         data = path_of(segment).read_bytes()
     except FileNotFoundError:
-        return {}
+        return {}, ""
     except OSError as error:
-        log.warning("the outcomes of %s cannot be read; its batches are decided again: %s", segment.name, error)
-        return {}
+        return {}, f"they cannot be read: {error.strerror or error}"
+    if not data:
+        return {}, ""  # made, and not written yet
     head = MAGIC + bytes.fromhex(writer)
     if not data.startswith(head):
-        return {}
+        return {}, f"they do not begin as those of writer {writer} do"
     found: dict[int, bytes] = {}
     offset = whole = len(head)
     while offset + RECORD.size <= len(data):
@@ -64,6 +91,4 @@ def load(segment: Path, writer: str) -> dict[int, bytes]:
         found[sequence] = payload
         offset += RECORD.size + length
         whole += RECORD.size + length
-    if whole < len(data):
-        log.warning("the outcomes of %s are damaged: %d bytes are no record", segment.name, len(data) - whole)
-    return found
+    return found, f"{len(data) - whole} bytes are no record" if whole < len(data) else ""

@@ -212,7 +212,7 @@ class Adoption:
     async def run(self, applied: Callable[[int, Batch, Committed], None], now_ms: int) -> list[int]:
         """Look at the slots that nobody holds, and return those of which the store now has everything; `applied` is
         called after each batch. Raises StoreUnavailable."""
-        if now_ms >= self._forget_at:
+        if not 0 < self._forget_at - now_ms <= AGAIN_MS:
             # Look at all of them again, so that what is past the retention goes from a slot that is never used again.
             self._done.clear()
             self._forget_at = now_ms + AGAIN_MS

@@ -4,8 +4,10 @@ at all.
 The jobs are a table. APScheduler runs them; each can be run and awaited by hand.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -24,6 +26,8 @@ FORGET_PRESENCE_MS = 6 * 3600 * 1000
 absence of the store, still find it."""
 CLOSE_DAYS = 3
 """Days back that are closed again, for hits that were applied late."""
+FOLLOW_SECONDS = 1.0
+"""How often it is looked whether the clock was set back."""
 
 
 class Job(NamedTuple):
@@ -44,6 +48,7 @@ class Rollups:
         stats: Stats,
         clock: Callable[[], int],
         behind: Callable[[], bool],
+        forget_by: Callable[[], int],
     ) -> None:
         self._upkeep = upkeep
         self._sites = sites
@@ -51,6 +56,8 @@ class Rollups:
         self._clock = clock
         self._behind = behind
         """Whether hits wait to be applied that may still need what would be forgotten."""
+        self._forget_by = forget_by
+        """The moment for what cannot be had back (`core.forgetting`)."""
 
     def jobs(self) -> list[Job]:
         """Return the table."""
@@ -89,7 +96,7 @@ class Rollups:
         """Forget who was last seen long ago, today and yesterday; older days expire as a whole."""
         if self._behind():
             return
-        now = self._clock()
+        now = self._forget_by()
         for live in self._sites.all():
             if not await self._upkeep.lease(live.site.id, "prune", 600):
                 continue
@@ -115,6 +122,16 @@ def schedule(jobs: list[Job], metrics: Metrics) -> AsyncIOScheduler:
             max_instances=1,
         )
     return scheduler
+
+
+async def follow_the_clock(scheduler: AsyncIOScheduler) -> None:
+    """Have the jobs go on when the clock is set back, for ever: APScheduler would wait until it has caught up."""
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        now = datetime.now(scheduler.timezone)  # the scheduler's own clock
+        for job in scheduler.get_jobs():
+            if job.next_run_time - now > job.trigger.interval:
+                job.modify(next_run_time=now)
 
 
 def _guarded(job: Job, metrics: Metrics) -> Callable[[], Awaitable[None]]:

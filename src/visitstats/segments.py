@@ -19,6 +19,8 @@ MAGIC = b"vsjrnl1\n"
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
 MARK_BYTES = 64 * 1024
+NAME = "[0-9a-f]" * 16
+"""A segment's name, as glob takes it."""
 
 
 class Segment:
@@ -37,6 +39,8 @@ class Segment:
         self.reduced = False
         self.noted = 0
         """How often outcomes were noted for it."""
+        self.noted_bytes = 0
+        """How many bytes of outcomes are beside it."""
         self.damaged = 0
         """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
         self.torn = 0
@@ -49,6 +53,11 @@ class Segment:
         """Note that the last record ends at an offset."""
         if offset - (self.marks[-1][1] if self.marks else 0) > MARK_BYTES:
             self.marks.append((self.last, offset))
+
+    @property
+    def total(self) -> int:
+        """What it takes on the disk, with its outcomes."""
+        return self.size + self.noted_bytes
 
     @property
     def empty(self) -> bool:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from visitstats import outcomes
 from visitstats.core.batch import Batch, decode
 from visitstats.core.errors import JournalDamaged
-from visitstats.segments import WRITER_BYTES, Segment
+from visitstats.segments import NAME, WRITER_BYTES, Segment
 from visitstats.store.reads import Reads
 
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
-_SEGMENT = "[0-9a-f]" * 16 + ".log"
+_SEGMENT = f"{NAME}.log"
 
 
 class Slot:
@@ -45,28 +46,39 @@ class Slot:
         """What cannot be read, one line each."""
         self.torn: list[str] = []
         """Ends of segments that are no record: what a crash leaves, and was never acknowledged."""
+        self.outcomes: list[str] = []
+        """What is wrong with outcomes, one line for each file; the batches are decided again when that is needed."""
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """Yield (sequence, batch) of every record, in order."""
         self.damage = [] if self.writer else [f"{self.directory / 'writer'} does not hold a writer id"]
         self.torn = []
+        self.outcomes = []
         self.records = self.size = self.last = self.since_ms = 0
         paths = sorted(self.directory.glob(_SEGMENT)) if self.writer else []
         firsts = [int(path.stem, 16) for path in paths]
         self.first = firsts[0] if firsts else 0
         for path, first, end in zip(paths, firsts, [*firsts[1:], None], strict=False):
             segment = Segment(path, first, end)
+            sequences = set()
+            # Before the segment: what is decided is in it by then.
+            decided, wrong = outcomes.read(path, self.writer)
             try:
                 for sequence, payload in segment.records(self.writer):
                     self.records += 1
                     self.last = sequence
+                    sequences.add(sequence)
                     if batch := self._decode(path, sequence, payload):
                         yield sequence, batch
             except FileNotFoundError:
                 continue  # pruned since we looked: it was applied
             except (OSError, JournalDamaged) as error:
                 self.damage.append(str(error))
-            self.size += segment.size
+            self.size += segment.size + outcomes.size_of(path)
+            if foreign := sorted(decided.keys() - sequences):
+                wrong = wrong or f"{len(foreign)} are of records that it does not have, the first of {foreign[0]}"
+            if wrong:
+                self.outcomes.append(f"the outcomes of {path}: {wrong}")
             if segment.damaged:
                 self.damage.append(f"{path}: {segment.damaged} bytes between its records are no record")
             if segment.torn:

@@ -5,13 +5,16 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
+from visitstats.closed_journal import ClosedJournal
 from visitstats.core.batch import Batch
 from visitstats.core.counting import SALT_BYTES
-from visitstats.core.errors import StoreUnavailable
+from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable
+from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
 from visitstats.ingest import Ingest
 from visitstats.journal import Journal
@@ -19,7 +22,7 @@ from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
 from visitstats.rebuild import Rebuild
 from visitstats.replay import Adoption, Limits
-from visitstats.rollups import Job, Rollups, schedule
+from visitstats.rollups import Job, Rollups, follow_the_clock, schedule
 from visitstats.settings import Settings
 from visitstats.stats import Stats
 from visitstats.store.client import open_client
@@ -40,27 +43,56 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Worker:
-    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds."""
+class Disk(NamedTuple):
+    """What a worker has on its disk."""
 
-    def __init__(self, settings: Settings, url: str, clock: Callable[[], int] = wall_clock) -> None:
+    journal: Journal
+    metrics: Metrics
+
+
+def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
+    """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
+    reads: the journal that is returned then has a `reason`, and takes no hits. Blocks."""
+    root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
+    limits = _limits(settings)
+    try:
+        # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
+        journal = Journal.open(root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, above=clock())
+        try:
+            return Disk(journal, Metrics(metrics, journal.number))
+        except BaseException:
+            journal.close()
+            raise
+    except (JournalFull, JournalDamaged, OSError) as error:
+        return Disk(ClosedJournal(str(error)), Metrics(metrics, None))
+
+
+class Worker:
+    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds.
+
+    Without a journal (`disk.journal.reason`) it answers reads, refuses hits, and writes nothing to the disk.
+    """
+
+    def __init__(
+        self, settings: Settings, url: str, clock: Callable[[], int] = wall_clock, disk: Disk | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self._client = open_client(url)
         root = settings.data_dir / "journal"
-        limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
-        # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
-        journal = Journal.open(root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, above=clock())
+        limits = _limits(settings)
+        journal, self.metrics = disk or open_disk(settings, clock)
+        self.journalled = not journal.reason
+        """Whether it has a journal."""
         kept = settings.data_dir / "last"
         self.records = Records(self._client)
         self.reads = Reads(self._client)
         self.access = Access(self.records)
-        self.metrics = Metrics(settings.data_dir / "metrics", journal.number)
         self.sites = SiteDirectory(self.records, kept, lambda: secrets.token_bytes(SALT_BYTES))
         self.stats = Stats(self.reads, clock, kept, journal.number, journal.writer)
         rebuilds = Rebuilds(self._client)
         self._rebuilds = rebuilds
-        rebuild = Rebuild(rebuilds, root, journal.writer, self._put_back)
+        rebuild = Rebuild(rebuilds, root, journal.writer, self._put_back) if self.journalled else None
         self.ingest = Ingest(
             settings,
             journal,
@@ -73,13 +105,19 @@ class Worker:
             rebuild,
         )
         self.stats.watch = self.ingest.applier
+        self._forget_by = ForgettingClock(clock, time.monotonic)
         self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
         self.losses = LossWatch(kept, self.sites, self.stats, clock)
         self.rollups = Rollups(
-            Upkeep(self._client), self.sites, self.stats, clock, lambda: bool(self.ingest.applier.lagging)
+            Upkeep(self._client),
+            self.sites,
+            self.stats,
+            clock,
+            lambda: bool(self.ingest.applier.lagging),
+            self._forget_by,
         )
         self._scheduler: AsyncIOScheduler | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.ready = False
 
     async def start(self) -> None:
@@ -96,10 +134,14 @@ class Worker:
         except StoreUnavailable as error:
             log.warning("starting without the store; hits are journalled until it is back: %s", error)
         await self.ingest.start()
-        await self._adopt()
-        self._watching = asyncio.create_task(self.sites.watch())
+        if self.journalled:
+            await self._adopt()
         self._scheduler = schedule([*self.rollups.jobs(), *self._jobs()], self.metrics)
         self._scheduler.start()
+        self._watching = [
+            asyncio.create_task(self.sites.watch()),
+            asyncio.create_task(follow_the_clock(self._scheduler)),
+        ]
         self.ready = True
 
     async def stop(self) -> None:
@@ -107,11 +149,15 @@ class Worker:
         self.ready = False
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self.ingest.stop()
-        await self._keep()
+        if self.journalled:
+            try:
+                await self._keep()
+            except OSError as error:
+                log.warning("the last numbers could not be kept: %s", error)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
@@ -134,13 +180,20 @@ class Worker:
         return found
 
     def _jobs(self) -> list[Job]:
-        return [
-            Job("keep the last numbers on disk", self._keep, 1),
-            Job("apply what a dead worker left in its slot", self._adopt, 2),
-            Job("delete journal segments past the retention", self.ingest.prune, 60),
+        jobs = [
             Job("look whether the store came back older", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
         ]
+        if self.journalled:
+            jobs += [
+                Job("keep the last numbers on disk", self._keep, 1),
+                Job("apply what a dead worker left in its slot", self._adopt, 2),
+                Job("delete journal segments past the retention", self._prune, 60),
+            ]
+        return jobs
+
+    async def _prune(self) -> None:
+        await self.ingest.prune(self._forget_by())
 
     async def _keep(self) -> None:
         await asyncio.to_thread(self.stats.keep)
@@ -152,10 +205,12 @@ class Worker:
 
     async def _adopt(self) -> None:
         try:
-            for slot in await self._adoption.run(self._note_adopted, self.clock()):
+            for slot in await self._adoption.run(self._note_adopted, self._forget_by()):
                 self.metrics.forget_lag(slot)
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
+        except OSError as error:
+            log.warning("abandoned slots wait for the disk: %s", error)
 
     async def _look_for_losses(self) -> None:
         await self.losses.check()
@@ -180,3 +235,7 @@ class Worker:
         # An idle service would not find out: reading a snapshot compares the watermark with what was applied.
         for live in self.sites.all():
             await self.stats.current(live)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)

@@ -51,7 +51,7 @@ class Town:
         moment = self.app.clock.ms / 1000
         newest = max(self._segments.glob("00/*.log"))
         os.utime(newest, (moment, moment))
-        await worker.ingest.prune()
+        await worker.ingest.prune(self.app.clock.ms)
 
     def reduced(self) -> int:
         """How many segments do not say any more who read what."""

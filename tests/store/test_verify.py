@@ -18,6 +18,7 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import NotFound
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.sites import Site
+from visitstats.framing import frame
 from visitstats.merges import Merges
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
@@ -357,3 +358,61 @@ async def test_another_machines_writer_is_worth_a_note(town: Town) -> None:
     assert report.notes == [
         "site portal: writer 01234567 (up to 7) has no journal in this data folder: another machine's, or removed"
     ]
+
+
+# What was decided -----------------------------------------------------------------------------------------------------
+
+
+def decide(town: Town) -> Path:
+    """Have outcomes of the last three records of the journal."""
+    last = town.journal.last_sequence
+    town.journal.note_outcomes([(n, b"outcome %d" % n) for n in range(last - 2, last + 1)])
+    [path] = town.slot.glob("*.out")
+    return path
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut_its_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def take_anothers(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + bytes(16) + data[24:])
+
+
+def take_other_records(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + frame(10**6, b"outcome"))
+
+
+async def test_what_was_decided_is_looked_at_too(town: Town) -> None:
+    path = decide(town)
+    path.with_name("000000000000ffff.out").write_bytes(b"left by a crash, and removed by whoever opens the slot")
+    report = await town.verify()
+    assert (report.problems, report.warnings) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (flip_a_bit, "bytes are no record"),
+        (cut_its_end, "bytes are no record"),
+        (take_anothers, "do not begin as those of writer"),
+        (take_other_records, "1 are of records that it does not have, the first of 1000000"),
+    ],
+)
+async def test_damage_to_what_was_decided_is_a_warning(town: Town, damage: Callable[[Path], None], said: str) -> None:
+    """No number is wrong by it, and it is named: an older copy of the store would be healed by deciding again."""
+    path = decide(town)
+    damage(path)
+    report = await town.verify(again_seconds=0.05)
+    assert report.right, report.problems
+    [warning] = report.warnings
+    assert (warning.check, warning.subject) == ("outcomes", "journal slot 00")
+    assert said in warning.detail
+    assert str(path.with_suffix(".log")) in warning.detail

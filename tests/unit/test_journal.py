@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.journals import HOUR, MIB, fill, kept, numbered, opened, segments
 from visitstats import journal as journals
 from visitstats import segments as segment_files
-from visitstats.core.errors import JournalDamaged, JournalFull
+from visitstats.core.errors import JournalFull
 from visitstats.journal import Journal
 
 # The files ------------------------------------------------------------------------------------------------------------
@@ -68,25 +68,31 @@ def test_a_new_slot_has_a_writer_of_its_own_for_ever(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "00", "g" * 32, "A" * 32, "0" * 33])
-def test_a_damaged_writer_id_is_refused_and_not_replaced(tmp_path: Path, text: str) -> None:
-    """With a new id everything in the journal would be counted a second time."""
+def test_a_damaged_writer_id_is_left_alone_and_hits_are_taken(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a new id everything in the slot would be counted a second time; and one damaged file is no reason to refuse
+    hits, for which there are other slots."""
     with opened(tmp_path) as journal:
         fill(journal, 1)
     (tmp_path / "00" / "writer").write_text(text)
-    with pytest.raises(JournalDamaged, match="writer"):
-        kept(tmp_path)
+    for _ in range(2):
+        with opened(tmp_path) as journal:
+            assert journal.number == 1
+            fill(journal, 1)
+    assert "slot 00 is left alone" in caplog.text
     assert (tmp_path / "00" / "writer").read_text() == text
 
 
-def test_a_segment_of_another_writer_is_refused(tmp_path: Path) -> None:
+def test_a_segment_of_another_writer_is_not_read(tmp_path: Path) -> None:
     with opened(tmp_path) as journal, opened(tmp_path) as other:
         fill(journal, 2)
         fill(other, 5)
         (tmp_path / "00" / "0000000000000003.log").write_bytes((tmp_path / "01" / "0000000000000001.log").read_bytes())
-    with pytest.raises(JournalDamaged, match="not a journal segment of writer"):
-        kept(tmp_path)
-    (tmp_path / "00" / "0000000000000003.log").unlink()
-    assert kept(tmp_path) == numbered(2)  # the refusal has left the slot free
+    with opened(tmp_path) as journal:
+        assert journal.number == 1  # the slot is left alone
+        (tmp_path / "00" / "0000000000000003.log").unlink()
+        assert kept(tmp_path) == numbered(2)  # and free
 
 
 def test_files_that_are_no_segments_are_left_alone(tmp_path: Path) -> None:

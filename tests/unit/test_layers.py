@@ -20,8 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("settings", "patterns", "networks"),
     ("framing", "durable"),
-    ("outcomes", "segments"),
-    ("store", "journal", "server_program", "embedded", "metrics"),
+    ("outcomes", "segments", "places"),
+    ("store", "journal", "closed_journal", "server_program", "embedded", "metrics"),
     (
         "ingest",
         "apply",

@@ -1,6 +1,7 @@
 """visitstats serve, visitstats demo: running the service."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from visitstats.settings import Settings
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.web.server import listen, run, set_up_logging
+from visitstats.web.server import CannotServe, listen, run, set_up_logging
 from visitstats.worker import wall_clock
 
 TRAFFIC_PER_MINUTE = 20.0
@@ -67,7 +68,7 @@ def demo(
 
 def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> None:
     set_up_logging("warning" if demo else settings.log_level)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _have_folder(settings.data_dir)
     main_socket = listen(settings.host, settings.port)
     sockets = [main_socket]
     if settings.metrics_port:
@@ -86,6 +87,16 @@ def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> N
             each.close()
         if store is not None:
             store.stop()
+
+
+def _have_folder(folder: Path) -> None:
+    """Make the data folder, or refuse in one line: whoever starts the service is there to put that right."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotServe(f"the data folder {folder} cannot be made: {error.strerror or error}") from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise CannotServe(f"the data folder {folder} cannot be written; give it to the user that runs the service")
 
 
 async def _look(settings: Settings) -> None:

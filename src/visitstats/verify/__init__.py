@@ -48,6 +48,8 @@ class Report(msgspec.Struct, frozen=True):
 
     sites: list[Summary]
     problems: list[Problem]
+    warnings: list[Problem]
+    """What is damaged, though no number is wrong by it."""
     notes: list[str]
     """What is worth knowing and not wrong."""
     keys: int
@@ -84,17 +86,17 @@ class Verifier:
     async def run(self, only: str = "", again_seconds: float = AGAIN_SECONDS) -> Report:
         """Check everything, or one site. Raises StoreUnavailable, and NotFound for a site that is not there."""
         look = await self._look(only)
-        problems = list(look.problems.values())
-        if problems:
+        problems, warnings = list(look.problems.values()), list(look.doubts.values())
+        if problems or warnings:
             await asyncio.sleep(again_seconds)
             before, look = look, await self._look(only)
-            problems = look.still(before)
+            problems, warnings = look.still(before), look.still_doubtful(before)
         count = Counter(problem.site for problem in problems)
         sites = [
             Summary(site, *await self._store.totals(site), articles, count[site])
             for site, articles in sorted(self._articles.items())
         ]
-        return Report(sites, problems, look.notes, look.keys, look.records)
+        return Report(sites, problems, warnings, look.notes, look.keys, look.records)
 
     async def _look(self, only: str) -> Look:
         look = Look()

@@ -44,6 +44,8 @@ async def check_journals(
         place = f"journal slot {slot.number:02d}"
         for damage in slot.damage:
             look.wrong("", "journal", place, damage, damage)
+        for wrong in slot.outcomes:
+            look.doubt("outcomes", place, wrong)
         if not slot.held:
             look.notes += [f"{place}: {torn} (what a crash leaves; it was not acknowledged)" for torn in slot.torn]
         for site in sorted(trails.keys() | {site for site, known in writers.items() if slot.writer in known}):

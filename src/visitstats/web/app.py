@@ -1,5 +1,6 @@
 """The application: everything that one process serves, built from settings. Nothing lives at import time."""
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +30,7 @@ from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
 from visitstats.merges import MergeRefused, NoSuchArticle
 from visitstats.settings import Settings
 from visitstats.web import answers
-from visitstats.web.address import ClientAddress
+from visitstats.web.address import ClientAddress, Headers
 from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.changes import ChangeRoutes
@@ -39,7 +40,7 @@ from visitstats.web.openapi import document
 from visitstats.web.protocol import Answer
 from visitstats.web.public import BadRequest, Public, json, raw
 from visitstats.web.senders import Senders
-from visitstats.worker import Worker, wall_clock
+from visitstats.worker import Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     Overloaded: (503, "try-again"),
 }
 """Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
+DISK_SECONDS = 2.0
+"""How often a worker without a journal tries to open one."""
 PRIVATE = ("/v1/admin/", "/metrics")
 """Routes that no page of another origin may read, not even their errors."""
 
@@ -67,7 +70,7 @@ class Application:
         self._clock = clock
         self._demo = demo
         self._edge: App | None = None
-        self.take_at_once: Callable[[Scope, bytes, Answer], bool] | None = None
+        self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit, for a server that has one (`web/protocol.py`)."""
         self.worker: Worker | None = None
         self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
@@ -81,8 +84,26 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        # Starlette would build the address of its redirect from the Host header.
+        app.router.redirect_slashes = False
+        worker = self.worker = Worker(self._settings, self._settings.redis_url, self._clock)
+        await worker.start()
+        self._present(app, worker)
+        trying = None
+        if not worker.journalled:
+            log.error("hits are refused until the journal can be opened: %s", worker.ingest.trouble)
+            trying = asyncio.create_task(self._try_the_disk(app, worker))
+        try:
+            yield
+        finally:
+            if trying is not None:
+                trying.cancel()
+                await asyncio.gather(trying, return_exceptions=True)
+            await self.worker.stop()
+
+    def _present(self, app: Starlette, worker: Worker) -> None:
+        """Have a worker answer from now on."""
         settings, clock = self._settings, self._clock
-        worker = self.worker = Worker(settings, settings.redis_url, clock)
         addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
         senders = Senders(addresses, AgentRules(load_crawler_patterns()), rate)
@@ -97,15 +118,30 @@ class Application:
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
         ]
-        # Starlette would build the address of its redirect from the Host header.
-        app.router.redirect_slashes = False
-        await worker.start()
         edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
         self.take_at_once = edge.take_at_once
-        try:
-            yield
-        finally:
-            await worker.stop()
+        self.worker = worker
+
+    async def _try_the_disk(self, app: Starlette, former: Worker) -> None:
+        """Put a worker with a journal in the place of one that has none, as soon as the disk lets it."""
+        settings, clock = self._settings, self._clock
+        while True:
+            await asyncio.sleep(DISK_SECONDS)
+            # A full journal takes seconds to read, and reads are answered meanwhile.
+            disk = await asyncio.to_thread(open_disk, settings, clock)
+            if disk.journal.reason:
+                continue
+            try:
+                worker = await asyncio.to_thread(Worker, settings, settings.redis_url, clock, disk)
+                await worker.start()
+            except (VisitstatsError, OSError) as error:
+                log.error("hits are still refused: %s", error)
+                disk.journal.close()
+                continue
+            self._present(app, worker)
+            log.warning("the journal is open, and hits are taken")
+            await former.stop()
+            return
 
 
 def create_app(settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> Application:

@@ -102,16 +102,20 @@ class Public:
         return json({"status": "ok"}, [*answers.JSON, answers.NEVER_STORED])
 
     async def ready(self, request: Request) -> Response:
-        """Say whether hits are taken. They are while the store is away: the journal has them."""
+        """Say whether hits are taken. They are while the store is away, because the journal has them; they are not
+        while the journal cannot be opened or written."""
         worker = self._worker
+        takes_hits = not worker.ingest.trouble
+        ready = worker.ready and takes_hits
         return json(
             {
-                "ready": worker.ready,
+                "ready": ready,
+                "journal": "ok" if takes_hits else "refuses",
                 "lagging_sites": worker.ingest.applier.lagging,
                 "sites_with_losses": worker.losses.sites,
             },
             [*answers.JSON, answers.NEVER_STORED],
-            200 if worker.ready else 503,
+            200 if ready else 503,
         )
 
     async def site(self, request: Request) -> LiveSite:

@@ -1,0 +1,36 @@
+"""The clock by which things are deleted that cannot be had back: a wall clock that is not believed at once.
+
+A clock that is set a day ahead by mistake, and back an hour later, must not have cost the journal that heals the store
+or the presences that say who is on a visit. So a jump ahead is followed only after it has stood for PATIENCE_SECONDS;
+meanwhile time goes on as before. A clock that is set back is followed at once: things are kept for longer then.
+"""
+
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 3600.0
+"""Longer than a time service needs to put a clock right, or a person to see what they have done."""
+JUMP_MS = 60_000
+"""A clock that gains less between two looks is only being adjusted."""
+
+
+class ForgettingClock:
+    """`clock` gives the moment in milliseconds, `elapsed` seconds that pass whatever the clock does."""
+
+    def __init__(self, clock: Callable[[], int], elapsed: Callable[[], float]) -> None:
+        self._clock = clock
+        self._elapsed = elapsed
+        self._ahead = clock() - elapsed() * 1000
+        """The believed difference between the two, in milliseconds."""
+        self._doubted_since: float | None = None
+
+    def __call__(self) -> int:
+        """Return the moment, in milliseconds since the epoch."""
+        elapsed = self._elapsed()
+        ahead = self._clock() - elapsed * 1000
+        if ahead <= self._ahead + JUMP_MS:
+            self._ahead, self._doubted_since = ahead, None
+        elif self._doubted_since is None:
+            self._doubted_since = elapsed
+        elif elapsed - self._doubted_since >= PATIENCE_SECONDS:
+            self._ahead, self._doubted_since = ahead, None
+        return round(elapsed * 1000 + self._ahead)
