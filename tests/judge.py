@@ -24,7 +24,9 @@ class _Event:
     moment: int
     order: int
     hit: Hit | None = field(compare=False)
-    visitor: Visitor = field(compare=False)
+    visitor: Visitor | None = field(compare=False)
+    merge: tuple[str, str, bool] | None = field(compare=False, default=None)
+    """One article, the other, and whether the one is an article of its own again."""
 
 
 class Judge:
@@ -50,9 +52,17 @@ class Judge:
     def alive(self, moment: int, visitor: Visitor) -> None:
         self._events.append(_Event(moment, next(self._number), None, visitor))
 
+    def merge(self, moment: int, source: str, target: str) -> None:
+        """From now on `source` stands for `target`, which gets its views of each day."""
+        self._events.append(_Event(moment, next(self._number), None, None, (source, target, False)))
+
+    def undo(self, moment: int, source: str, target: str) -> None:
+        """`source` gets back what it had at the merge; what was counted since stays."""
+        self._events.append(_Event(moment, next(self._number), None, None, (source, target, True)))
+
     def numbers(self, now: int) -> dict[str, int]:
         """What the box must show at a moment."""
-        visits, views, online = self._count(now)
+        visits, views, online, _ = self._count(now)
         dated = visits
         if self._box == "views":
             dated = Counter()
@@ -77,10 +87,14 @@ class Judge:
             found[article] += n
         return dict(found)
 
+    def stands_for(self, article: str, now: int) -> str:
+        """The article that a key stands for at a moment."""
+        return _end(article, self._count(now)[3])
+
     def _date(self, moment: int) -> date:
         return datetime.fromtimestamp(moment / 1000, self._zone).date()
 
-    def _count(self, now: int) -> tuple[Counter[date], Counter[tuple[date, str]], int]:
+    def _count(self, now: int) -> tuple[Counter[date], Counter[tuple[date, str]], int, dict[str, str]]:
         visits: Counter[date] = Counter()
         views: Counter[tuple[date, str]] = Counter()
         seen: dict[Visitor, int] = {}
@@ -88,10 +102,24 @@ class Judge:
         visit: Counter[Visitor] = Counter()
         read: set[tuple[Visitor, int, str]] = set()
         delivered: set[str] = set()
+        aliases: dict[str, str] = {}
+        moved: dict[str, dict[date, int]] = {}
         for event in sorted(self._events):
             if event.moment > now:
                 break
             visitor, moment, day = event.visitor, event.moment, self._date(event.moment)
+            if event.merge is not None:
+                source, target, undone = event.merge
+                if undone:
+                    del aliases[source]
+                else:
+                    aliases[source] = target
+                    moved[source] = {when: n for (when, article), n in views.items() if article == source}
+                for when, n in moved[source].items():
+                    views[when, source] += n if undone else -n
+                    views[when, target] -= n if undone else -n
+            if visitor is None:
+                continue
             gone = visitor not in seen or moment - seen[visitor] > VISIT_GAP_MS
             if event.hit is None:
                 if not gone:  # rule 4: it prolongs a visit, and starts none
@@ -104,9 +132,15 @@ class Judge:
                 visits[day] += 1
                 visit[visitor] += 1
             seen[visitor], last_hit_day[visitor] = moment, day
-            reading = (visitor, visit[visitor], event.hit.article)
+            reading = (visitor, visit[visitor], _end(event.hit.article, aliases))
             if self._every_load or reading not in read:  # rule 5
                 read.add(reading)
-                views[day, event.hit.article] += 1
+                views[day, reading[2]] += 1
         online = sum(1 for moment in seen.values() if now - moment < ONLINE_MS)
-        return visits, views, online
+        return visits, views, online, aliases
+
+
+def _end(article: str, aliases: dict[str, str]) -> str:
+    while article in aliases:
+        article = aliases[article]
+    return article

@@ -209,3 +209,29 @@ def test_a_moment_is_written_with_the_offset_of_that_moment() -> None:
     assert Calendar("America/New_York").iso(moment) == "2026-11-23T22:04:05-05:00"
     assert Calendar("America/New_York").iso(moment - 180 * 24 * HOUR)[-6:] == "-04:00"
     assert Calendar("Asia/Kathmandu").iso(moment) == "2026-11-24T08:49:05+05:45"
+
+
+# Clocks that change by half an hour, at midnight, across a date, in Ramadan, or never.
+ODD_ZONES = (
+    "Africa/Cairo", "Africa/Casablanca", "America/Asuncion", "America/Havana", "America/New_York", "America/Sao_Paulo",
+    "Antarctica/Troll", "Asia/Beirut", "Asia/Gaza", "Asia/Ho_Chi_Minh", "Asia/Kathmandu", "Asia/Tehran",
+    "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Chatham", "Europe/Lisbon",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ODD_ZONES)
+def test_every_moment_of_a_year_belongs_to_one_day(zone: str) -> None:
+    """Days follow each other without a gap; each is found by its first and its last millisecond, and is a local date.
+    In 2011 Samoa had no 30 December."""
+    calendar, places = Calendar(zone), ZoneInfo(zone)
+    for year in (2011, 2024, 2026, 2040):
+        before = calendar.day_named(f"{year - 1}-12-31")
+        while before.year <= str(year):
+            day = calendar.day_named(before.tomorrow)
+            assert day.start_ms == before.end_ms
+            if day.start_ms < day.end_ms:
+                for moment in (day.start_ms, (day.start_ms + day.end_ms) // 2, day.end_ms - 1):
+                    assert calendar.day_at(moment).date == day.date
+                assert datetime.fromtimestamp(day.start_ms / 1000, places).date().isoformat() == day.date
+                assert calendar.day_at(day.start_ms - 1).date != day.date
+            before = day

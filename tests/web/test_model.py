@@ -1,5 +1,5 @@
-"""Random readers, clocks, zones and restarts against the slow and obvious arithmetic of `tests.judge`: equal after
-every step.
+"""Random readers, clocks, zones, merges and restarts against the slow and obvious arithmetic of `tests.judge`: equal
+after every step.
 
 Each example is the real application on an empty store: HTTP, journal, scripts. `VISITSTATS_MODEL_EXAMPLES=500` looks
 deeper, at other examples each time.
@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.client import Hit, Visitor, crowd
+from tests.client import Answer, Hit, Visitor, crowd
 from tests.judge import Judge
 from tests.web.inprocess import Clock, Running, running
 
@@ -51,7 +51,7 @@ SITES = {
 # Two visit ids at one address and browser, and none: few, so that they meet themselves again and again.
 ONE = crowd(1, "model")[0]
 READERS = tuple(replace(ONE, visit_id=visit_id) for visit_id in ("model-visit-1", "model-visit-2", ""))
-ARTICLES = ("/tin/a.html", "/tin/b.html")
+ARTICLES = ("/tin/a.html", "/tin/b.html", "/tin/c.html")
 SECONDS = (0.001, 1.0, 60.0, 240.0, 900.0, 1500.0, 7200.0, 40_000.0)
 DAYS = (1, 2, 6, 7, 28, 31, 200)
 LIMITS = (300_000, 1_800_000)
@@ -83,6 +83,11 @@ class Model(RuleBasedStateMachine):
         self._clock = Clock()
         self._sent: list[tuple[int, Hit]] = []
         self._last_sign: dict[Visitor, int] = {}
+        self._merges: list[tuple[str, str, str]] = []
+        """Those that are in force: id, one article, the other."""
+        self._known: set[str] = set()
+        """Articles under whose own key something was counted."""
+        self._token = ""
         with redis.Redis.from_url(self.store) as client:
             client.flushall()
         self._data_dir = self.folder / f"example-{next(self.number)}"
@@ -180,6 +185,50 @@ class Model(RuleBasedStateMachine):
 
         self._loop.run(again())
 
+    @rule(source=st.sampled_from(ARTICLES), into=st.sampled_from(ARTICLES))
+    def merge(self, source: str, into: str) -> None:
+        """One article stands for another from now on; what cannot be merged changes nothing."""
+        now = self._clock.ms
+        end = self._judge.stands_for(into, now)
+        possible = (
+            source != end and {source, end} <= self._known and source not in [merged for _, merged, _ in self._merges]
+        )
+
+        async def order() -> None:
+            answer = await self._order("merge", {"from": source, "into": into})
+            assert (answer.status == 200) == possible, answer
+            if possible:
+                self._merges.append((answer.json["change"]["id"], source, end))
+                self._judge.merge(now, source, end)
+            await self._agrees()
+
+        self._loop.run(order())
+
+    @rule(pause=pauses, reader=readers, pair=st.permutations(ARTICLES))
+    def merge_while_reading(self, pause: Pause, reader: Visitor, pair: list[str]) -> None:
+        """Who has read both goes on with the one that stands for the other."""
+        for article in pair[:2]:
+            self.hit(0.0, reader, article)
+        self.merge(pair[0], pair[1])
+        self.hit(pause, reader, pair[0])
+
+    @precondition(lambda self: self._merges)
+    @rule(choice=st.integers(0, 10))
+    def undo(self, choice: int) -> None:
+        """Exactly what was merged is given back, unless the other article was merged itself since."""
+        change, source, target = self._merges[choice % len(self._merges)]
+        possible = target not in [merged for _, merged, _ in self._merges]
+
+        async def order() -> None:
+            answer = await self._order("undo", {"change": change})
+            assert (answer.status == 200) == possible, answer
+            if possible:
+                self._merges.remove((change, source, target))
+                self._judge.undo(self._clock.ms, source, target)
+            await self._agrees()
+
+        self._loop.run(order())
+
     @rule()
     def upkeep(self) -> None:
         """No job decides a number."""
@@ -191,6 +240,11 @@ class Model(RuleBasedStateMachine):
             await self._agrees()
 
         self._loop.run(work())
+
+    async def _order(self, action: str, body: dict[str, str]) -> Answer:
+        self._token = self._token or await self._app.token("editor", self._site)
+        path = f"/v1/admin/sites/{self._site}/{action}"
+        return await self._app.connection.request("POST", path, body, {"authorization": self._token})
 
     # What must be shown --------------------------------------------------------------------------------------------
 
@@ -218,7 +272,9 @@ class Model(RuleBasedStateMachine):
         self._last_sign[hit.visitor] = now
         expected = judge.numbers(now)
         assert {name: answer.json[name] for name in expected} == expected
-        assert answer.json["views"] == judge.views(now)[hit.article]
+        article = judge.stands_for(hit.article, now)
+        self._known.add(article)
+        assert (answer.json["key"], answer.json["views"]) == (article, judge.views(now)[article])
         await self._agrees()
 
     async def _agrees(self) -> None:
@@ -226,7 +282,8 @@ class Model(RuleBasedStateMachine):
         assert worker is not None
         worker.stats._snapshots.pop(self._site, None)  # or numbers might be shown that are up to a second old
         assert await self._app.connection.numbers(self._site) == judge.numbers(now)
-        expected = dict.fromkeys(ARTICLES, 0) | judge.views(now)
+        views = judge.views(now)
+        expected = {article: views.get(judge.stands_for(article, now), 0) for article in ARTICLES}
         assert await self._app.connection.views(self._site, expected) == expected
 
 

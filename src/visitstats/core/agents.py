@@ -22,13 +22,14 @@ BOT_WORDS = (
     "zalobot", "zaloshare", "facebookexternalhit", "facebookcatalog", "facebot", "meta-external", "coccocbot",
     # Watchers that ask whether a site is up.
     "uptime", "pingdom", "statuscake", "site24x7", "zabbix", "nagios", "check_http", "kube-probe", "healthcheck",
-    "newrelicpinger", "datadog", "blackbox exporter", "prometheus/",
+    "newrelicpinger", "datadog", "blackbox exporter", "prometheus/", "googlehc/", "monitor/",
     # Browsers that a program drives.
     "headless", "phantomjs", "slimerjs", "selenium", "webdriver", "playwright", "puppeteer", "cypress", "lighthouse",
     "page speed", "pagespeed", "gtmetrix",
     # Programs and libraries.
     "python-", "aiohttp", "httpx", "go-http-client", "okhttp", "libwww-perl", "apache-httpclient", "node-fetch",
     "axios/", "undici", "guzzlehttp", "postmanruntime", "insomnia/", "jmeter", "apachebench", "k6/", "locust",
+    "cfnetwork/",
 )  # fmt: skip
 # Bots that read for a search engine: the line "Máy chủ tìm kiếm" of a portal's box. They are a part of the bots.
 SEARCH_ENGINES = (
@@ -39,11 +40,13 @@ SEARCH_ENGINES = (
 )  # fmt: skip
 # Tools whose names are too short to be looked for within a word.
 _BOT_STARTS = re.compile(
-    r"(?:curl|wget|java|php|ruby|perl|dart|deno|bun|node|wrk|hey|h2load|vegeta|siege|ab|fasthttp|reqwest|rest-client)"
+    r"(?:curl|wget|java|php|ruby|perl|dart|dalvik|deno|bun|node|wrk|hey|h2load|vegeta|siege|ab|fasthttp|reqwest|"
+    r"rest-client)"
     r"(?:[/ (-]|\Z)"
 )
-# The browsers within Zalo and Facebook, and Cốc Cốc, are people whatever a list says.
-_PEOPLE = re.compile(r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/")
+# The browsers within Zalo, Facebook and Viber (its previews say "Viber" alone), and Cốc Cốc, are people whatever a list
+# says.
+_PEOPLE = re.compile(r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/|safari/[0-9.]+ viber/")
 # How a bot says what it is: a word of its own (but not the phones named CUBOT), or the address of its keeper.
 _MANNERS = re.compile(r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|\+https?://")
 
