@@ -21,6 +21,7 @@ from tests.driver import Service
 from tests.faults.arena import SITES, Arena, Round
 from tests.faults.sabotage import Sabotage
 from tests.faults.verdict import judge
+from tests.waiting import wait_until
 
 SEED = int(os.environ.get("FAULTS_SEED", "20361124"))
 KILLS = int(os.environ.get("FAULTS_KILLS", "2"))
@@ -130,7 +131,7 @@ class SabotagedArena(Arena):
         for done in range(2):
 
             async def holder() -> int:
-                if stray := self.holder_of(slot.with_name("03")):
+                if stray := self.holder_of(slot.with_name(f"{int(slot.name) + 1:02d}")):
                     os.kill(stray, signal.SIGKILL)  # it came while somebody looked into the slot
                 return self.holder_of(slot)
 
@@ -169,18 +170,23 @@ class SabotagedArena(Arena):
             os.kill(store, signal.SIGCONT)
 
     @contextlib.contextmanager
-    def taken_slot(self) -> Iterator[Path]:
-        """Kill a worker and hold its slot, so that the next one needs another."""
-        victim = self.service.workers[0]
-        os.kill(victim, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            for lock in self.journal.glob("*/lock"):
-                with lock.open() as file, contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    yield lock.parent
-                    return
-        pytest.fail("no slot became free")
+    def no_free_slot(self) -> Iterator[Path]:
+        """Kill a worker and hold every slot but the other worker's, so that the next one has to make the one that is
+        yielded."""
+        os.kill(self.service.workers[0], signal.SIGKILL)
+        slots = sorted(self.journal.glob("[0-9][0-9]"))
+        with contextlib.ExitStack() as held:
+            missing = [held.enter_context((slot / "lock").open()) for slot in slots]
+
+            def all_but_one() -> bool:
+                for file in [*missing]:
+                    with contextlib.suppress(BlockingIOError):
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        missing.remove(file)
+                return len(missing) <= 1
+
+            wait_until(all_but_one, "the slots are held")
+            yield self.journal / f"{len(slots):02d}"
 
 
 def outcomes_in(slot: Path) -> int:
@@ -234,11 +240,10 @@ async def test_a_worker_is_killed_at_each_write_and_sync(arena: SabotagedArena) 
             await this.more(30)
             await arena.killed(chance.choice(drawn(chance, AT_A_RECORD)))
     async with judged(arena):
-        with arena.taken_slot():
+        with arena.no_free_slot() as old:
             await arena.killed(*early(IN_A_NEW_SLOT))
-            await arena.fill(arena.journal / "02")
+            await arena.fill(old)
     async with judged(arena):
-        old = arena.journal / "02"
         arena.leave(old)
         await arena.killed(*early(IN_AN_OLD_SLOT), left=old)
         await arena.killed(*((("", chance.choice(WHEN), chance.randrange(1, 40))) for _ in range(KILLS)))
