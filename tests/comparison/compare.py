@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from tests.client import until
 from tests.comparison.count import OTHER, Count
-from tests.comparison.traffic import OFFICE, PORTALS, Beacon, Portal, burst_of, dates_of, days_of, traffic
+from tests.comparison.traffic import OFFICE, PORTALS, Beacon, Portal, burst_of, dates_of, days_of, midnights_of, traffic
 from tests.web.inprocess import Clock, Running, running
 from visitstats.web.address import headers_of
 
@@ -118,13 +118,19 @@ async def compare(data_dir: Path, redis_url: str, hits: int, seed: int) -> Found
         for portal in PORTALS:
             await app.put_site(**_record(portal))
         sender = _Sender(app)
+        looks = [midnight + minutes * 60_000 for midnight in midnights_of(hits) for minutes in (-1, 1, 4)]
         for beacon in traffic(hits, seed):
+            while looks and looks[0] < beacon.ms:
+                await sender.flush()
+                clock.ms = looks.pop(0)
+                await _online(app, counts, found)
             await sender.send(beacon)
             counts[beacon.portal.id].add(beacon)
         await sender.flush()
         found.sent.update(sender.sent)
+        clock.set(last.isoformat())
+        await _online(app, counts, found)
         for portal in PORTALS:
-            clock.set(last.isoformat())
             await _numbers(app, portal, counts[portal.id], hits, found)
             await _articles(app, portal, counts[portal.id], found)
             await _ignored(app, portal, counts[portal.id], hits, found)
@@ -251,9 +257,17 @@ def _body(beacon: Beacon) -> bytes:
 # What is answered ---------------------------------------------------------------------------------------------------
 
 
+async def _online(app: Running, counts: dict[str, Count], found: Found) -> None:
+    """Who is online now: above all, that nobody is twice when a day has just begun."""
+    for portal in PORTALS:
+        app.clock.ms += 1001  # what is shown may be a second old
+        shown = (await app.connection.numbers(portal.id))["online"]
+        name = f"{portal.id} at {datetime.fromtimestamp(app.clock.ms / 1000, ZoneInfo(portal.zone)).isoformat()}"
+        found.same("online", name, counts[portal.id].online(app.clock.ms), shown)
+
+
 async def _numbers(app: Running, portal: Portal, count: Count, hits: int, found: Found) -> None:
-    """Online now; and what the box shows on each of the days, of visits and of views."""
-    found.same("online", portal.id, count.online(app.clock.ms), (await app.numbers(portal.id))["online"])
+    """What the box shows on each of the days, of visits and of views."""
     for box, counted in (("visits", count.visits), ("views", count.views)):
         await app.put_site(**_record(portal, box=box, archived=False))
         for day in dates_of(hits, portal.zone):

@@ -156,7 +156,7 @@ class _Traffic:
 
     def _arrivals(self) -> Iterator[int]:
         """Nearly all around midnights, where counting is hardest; of a long run some at any time."""
-        midnights = sorted({moment for portal in PORTALS for moment in self._midnights(portal.zone)})
+        midnights = midnights_of(self._hits)
         many = round(self._hits / PAGES_PER_ARRIVAL)
         moments = [
             self._chance.choice(midnights) + self._chance.randrange(-30 * MINUTE, 20 * MINUTE)
@@ -168,15 +168,6 @@ class _Traffic:
         for moment, n in floods:
             self._flood(moment, n)
         return iter(sorted(moments))
-
-    def _midnights(self, zone: str) -> Iterator[int]:
-        day = datetime.fromtimestamp(self._first / 1000, ZoneInfo(zone)).date()
-        while True:
-            day += timedelta(days=1)
-            moment = int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
-            if moment > self._last - HALF_HOUR:
-                return
-            yield moment
 
     def _until(self, moment: int) -> Iterator[Beacon]:
         while self._due and self._due[0][0] < moment:
@@ -368,6 +359,18 @@ def _moved(beacon: Beacon, ms: int) -> Beacon:
         ms, beacon.portal, beacon.kind, beacon.address, beacon.agent, beacon.visit_id, beacon.hit_id, beacon.url,
         beacon.explicit_key, beacon.article, beacon.asks_not_to_be_followed, beacon.headers, no_reader=beacon.no_reader,
     )  # fmt: skip
+
+
+def midnights_of(hits: int) -> list[int]:
+    """The moments at which a day of some portal begins."""
+    first, last = days_of(hits)
+    found: set[int] = set()
+    for zone in {ZoneInfo(portal.zone) for portal in PORTALS}:
+        day = first.astimezone(zone).date() + timedelta(days=1)
+        while (moment := datetime(day.year, day.month, day.day, tzinfo=zone)) < last - timedelta(minutes=30):
+            found.add(int(moment.timestamp() * 1000))
+            day += timedelta(days=1)
+    return sorted(found)
 
 
 def dates_of(hits: int, zone: str) -> list[date]:
