@@ -62,7 +62,7 @@ bench: $(VENV)/.dev
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev
-	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
+	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 compare: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.comparison --hits $(HITS) --seed $(SEED)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import contenders, judge, load, machine, report
+from benchmarks import contenders, judge, latency, load, machine, report
 
 NO_WRK = (
     "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu), `dnf install wrk` (Fedora), or build it from"
@@ -26,6 +26,7 @@ NOT_LINUX = "the benchmark reads CPU times from /proc and pins processes to core
 ONE_CORE = "the benchmark needs two cores: one for the service and its store, one for wrk."
 
 NAMES = ("bare", "obvious", "visitstats")
+LATENCY = "latency"
 
 
 def main() -> int:
@@ -35,6 +36,8 @@ def main() -> int:
     if sys.platform != "linux":
         errors.print(NOT_LINUX)
         return 2
+    if LATENCY in options.only:
+        return _latency(options, console, errors)
     cores = sorted(os.sched_getaffinity(0))
     wrk, store = shutil.which("wrk"), contenders.store_binary()
     if wrk is None or store is None or len(cores) < 2:
@@ -61,6 +64,30 @@ def main() -> int:
     return 0
 
 
+def _latency(options: argparse.Namespace, console: Console, errors: Console) -> int:
+    with tempfile.TemporaryDirectory(prefix="visitstats-bench-", dir=options.dir) as name:
+        folder = Path(name)
+        median, p99 = machine.fsync_latency(folder)
+        load = " ".join(f"{value:.2f}" for value in os.getloadavg())
+        console.print(
+            f"{machine.processor()}, {os.cpu_count()} cores, load {load}; {folder} is {machine.file_system(folder)}, "
+            f"fdatasync of 8 KiB median {median:.2f} ms, p99 {p99:.2f} ms",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        try:
+            found, wrong = latency.measure(console, folder, options)
+        except (contenders.CannotStart, OSError) as error:
+            errors.print(f"failed: {error}", soft_wrap=True, highlight=False, markup=False)
+            return 1
+        latency.show(console, found, options.rate)
+        if options.json is not None:
+            document = {"rate": options.rate, "measurements": found, "wrong": wrong}
+            options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+    for line in wrong:
+        errors.print(f"WRONG {line}", highlight=False, markup=False, soft_wrap=True)
+    return 1 if wrong else 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round (about 20 s): does it work at all?")
@@ -68,12 +95,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of load per measurement (default 6)")
     parser.add_argument("--visitors", type=int, default=20_000, help="known visitors (default 20000)")
     parser.add_argument("--articles", type=int, default=2_000, help="articles, read by Zipf's law (default 2000)")
-    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="some of the contenders")
+    parser.add_argument(
+        "--only", choices=(*NAMES, LATENCY), nargs="+", default=NAMES,
+        help="some of the contenders; latency: of acknowledgements, while the store is well, slow, hung or away",
+    )  # fmt: skip
+    parser.add_argument("--rate", type=float, default=200.0, help="hits per second with --only latency (default 200)")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
     parser.add_argument("--dir", type=Path, help="where the data live during the run (default: the temp folder)")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (1.5 if options.quick else 6.0)
+    if LATENCY in options.only and len(options.only) > 1:
+        parser.error("latency is measured alone: everything else fills the machine")
     # 64 Ki addresses of load.lua's benchmark network, twice.
     if not 1 <= options.visitors <= 131_000:
         parser.error("--visitors is 1 to 131000")

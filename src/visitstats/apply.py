@@ -31,9 +31,13 @@ log = logging.getLogger(__name__)
 
 PAUSES = (0.05, 1.0)
 """Seconds between attempts to reach a store that is away: the first, and the longest."""
-GATHER_SECONDS = (0.005, 0.02)
-"""How long batches are gathered while the store is away, and while it is being brought up to the journal: little beside
-an answer's usual time, and enough that 10 s of a flood are replayed in less (measured with `appendfsync always`)."""
+GATHER_SECONDS = (0.001, 0.005, 0.05)
+"""How long batches are gathered while the store is away, the same in a crowd, and while the store is being brought up
+to the journal. A flood must not become more batches than can be replayed in the time that it took (measured with
+`appendfsync always`); a portal's 200 hits a second need not wait for that: with 5 ms for all their median was 4.3 ms in
+place of 2.7, the 99th percentile 10.4 in place of 9.0 (alternating rounds on a busy machine)."""
+CROWD = 2
+"""So many hits journalled at once, in a millisecond or five, make a crowd."""
 HEARTBEATS = 1000
 """Heartbeats in one command: below a millisecond on the server."""
 
@@ -85,6 +89,7 @@ class Applier:
         """The connection failed, and no command has succeeded since."""
         self._closing = False
         self._replaying = False
+        self._crowd = False
         self._task: asyncio.Task[None] | None = None
 
     # In ------------------------------------------------------------------------------------------------------------
@@ -100,6 +105,7 @@ class Applier:
             else:
                 self._queue.append((sequence, waiting, batch))
         last = journalled[-1][0]
+        self._crowd = sum(len(waiting) for _, waiting, _ in journalled) >= CROWD
         if self.away:
             self._answer_from_journal(last)
         else:
@@ -133,7 +139,7 @@ class Applier:
             await self._idle.wait()
         else:
             # Gather for a moment: a replay must gain on a flood of small batches, of which each costs the store a sync.
-            await asyncio.sleep(GATHER_SECONDS[self._replaying])
+            await asyncio.sleep(GATHER_SECONDS[2 if self._replaying else self._crowd])
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -221,8 +227,6 @@ class Applier:
                 if healing:
                     heal_at = loop.time() + pause
                     pause = min(2 * pause, longest)
-                else:
-                    self._work.set()
             if self._closing and not self._queue and (healing or not self._backlog.lagging):
                 return
 
@@ -316,7 +320,7 @@ class Applier:
             self._replaying = False
 
     def _note_replayed(self, sequence: int, batch: Batch, result: Committed) -> None:
-        self._store_answers()
+        self._store_is_back()
         self._metrics.replayed.inc(batch.size if result.fresh else 0)
         self._note_applied(sequence, batch, result)
 
@@ -379,9 +383,14 @@ class Applier:
         self._idle.set()
 
     def _store_answers(self) -> None:
+        self._store_is_back()
+        self.away = False
+
+    def _store_is_back(self) -> None:
+        # Still away for who waits: the replay of an hour takes minutes, and each hit would wait for all of it, in vain.
         if self.lost:
             log.info("the store answers again")
-        self.lost = self.away = False
+        self.lost = False
 
     def _answer_from_journal(self, up_to: int | None) -> None:
         for sequence in list(self._unanswered):

@@ -168,6 +168,7 @@ def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
         yield Row("data folder", "fail", f"{folder} is not there", "make it, or name another with data_dir")
         return
     yield _writes(folder)
+    yield _durability(settings)
     yield _mount(folder, machine)
     yield from _space(settings)
     yield _loss(folder / "last")
@@ -198,6 +199,15 @@ def _writes(folder: Path) -> Row:
     if took > SYNC_SECONDS:
         return Row("data folder", "warn", found, "a faster disk makes each hit's answer faster")
     return Row("data folder", "ok", found)
+
+
+def _durability(settings: Settings) -> Row:
+    if settings.durability == "os":
+        return Row(
+            "durability", "warn", "os: hits are acknowledged before they are on the disk",
+            "set durability to fsync, unless a power cut may take the hits of the last half minute",
+        )  # fmt: skip
+    return Row("durability", "ok", "fsync: hits are on the disk before they are acknowledged")
 
 
 def _mount(folder: Path, machine: Machine) -> Row:

@@ -186,6 +186,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long a hit waits for Redis before it is answered 202 with the last numbers.",
     ),
     Setting(
+        "durability",
+        "word",
+        _one_of("fsync", "os"),
+        "fsync",
+        "fsync: a hit is on the disk before it is acknowledged; os: with the kernel, and a power cut may take it.",
+    ),
+    Setting(
         "journal_max_mb",
         "number",
         _whole(1, 1_048_576, "MiB"),
@@ -252,6 +259,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network_hits_per_second: int
     network_burst: int
     answer_timeout_ms: int
+    durability: str
     journal_max_mb: int
     journal_keep_hours: int
     batch_max_hits: int

@@ -57,7 +57,10 @@ def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
     limits = _limits(settings)
     try:
         # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
-        journal = Journal.open(root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, above=clock())
+        journal = Journal.open(
+            root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, fsync=settings.durability == "fsync",
+            above=clock(),
+        )  # fmt: skip
         try:
             return Disk(journal, Metrics(metrics, journal.number))
         except BaseException:

@@ -196,6 +196,14 @@ class Arena:
 
         await until(gone, "the service's processes have ended", 20)
 
+    async def replaced(self, victim: int) -> None:
+        """Wait until another worker runs in the place of one that was ended."""
+
+        async def replaced() -> bool:
+            return len(self.service.workers) == 2 and victim not in self.service.workers
+
+        await until(replaced, "a new worker runs", 20)
+
     async def stop(self) -> list[str]:
         """Stop everything; what still ran afterwards."""
         left: list[str] = []

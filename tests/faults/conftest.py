@@ -27,8 +27,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start a service with a site `t1` that counts every load; nothing of it is left behind."""
     started: list[Service] = []
 
-    def start(redis_url: str = "", workers: int = 2) -> Service:
+    def start(redis_url: str = "", workers: int = 2, **settings: str) -> Service:
         service = Service(tmp_path / "data", workers=workers, redis_url=redis_url)
+        service.environ |= {f"VISITSTATS_{name.upper()}": value for name, value in settings.items()}
         started.append(service)
         # Every hit of the tests reads an article of its own: far more new ones than a portal writes in a minute.
         options = ("--views", "every-load", "--new-articles", "1000000")

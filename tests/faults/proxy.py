@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 
@@ -36,6 +37,8 @@ class Proxy:
         self._hears.set()
         self.mute = False
         """Whether answers are swallowed: the store has done what it was asked, and nobody hears of it."""
+        self._stuck: tuple[int, Path] | None = None
+        """A process that is led to another store than all others."""
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
 
@@ -66,9 +69,35 @@ class Proxy:
             link.close()
 
     def switch(self, upstream: Path) -> None:
-        """Lead to another store from now on."""
+        """Lead everybody to another store from now on."""
+        self._stuck = None
         self.upstream = upstream
         self.cut()
+
+    def split(self, upstream: Path, pid: int) -> None:
+        """Lead to another store from now on, but for one process, which stays where it is, by new connections too."""
+        self._stuck = (pid, self.upstream)
+        self.upstream = upstream
+        for link in list(self._links):
+            if not self._is_of(link, pid):
+                link.close()
+
+    def _is_of(self, link: Link, pid: int) -> bool:
+        """Whether a process holds the other end of a connection (Linux)."""
+        assert self._server is not None
+        ours = f":{self._server.sockets[0].getsockname()[1]:04X}"
+        theirs = f":{link.client.get_extra_info('peername')[1]:04X}"
+        for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(theirs) and fields[2].endswith(ours):
+                with contextlib.suppress(OSError):  # it has ended
+                    return f"socket:[{fields[9]}]" in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir())
+        return False
+
+    def _upstream_of(self, link: Link) -> Path:
+        if self._stuck is not None and self._is_of(link, self._stuck[0]):
+            return self._stuck[1]
+        return self.upstream
 
     def hold(self) -> list[Link]:
         """Keep back what comes on the present connections; new ones work."""
@@ -93,7 +122,7 @@ class Proxy:
         self._links.add(link)
         try:
             await self._hears.wait()
-            store_reader, link.store = await asyncio.open_unix_connection(str(self.upstream))
+            store_reader, link.store = await asyncio.open_unix_connection(str(self._upstream_of(link)))
             down = asyncio.create_task(self._answers(store_reader, link))
             try:
                 await self._requests(reader, link)

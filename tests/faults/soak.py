@@ -1,6 +1,7 @@
 """Faults at random for as long as you like: `python -m tests.faults.soak --minutes 30 --seed 1`; prints a table.
 
 The same seed makes the same faults in the same order; what the processes do meanwhile is up to the machine.
+`--absence 60 --rate 200` takes the store away for an hour of that many hits a second instead (`absence.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.absence import absence
 from tests.faults.arena import KINDS, Arena
 from tests.faults.kinds import FAULTS, Fault
 from tests.faults.verdict import Verdict, judge
@@ -118,7 +120,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Faults at random, and a judge.")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--absence", type=float, nargs="?", const=60.0, metavar="MINUTES",
+        help="instead: the store is away for so long (60) while hits come, once",
+    )  # fmt: skip
+    parser.add_argument("--rate", type=float, default=200.0, help="hits per second with --absence (200)")
     asked = parser.parse_args()
+    if asked.absence is not None:
+        return 0 if asyncio.run(absence(asked.absence, asked.rate, asked.seed)) else 1
     table = asyncio.run(soak(asked.minutes, asked.seed))
     sys.stdout.write("\n".join((f"seed {asked.seed}, {asked.minutes:g} minutes\n", *lines(table), "")))
     return 1 if any(row.troubles for row in table.values()) else 0

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from tests.faults import kinds
+from tests.faults import kinds, splits
 from tests.faults.kinds import FAULTS, Act
 from tests.faults.soak import Table, lines, run
 
@@ -32,6 +32,9 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
         kinds.swallow_answers,
         kinds.promote_a_lagging_replica,
         kinds.copy_the_journal,
+        splits.leave_a_worker_behind,
+        splits.leave_a_service_behind,
+        splits.use_the_old_primary_again,
     ),
     "redis-always": (
         kinds.roll,
@@ -41,6 +44,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
         kinds.leave_it_half_open,
         kinds.hang_the_store,
         kinds.deliver_late,
+        splits.kill_the_worker_left_behind,
     ),
 }
 

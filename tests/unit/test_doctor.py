@@ -135,6 +135,12 @@ def test_the_nearest_mount_is_the_one_that_counts(tmp_path: Path) -> None:
     assert mount_type(Path("/"), tmp_path / "none") == ""
 
 
+def test_a_journal_that_is_not_synced_is_told(settings: Settings, tmp_path: Path) -> None:
+    assert folder_rows(settings, machine(tmp_path))["durability"].status == "ok"
+    row = folder_rows(msgspec.structs.replace(settings, durability="os"), machine(tmp_path))["durability"]
+    assert (row.status, "before they are on the disk" in row.found) == ("warn", True)
+
+
 def test_a_journal_that_may_outgrow_the_disk_is_told(settings: Settings, tmp_path: Path) -> None:
     greedy = msgspec.structs.replace(settings, journal_max_mb=1 << 20, workers=64)
     row = folder_rows(greedy, machine(tmp_path))["disk space"]

@@ -41,11 +41,16 @@ def serve(
     metrics_port: Annotated[
         int | None, typer.Option(help="A port of its own for /metrics.", show_default=False)
     ] = None,
+    durability: Annotated[
+        str | None,
+        typer.Option(metavar="fsync|os", help="What an acknowledged hit has outlived.", show_default=False),
+    ] = None,
 ) -> None:
     """Run the service. Without --redis-url it runs its own Valkey in the data folder."""
     settings = settings_of(
-        config, data_dir=data_dir, redis_url=redis_url, host=host, port=port, workers=workers, metrics_port=metrics_port
-    )
+        config, data_dir=data_dir, redis_url=redis_url, host=host, port=port, workers=workers,
+        metrics_port=metrics_port, durability=durability,
+    )  # fmt: skip
     _serve(
         settings, demo=False, ready=lambda address: print(f"visitstats {__version__} listens on {address}", flush=True)
     )
@@ -101,6 +106,8 @@ def _have_folder(folder: Path) -> None:
 
 async def _look(settings: Settings) -> None:
     """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise."""
+    if settings.durability == "os":
+        complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
     async with opened(settings.redis_url, wall_clock) as parts:
         try:
             for warning in await parts.fitness.check_start():
