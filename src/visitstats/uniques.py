@@ -1,8 +1,8 @@
 """Unique visitors of a day, a week or a month: estimates (rule 9), and labelled so wherever they are shown.
 
-A day has a sketch (HyperLogLog) of its visitors' tokens without the visit id. Tokens change with the day's salt, so
-that nobody can be followed from one day to the next: who comes on two days is two. The estimate of a week or a month is
-therefore the sum of its days' (the union of sketches that share nothing), and stays right when the sketches are gone
+A day has sketches (HyperLogLog) of its visitors' tokens without the visit id, each of an eighth of them. Tokens change
+with the day's salt, so that nobody can be followed from one day to the next: who comes on two days is two. The estimate
+of a week or a month is therefore the sum of its days' (the union of sketches that share nothing), and stays right when the sketches are gone
 and only the days' estimates are kept.
 """
 
@@ -15,9 +15,9 @@ from visitstats.directory import LiveSite
 from visitstats.store.reads import Reads
 
 PERIODS = ("day", "week", "month")
-STANDARD_ERROR_PERCENT = 0.81
-"""Of one day's sketch: 1.04 / sqrt(16,384), Redis's HyperLogLog. The errors of a period's days partly make up for each
-other."""
+STANDARD_ERROR_PERCENT = 0.29
+"""Of a day: 1.04 / sqrt(16,384) of each of Redis's HyperLogLogs, and eight of them make up for each other in part
+(÷ sqrt(8)). So do the days of a period."""
 
 
 async def present(reads: Reads, live: LiveSite, today: Day) -> Uniques:

@@ -30,7 +30,7 @@ TOGETHER = 400
 """Hits in a commit at most."""
 WITHIN_MS = 180_000
 """And they are of a few minutes: a hit id is known for the half hour of its batch and the next one."""
-STANDARD_ERROR = 0.0081
+STANDARD_ERROR = 0.0029
 """Of the estimate of one day."""
 FEW = 500
 """Days with fewer visitors are left out of the figures for estimates; they are compared as all others are."""

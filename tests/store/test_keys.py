@@ -9,7 +9,20 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, beat, commit, gather, names_in, numbering
+from tests.store.writing import (
+    CALENDAR,
+    DAY,
+    MINUTE,
+    NOON,
+    SITE,
+    WRITER,
+    beat,
+    commit,
+    gather,
+    names_in,
+    numbering,
+    token,
+)
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import ONLINE_MS
 from visitstats.core.entries import Entry, encode
@@ -45,7 +58,7 @@ def test_names_and_times_to_live_are_frozen() -> None:
             "salt": (DAY.date, DAY.end_ms),
             "seen": (DAY.date, DAY.end_ms),
             "hit_ids": (1_000_000,),
-            "unique": (DAY.date, DAY.end_ms),
+            "unique": (DAY.date, DAY.end_ms, 7),
             "ignored": (DAY.date, DAY.end_ms),
             "visits": (),
             "uniques": (),
@@ -69,7 +82,7 @@ def test_names_and_times_to_live_are_frozen() -> None:
         "salt": ("vs:{portal:who}:salt:2036-11-24", end + 2 * DAY_S),
         "seen": ("vs:{portal:who}:seen:2036-11-24", end + 2 * DAY_S),
         "hit_ids": ("vs:{portal:who}:hits:1000000", 1_000_004 * 1800),
-        "unique": ("vs:{portal:who}:unique:2036-11-24", end + 40 * DAY_S),
+        "unique": ("vs:{portal:who}:unique:2036-11-24:7", end + 40 * DAY_S),
         "ignored": ("vs:{portal:who}:ignored:2036-11-24", end + 400 * DAY_S),
         "visits": "vs:{portal:who}:visits",
         "uniques": "vs:{portal:who}:uniques",
@@ -143,7 +156,7 @@ async def test_every_key_of_a_used_store_is_permanent_or_expires(
 async def test_nothing_that_belongs_to_a_visitor_outlives_the_salt(
     redis_url: str, committer: Committer, raw: Redis
 ) -> None:
-    """Rule 2. The unique visitors of a day are a sketch, out of which no token can be read."""
+    """Rule 2. The unique visitors of a day are sketches, out of which no token can be read."""
     await busy(redis_url, committer)
     for name in await names_in(raw):
         if any(word in name for word in (":salt:", ":seen:", ":hits:", ":read:")):
@@ -168,7 +181,7 @@ async def test_the_moments_of_expiry_are_those_that_were_asked_for(committer: Co
     } == {
         "seen:2036-11-24": end + 2 * DAY_S,
         f"hits:{noon // 1800}": noon + 2 * HOUR_S,
-        "unique:2036-11-24": end + 40 * DAY_S,
+        f"unique:2036-11-24:{token(SITE, DAY.date, 'An')[0] % 8}": end + 40 * DAY_S,
         "ignored:2036-11-24": end + 400 * DAY_S,
         "top:2036-11-24": end + 62 * DAY_S,
         "top:w2036-11-24": end + 69 * DAY_S,
@@ -194,7 +207,7 @@ def test_each_ledger_of_a_site_is_one_hash_slot(site: str) -> None:
     """A script of a cluster may use the keys of one slot only."""
     who = [
         keys.salt(site, "d", 0).name, keys.seen(site, "d", 0).name, keys.hit_ids(site, 1).name,
-        keys.unique(site, "d", 0).name, keys.ignored(site, "d", 0).name, keys.visits(site), keys.uniques(site),
+        keys.unique(site, "d", 0, 7).name, keys.ignored(site, "d", 0).name, keys.visits(site), keys.uniques(site),
         keys.peaks(site), keys.lease(site, "j"), keys.audience_watermark(site, WRITER),
     ]  # fmt: skip
     what = [

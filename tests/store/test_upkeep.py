@@ -31,7 +31,7 @@ async def test_closing_a_day_keeps_its_estimate_after_the_sketch_is_gone(redis_u
     await commit(committer, 2, batch_of((NOON, "Chi", "/a"), previous=1))  # applied late
     await committer.close()
     await jobs.close_uniques(SITE.id, DAY)
-    await raw.delete(keys.unique(SITE.id, DAY.date, DAY.end_ms).name)
+    await raw.delete(*(sketch.name for sketch in keys.sketches(SITE.id, DAY.date, DAY.end_ms)))
     await jobs.close_uniques(SITE.id, DAY)
     assert await raw.hgetall(keys.uniques(SITE.id)) == {DAY.date.encode(): b"3"}
 

@@ -186,7 +186,10 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "a salt is too short": (
         lambda town: town.raw.set(keys.salt("portal", DAY.date, 0).name, "x", keepttl=True), "value", "it has 1 bytes"),
     "a sketch is none": (
-        lambda town: town.raw.set(keys.unique("portal", DAY.date, 0).name, "x", keepttl=True), "value", "HyperLogLog"),
+        lambda town: town.raw.set(keys.unique("portal", DAY.date, 0, 0).name, "x", keepttl=True),
+        "value",
+        "HyperLogLog",
+    ),
     "a hit id is none": (
         lambda town: town.raw.sadd(keys.hit_ids("portal", NOON // (30 * MINUTE)).name, "x"), "value", "not 8 bytes"),
     "a key that nobody knows": (

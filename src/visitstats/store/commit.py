@@ -229,9 +229,9 @@ class Committer:
         site, today, soon = batch.site, numbering.day, numbering.now_ms // 1000 + LEAST_LIFE_S
         seen = keys.seen(site, batch.day, batch.end_ms)
         hits = keys.hit_ids(site, batch.window)
-        unique = keys.unique(site, batch.day, batch.end_ms)
+        sketches = keys.sketches(site, batch.day, batch.end_ms)
         ignored = keys.ignored(site, batch.day, batch.end_ms)
-        expire = (keys.WATERMARK_LIFE_S, *(max(soon, key.expires_at) for key in (seen, hits, unique, ignored)))
+        expire = (keys.WATERMARK_LIFE_S, *(max(soon, key.expires_at) for key in (seen, hits, sketches[0], ignored)))
         return (
             "audience",
             [
@@ -241,11 +241,11 @@ class Committer:
                 hits.name,
                 keys.hit_ids(site, batch.window - 1).name,
                 keys.visits(site),
-                unique.name,
                 ignored.name,
                 keys.hit_ids(site, batch.window + 1).name,
                 keys.seen(site, today.date, today.end_ms).name,
                 keys.seen(site, today.yesterday, today.end_ms).name,
+                *(sketch.name for sketch in sketches),
                 keys.audience_redo(site),
             ],
             [

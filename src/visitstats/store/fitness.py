@@ -164,7 +164,7 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
         keys.seen(site.id, day.date, day.end_ms),
         keys.seen(site.id, day.yesterday, day.start_ms),
         keys.salt(site.id, day.date, day.end_ms),
-        keys.unique(site.id, day.date, day.end_ms),
+        *keys.sketches(site.id, day.date, day.end_ms),
         keys.ignored(site.id, day.date, day.end_ms),
         keys.top_day(site.id, day.date, day.end_ms),
         keys.top_week(site.id, day.week[0], day.end_ms),

@@ -41,6 +41,10 @@ PERMANENT = re.compile(
 """What is kept for ever: records and counts, never anything that belongs to one visitor."""
 
 UNIQUES_LIFE_MS = 40 * DAY_MS
+SKETCHES = 8
+"""One has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Of eight together, each with
+its share of the visitors, it is 0.29 %: one in a thousand. They take 12 KiB each when a site has many thousands of
+visitors a day, and next to nothing else."""
 IGNORED_LIFE_MS = 400 * DAY_MS
 ARTICLE_DAYS_LIFE_MS = 62 * DAY_MS
 """Portals' wish 6: days of articles for 62 days, then months."""
@@ -81,7 +85,7 @@ KINDS = (
     _row("who", "salt", f"salt:{_DATE}", "string", SALT_LIFE_MS),
     _row("who", "seen", f"seen:{_DATE}", "zset", SALT_LIFE_MS),
     _row("who", "hits", r"hits:(\d+)", "set", 4 * SLOT_MS),
-    _row("who", "unique", f"unique:{_DATE}", "string", UNIQUES_LIFE_MS),
+    _row("who", "unique", rf"unique:{_DATE}:([0-{SKETCHES - 1}])", "string", UNIQUES_LIFE_MS),
     _row("who", "ignored", f"ignored:{_DATE}", "hash", IGNORED_LIFE_MS),
     _row("who", "lease", r"lease:([a-z-]+)", "string", DAY_MS),
     _row("who", "writer", r"writer:([0-9a-f]{32})", "hash", WATERMARK_LIFE_S * 1000),
@@ -159,9 +163,14 @@ def hit_ids(site: str, window: int) -> Expiring:
     return Expiring(_who(site, f"hits:{window}"), (window + 4) * SLOT_MS // 1000)
 
 
-def unique(site: str, day: str, end_ms: int) -> Expiring:
-    """HyperLogLog: tokens without the visit id (rule 9)."""
-    return Expiring(_who(site, f"unique:{day}"), (end_ms + UNIQUES_LIFE_MS) // 1000)
+def unique(site: str, day: str, end_ms: int, part: int) -> Expiring:
+    """HyperLogLog: those tokens without the visit id (rule 9) whose first byte modulo SKETCHES is `part`."""
+    return Expiring(_who(site, f"unique:{day}:{part}"), (end_ms + UNIQUES_LIFE_MS) // 1000)
+
+
+def sketches(site: str, day: str, end_ms: int) -> list[Expiring]:
+    """All of a day's."""
+    return [unique(site, day, end_ms, part) for part in range(SKETCHES)]
 
 
 def ignored(site: str, day: str, end_ms: int) -> Expiring:

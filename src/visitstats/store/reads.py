@@ -152,14 +152,16 @@ class Reads:
         return (await self.uniques_of(site_id, [day]))[day.date]
 
     async def uniques_of(self, site_id: str, days: list[Day]) -> dict[str, int]:
-        """Return the estimates of several days, by date: of a day its sketch's, or the one that was kept of it."""
+        """Return the estimates of several days, by date: of a day its sketches', or the one that was kept of them."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.hmget(keys.uniques(site_id), [day.date for day in days])
                 for day in days:
                     # One key each: then the server answers from the sketch's cached cardinality.
-                    pipe.pfcount(keys.unique(site_id, day.date, day.end_ms).name)
-                kept, *sketched = await pipe.execute()
+                    for sketch in keys.sketches(site_id, day.date, day.end_ms):
+                        pipe.pfcount(sketch.name)
+                kept, *counts = await pipe.execute()
+        sketched = [sum(counts[n : n + keys.SKETCHES]) for n in range(0, len(counts), keys.SKETCHES)]
         return {day.date: n or int(old or 0) for day, n, old in zip(days, sketched, kept, strict=True)}
 
     # What a hit would meet: for the explanation of one ----------------------------------------------------------------

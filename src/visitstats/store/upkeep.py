@@ -23,11 +23,14 @@ class Upkeep:
             return bool(await self._client.set(keys.lease(site_id, job), "1", nx=True, ex=seconds))
 
     async def close_uniques(self, site_id: str, day: Day) -> None:
-        """Keep the estimate of a day's unique visitors for good (rule 9), as long as the day's sketch is there."""
-        sketch = keys.unique(site_id, day.date, day.end_ms).name
+        """Keep the estimate of a day's unique visitors for good (rule 9), as long as the day's sketches are there."""
+        names = [sketch.name for sketch in keys.sketches(site_id, day.date, day.end_ms)]
         with translated():
-            if await self._client.exists(sketch):
-                await self._client.hset(keys.uniques(site_id), day.date, int(await self._client.pfcount(sketch)))
+            if await self._client.exists(*names):
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for name in names:
+                        pipe.pfcount(name)
+                    await self._client.hset(keys.uniques(site_id), day.date, sum(await pipe.execute()))
 
     async def note_peak(self, site_id: str, day: Day, online: int) -> None:
         """Keep the most visitors that were online at once on a day; fewer than are known change nothing."""

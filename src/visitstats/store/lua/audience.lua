@@ -2,8 +2,9 @@
 -- Commit one batch to the audience ledger: who was here (rules 2, 3, 4, 8 and 9 of core/counting.py).
 --
 -- Input
---   KEYS  1 watermark  2 seen that day  3 seen the day before  4 hit ids now  5 hit ids before  6 visits  7 unique
---         8 ignored  9 hit ids after  10 seen today  11 seen yesterday (2 and 3 again, unless the batch comes late)
+--   KEYS  1 watermark  2 seen that day  3 seen the day before  4 hit ids now  5 hit ids before  6 visits  7 ignored
+--         8 hit ids after  9 seen today  10 seen yesterday (2 and 3 again, unless the batch comes late)
+--         11… the sketches of unique visitors, each for its share of the tokens (store/keys.py)
 --   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
 --         3 core.batch.Batch.audience (msgpack)
 --         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
@@ -32,6 +33,8 @@ local day_start, gap, slot_ms, carried, slot_count, online_ms,
 local expire = cmsgpack.unpack(ARGV[4])
 local hits = #tokens
 local DUPLICATE = 255
+local FIRST_SKETCH = 11
+local SKETCHES = #KEYS - FIRST_SKETCH
 local decided = ARGV[8] ~= ''
 
 -- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
@@ -55,7 +58,7 @@ local function read_scores(key, members)
 end
 
 local function numbers(answer)
-  answer[#answer + 1] = redis.call('ZCOUNT', KEYS[10], ARGV[6], '+inf') + redis.call('ZCOUNT', KEYS[11], ARGV[6], '+inf')
+  answer[#answer + 1] = redis.call('ZCOUNT', KEYS[9], ARGV[6], '+inf') + redis.call('ZCOUNT', KEYS[10], ARGV[6], '+inf')
   local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[5])))
   for i = 1, #counts do
     answer[#answer + 1] = tonumber(counts[i] or '0')
@@ -96,9 +99,9 @@ for i = 1, hits do
     asked[#asked + 1] = hit_ids[i]
   end
 end
-for _, key in ipairs({KEYS[4], KEYS[5], KEYS[9]}) do
+for _, key in ipairs({KEYS[4], KEYS[5], KEYS[8]}) do
   -- What came after is known already when this batch comes late, and its beacon was sent to another worker again.
-  local count = key == KEYS[9] and redis.call('EXISTS', key) == 0 and 0 or #asked
+  local count = key == KEYS[8] and redis.call('EXISTS', key) == 0 and 0 or #asked
   for from = 1, count, PIECE do
     local to = math.min(from + PIECE - 1, #asked)
     local found = redis.call('SMISMEMBER', key, unpack(asked, from, to))
@@ -119,14 +122,16 @@ if #old_tokens > 0 then
   old_state = read_scores(KEYS[3], old_tokens)
 end
 
-for _, n in ipairs({2, 3, 10, 11}) do
+for _, n in ipairs({2, 3, 9, 10}) do
   redis.call('ZCARD', KEYS[n])
 end
 if #uniques > 0 then
   -- A sketch is a text like any other to all commands but PFADD.
-  local head = redis.call('GETRANGE', KEYS[7], 0, 3)
-  if head ~= '' and head ~= 'HYLL' then
-    return redis.error_reply('WRONGTYPE Key is not a valid HyperLogLog string value.')
+  for part = 0, SKETCHES - 1 do
+    local head = redis.call('GETRANGE', KEYS[FIRST_SKETCH + part], 0, 3)
+    if head ~= '' and head ~= 'HYLL' then
+      return redis.error_reply('WRONGTYPE Key is not a valid HyperLogLog string value.')
+    end
   end
 end
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
@@ -136,7 +141,7 @@ if #ignored > 0 then
   for i = 1, #ignored do
     reasons[i] = ignored[i][1]
   end
-  ignored_now = redis.call('HMGET', KEYS[8], unpack(reasons))
+  ignored_now = redis.call('HMGET', KEYS[7], unpack(reasons))
 end
 
 -- Decide ------------------------------------------------------------------------------------------------------------
@@ -205,9 +210,18 @@ end
 
 -- Write -------------------------------------------------------------------------------------------------------------
 
-if #uniques > 0 then
-  each_piece(uniques, function(...) write('PFADD', KEYS[7], ...) end)
-  write('EXPIREAT', KEYS[7], expire[4])
+do
+  local parts = {}
+  for i = 1, #uniques do
+    local part = string.byte(uniques[i], 1) % SKETCHES
+    parts[part] = parts[part] or {}
+    table.insert(parts[part], uniques[i])
+  end
+  for part, members in pairs(parts) do
+    local key = KEYS[FIRST_SKETCH + part]
+    each_piece(members, function(...) write('PFADD', key, ...) end)
+    write('EXPIREAT', key, expire[4])
+  end
 end
 
 local function digits(number)
@@ -256,8 +270,8 @@ if #ignored > 0 then
     fields[#fields + 1] = ignored[i][1]
     fields[#fields + 1] = digits(tonumber(ignored_now[i] or '0') + ignored[i][2])
   end
-  write('HSET', KEYS[8], unpack(fields))
-  write('EXPIREAT', KEYS[8], expire[5])
+  write('HSET', KEYS[7], unpack(fields))
+  write('EXPIREAT', KEYS[7], expire[5])
 end
 
 write('HSET', KEYS[1], 's', ARGV[1], 'r', slots, 'p', mark[1] or '0', 'o', mark[2] or '')
