@@ -2,8 +2,8 @@
 
 A day has sketches (HyperLogLog) of its visitors' tokens without the visit id, each of an eighth of them. Tokens change
 with the day's salt, so that nobody can be followed from one day to the next: who comes on two days is two. The estimate
-of a week or a month is therefore the sum of its days' (the union of sketches that share nothing), and stays right when the sketches are gone
-and only the days' estimates are kept.
+of a week or a month is therefore the sum of its days' (the union of sketches that share nothing), and stays right when
+the sketches are gone and only the days' estimates are kept.
 """
 
 from datetime import date, timedelta

@@ -39,11 +39,11 @@ INCREMENTS = (
     fields[#fields + 1] = article
   end
   if #fields > 0 then
-    redis.call('ZADD', key, unpack(fields))
+    write('ZADD', key, unpack(fields))
   end
 """,
         """\
-    redis.call('ZINCRBY', key, n, article)
+    write('ZINCRBY', key, n, article)
   end
 """,
     ),
@@ -53,10 +53,10 @@ INCREMENTS = (
     fields[#fields + 1] = counters[i]
     fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + started)
   end
-  redis.call('HSET', KEYS[6], unpack(fields))
+  write('HSET', KEYS[6], unpack(fields))
 """,
         """\
-    redis.call('HINCRBY', KEYS[6], counters[i], started)
+    write('HINCRBY', KEYS[6], counters[i], started)
   end
 """,
     ),
