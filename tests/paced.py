@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -37,7 +38,8 @@ class Paced:
     chance: random.Random
     answered: list[Answered] = field(default_factory=list)
     over: bool = False
-    _free: list[Connection] = field(default_factory=list)
+    _free: deque[Connection] = field(default_factory=deque)
+    """The one that was used last is used last again: none is idle until the service closes it."""
 
     async def run(self, hits: Iterator[Hit]) -> None:
         """Send hits until `over`, and wait for the last answers."""
@@ -55,7 +57,7 @@ class Paced:
         status = 0
         connection = None
         try:
-            connection = self._free.pop() if self._free else await Connection.open(self.service.port)
+            connection = self._free.popleft() if self._free else await Connection.open(self.service.port)
             status = (await connection.hit(self.site, hit, seconds=PATIENCE_SECONDS)).status
         except (OSError, TimeoutError):
             if connection is not None:

@@ -24,7 +24,7 @@ VISITORS = 2_000
 ARTICLES = 500
 """Read by all of them: what a worker remembers of articles and visitors is full before the store goes away."""
 LINES = 20
-HEAL_SECONDS = 900.0
+HEAL_SECONDS = 3600.0
 MIB = 1 << 20
 
 
