@@ -18,6 +18,7 @@ ARGUMENTS = {
     "end_ms": 1_795_539_600_000,
     "window": 997_000,
     "slot": 23,
+    "part": 7,
     "writer": WRITER,
     "rebuild": "0123456789abcdef",
     "job": "close-days",
@@ -31,7 +32,7 @@ def spelled() -> Iterator[tuple[str, str]]:
         if name.isupper() and isinstance(made, str) and made.startswith("vs:"):
             yield name, made
         ours = inspect.isfunction(made) and made.__module__ == keys.__name__
-        if not ours or name in ("parse", "of_site") or name.startswith("_"):
+        if not ours or name in ("parse", "of_site", "sketches") or name.startswith("_"):
             continue
         parameters = inspect.signature(made).parameters
         missing = parameters.keys() - ARGUMENTS.keys()
