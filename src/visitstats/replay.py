@@ -15,7 +15,7 @@ import msgspec
 
 from visitstats.core.batch import Batch, decided, decode, reduce
 from visitstats.journal import Journal
-from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work
+from visitstats.store.commit import Committed, Committer, Conflict, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,12 @@ class Backlog:
                 if site in failed:
                     continue
                 result = await self._commit(committer, item)
+                if isinstance(result, Conflict):
+                    if self._decided_only:
+                        failed.add(site)
+                        continue
+                    log.warning("site %s: a beacon of batch %d was counted elsewhere, too", site, item.sequence)
+                    result = await self._commit(committer, item._replace(decision=None))
                 if isinstance(result, Gap):
                     self.lagging[site] = result.watermark
                     self.settle()  # so that the journal keeps what is needed again

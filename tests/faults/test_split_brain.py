@@ -44,5 +44,35 @@ async def test_a_reader_of_both_sides_is_on_a_visit_at_each_and_every_page_load_
             assert (await behind.numbers())["total"] == 3
 
 
-async def hit(app: Running, reader: Visitor, article: str) -> None:
-    assert (await app.connection.hit("t1", Hit(reader, article))).status == 200
+async def test_a_beacon_that_came_to_both_sides_counts_once(
+    tmp_path: Path, redis_url: str, start_store: StartStore
+) -> None:
+    """A widget that got no answer from one worker sends the same beacon to another, on the other side: both acknowledge
+    it. What the one decided is not repeated where the other has counted it; nor is its reader's visit."""
+    old, new = redis_url, start_store().url
+    known, fresh, third = crowd(3, "beacon")
+    async with running(tmp_path / "behind", old) as behind, Redis.from_url(old) as first, Redis.from_url(new) as second:
+        await behind.put_site(views="every-load")
+        await hit(behind, known, "/before")
+        await put_back(second, await copy_of(first), 0)
+        async with running(tmp_path / "over", new, site=False, clock=behind.clock) as over:
+            await hit(behind, third, "/old")
+            for reader in (known, fresh):
+                await hit(over, reader, "/both", f"same {reader.address} {reader.agent}")
+                await hit(behind, reader, "/both", f"same {reader.address} {reader.agent}")
+            await hit(behind, third, "/old")
+            await put_back(first, await copy_of(second), 0)
+            behind.clock.advance(2)
+            await behind.connection.numbers("t1")
+            worker = behind.app.worker
+            assert worker is not None
+            await eventually(lambda: not worker.ingest.applier.lagging, "it is healed from the journal")
+            assert await behind.connection.views("t1", ["/before", "/old", "/both"]) == {
+                "/before": 1, "/old": 2, "/both": 2,
+            }  # fmt: skip
+            assert (await behind.numbers())["total"] == 3
+
+
+async def hit(app: Running, reader: Visitor, article: str, hit_id: str = "") -> None:
+    answer = await app.connection.hit("t1", Hit(reader, article, hit_id.replace(" ", "-")[:64]))
+    assert answer.status == 200, answer

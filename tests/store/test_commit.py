@@ -25,7 +25,7 @@ from tests.store.writing import (
     gather,
     numbering,
 )
-from visitstats.core.batch import OTHER_ID, Batch, Gathering
+from visitstats.core.batch import OTHER_ID, Batch, Decision, Gathering
 from visitstats.core.counting import DUPLICATE
 from visitstats.core.entries import Entry, decode, encode
 from visitstats.core.errors import StoreUnavailable
@@ -33,7 +33,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.client import ScriptLine
-from visitstats.store.commit import Committed, Committer, Gap, Refused, Work
+from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Conflict, Gap, Refused, Work
 from visitstats.store.reads import Reads
 
 OTHER_SITE = Site(id="another", hosts=("another.vn",))
@@ -80,6 +80,51 @@ async def test_a_batch_that_is_sent_again_changes_nothing_and_answers_the_same(
         assert again.articles == first.articles
         assert (again.online, again.visits, again.views) == (first.online, first.visits, first.views)
     assert await visits_and_views(raw) == (2, 3)
+
+
+@pytest.mark.parametrize("many", [2, KEPT_DECISIONS])
+async def test_a_replay_that_was_cut_off_between_the_ledgers_goes_on_as_it_was_decided(
+    committer: Committer, raw: Redis, many: int
+) -> None:
+    """The audience of several batches is in, their articles are not: An's visits are known, one every hour, although
+    only the last is his present one. Each reads the article once more."""
+    hours = [DAY.start_ms + hour * 60 * MINUTE for hour in range(many)]
+    work = [
+        Work(n, n - 1, batch_of((hour, "An", "/a"), previous=n - 1), numbering()) for n, hour in enumerate(hours, 1)
+    ]
+    for item in work:
+        [reply] = await committer._run([committer._audience(item)])
+        assert reply[0] == b"ok"
+    results = [result async for _, result in committer.commit_in_order(work)]
+    assert [result.slots for result in results if isinstance(result, Committed)] == [
+        bytes([2 * n]) for n in range(many)
+    ]
+    assert await visits_and_views(raw) == (many, many)
+
+
+async def test_what_was_decided_is_not_repeated_where_a_hit_was_counted_meanwhile(
+    redis_url: str, committer: Committer, raw: Redis
+) -> None:
+    """Two copies of a store have counted the same beacon. Nothing is written; decided anew, it is a duplicate."""
+    waiting = Gathering(SITE, DAY)
+    gather(waiting, NOON, "An", "/a", "the beacon")
+    gather(waiting, NOON, "An", "/b", "another")
+    batch = waiting.close(0, NOON)
+    other = Committer(redis_url, WRITER[::-1])
+    again = Gathering(SITE, DAY)
+    gather(again, NOON, "An", "/a", "the beacon")
+    await commit(other, 1, again.close(0, NOON))
+    await other.close()
+    decision = Decision(bytes([24, 24]), 1, (1, 1))
+    work = Work(1, 0, batch, numbering(), decision)
+    before = await raw.hgetall(keys.visits(SITE.id))
+    assert [type(result) for result in await committer.commit([work])] == [Conflict]
+    assert await raw.hgetall(keys.visits(SITE.id)) == before
+    result = await commit(committer, 1, batch)
+    assert (result.slots, result.started, result.added) == (bytes([DUPLICATE, 24]), 0, (0, 1))
+    assert await visits_and_views(raw) == (1, 2)
+    assert [type(each) for each in await committer.commit([work])] == [Committed], "it is in, and only answered"
+    assert await visits_and_views(raw) == (1, 2)
 
 
 async def test_a_batch_that_was_half_applied_is_completed_exactly_once(committer: Committer, raw: Redis) -> None:

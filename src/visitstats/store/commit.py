@@ -35,8 +35,11 @@ AT_ONCE, PUT_DOWN, FINISH = b"", b"put down", b"finish"
 (lua/ledger.lua)."""
 
 OTHER = -1
-TRIP = 32
-"""Scripts in one round trip of a replay: they hold the server for some milliseconds."""
+KEPT_DECISIONS = 16
+"""Of so many batches the audience ledger remembers what it decided (audience.lua)."""
+BETWEEN = KEPT_DECISIONS // 2
+"""Batches of a replay that may be in the audience ledger and not in the other yet, twice: those whose articles travel
+with the audience of the next ones. In a trip are twice as many scripts, which hold the server for some milliseconds."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -49,6 +52,11 @@ class Refused(msgspec.Struct, frozen=True):
     """The script of this batch failed on the server, before it wrote anything."""
 
     error: str
+
+
+class Conflict(Refused, frozen=True):
+    """What was decided about this batch cannot be repeated, because one of its hits was counted meanwhile: decide
+    anew."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -150,35 +158,21 @@ class Committer:
         return [result for result in results if result is not None]
 
     async def commit_in_order(self, work: list[Work]) -> AsyncIterator[tuple[Work, Committed | Gap | Refused]]:
-        """Commit batches of any sites one after the other, as a replay does: in one round trip each, in which the
-        articles of one travel with the audience of the next, or in less where it is known what was decided.
+        """Commit batches of any sites one after the other, as a replay does: some in a round trip, in which the
+        articles of some travel with the audience of the next.
 
         Raises StoreUnavailable when the connection failed; what was not yielded then is applied, half applied or not.
         """
         left = deque(work)
         half: list[tuple[Work, Any]] = []
         while left or half:
+            begun = [left.popleft() for _ in range(min(BETWEEN, len(left)))]
             calls = [self._articles(item, audience[1]) for item, audience in half]
-            begun: list[Work] = []
-            whole: list[Work] = []
-            while left and len(calls) < TRIP and not begun:
-                item = left.popleft()
-                calls.append(self._audience(item))
-                if item.decision is None:
-                    begun.append(item)
-                else:
-                    calls.append(self._articles(item, item.decision.slots))
-                    whole.append(item)
-            replies = deque(await self._run(calls))
-            for item, audience in half:
-                reply = replies.popleft()
+            replies = await self._run([*calls, *map(self._audience, begun)])
+            for (item, audience), reply in zip(half, replies, strict=False):
                 yield item, _trouble(reply) or _committed(item, audience, reply)
-            for item in whole:
-                audience, reply = replies.popleft(), replies.popleft()
-                yield item, _trouble(audience) or _trouble(reply) or _committed(item, audience, reply)
-            half = []
-            for item in begun:
-                audience = replies.popleft()
+            audiences, half = replies[len(half) :], []
+            for item, audience in zip(begun, audiences, strict=True):
                 if trouble := _trouble(audience):
                     yield item, trouble
                 else:
@@ -311,7 +305,7 @@ def _trouble(reply: Any) -> Gap | Refused | None:
         return Refused(str(reply))
     if reply[0] == b"gap":
         return Gap(int(reply[1]))
-    return None
+    return Conflict("one of its hits was counted meanwhile") if reply[0] == b"known" else None
 
 
 def _committed(work: Work, audience: list[Any], articles: list[Any]) -> Committed:

@@ -199,8 +199,8 @@ def lease(site: str, job: str) -> str:
 
 
 def audience_watermark(site: str, writer: str) -> str:
-    """Hash: s, the writer's last sequence in the audience ledger; r, what was decided for it; p and o, the same of the
-    batch before."""
+    """Hash: s, the writer's last sequence in the audience ledger; d0 to d15, in turn, what was decided for the last
+    batches ("sequence:slots"); n, the number of the last turn."""
     return _who(site, f"writer:{writer}")
 
 

@@ -13,6 +13,8 @@
 --   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                                     nothing was read or written: rewind to watermark + 1
+--   {'known'}                                              what was decided cannot be repeated, because one of its hits
+--                                                          was counted meanwhile: decide anew. Nothing was written
 --   {'ok' | 'seen', slots, started, online, count, …}      slots: a byte per hit, see below; started: new visits
 --
 -- A byte of slots is the half hour in which the hit's visit began (it names the visit in the articles ledger), or 255 for
@@ -22,7 +24,7 @@
 -- twice (a cut append-only file, see the design, section 5); the watermark is the last.
 
 local sequence, previous = tonumber(ARGV[1]), tonumber(ARGV[2])
-local mark = redis.call('HMGET', KEYS[1], 's', 'r', 'p', 'o')
+local mark = redis.call('HMGET', KEYS[1], 's', 'n')
 local watermark = tonumber(mark[1] or '0')
 if previous > watermark then
   return {'gap', string.format('%.0f', watermark)}
@@ -35,6 +37,7 @@ local hits = #tokens
 local DUPLICATE = 255
 local FIRST_SKETCH = 11
 local SKETCHES = #KEYS - FIRST_SKETCH
+local KEPT_DECISIONS = 16 -- commit.KEPT_DECISIONS
 local decided = ARGV[8] ~= ''
 
 -- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
@@ -76,9 +79,21 @@ if hits > 0 then
 end
 
 if sequence <= watermark then
-  -- Decided before. The last two decisions are kept word for word (a replay sends the second together with the articles
-  -- of the first, which may fail); of an older one only the visitors' present slots are left.
-  local slots = decided and ARGV[7] or sequence == watermark and mark[2] or ARGV[1] == mark[3] and mark[4]
+  -- Decided before. The last decisions are kept word for word (a replay has several batches between the two ledgers, and
+  -- may be cut off there); of an older one only the visitors' present slots are left.
+  local slots = decided and ARGV[7]
+  if not slots then
+    local names = {}
+    for i = 1, KEPT_DECISIONS do
+      names[i] = 'd' .. (i - 1)
+    end
+    local start = ARGV[1] .. ':'
+    for _, kept in pairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+      if kept and string.sub(kept, 1, #start) == start then
+        slots = string.sub(kept, #start + 1)
+      end
+    end
+  end
   if not slots then
     local bytes = {}
     for i = 1, hits do
@@ -176,6 +191,10 @@ for i = 1, hits do
     slots[i] = string.char(slot)
     if slot ~= DUPLICATE then
       if id ~= '' then
+        if delivered[id] then
+          -- The same beacon was counted by another writer on another copy of this store (a split brain).
+          return {'known'}
+        end
         new_ids[#new_ids + 1] = id
       end
       local score = state[token]
@@ -274,7 +293,8 @@ if #ignored > 0 then
   write('EXPIREAT', KEYS[7], expire[5])
 end
 
-write('HSET', KEYS[1], 's', ARGV[1], 'r', slots, 'p', mark[1] or '0', 'o', mark[2] or '')
+local turn = digits((tonumber(mark[2] or '0') + 1) % KEPT_DECISIONS)
+write('HSET', KEYS[1], 's', ARGV[1], 'n', turn, 'd' .. turn, ARGV[1] .. ':' .. slots)
 write('EXPIRE', KEYS[1], expire[1])
 written()
 return numbers({'ok', slots, started})
