@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
 SEED ?= 1
+# Most tests wait for a server or a browser: two at a time take little more than half as long.
+WORKERS ?= 2
 HITS ?= 1000000
 export PYTHON
 # By speed, and only those that are there: what fails fast is seen first.
@@ -52,7 +54,7 @@ check: $(VENV)/.dev
 # Ends with pytest's closing line: CI reads it.
 test: check
 	$(BIN)/python -m tests.browser.install
-	$(BIN)/pytest $(TESTS) $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(TESTS) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
