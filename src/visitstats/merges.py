@@ -48,18 +48,34 @@ class Merges:
         self._rules = rules
         self._clock = clock
 
-    async def sides(self, source: str, target: str, kind: Kind = "merge") -> Sides:
-        """Look at two articles, named by key or address, before they are merged. Raises NoSuchArticle and
-        MergeRefused."""
-        return (await self._look(source, target, kind))[0]
+    async def sides(self, source: str, target: str) -> Sides:
+        """Look at two articles, named by key or address, before they are merged. Raises MergeRefused."""
+        source, target = self._key(source), self._key(target)
+        if source == target:
+            raise MergeRefused(f"{source} cannot be merged with itself")
+        aliases = await self._changes.aliases(self._site)
+        end = aliases.get(article_id(target), target)
+        if source == end:
+            raise MergeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
+        if OTHER_KEY in (source, end):
+            raise MergeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
+        if article_id(source) in aliases:
+            for each in await self._changes.all(self._site):
+                if each.change.source == source and each.change.kind != "undo" and not each.undone:
+                    raise MergeRefused(
+                        f"{source} is an alias of {aliases[article_id(source)]} already "
+                        f"(change {each.id}); visitstats undo {self._site} {each.id} takes it back"
+                    )
+        source_views, target_views = await self._changes.views(self._site, [source, end])
+        return Sides(source, end, source_views or 0, target_views or 0)
 
     async def merge(self, source: str, target: str, who: str, why: str = "", kind: Kind = "merge") -> Logged:
         """Merge the article `source` into `target`, each named by its key or an address; as `alias`, for a key under
         which nothing was counted yet. Raises NoSuchArticle, and MergeRefused for what cannot be merged."""
         change = self._change(kind, who, why)
-        sides, unfinished = await self._look(source, target, kind)
+        sides = await self.sides(source, target)
         change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
-        made = await self._changes.merge(self._site, change, unfinished)
+        made = await self._changes.merge(self._site, change)
         if isinstance(made, Refused):
             raise _refusal(made, sides, kind)
         return made
@@ -77,8 +93,7 @@ class Merges:
         change = msgspec.structs.replace(
             change, source=merge.change.source, target=merge.change.target, undoes=merge.id
         )
-        begun = (each.id for each in everything if each.change.undoes == merge.id and not each.done)
-        made = await self._changes.undo(self._site, merge, change, next(begun, ""))
+        made = await self._changes.undo(self._site, merge, change)
         if isinstance(made, Refused):
             raise self._no_undo(made, merge, everything)
         return made
@@ -96,30 +111,6 @@ class Merges:
         if len(why) > LONGEST_REASON:
             raise MergeRefused(f"the reason is longer than {LONGEST_REASON} characters")
         return Change(kind, self._clock(), who, why, "", "", "")
-
-    async def _look(self, source: str, target: str, kind: Kind) -> tuple[Sides, str]:
-        """Return what is to be merged, and the id of the same merge if it was begun and not done whole."""
-        source, target = self._key(source), self._key(target)
-        if source == target:
-            raise MergeRefused(f"{source} cannot be merged with itself")
-        aliases = await self._changes.aliases(self._site)
-        end = aliases.get(article_id(target), target)
-        if source == end:
-            raise MergeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
-        if OTHER_KEY in (source, end):
-            raise MergeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
-        source_views, target_views = await self._changes.views(self._site, [source, end])
-        begun = ""
-        for each in await self._changes.all(self._site):
-            if each.change.source == source and each.change.kind != "undo" and not each.undone:
-                if each.done and article_id(source) in aliases:
-                    raise MergeRefused(
-                        f"{source} is an alias of {aliases[article_id(source)]} already "
-                        f"(change {each.id}); visitstats undo {self._site} {each.id} takes it back"
-                    )
-                if not each.done and each.change.target == end:
-                    begun = each.id
-        return Sides(source, end, source_views or 0, target_views or 0), begun
 
     def _key(self, named: str) -> str:
         """Return the key that is meant, before its aliases: an address of the site stands for its key."""
@@ -143,7 +134,6 @@ class Merges:
         return MergeRefused(
             {
                 "undone": f"change {merge.id} is undone already (by {merge.undone})",
-                "unfinished": f"change {merge.id} was cut off; make the same merge again, which finishes it",
                 "later": f"{merge.change.target} was merged itself since; undo change {later} first",
                 "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
                 "short": f"{merge.change.target} has less in {made.detail} than is to be given back; "

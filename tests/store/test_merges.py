@@ -161,7 +161,7 @@ async def test_what_cannot_be_undone_is_refused_and_changes_nothing(merging: Mer
         (merged, MergeRefused, f"undone already (by {undone})"),
         (undone, MergeRefused, "is an undo"),
         ("nix", NotFound, "no change 'nix'"),
-        (f"{merged}:done", NotFound, "no change"),
+        (f"{merged}:undone", NotFound, "no change"),
     ):
         with pytest.raises(error, match=re.escape(words)):
             await merging.undo(change_id)
@@ -225,17 +225,15 @@ async def test_an_undo_that_would_make_a_count_negative_is_refused(merging: Merg
     assert await merging.everything() == before
 
 
-async def test_the_same_change_made_again_writes_nothing(merging: Merging) -> None:
-    """Its reply was lost, and hits have come since."""
+async def test_an_id_that_is_taken_is_not_used_again(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record is never written over."""
+    drawn = iter(["00000001", "00000001", "00000002", "00000002", "00000003"])
+    monkeypatch.setattr(changes, "new_id", lambda: next(drawn))
     await some_reading(merging)
-    change = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
-    await merging.changes.merge(SITE.id, change, "00000001")
-    await merging.read("/old", "/new")
-    before = await merging.everything(), await merging.merges.audit(10)
-    again = await merging.changes.merge(SITE.id, change, "00000001")
-    assert isinstance(again, changes.Logged)
-    assert again.change.moved == 503
-    assert (await merging.everything(), await merging.merges.audit(10)) == before
+    assert await merging.merge("/old", "/new") == "00000001"
+    assert await merging.merge("/third", "/new") == "00000002"
+    assert await merging.undo("00000001") == "00000003"
+    assert [each.id for each in await merging.merges.audit(9)] == ["00000003", "00000002", "00000001"]
 
 
 async def test_a_day_that_begins_while_a_merge_is_prepared_is_not_forgotten(merging: Merging) -> None:

@@ -54,6 +54,7 @@ READS = {
     "EXISTS",
     "EXPIRETIME",
     "GETRANGE",
+    "HEXISTS",
 }
 
 # Every pause that a rule could be wrong about, and "m-1", "m", "m+1": to the next midnight, just before, just after.

@@ -105,7 +105,8 @@ BREAKS: dict[str, tuple[Callable[[Merged], Awaitable[object]], str, str]] = {
     "two aliases stand for each other": (loop, "alias", f"{A.hex()} leads back to itself"),
     "a chain is too long": (chain, "alias", f"leads on for more than {MOST_STEPS} steps"),
     "a merged article has views": (lambda town: town.raw.zincrby(TOP, 3, A), "alias", "has 3 views of its own"),
-    "a record has gone": (lambda town: town.raw.hdel(CHANGES, town.merge), "change", "has the mark done and no record"),
+    "a record has gone": (
+        lambda town: town.raw.hdel(CHANGES, town.undoes), "change", "has the mark undone and no record"),
     "a record is damaged": (lambda town: town.raw.hset(CHANGES, town.merge, b"\xc1"), "change", "cannot be read"),
     "a record is of another form": (
         lambda town: town.raw.hset(CHANGES, town.merge, b"\x91\x01"), "change", "cannot be read"),
@@ -114,9 +115,6 @@ BREAKS: dict[str, tuple[Callable[[Merged], Awaitable[object]], str, str]] = {
     "a record has another id": (lambda town: town.raw.hset(CHANGES, "x y", b"\x91"), "change", "change x y cannot be"),
     "a merge undoes something": (
         lambda town: town.edit(town.merge, undoes=UNDO), "change", "undoes what it makes"),
-    "a change was cut off": (lambda town: town.raw.hdel(CHANGES, town.merge + ":done"), "change", "was cut off"),
-    "an undo was cut off": (
-        lambda town: town.raw.hdel(CHANGES, town.undo + ":done"), "change", "make the same undo again"),
     "what is undone is not marked": (
         lambda town: town.raw.hdel(CHANGES, f"{town.undoes}:undone"), "change", "which is not marked as undone"),
     "something is marked as undone": (
@@ -142,7 +140,8 @@ async def test_a_merge_between_two_looks_is_work_and_nothing_wrong(
     town: Merged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is seen half is whole at the second look."""
-    await town.raw.hdel(CHANGES, town.merge + ":done")
+    record = await town.raw.hget(CHANGES, town.merge)
+    await town.raw.hdel(CHANGES, town.merge)
     looks = 0
     fields = town.parts.inspector.fields
 
@@ -152,7 +151,7 @@ async def test_a_merge_between_two_looks_is_work_and_nothing_wrong(
         return fields(name) if name != CHANGES or looks < 2 else ended()
 
     async def ended() -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        await town.raw.hset(CHANGES, town.merge + ":done", NOON)
+        await town.raw.hset(CHANGES, town.merge, record)
         async for page in fields(CHANGES):
             yield page
 

@@ -118,12 +118,11 @@ def audit(
     for each in found:
         change = each.change
         what = f"undo {change.undoes}: {change.source}" if change.undoes else f"{change.source} → {change.target}"
-        state = "" if each.done else " (cut off)"
         table.add_row(
             each.id + (f"\nundone by {each.undone}" if each.undone else ""),
             calendar.iso(change.at_ms),
             escape(change.who),
-            escape(what) + state,
+            escape(what),
             dots(change.moved) if change.kind == "merge" else "",
             escape(change.why),
         )

@@ -1,7 +1,6 @@
 """Merges of articles and their undoing, with the record of each: who, when, why, what, and every number before it.
 
-A record is written before anything that it speaks of, and never changed. Both scripts may be run again with the same id
-(a lost reply, a cut append-only file): they finish what is missing and write nothing twice.
+A record is written together with what it speaks of (lua/ledger.lua), and never changed.
 """
 
 import secrets
@@ -22,7 +21,7 @@ from visitstats.store.commit import FINISH, PUT_DOWN, load_scripts
 MOST_ALIASES = 20_000
 """Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
 PAGE = 1000
-DONE, UNDONE, KEPT = ":done", ":undone", ":kept"
+UNDONE, KEPT = ":undone", ":kept"
 
 Kind = Literal["merge", "alias", "undo"]
 
@@ -65,8 +64,6 @@ class Logged(msgspec.Struct, frozen=True):
 
     id: str
     change: Change
-    done: bool
-    """False: the store lost power in the middle, and the change has to be made again to be whole."""
     undone: str = ""
     """The id of the change that undid it."""
 
@@ -145,7 +142,7 @@ class Changes:
                 break
         try:
             logged = [
-                Logged(name, _decode(value), name + DONE in found, found.get(name + UNDONE, b"").decode())
+                Logged(name, _decode(value), found.get(name + UNDONE, b"").decode())
                 for name, value in found.items()
                 if ":" not in name
             ]
@@ -153,11 +150,11 @@ class Changes:
             raise StoreUnavailable(f"a record of a change of site {site} is damaged: {error}") from error
         return sorted(logged, key=lambda each: each.change.number, reverse=True)
 
-    async def merge(self, site: str, change: Change, change_id: str = "") -> Logged | Refused:
-        """Make a merge or an alias; with the id of one that was not done whole, finish that."""
-        change_id = change_id or new_id()
+    async def merge(self, site: str, change: Change) -> Logged | Refused:
+        """Make a merge or an alias."""
         source, target = article_id(change.source), article_id(change.target)
         while True:
+            change_id = new_id()
             names, fields = await self._lists(site)
             arguments = _pack(
                 (
@@ -177,25 +174,27 @@ class Changes:
             if source in taken or target in taken:
                 return Refused("alias")
 
-    async def undo(self, site: str, merge: Logged, change: Change, change_id: str = "") -> Logged | Refused:
-        """Undo a merge; with the id of an undo that was not done whole, finish that."""
-        change_id = change_id or new_id()
+    async def undo(self, site: str, merge: Logged, change: Change) -> Logged | Refused:
+        """Undo a merge."""
         names = await self._there(site, [name for name, _, _ in merge.change.before])
         arguments = _pack((text(article_id(change.source)), text(article_id(change.target)), change.head, names))
-        reply = await self._run(
-            "undo",
-            site,
-            [keys.aliases(site), keys.changes(site), keys.base(site)],
-            [keys.top(site, name) for name in names],
-            [change_id, merge.id, arguments],
-        )
-        return await self._made(site, change_id, reply)
+        while True:
+            change_id = new_id()
+            reply = await self._run(
+                "undo",
+                site,
+                [keys.aliases(site), keys.changes(site), keys.base(site)],
+                [keys.top(site, name) for name in names],
+                [change_id, merge.id, arguments],
+            )
+            if reply[0] != b"again":
+                return await self._made(site, change_id, reply)
 
     async def _made(self, site: str, change_id: str, reply: list[Any]) -> Logged | Refused:
         if reply[0] == b"refused":
             return Refused(*(word.decode() for word in reply[1:]))
         await self._tell(site)
-        return Logged(change_id, _decode(reply[1]), done=True)
+        return Logged(change_id, _decode(reply[1]))
 
     async def _run(
         self, script: str, site: str, names: list[str], lists: list[str], arguments: list[str | bytes]

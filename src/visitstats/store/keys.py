@@ -260,8 +260,8 @@ def aliases(site: str) -> str:
 
 
 def changes(site: str) -> str:
-    """Hash, to which is only ever added: id of a change → its record (`store.changes.Change`), "ID:done" → the moment
-    at which it was written whole, "ID:undone" → the id of the change that undid it, "ALIAS:kept" → "1" for an alias
+    """Hash, to which is only ever added: id of a change → its record (`store.changes.Change`),
+    "ID:undone" → the id of the change that undid it, "ALIAS:kept" → "1" for an alias
     that was put back without its record, after the store had lost both."""
     return _what(site, "changes")
 

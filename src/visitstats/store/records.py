@@ -212,7 +212,7 @@ def _kept_for_undo(changes: list[Logged]) -> dict[str, int]:
     """The baselines that the merges into each article have moved there, and that an undo takes away again."""
     found: dict[str, int] = {}
     for each in changes:
-        if each.change.kind != "undo" and each.done and not each.undone and each.change.bases[0] > 0:
+        if each.change.kind != "undo" and not each.undone and each.change.bases[0] > 0:
             found[each.change.target] = found.get(each.change.target, 0) + each.change.bases[0]
     return found
 

@@ -3,7 +3,7 @@
 an alias leads to an article, without a loop, in no more steps than the scripts follow
 an alias was made by a change that is on record and was not undone, or put back after a loss (`Changes.keep_aliases`)
 a merged article has no views left
-a change that is on record can be read, was made whole, and is in force or marked as undone by an undo that is on record
+a change that is on record can be read, and is in force or marked as undone by an undo that is on record
 """
 
 import re
@@ -13,7 +13,7 @@ import msgspec
 
 from visitstats.core.keys import article_id
 from visitstats.store import keys
-from visitstats.store.changes import DONE, KEPT, UNDONE, Change
+from visitstats.store.changes import KEPT, UNDONE, Change
 from visitstats.store.inspect import Inspector
 from visitstats.verify.findings import Look
 
@@ -59,7 +59,7 @@ class Merged:
         return found
 
     async def _changes(self) -> tuple[dict[str, Change], dict[str, str]]:
-        """The records by their ids, and the marks: "ID:done", "ID:undone", "ALIAS:kept"."""
+        """The records by their ids, and the marks: "ID:undone", "ALIAS:kept"."""
         changes: dict[str, Change] = {}
         marks: dict[str, str] = {}
         async for raw, value in _fields(self._store, keys.changes(self._site)):
@@ -82,17 +82,12 @@ class Merged:
     def _records(self, changes: dict[str, Change], marks: dict[str, str], steps: Steps) -> None:
         for mark in marks:
             name, _, word = mark.partition(":")
-            if word and f":{word}" not in (DONE, UNDONE, KEPT):
+            if word and f":{word}" not in (UNDONE, KEPT):
                 self._wrong("change", mark, f"visitstats writes no mark {mark[:80]}")
-            elif f":{word}" in (DONE, UNDONE) and name not in changes and name not in marks:
+            elif f":{word}" == UNDONE and name not in changes and name not in marks:
                 self._wrong("change", mark, f"change {name} has the mark {word} and no record")
         for name, change in changes.items():
-            if name + DONE not in marks:
-                again = "undo" if change.kind == "undo" else "merge"
-                self._wrong(
-                    "change", name, f"change {name} was cut off; make the same {again} again, which finishes it"
-                )
-            elif change.kind == "undo":
+            if change.kind == "undo":
                 if marks.get(change.undoes + UNDONE) != name:
                     self._wrong(
                         "change", name, f"change {name} has undone {change.undoes}, which is not marked as undone"

@@ -117,7 +117,6 @@ def as_json(calendar: Calendar, logged: Logged) -> dict[str, Any]:
         "views": change.moved if change.kind == "merge" else None,
         "undoes": change.undoes or None,
         "undone_by": logged.undone or None,
-        "done": logged.done,
     }
 
 

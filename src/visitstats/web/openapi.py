@@ -144,7 +144,6 @@ _CHANGE = {
         "views": {"type": ["integer", "null"]},
         "undoes": {"type": ["string", "null"]},
         "undone_by": {"type": ["string", "null"]},
-        "done": {"type": "boolean"},
     },
 }
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}

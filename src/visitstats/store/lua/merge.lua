@@ -10,8 +10,8 @@
 --         3 '1' when the article must have been read, '0' when it must not
 --   and at the end of both what ledger.lua wants
 -- Output
---   {'ok' | 'seen', record}      seen: this change was made before; nothing is written
---   {'again'}                    a list has come up, or an alias, since the caller looked: look again
+--   {'ok', record}
+--   {'again'}                    a list has come up, or an alias, since the caller looked, or the id is taken: look again
 --   {'refused', reason}          unknown, into-unknown, counted, too-many
 --
 -- Reads and checks first; absolute writes only, all of them put down together before any is executed (ledger.lua).
@@ -26,9 +26,8 @@ end
 
 -- Read --------------------------------------------------------------------------------------------------------------
 
-local made = redis.call('HGET', KEYS[2], id)
-if made then
-  return {'seen', made}
+if redis.call('HEXISTS', KEYS[2], id) == 1 then
+  return {'again'}
 end
 local edges = redis.call('HMGET', KEYS[1], from, into)
 if edges[1] or edges[2] or redis.call('HLEN', KEYS[4]) ~= fields then
@@ -83,6 +82,6 @@ if bases[1] then
   write('HSET', KEYS[3], into, digits(tonumber(bases[1]) + tonumber(bases[2] or '0')), from, '0')
 end
 write('HSET', KEYS[1], from, into .. into_key)
-write('HSET', KEYS[2], id, record, id .. ':done', digits(head[2]))
+write('HSET', KEYS[2], id, record)
 written()
 return {'ok', record}

@@ -8,7 +8,8 @@
 --         3 msgpack of: the article's id, the other's id, the record's head (store/changes.py), names of the lists in KEYS[4…]
 --   and at the end of both what ledger.lua wants
 -- Output
---   {'ok' | 'seen', record}      seen: this undo was made before; nothing is written
+--   {'ok', record}
+--   {'again'}                    the id is taken
 --   {'refused', reason, name}    unknown, undone, later (the other one was merged itself), moved (the alias is
 --                                another one), short (the other one has less in the list `name` than is to be given back)
 --
@@ -26,7 +27,7 @@ end
 
 local kept = redis.call('HMGET', KEYS[2], id, merge, merge .. ':undone')
 if kept[1] then
-  return {'seen', kept[1]}
+  return {'again'}
 elseif not kept[2] then
   return {'refused', 'unknown'}
 elseif kept[3] then
@@ -96,6 +97,6 @@ if base_back > 0 then
   end
 end
 write('HDEL', KEYS[1], from)
-write('HSET', KEYS[2], id, record, merge .. ':undone', id, id .. ':done', digits(head[2]))
+write('HSET', KEYS[2], id, record, merge .. ':undone', id)
 written()
 return {'ok', record}
