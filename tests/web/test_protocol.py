@@ -1,4 +1,4 @@
-"""The short way of a hit through the HTTP protocol, and where it joins the ordinary one: nobody can tell them apart."""
+"""The short way of a beacon through the HTTP protocol, and where it joins the ordinary one: nobody can tell them apart."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def beacon(article: str) -> bytes:
 def hit(article: str, more: str = "", *, version: str = "1.1", path: str = "/v1/sites/t1/hit") -> bytes:
     body = beacon(article)
     return f"POST {path} HTTP/{version}\r\n{HEAD}{more}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def heartbeat(more: str = "", *, body: bytes = b'{"v":"0123456789abcdef"}', path: str = "/v1/sites/t1/alive") -> bytes:
+    return f"POST {path} HTTP/1.1\r\n{HEAD}{more}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,35 @@ async def test_hits_and_other_requests_in_one_go_are_answered_in_order(app: Runn
     answers = [await connection.send(b"".join(asked))] + [await connection.send(b"") for _ in range(29)]
     found = [answer.json.get("key") if answer.body.startswith(b"{") else None for answer in answers]
     assert found == [f"/p{n}" if n % 3 else None for n in range(30)]
+    connection.close()
+
+
+async def test_heartbeats_are_answered_with_the_numbers_whichever_way_they_take(app: Running) -> None:
+    """At once while the numbers are fresh, and after they were read anew; one that is none is refused on both ways."""
+    connection = await Connection.open(app.ports[0])
+    assert (await connection.send(hit("/a"))).json["today"] == 1
+    usual = [await connection.send(heartbeat()) for _ in range(3)]
+    unusual = await connection.send(heartbeat(path="/v1/sites/t1/alive?x=1"))
+    for answer in [*usual, unusual]:
+        assert (answer.status, answer.json["today"], answer.json["site"]) == (200, 1, "t1")
+        assert "key" not in answer.json
+        assert answer.headers.keys() == unusual.headers.keys()
+    app.clock.advance(5000)
+    assert (await connection.send(heartbeat())).json["today"] == 1
+    refused = await connection.send(heartbeat(body=b'{"v":5}'))
+    assert (refused.status, refused.json["error"]) == (400, "bad-field")
+    assert (await connection.send(heartbeat("content-encoding: gzip\r\n"))).status == 415
+    assert (await connection.send(heartbeat(path="/v1/sites/nobodys/alive"))).status == 404
+    connection.close()
+
+
+async def test_heartbeats_behind_hits_wait_for_their_answers(app: Running) -> None:
+    """A hit waits for its batch; a heartbeat that could be answered at once must not overtake it."""
+    connection = await Connection.open(app.ports[0])
+    await connection.send(hit("/first"))
+    asked = [heartbeat() if n % 2 else hit(f"/p{n}") for n in range(20)]
+    answers = [await connection.send(b"".join(asked))] + [await connection.send(b"") for _ in range(19)]
+    assert [answer.json.get("key") for answer in answers] == [None if n % 2 else f"/p{n}" for n in range(20)]
     connection.close()
 
 

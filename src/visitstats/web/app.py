@@ -71,7 +71,7 @@ class Application:
         self._demo = demo
         self._edge: App | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
-        """The short way of a hit, for a server that has one (`web/protocol.py`)."""
+        """The short way of a hit or heartbeat, for a server that has one (`web/protocol.py`)."""
         self.worker: Worker | None = None
         self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
 

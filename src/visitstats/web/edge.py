@@ -20,7 +20,7 @@ from visitstats.waiting import Outcome, Waiting
 from visitstats.web import answers
 from visitstats.web.address import Headers, headers_of
 from visitstats.web.hits import ArticleUnknown, Hits, Taken
-from visitstats.web.protocol import HIT, Answer
+from visitstats.web.protocol import ALIVE, HIT, Answer
 from visitstats.web.senders import SaltMissing
 
 log = logging.getLogger(__name__)
@@ -84,17 +84,20 @@ class Edge:
         await route(scope, receive, send, live)
 
     def take_at_once(self, path: bytes, headers: Headers, peer: str, body: bytes, answer: Answer) -> bool:
-        """Take a hit (`POST path`) whose request is complete, without a task of its own: the usual way of a hit.
+        """Take a hit or a heartbeat (`POST path`) whose request is complete, without a task of its own: the usual way.
 
-        When True, `answer` is called as soon as the batch is decided. When False nothing has happened, and the request
-        goes the ordinary way, which knows what to say to everything unusual.
+        When True, `answer` is called as soon as the batch is decided, for a heartbeat now. When False nothing has
+        happened, and the request goes the ordinary way, which knows what to say to everything unusual.
         """
+        kind = ALIVE if path.endswith(ALIVE) else HIT
         if len(body) > self._body_max_bytes:
             return False
-        live = self._sites.get(path[len(ROOT) : -len(HIT)].decode("latin-1"))
+        live = self._sites.get(path[len(ROOT) : -len(kind)].decode("latin-1"))
         if live is None or not _is_text(headers):
             return False
         try:
+            if kind is ALIVE:
+                return self._beat_at_once(headers, peer, live, body, answer)
             taken = self._hits.take(headers, peer, live, decode_hit(body))
         except (HitRejected, SaltMissing, ArticleUnknown, Overloaded):
             return False
@@ -102,6 +105,14 @@ class Edge:
         if not waiting.at_once:
             waiting.future.add_done_callback(lambda future: self._answer_at_once(waiting, future))
         waiting.at_once.append((taken, answer))
+        return True
+
+    def _beat_at_once(self, headers: Headers, peer: str, live: LiveSite, body: bytes, answer: Answer) -> bool:
+        snapshot = self._stats.fresh(live)
+        if snapshot is None:
+            return False  # they have to be read first
+        self._hits.beat(headers, peer, live, decode_alive(body).visit_id)
+        answer(200, answers.COUNTED_LINES, answers.numbers_body(snapshot))
         return True
 
     def _answer_at_once(self, waiting: Waiting, future: "asyncio.Future[Outcome]") -> None:

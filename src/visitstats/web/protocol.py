@@ -1,7 +1,7 @@
 """Our HTTP protocol: uvicorn's, with a shorter way in and out for the data path.
 
-In: the request of a hit goes to the application's `take_at_once` when it is complete, without a scope, a cycle and a
-task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers and joins
+In: the request of a hit or a heartbeat goes to the application's `take_at_once` when it is complete, without a scope, a
+cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers and joins
 every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's way, and so
 does everything on a server that is not ours.
 """
@@ -19,15 +19,18 @@ from visitstats.web.address import Headers, headers_of
 EXTENSION = "visitstats.answer"
 ROOT = b"/v1/sites/"
 HIT = b"/hit"
+ALIVE = b"/alive"
+TAKEN_AT_ONCE = (HIT, ALIVE)
+"""The ends of the addresses that go the short way in."""
 Answer = Callable[[int, bytes, bytes], None]
 """Sends a whole answer: status, header lines (each with its line break), body."""
 LONGEST_HELD = 65_536
-"""A body that grows beyond this is no hit; its request starts at once, so that it can be refused."""
+"""A body that grows beyond this is no beacon; its request starts at once, so that it can be refused."""
 _NOBODY = asyncio.Event()
 """Stands for the event that uvicorn sets for whoever waits for a request's body."""
 
 
-class HeldHit:
+class HeldBeacon:
     """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered."""
 
     __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete")
@@ -61,7 +64,7 @@ class HeldHit:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _held: HeldHit | None = None
+    _held: HeldBeacon | None = None
     """A request of the data path that is not complete yet."""
     _before: Any = None
     """The cycle before it."""
@@ -81,7 +84,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         url, parser, cycle = self.url, self.parser, self.cycle
         if (
-            url.endswith(HIT)
+            url.endswith(TAKEN_AT_ONCE)
             and url.startswith(ROOT)
             and b"%" not in url
             and b"?" not in url
@@ -95,7 +98,7 @@ class Protocol(HttpToolsProtocol):
             if b"expect" not in headers:
                 self._before = cycle
                 keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
-                self._held = self.cycle = HeldHit(self, headers, keep_alive)  # type: ignore[assignment]
+                self._held = self.cycle = HeldBeacon(self, headers, keep_alive)  # type: ignore[assignment]
                 return
         self._go_on()
 
