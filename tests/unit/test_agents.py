@@ -53,6 +53,23 @@ def rules() -> AgentRules:
         "Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; rv:11.0) like Gecko",
         "Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/2.2 TV",
         "Opera/9.80 (J2ME/MIDP; Opera Mini/9.80/191.273; U; vi) Presto/2.12.423 Version/12.16",
+        IPHONE + " Viber/21.2",
+        # The names of phones, and a build that crawler-user-agents 1.67 takes for the bot "008".
+        ANDROID.format("CPH2557 Build/AP3A.240617.008; wv") + " trill_420505 BytedanceWebview/d8a21c6",
+        ANDROID.format("CPH2581 Build/AP3A.240617.008; "),
+        "Mozilla/5.0 (Linux; U; Android 15; en-us; PKC110 Build/AP3A.240617.008) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Version/4.0 Chrome/115.0.5790.168 Mobile Safari/537.36 HeyTapBrowser/40.9.0.1",
+        "Mozilla/5.0 (Linux; U; Android 4.3; en-us; HTC_Butterfly Build/JSS15J) AppleWebKit/534.30 Mobile Safari/534.30",
+        "Mozilla/5.0 (Linux; U; Android 2.3;en-us; ViewSonic-ViewPad7e build/ERE27) AppleWebKit/533.1 Safari/533.1",
+        "Mozilla/5.0 (Linux; arm_64; Android 10; Fever_Plus) AppleWebKit/537.36 Chrome/120.0.6099.533 YaSearchBrowser/24.17",
+        ANDROID.format("Cherry Sonic "),
+        ANDROID.format("M bot 54"),
+        ANDROID.format("XBot Junior"),
+        ANDROID.format("Spider 8"),
+        ANDROID.format("Expanse"),
+        ANDROID.format("MI 8") + " AWP/2.0 SogouMSE,SogouMobileBrowser/5.28.7",
+        ANDROID.format("K") + " (Ecosia android@143.0.0.0)",
+        "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 5.1; Embedded Web Browser from: http://bsalsa.com/; .NET CLR 2.0)",
     ],
 )
 def test_people_are_counted(rules: AgentRules, agent: str) -> None:
@@ -104,6 +121,27 @@ def test_people_are_counted(rules: AgentRules, agent: str) -> None:
         "TelegramBot (like TwitterBot)",
         "Mozilla/5.0 (compatible; CensysInspect/1.1; +https://about.censys.io/)",
         "WordPress/6.4; https://portal.vn",
+        ANDROID.format("NewsBot/1.0"),
+        ANDROID.format("Pixel 2 Build/OPD3.170816.012; DuplexWeb-Google/1.0; +https://example.com"),
+        ANDROID.format("Nexus 5X Build/MMB29P") + " (compatible; Google-AMPHTML)",
+        ANDROID.format("Nexus 5X Build/MMB29P") + " (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Google Search Console) Chrome/41 Safari/537.36",
+        "Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)",
+        "Mozilla/5.0 (compatible; Abonti/0.91 - http://www.abonti.com)",
+        "Mozilla/5.0 (compatible; www.monitor.us - free monitoring service)",
+        "Amazon-Route53-Health-Check-Service (ref b0eb04d5)",
+        "Mozilla/5.0 (Windows NT; Windows NT 10.0; vi-VN) WindowsPowerShell/5.1.19041.1682",
+        "Mozilla/4.0 (compatible; Win32; WinHttp.WinHttpRequest.5)",
+        "Microsoft Office Excel 2014",
+        "RestSharp/106.11.7.0",
+        "Symfony HttpClient/Curl",
+        "libcurl/7.81.0",
+        "Go 1.1 package http",
+        "git/2.39.2",
+        "Debian APT-HTTP/1.3 (2.2.4)",
+        "Snapchat URL Preview Service; bot",
+        "Mozilla/5.0 (compatible; Nuclei)",
+        "gobuster/3.6",
     ],
 )
 def test_programs_are_not(rules: AgentRules, agent: str) -> None:
@@ -124,7 +162,9 @@ def test_every_agent_that_the_package_knows_is_a_bot(rules: AgentRules) -> None:
     known = [agent for crawler in crawlers for agent in crawler["instances"] if agent.strip()]
     missed = [agent for agent in known if rules.classify(agent) != "bot"]
     assert len(known) > 1000
-    assert missed == []
+    # The only one that it knows by the build of a phone: thousands of people have it.
+    assert [agent for agent in missed if "Build/AP3A.240617.008; wv" not in agent] == []
+    assert len(missed) <= 1
 
 
 def test_every_pattern_of_the_package_is_linear_and_used(rules: AgentRules) -> None:

@@ -2,7 +2,8 @@
 
 The first 512 characters of a user agent decide, in this order: an empty one is refused; our own list of bots; people
 whose agents look strange, as the browsers within Zalo and Facebook do; the patterns that the application loads (of
-crawler-user-agents); the words by which bots of good manners call themselves.
+crawler-user-agents); the words by which bots of good manners call themselves. The name of an Android device is left out
+of all of that: makers call their phones Spider, Sonic and M bot.
 
 Matching cannot be made slow: plain patterns become one trie, in which no character is looked at twice from the same
 start, and of the others only those are taken that have next to nothing to backtrack over.
@@ -22,14 +23,24 @@ BOT_WORDS = (
     "zalobot", "zaloshare", "facebookexternalhit", "facebookcatalog", "facebot", "meta-external", "coccocbot",
     # Watchers that ask whether a site is up.
     "uptime", "pingdom", "statuscake", "site24x7", "zabbix", "nagios", "check_http", "kube-probe", "healthcheck",
-    "newrelicpinger", "datadog", "blackbox exporter", "prometheus/", "googlehc/", "monitor/",
+    "newrelicpinger", "datadog", "blackbox exporter", "prometheus/", "googlehc/", "hetrixtools", "freshping", "monitis",
+    "route53-health", "route 53 health", "health-check", "health check",
+    # Google's and Microsoft's programs that are no search engine, and what makes previews.
+    "google-", "googleprober", "google_partner_monitoring", "google search console", "uripreview", "uri preview",
+    "url preview", "microsoft preview", "kakaotalk-scrap", "line-poker", "linebotwebhook", "iframely", "ms-office",
+    "microsoft office", "microsoft-webdav", "microsoft-cryptoapi", "microsoft url control",
     # Browsers that a program drives.
     "headless", "phantomjs", "slimerjs", "selenium", "webdriver", "playwright", "puppeteer", "cypress", "lighthouse",
-    "page speed", "pagespeed", "gtmetrix",
+    "page speed", "pagespeed", "gtmetrix", "jsdom/",
+    # Seekers of weak places and of what a site is made of.
+    "nuclei", "fuzz faster", "gobuster", "feroxbuster", "dirbuster", "shodan", "netcraft", "siteimprove", "sitebulb",
+    "wappalyzer", "builtwith", "linkwalker", "link checker", "ssl checker", "validator",
     # Programs and libraries.
     "python-", "aiohttp", "httpx", "go-http-client", "okhttp", "libwww-perl", "apache-httpclient", "node-fetch",
     "axios/", "undici", "guzzlehttp", "postmanruntime", "insomnia/", "jmeter", "apachebench", "k6/", "locust",
-    "cfnetwork/",
+    "cfnetwork/", "winhttp", "powershell", "libcurl", "pycurl", "restsharp", "typhoeus", "faraday v", "lua-resty", "guzzle",
+    "symfony", "http.rb", "mitmproxy", "jersey/", "unirest", "ktor-client", "alamofire", "thunder client", "postman",
+    "apidog", "hoppscotch", "inoreader",
 )  # fmt: skip
 # Bots that read for a search engine: the line "Máy chủ tìm kiếm" of a portal's box. They are a part of the bots.
 SEARCH_ENGINES = (
@@ -40,15 +51,26 @@ SEARCH_ENGINES = (
 )  # fmt: skip
 # Tools whose names are too short to be looked for within a word.
 _BOT_STARTS = re.compile(
-    r"(?:curl|wget|java|php|ruby|perl|dart|dalvik|deno|bun|node|wrk|hey|h2load|vegeta|siege|ab|fasthttp|reqwest|"
-    r"rest-client)"
+    r"(?:curl|wget|java|php|ruby|perl|dart|dalvik|deno|bun|node|swift|go|pip|git|apt|debian apt-http|wrk|hey|h2load|"
+    r"vegeta|siege|ab|fasthttp|reqwest|request|rest-client|insomnia|bruno|paw|httpie)"
     r"(?:[/ (-]|\Z)"
 )
 # The browsers within Zalo, Facebook and Viber (its previews say "Viber" alone), and Cốc Cốc, are people whatever a list
-# says.
-_PEOPLE = re.compile(r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/|safari/[0-9.]+ viber/")
-# How a bot says what it is: a word of its own (but not the phones named CUBOT), or the address of its keeper.
-_MANNERS = re.compile(r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|\+https?://")
+# says; and Sogou has a browser as well as a spider.
+_PEOPLE = re.compile(
+    r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/|\Amozilla/5\.0 [^\n]* viber/|sogoumobilebrowser/|"
+    r"sogousearch android"
+)
+# How a bot says what it is: a word of its own (but not the phones named CUBOT), or an address or mailbox of its keeper. (One
+# address stands in agents of people: that of a component of Delphi, in old Internet Explorers.)
+_MANNERS = re.compile(
+    r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|monitor(?:ing)?(?![a-z])|https?://(?!(?:www\.)?bsalsa\.)|"
+    r"[a-z0-9]@[a-z0-9-]+\.[a-z]"
+)
+# The device and build in the agent of an Android browser: " SM-A525F", " en-us; HTC Butterfly Build/JDQ39".
+_DEVICE = re.compile(r"(?<=\(Linux; )(?:U; |arm(?:_64)?; )?Android [^;)]*;(?: ?[a-z]{2}[-_][A-Za-z]{2};)?([^;)]*)")
+# What is no device, although it stands in its place.
+_NO_DEVICE = re.compile(r"(?:bot|crawler|spider)/|https?://|headless", re.IGNORECASE)
 
 # What stands for one character in a pattern: an escape (not a back reference) or a class.
 _ONE = re.compile(r"\\[^0-9]|\[\^?(?:\\.|[^\]\\])+\]", re.DOTALL)
@@ -88,6 +110,7 @@ class AgentRules:
         agent = user_agent[:MAX_AGENT_CHARS].strip()
         if not agent or agent == "-":
             return "empty-agent"
+        agent = _without_device(agent)
         folded = agent.lower()
         if self._words.search(folded) or _BOT_STARTS.match(folded):
             return "bot"
@@ -101,6 +124,13 @@ class AgentRules:
         """Whether a bot says that it is a search engine's. Only asked for those that `classify` calls a bot: browsers
         of such companies are people's."""
         return self._search_engines.search(user_agent[:MAX_AGENT_CHARS].lower()) is not None
+
+
+def _without_device(agent: str) -> str:
+    found = _DEVICE.search(agent)
+    if found is None or _NO_DEVICE.search(found[1]):
+        return agent
+    return agent[: found.start(1)] + agent[found.end(1) :]
 
 
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
