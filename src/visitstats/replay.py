@@ -143,6 +143,8 @@ class Backlog:
                 else:
                     stopped.add(item.batch.site)
                     again.append(item)
+            # The audience of a batch may be refused a trip before the articles of an earlier one.
+            again.sort(key=lambda item: item.sequence)
             for item in again:
                 site = item.batch.site
                 if site in failed:
@@ -165,6 +167,8 @@ class Backlog:
                     log.error("the store refuses batch %d of site %s: %s", item.sequence, site, result.error)
                     failed.add(site)
             refused |= failed
+            # A journal that is full has room again as soon as a segment is applied, not when all of them are.
+            self._journal.applied = min(self.lagging.values(), default=self._journal.applied)
         return True
 
     async def _commit(self, committer: Committer, work: Work) -> Committed | Gap | Refused:

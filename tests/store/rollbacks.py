@@ -73,6 +73,12 @@ class Writer:
 
     async def heal(self, reads: Reads, moment: int = NOON) -> list[Committed]:
         """What a worker does when it sees that the store came back older."""
+        answers = await self.try_to_heal(reads, moment)
+        assert self.backlog.lagging == {}
+        return answers
+
+    async def try_to_heal(self, reads: Reads, moment: int = NOON) -> list[Committed]:
+        """The same with a store that may refuse something."""
         answers: list[Committed] = []
 
         async def on_disk(read: Callable[[], list[tuple[int, bytes, bytes]]]) -> list[tuple[int, bytes, bytes]]:
@@ -85,7 +91,6 @@ class Writer:
         await asyncio.wait_for(
             self.backlog.replay(self.committer, lambda _: numbering(moment, CALENDAR), applied, on_disk), 30
         )
-        assert self.backlog.lagging == {}
         return answers
 
     def reduce(self, root: Path) -> None:

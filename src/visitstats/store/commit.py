@@ -159,21 +159,32 @@ class Committer:
 
     async def commit_in_order(self, work: list[Work]) -> AsyncIterator[tuple[Work, Committed | Gap | Refused]]:
         """Commit batches of any sites one after the other, as a replay does: some in a round trip, in which the
-        articles of some travel with the audience of the next.
+        articles of some travel with the audience of the next. After a batch that is refused nothing more of its site is
+        sent: the audience ledger remembers only so many decisions that the articles ledger still wants (KEPT_DECISIONS).
 
         Raises StoreUnavailable when the connection failed; what was not yielded then is applied, half applied or not.
         """
         left = deque(work)
         half: list[tuple[Work, Any]] = []
+        stopped: set[str] = set()
         while left or half:
-            begun = [left.popleft() for _ in range(min(BETWEEN, len(left)))]
+            begun = []
+            while left and len(begun) < BETWEEN:
+                item = left.popleft()
+                if item.batch.site in stopped:
+                    yield item, Refused("one before it was refused")
+                else:
+                    begun.append(item)
             calls = [self._articles(item, audience[1]) for item, audience in half]
             replies = await self._run([*calls, *map(self._audience, begun)])
             for (item, audience), reply in zip(half, replies, strict=False):
-                yield item, _trouble(reply) or _committed(item, audience, reply)
+                if trouble := _trouble(reply):
+                    stopped.add(item.batch.site)
+                yield item, trouble or _committed(item, audience, reply)
             audiences, half = replies[len(half) :], []
             for item, audience in zip(begun, audiences, strict=True):
                 if trouble := _trouble(audience):
+                    stopped.add(item.batch.site)
                     yield item, trouble
                 else:
                     half.append((item, audience))
