@@ -11,7 +11,7 @@ import msgspec
 
 from visitstats.core.batch import OTHER_KEY
 from visitstats.core.errors import HitRejected, NotFound, VisitstatsError
-from visitstats.core.keys import MAX_KEY_BYTES, KeyRules, article_id
+from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.text import visible
 from visitstats.store.changes import MOST_ALIASES, Change, Changes, Kind, Logged, Refused
 
@@ -113,13 +113,13 @@ class Merges:
         return Change(kind, self._clock(), who, why, "", "", "")
 
     def _key(self, named: str) -> str:
-        """Return the key that is meant, before its aliases: an address of the site stands for its key."""
+        """Return the key that is meant, before its aliases."""
         try:
-            key = self._rules.own_key(named) if named.startswith(("http://", "https://")) else visible(named)
+            key = self._rules.named(named)
         except HitRejected as refused:
             raise MergeRefused(f"{named[:80]}: {refused.detail}") from refused
-        if not key or len(key.encode()) > MAX_KEY_BYTES:
-            raise MergeRefused(f"a key is 1 to {MAX_KEY_BYTES} bytes long")
+        if not key:
+            raise MergeRefused("a key has something in it that can be seen")
         return key
 
     def _no_undo(self, made: Refused, merge: Logged, everything: list[Logged]) -> VisitstatsError:

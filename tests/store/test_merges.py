@@ -134,10 +134,10 @@ async def test_another_merge_into_the_same_article_is_no_hindrance_to_an_undo(me
         ("/new", "/nix", NoSuchArticle, "nothing was ever counted for /nix"),
         ("(other)", "/new", MergeRefused, "no article"),
         ("/new", "(other)", MergeRefused, "no article"),
-        ("", "/new", MergeRefused, "1 to 512 bytes"),
-        ("/" + "x" * 512, "/new", MergeRefused, "1 to 512 bytes"),
-        ("https://elsewhere.vn/old", "/new", MergeRefused, "elsewhere.vn is not a host of this site"),
-        ("https://[", "/new", MergeRefused, "https://[: "),
+        ("\u200b", "/new", MergeRefused, "a key has something in it that can be seen"),
+        ("/" + "x" * 512, "/new", MergeRefused, "longer than 512 bytes"),
+        ("https://elsewhere.vn/old", "/new", NoSuchArticle, "nothing was ever counted for https://elsewhere.vn/old"),
+        ("https://[", "/new", NoSuchArticle, "nothing was ever counted for https://["),
     ],
 )
 async def test_what_cannot_be_merged_is_refused_in_a_clear_line_and_changes_nothing(

@@ -8,6 +8,7 @@ from base64 import b64encode
 from datetime import datetime
 from hashlib import sha384
 from importlib.resources import files
+from unicodedata import normalize
 from urllib.parse import quote
 
 import pytest
@@ -104,6 +105,24 @@ async def test_views_are_told_for_keys_and_for_addresses(app: Running) -> None:
         assert (answer.status, answer.json) == (200, {"views": {"/a": 2, address: 1, "/never": 0}})
         posted = await app.connection.request("POST", "/v1/sites/t1/views", {"keys": ["/a", address, "/never", "/a"]})
         assert posted.json == answer.json
+
+
+async def test_views_are_found_by_every_name_under_which_a_page_counts_them(app: Running) -> None:
+    """The answer names each as it was asked for; a name under which nothing can be counted spoils no list."""
+    address = f"https://www.{HOST}/b?utm_source=zalo"
+    for visitor, explicit in ((ANN, "xã-1"), (BEN, address), (ANN, "https://elsewhere.example/c")):
+        body = {"u": f"https://{HOST}/page", "k": explicit}
+        assert (await app.connection.request("POST", "/v1/sites/t1/hit", body, visitor.headers)).status == 200
+    expected = {
+        "xã-1": 1, normalize("NFD", "xã-1"): 1, " xã-\u200b1\n": 1,
+        address: 1, "/b": 1, f"http://{HOST}/b#top": 1,
+        "https://elsewhere.example/c": 1, "https://elsewhere.example/d": 0, "https://[": 0,
+        "": 0, "\u200b": 0, "ộ" * 171: 0, "a" + "\u0323" * 31: 0, f"https://{HOST}/a" + "\u0323" * 31: 0,
+    }  # fmt: skip
+    answer = await app.connection.request("POST", "/v1/sites/t1/views", {"keys": list(expected)})
+    assert (answer.status, answer.json) == (200, {"views": expected})
+    only = await app.connection.request("POST", "/v1/sites/t1/views", {"keys": ["\u200b"]})
+    assert only.json == {"views": {"\u200b": 0}}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 These rules, in this order, decide it (docs/keys.md says the same to readers):
 
-1. An explicit key, given by the page, is the key.
+1. An explicit key, given by the page, is the key. One that is an address of the site's takes the place of the page's.
 2. The site is known by the host of the page's address; a host that is not the site's is refused. With the site's
    `use_canonical`, a canonical link to one of the site's own hosts takes the place of the page's address.
 3. Path: percent-decoded once to Unicode NFC and encoded again; `;jsessionid`, index names, trailing `/` dropped;
@@ -11,8 +11,8 @@ These rules, in this order, decide it (docs/keys.md says the same to readers):
    names its `id_params`, only those.
 5. The fragment is dropped, but for a route (`#/…`) when the site says `hash_routes`.
 6. Rewrite rules, those of the site and then those of its presets, each on what the one before has made. Where a pattern
-   is found, its template is the new address, spelled by rules 3 to 5 again; or, when it does not begin with `/`, the
-   key. Rules that would change their own result are not applied.
+   is found, its template is the new address, spelled by rules 3 to 5 again; or, when it neither begins with `/` nor is
+   an address of the site's, the key. Rules that would change their own result are not applied.
 7. Aliases: a key that was merged into another one (`visitstats.merges`) stands for that one. It is looked up last, by
    what all other rules have made.
 8. A key has at most 512 bytes and 8 parameters; of a longer one the end is replaced by a hash.
@@ -24,12 +24,13 @@ articles: it needs a migration.
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from types import MappingProxyType
 
 import msgspec
 
-from visitstats.core.addresses import MAX_URL_CHARS, Address, encoded, spelling, split_tail, split_url
+from visitstats.core.addresses import C0_AND_SPACE, MAX_URL_CHARS, Address, encoded, spelling, split_tail, split_url
 from visitstats.core.errors import HitRejected, InvalidSite
 from visitstats.core.hosts import fold_host
 from visitstats.core.presets import PRESETS
@@ -49,6 +50,7 @@ NO_ALIASES: Mapping[bytes, str] = MappingProxyType({})
 
 _ORIGIN = re.compile(r"https?://([^/?#\\\s@]+)", re.IGNORECASE)
 _CUT_CHARACTER = re.compile(r"%[0-9A-F]?\Z|(?:%[C-F][0-9A-F])(?:%[89AB][0-9A-F]?){0,3}%?\Z")
+_BEGINS_AN_ADDRESS = ("http://", "https://")
 _CUT_KEY = re.compile(r"/[^?#]*~[0-9a-f]{32}")
 
 
@@ -80,12 +82,14 @@ class Explanation(msgspec.Struct, frozen=True):
 class _Page:
     """A page on its way to its key."""
 
-    __slots__ = ("address", "canonical", "explicit", "key", "original", "url")
+    __slots__ = ("address", "canonical", "explicit", "is_named", "key", "original", "url")
 
     def __init__(self, url: str, explicit: str, canonical: str) -> None:
         self.url = url
         self.explicit = explicit
         self.canonical = canonical
+        self.is_named = False
+        """The explicit key is an address, which is the article's."""
         self.address = Address("")
         self.original = self.address
         """The address before the first rewrite rule."""
@@ -142,7 +146,12 @@ class KeyRules:
 
     def own_key(self, url: str, *, explicit: str = "", canonical: str = "") -> str:
         """The key before rule 7, which is what aliases are made of. Raises as `key` does."""
-        return self._decide(_Page(url, explicit, canonical), None)
+        return self._decide(_Page(url, explicit, canonical), self._steps)
+
+    def named(self, text: str) -> str:
+        """The key that somebody means who names an article, before rule 7: what it would be as an explicit key; "" for
+        a text in which nothing can be seen. Raises HitRejected: "bad-field" or "bad-text"."""
+        return self._decide(_Page("", text, ""), self._steps[1:]) if visible(text) else ""
 
     def resolve(self, key: str) -> str:
         """Rule 7: the key for which a key stands."""
@@ -152,7 +161,7 @@ class KeyRules:
         """Say how `key` decides, step by step. Refuses nothing: a refusal is a part of the explanation."""
         page, steps = _Page(url, explicit, canonical), list[Step]()
         try:
-            key = self._decide(page, steps)
+            key = self._decide(page, self._steps, steps)
         except HitRejected as refused:
             steps.append(Step(self._steps[len(steps)][0], page.text, "", refused.detail))
             return Explanation(url, tuple(steps), None, refused.reason, refused.detail)
@@ -162,8 +171,8 @@ class KeyRules:
             key = end
         return Explanation(url, tuple(steps), key)
 
-    def _decide(self, page: _Page, trace: list[Step] | None) -> str:
-        for name, step in self._steps:
+    def _decide(self, page: _Page, rules: tuple[tuple[str, _Decide], ...], trace: list[Step] | None = None) -> str:
+        for name, step in rules:
             before = page.text if trace is not None else ""
             note = step(page)
             if trace is not None:
@@ -184,13 +193,33 @@ class KeyRules:
     def _explicit(self, page: _Page) -> str:
         if not page.explicit:
             return "the page gives none"
-        page.key = visible(page.explicit)
-        if len(encoded(page.key)) > MAX_KEY_BYTES:
+        text = visible(page.explicit)
+        if not text:
+            return "the page gives one in which nothing can be seen"
+        # As it came first: what cannot be seen is a part of an address, as it is in the address of a page.
+        address = self._own_address(page.explicit, text)
+        if address is not None:
+            page.address, page.is_named = address, True
+            return "the page gives an address of the site"
+        if len(encoded(text)) > MAX_KEY_BYTES:
             raise HitRejected("bad-field", f"the key is longer than {MAX_KEY_BYTES} bytes", status=400)
-        return "the page gives one" if page.key else "the page gives one in which nothing can be seen"
+        page.key = text
+        return "the page gives one"
+
+    def _own_address(self, *spellings: str) -> Address | None:
+        """The address that a text is, in the first of its spellings that is one on a host of the site."""
+        for text in spellings:
+            if text.lstrip(C0_AND_SPACE)[:8].lower().startswith(_BEGINS_AN_ADDRESS):
+                with suppress(HitRejected):
+                    host, address = split_url(text)
+                    if host in self._hosts:
+                        return address
+        return None
 
     def _canonical(self, page: _Page) -> str:
         """A bad or foreign link is as good as none."""
+        if page.is_named:
+            return "left aside: the page gives its key"
         if not page.canonical:
             return "the page has none"
         try:
@@ -230,10 +259,12 @@ class KeyRules:
             made = visible(made)
             if not made:
                 return "matches, but gives nothing"
-            if made.startswith("/"):
-                page.address = self._spelling.address(split_tail(made))
+            key = _cut_text(made)
+            address = split_tail(made) if made.startswith("/") else self._own_address(made, key)
+            if address is None:
+                page.key = key
             else:
-                page.key = _cut_text(made)
+                page.address = self._spelling.address(address)
             return "matches"
 
         return step

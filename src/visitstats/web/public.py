@@ -76,8 +76,8 @@ class Public:
         live = await self.site(request)
         asked = await _asked(request)
         keys = {text: _key(live, text) for text in asked}
-        found = await self._worker.reads.views(live.site.id, list(dict.fromkeys(keys.values())))
-        return json({"views": {text: found[key] for text, key in keys.items()}}, answers.NUMBERS)
+        found = await self._worker.reads.views(live.site.id, list(dict.fromkeys(filter(None, keys.values()))))
+        return json({"views": {text: found.get(key, 0) for text, key in keys.items()}}, answers.NUMBERS)
 
     async def preflight(self, request: Request) -> Response:
         """Allow a page of any origin to send JSON. Whatever else comes here is no route, or takes no such method."""
@@ -190,7 +190,8 @@ def _encodable(text: str) -> bool:
 
 
 def _key(live: LiveSite, text: str) -> str:
-    """Return the key that is meant: an address of the site stands for its key, and an alias for another key."""
-    if text.startswith(("http://", "https://")):
-        return live.key_rules.key(text)
-    return live.key_rules.resolve(text)
+    """Return the key that is meant, as a hit that gives it would have it; "" when none could be counted under it."""
+    try:
+        return live.key_rules.resolve(live.key_rules.named(text))
+    except HitRejected:
+        return ""
