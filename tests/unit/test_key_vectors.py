@@ -181,6 +181,11 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
             "/web/guest/w/so-ket?x=1",
             "/web/guest/a/b/-/asset_publisher/Z9/content/so-ket#c",
         ),
+        "content:guest/so-ket/20182": (
+            "/vi/web/guest/a/-/asset_publisher/Z9/content/so-ket/20182/maximized?redirect=%2F#c",
+            "/group/guest/-/asset_publisher/Z8/content/so-ket/20182/",
+        ),
+        "content:guest/so-ket-2": ("/web/guest/a/-/asset_publisher/Z9/content/so-ket-2/pop_up",),
         "content:so-tttt/so-ket": ("/web/so-tttt/-/so-ket",),
     },
 }

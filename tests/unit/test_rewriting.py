@@ -78,7 +78,9 @@ def test_the_three_addresses_of_a_nukeviet_article_are_one() -> None:
             "liferay",
             "/web/guest/a/-/asset_publisher/x/content/t1 /web/guest/a/-/asset_publisher/x/content/t2 "
             "/web/so-y-te/a/-/asset_publisher/x/content/t1 /web/guest/a/-/asset_publisher/x/content/id/1 "
-            "/web/guest/a/-/asset_publisher/x/content/id/2 /web/guest/a/-/blogs/t1 /web/guest/a /web/guest/b "
+            "/web/guest/a/-/asset_publisher/x/content/id/2 /web/guest/a/-/asset_publisher/x/content/t1/20182 "
+            "/web/guest/a/-/asset_publisher/x/content/t1/30417 /a/-/asset_publisher/x/content/t1/20182 "
+            "/web/guest/a/-/blogs/t1 /web/guest/a /web/guest/b "
             "/x?_101_assetEntryId=1 /x?_101_assetEntryId=2 /a/-/asset_publisher/x/content/t1",
         ),
         (

@@ -34,6 +34,8 @@ _NUKEVIET_ARTICLE = r"(?:(?:print|savefile|sendmail)/)?[^/?#]+/[^/?#]*-([0-9]+)\
 _LIFERAY_LANGUAGE = "^(?:/[a-z]{2}(?:[_-][A-Za-z]{2})?)?"
 _LIFERAY_GROUP = _LIFERAY_LANGUAGE + "/(?:web|group)/([^/?#]+)"
 _LIFERAY_CONTENT = "/-/asset_publisher/[^/?#]+/content/(id/[0-9]+|[^/?#]+)"
+# With the number of the site that the article belongs to: two sites may have articles of the same title.
+_LIFERAY_SITES_CONTENT = r"/-/asset_publisher/[^/?#]+/content/([^/?#]+/[0-9]+)(?:[/?#].*)?$"
 _LIFERAY_DISPLAY_PAGE = "/(?:-|w)/([^/?#]+)(?:[?#].*)?$"
 
 PRESETS: Mapping[str, Preset] = {
@@ -89,12 +91,15 @@ PRESETS: Mapping[str, Preset] = {
         ),
     ),
     "liferay": Preset(
-        about="Liferay: the site's name (when the address has it) and the title in the address, on whatever page the "
-        "article is shown; blogs and older addresses with an asset's number likewise.",
+        about="Liferay: the site's name (when the address has it) and the title in the address, with the site's number "
+        "where it follows, on whatever page the article is shown; blogs and older addresses with an asset's number "
+        "likewise.",
         rules=(
+            (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_SITES_CONTENT}", r"content:\1/\2"),
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1/\2"),
             (rf"{_LIFERAY_GROUP}{_LIFERAY_DISPLAY_PAGE}", r"content:\1/\2"),
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?/-/blogs/([^/?#]+)", r"blogs:\1/\2"),
+            (rf"^(?:/[^?#]*)?{_LIFERAY_SITES_CONTENT}", r"content:\1"),
             (rf"^(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1"),
             (rf"{_LIFERAY_LANGUAGE}{_LIFERAY_DISPLAY_PAGE}", r"content:\1"),
             (r"^(?:/[^?#]*)?/-/blogs/([^/?#]+)", r"blogs:\1"),
@@ -107,6 +112,16 @@ PRESETS: Mapping[str, Preset] = {
                 "content:guest/so-ket-thi-dua",
             ),
             ("/tin-tuc/-/asset_publisher/Ab12/content/so-ket-thi-dua", "content:so-ket-thi-dua"),
+            (
+                "/web/guest/news/-/asset_publisher/Ab12/content/so-ket-thi-dua/20182",
+                "content:guest/so-ket-thi-dua/20182",
+            ),
+            (
+                "/web/guest/home/-/asset_publisher/Xy9/content/so-ket-thi-dua/30417?inheritRedirect=false",
+                "content:guest/so-ket-thi-dua/30417",
+            ),
+            ("/tin-tuc/-/asset_publisher/Ab12/content/so-ket-thi-dua/20182", "content:so-ket-thi-dua/20182"),
+            ("/web/guest/news/-/asset_publisher/Ab12/content/id/40211", "content:guest/id/40211"),
             ("/web/guest/-/so-ket-thi-dua", "content:guest/so-ket-thi-dua"),
             ("/web/guest/blog/-/blogs/chuyen-doi-so", "blogs:guest/chuyen-doi-so"),
             (
