@@ -155,6 +155,11 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
             "/wps/portal/tin/!ut/p/z1/04_S/?1dmy&current=true&urile=wcm:path:/vn/tin/bai-1",
             "/wps/portal/tin/!ut/p/z1/04_X/?urile=wcm%3apath%3a%2fvn%2ftin%2fbai-1&1dmy",
         ),
+        "content:/wps/wcm/connect/vn/tin/bai-1": (
+            "/wps/portal/!ut/p/z0/a/?1dmy&WCM_GLOBAL_CONTEXT=%2fwps%2fwcm%2fconnect%2fvn%2ftin%2fbai-1&page=2",
+            "/wps/portal/tin?urile=wcm:path:/x&WCM_GLOBAL_CONTEXT=/wps/wcm/connect/vn/tin/bai-1#c",
+        ),
+        "content:D0E5": ("/wps/portal/!ut/p/z0/a/?cur_id=D0E5&WCM_GLOBAL_CONTEXT=/wps/wcm/connect/vn/tin/bai-1",),
         "content:D0E4": ("/wps/portal/!ut/p/z1/a/?cur_id=D0E4",),
     },
     "wordpress": {

@@ -86,7 +86,9 @@ def test_the_three_addresses_of_a_nukeviet_article_are_one() -> None:
         (
             "websphere",
             "/wps/portal/!ut/p/a/?cur_id=1 /wps/portal/!ut/p/a/?cur_id=2 /wps/portal/!ut/p/a /wps/portal/!ut/p/b "
-            "/wps/portal/x?urile=wcm:path:/lib/a /wps/portal/x?urile=wcm:path:/lib/b",
+            "/wps/portal/x?urile=wcm:path:/lib/a /wps/portal/x?urile=wcm:path:/lib/b "
+            "/wps/portal/x?WCM_GLOBAL_CONTEXT=/wps/wcm/connect/lib/a "
+            "/wps/portal/x?WCM_GLOBAL_CONTEXT=/wps/wcm/connect/lib/b",
         ),
         ("wordpress", "/?p=954 /?p=955 /?page_id=954 /?attachment_id=954 /a /b /2023/05 /?s=amp /?cat=3"),
         ("press", "/tin/a-1.html /tin/a-2.html /in-an/a-1.html /tin/b?id=1 /tin/b?id=2 /amp-cong-suat /may-print"),

@@ -131,17 +131,23 @@ PRESETS: Mapping[str, Preset] = {
         ),
     ),
     "websphere": Preset(
-        about="IBM WebSphere Portal: the number of the content (`cur_id`) or its path (`urile=wcm:path:…`), whatever "
-        "the state in the address. Without either the state counts, since it may name the article.",
+        about="IBM WebSphere Portal: the number of the content (`cur_id`) or its path (`WCM_GLOBAL_CONTEXT=…`, "
+        "`urile=wcm:path:…`), whatever the state in the address. Without any the state counts, since it may name the "
+        "article.",
         drop_params=("CACHEID", "CVID", "MOD", "useDefaultText", "useDefaultDesc"),
         rules=(
             (r"^/[^?#]*\?(?:[^#]*&)?cur_id=([^&#]+)", r"content:\1"),
+            (r"^/[^?#]*\?(?:[^#]*&)?WCM_GLOBAL_CONTEXT=([^&#]+)", r"content:\1"),
             (r"^/[^?#]*\?(?:[^#]*&)?urile=wcm:path:([^&#]+)", r"content:\1"),
         ),
         examples=(
             ("/wps/portal/trang-chu/tin/!ut/p/z1/04_Sj9CPyk/?WCM_PI=1&cur_id=d0e4a1", "content:d0e4a1"),
             ("/wps/portal/!ut/p/z0/fY67DsIwDEW/?cur_id=d0e4a1", "content:d0e4a1"),
             ("/wps/portal/tin/!ut/p/z0/04_Sj?cur_id=d0e4a2", "content:d0e4a2"),
+            (
+                "/wps/portal/tin/!ut/p/z1/04_Sj/?WCM_GLOBAL_CONTEXT=/wps/wcm/connect/vn/tin/bai-1",
+                "content:/wps/wcm/connect/vn/tin/bai-1",
+            ),
             ("/wps/portal/trang-chu/tin", "/wps/portal/trang-chu/tin"),
         ),
     ),
