@@ -16,6 +16,7 @@ from visitstats.core.sites import Site
 
 PORTAL = Site(id="portal", hosts=("portal.vn", "cu.portal.vn"))
 SHAREPOINT = Site(id="sp", hosts=("portal.vn",), ignore_case=True, id_params=("NewsId", "ListName"))
+NAMED = Site(id="named", hosts=("portal.vn",), id_params=("NewsId", "ID"))
 CASELESS = Site(id="caseless", hosts=("portal.vn",), ignore_case=True)
 CANONICAL = Site(id="canonical", hosts=("portal.vn",), use_canonical=True)
 ROUTES = Site(id="routes", hosts=("portal.vn",), hash_routes=True)
@@ -33,7 +34,7 @@ RULES = Site(
     ),
 )
 PRESET_SITES = [Site(id=name, hosts=("portal.vn",), preset=(name,)) for name in PRESETS]
-SITES = st.sampled_from([PORTAL, SHAREPOINT, CASELESS, CANONICAL, ROUTES, RULES, *PRESET_SITES])
+SITES = st.sampled_from([PORTAL, SHAREPOINT, NAMED, CASELESS, CANONICAL, ROUTES, RULES, *PRESET_SITES])
 
 
 def key(path: str, site: Site = PORTAL, **more: str) -> str:
@@ -147,8 +148,9 @@ def test_a_site_may_drop_more_parameters() -> None:
 
 
 def test_a_parameter_that_the_site_names_matters_in_whatever_case_a_link_spells_it() -> None:
-    site = Site(id="s", hosts=("portal.vn",), id_params=("NewsId",))
-    assert key("/a?newsid=1", site) != key("/a?newsid=2", site)
+    assert key("/a?newsid=1", NAMED) == key("/a?NEWSID=1", NAMED) == key("/a?NewsId=1", NAMED) == "/a?NewsId=1"
+    assert key("/a?newsid=1", NAMED) != key("/a?newsid=2", NAMED)
+    assert key("/A?%4eewsid=1&b=2", NAMED) == "/A?NewsId=1", "the path keeps its case, and other parameters go"
 
 
 def test_too_many_or_too_long_parameters_are_hashed_and_still_tell_articles_apart() -> None:

@@ -4,6 +4,7 @@ All results are ASCII, percent-encoded where needed, and spelled the same when t
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -62,8 +63,8 @@ class Spelling(msgspec.Struct, frozen=True):
 
     ignore_case: bool
     hash_routes: bool
-    only: frozenset[str]
-    """When not empty, the parameters that are kept."""
+    only: Mapping[str, str]
+    """When not empty, the parameters that are kept, each with its one spelling."""
     dropped: frozenset[str]
     dropped_beginnings: tuple[str, ...]
 
@@ -95,8 +96,9 @@ class Spelling(msgspec.Struct, frozen=True):
                 continue
             # Values keep their case even then: in SharePoint's addresses they are names of lists.
             name, value = _decode(raw_name, self.ignore_case), _decode(raw_value)
-            if self._counts(name.lower()):
-                kept.append((name, value))
+            lower = name.lower()
+            if self._counts(lower):
+                kept.append((self.only.get(lower, name), value))
         kept.sort(key=lambda parameter: parameter[0])
         return "&".join([f"{_quote(name, QUERY_SAFE)}={_quote(value, QUERY_SAFE)}" for name, value in kept])
 
@@ -119,13 +121,13 @@ class Spelling(msgspec.Struct, frozen=True):
 def spelling(
     *, ignore_case: bool, hash_routes: bool, id_params: tuple[str, ...], drop_params: tuple[str, ...]
 ) -> Spelling:
-    """Return a site's spelling: `id_params` are all that is kept of a query, if there are any; else `drop_params`
-    (`name`, or `name*` for a beginning) are left out besides those that only track."""
+    """Return a site's spelling: `id_params`, spelled as they are here, are all that is kept of a query, if there are
+    any; else `drop_params` (`name`, or `name*` for a beginning) are left out besides those that only track."""
     names = [name.lower() for name in drop_params]
     return Spelling(
         ignore_case=ignore_case,
         hash_routes=hash_routes,
-        only=frozenset(name.lower() for name in id_params),
+        only={name.lower(): name.lower() if ignore_case else name for name in id_params},
         dropped=TRACKING_NAMES.union(names),
         dropped_beginnings=TRACKING_PREFIXES + tuple(name[:-1] for name in names if name.endswith("*")),
     )

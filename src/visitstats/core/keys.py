@@ -8,7 +8,7 @@ These rules, in this order, decide it (docs/keys.md says the same to readers):
 3. Path: percent-decoded once to Unicode NFC and encoded again; `;jsessionid`, index names, trailing `/` dropped;
    `.` and `..` resolved; `//` collapsed; case kept unless the site says `ignore_case`.
 4. Query: kept, sorted by name, without empty values and without the parameters that only track; when the site
-   names its `id_params`, only those.
+   names its `id_params`, only those, in its own spelling of their names.
 5. The fragment is dropped, but for a route (`#/…`) when the site says `hash_routes`.
 6. Rewrite rules, those of the site and then those of its presets, each on what the one before has made. Where a pattern
    is found, its template is the new address, spelled by rules 3 to 5 again; or, when it neither begins with `/` nor is
