@@ -142,6 +142,13 @@ def test_every_tracking_parameter_is_dropped_in_any_case() -> None:
     assert key(f"/a?{query}&id=5") == "/a?id=5"
 
 
+def test_what_ads_letters_and_challenges_add_today_makes_no_other_article() -> None:
+    ads = "gad_source=1&gad_campaignid=2&igsh=3&ysclid=4&li_fat_id=5&__cf_chl_tk=6&__cf_chl_rt_tk=7"
+    letters = "_hsenc=1&_hsmi=2&mkt_tok=3"
+    assert key(f"/a?{ads}&id=5&{letters}") == "/a?id=5"
+    assert key("/a?gad=1&igs=2&cf_chl=3&mkt=4") == "/a?cf_chl=3&gad=1&igs=2&mkt=4", "what is only alike stays"
+
+
 def test_a_site_may_drop_more_parameters() -> None:
     site = Site(id="s", hosts=("portal.vn",), extra_drop_params=("Ref", "x-*"))
     assert key("/a?ref=home&X-Cache=1&id=5&refer=2&utm_source=z", site) == "/a?id=5&refer=2"

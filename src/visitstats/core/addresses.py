@@ -30,12 +30,13 @@ INDEX_NAMES = frozenset(
     for suffix in ("html", "htm", "shtml", "php", "asp", "aspx", "jsp", "jsf", "cfm")
 )
 # Parameters that tell how a reader came, not what is read. In lower case: they are compared without case.
-TRACKING_PREFIXES = ("utm_", "fb_")
+TRACKING_PREFIXES = ("utm_", "fb_", "__cf_chl_")
 # fmt: off
 TRACKING_NAMES = frozenset({
-    "fbclid", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "msclkid", "yclid", "twclid", "ttclid", "igshid",
-    "mc_cid", "mc_eid", "_ga", "_gl", "_openstat", "srsltid", "zarsrc", "zanpid", "gidzl", "typeinapp", "mibextid",
-    "replytocom", "nocache", "phpsessid", "jsessionid",
+    "fbclid", "gclid", "gclsrc", "gad_source", "gad_campaignid", "dclid", "gbraid", "wbraid", "msclkid", "yclid",
+    "ysclid", "twclid", "ttclid", "li_fat_id", "igsh", "igshid", "_hsenc", "_hsmi", "mkt_tok", "mc_cid",
+    "mc_eid", "_ga", "_gl", "_openstat", "srsltid", "zarsrc", "zanpid", "gidzl", "typeinapp", "mibextid", "replytocom",
+    "nocache", "phpsessid", "jsessionid",
 })
 # fmt: on
 
