@@ -106,6 +106,32 @@ def test_strangers_are_not_believed(name: str) -> None:
     assert client("", {name: value}) == "198.51.100.7"  # a unix socket: nobody but a proxy has it
 
 
+@pytest.mark.parametrize("headers", [{}, {"x-forwarded-for": "198.51.100.7"}, {"forwarded": "for=198.51.100.7"}])
+def test_a_socket_for_both_families_makes_no_other_readers(headers: dict[str, str]) -> None:
+    """The same address, and the same network as its neighbours: so that neither limits nor visitors are twice."""
+    finder = ClientAddress(PROXIES)
+    asked = {name.encode(): text.encode() for name, text in headers.items()}
+    plain = finder.of(READER, asked)
+    for peer in ("::ffff:203.0.113.9", "::FFFF:203.0.113.9", "::ffff:cb00:7109"):
+        assert finder.of(peer, asked) == finder.of(peer, asked) == plain == (READER, plain[1])
+    assert finder.of("::ffff:203.0.113.77", asked)[1] == plain[1]
+    assert finder.of("::ffff:203.0.114.9", asked)[1] != plain[1]
+    assert finder.of("2001:DB8:0::9", asked)[0] == "2001:db8::9"
+
+
+def test_a_proxy_on_a_socket_for_both_families_is_believed() -> None:
+    for number in (0, 1):
+        assert client("::ffff:127.0.0.1", {"x-forwarded-for": READER}, hops=number) == READER
+    assert client("::ffff:127.0.0.1", {"x-forwarded-for": "unknown"}) == NEAR
+    assert client("::ffff:192.0.2.200", {"x-forwarded-for": "unknown"}, hops=1) == "192.0.2.200"
+
+
+@pytest.mark.parametrize("peer", ["", "fe80::9%eth0", "nonsense"])
+def test_a_peer_that_is_no_address_keeps_its_name(peer: str) -> None:
+    assert client(peer, {}) == peer
+    assert client(peer, {"x-forwarded-for": "unknown"}) == peer
+
+
 def test_nobody_is_believed_without_proxies() -> None:
     assert ClientAddress(()).of(NEAR, {b"x-forwarded-for": READER.encode()})[0] == NEAR
 

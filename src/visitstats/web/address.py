@@ -71,14 +71,15 @@ class ClientAddress:
                 asked = (peer, name, value)
                 client = self._cache.young.get(asked) or self._cache.get(asked)
                 if client is None:
-                    address = self._find(peer, name, value)
+                    address = self._find(_canonical(peer), name, value)
                     client = address, network_of(address)
                     if len(value) <= LONGEST_CACHED:
                         self._cache.put(asked, client)
                 return client
         client = self._peers.young.get(peer) or self._peers.get(peer)
         if client is None:
-            client = peer, network_of(peer)
+            address = _canonical(peer)
+            client = address, network_of(address)
             self._peers.put(peer, client)
         return client
 
@@ -101,6 +102,13 @@ class ClientAddress:
             if packed not in self._proxies:
                 break
         return client
+
+
+def _canonical(peer: str) -> str:
+    """A socket for both families names an IPv4 client `::ffff:203.0.113.9`. What is no address (a unix socket's peer,
+    one with a zone) stays as it is."""
+    packed = parse(peer)
+    return peer if packed is None else written(packed)
 
 
 def _nth(hops: Iterator[bytes | None], number: int) -> str:
