@@ -58,7 +58,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "portal-pages": Preset(
         about="Portals with articles below `/portal/pages/DATE/`: the number at the end; date and slug make no "
-        "difference. Case makes none in any address.",
+        "difference. Case makes none in any address, but in the values of parameters.",
         ignore_case=True,
         rules=((r"^/portal/pages/[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}/[^/?#]*-([0-9]+)\.aspx(?:[?#].*)?$", r"pages:\1"),),
         examples=(
