@@ -87,6 +87,8 @@ class Applier:
         """No answer is to be expected in time: hits are answered from the journal."""
         self.lost = False
         """The connection failed, and no command has succeeded since."""
+        self.unfit = ""
+        """Why nothing may be committed just now, although the store answers; empty when it may."""
         self._closing = False
         self._replaying = False
         self._crowd = False
@@ -143,15 +145,21 @@ class Applier:
 
     # Life ----------------------------------------------------------------------------------------------------------
 
+    def begin_without(self, error: StoreUnavailable) -> None:
+        """Have `start` begin without the store: it did not answer just now, and nobody should wait for it again."""
+        self._lose_store(error)
+        self._unsettled = True
+
     async def start(self) -> None:
         """Bring the store up to the journal, or begin without it when it is away."""
-        try:
-            await self._heal()
-        except (StoreUnavailable, JournalDamaged, OSError) as error:
-            self._lose_store(error)
+        if not self.lost:
+            try:
+                await self._heal()
+            except (StoreUnavailable, JournalDamaged, OSError) as error:
+                self._lose_store(error)
         self._applied = {site: self._backlog.lagging.get(site, newest) for site, newest in self._backlog.newest.items()}
         self._task = asyncio.create_task(self._run())
-        if self._backlog.lagging:
+        if self._backlog.lagging or self._unsettled:
             self._work.set()
 
     async def stop(self, seconds: float) -> None:
@@ -165,6 +173,17 @@ class Applier:
             await asyncio.gather(self._task, return_exceptions=True)
         self._answer_from_journal(None)
         await self._committer.close()
+
+    def doubt(self, reason: str) -> None:
+        """Commit nothing from now on, because the store must not be counted in; with an empty reason, do so again."""
+        if reason == self.unfit:
+            return
+        if reason:
+            log.error("hits are journalled, and not counted until the store is fit for it: %s", reason)
+        self.unfit = reason
+        # Either way the one task looks again: it finds that it may not commit, or what is to be healed.
+        self._unsettled = True
+        self._work.set()
 
     @property
     def lagging(self) -> int:
@@ -241,6 +260,7 @@ class Applier:
     async def _heal(self) -> None:
         """Bring the store up to the journal; first of all, what was decided before it lost anything, and with the other
         writers (`visitstats.rebuild`)."""
+        self._trust()
         generation = await self._committer.ready()
         if self._announcing:
             await self._say_lost()
@@ -255,6 +275,11 @@ class Applier:
         await self._replay()
         self._generation = generation
         self._unsettled = False
+
+    def _trust(self) -> None:
+        """Raise StoreUnavailable while the store must not be counted in."""
+        if self.unfit:
+            raise StoreUnavailable(self.unfit)
 
     async def look(self) -> None:
         """Join a rebuild that the store asks for, even when there is nothing to do. Raises StoreUnavailable."""
@@ -271,6 +296,7 @@ class Applier:
             self._queue.clear()
             self._work.set()
         while self._queue:
+            self._trust()
             # One batch of a site at a time: a batch's articles follow its audience before the next batch's audience.
             turn: dict[str, tuple[int, Waiting, Batch]] = {}
             while self._queue and self._queue[0][2].site not in turn:
@@ -323,6 +349,7 @@ class Applier:
         self._store_is_back()
         self._metrics.replayed.inc(batch.size if result.fresh else 0)
         self._note_applied(sequence, batch, result)
+        self._trust()
 
     def _note_applied(self, sequence: int, batch: Batch, result: Committed) -> None:
         self._applied[batch.site] = sequence
@@ -372,7 +399,8 @@ class Applier:
 
     def _lose_store(self, error: Exception) -> None:
         if not self.lost:
-            log.warning("hits are journalled until the store is back: %s", error)
+            if not self.unfit:
+                log.warning("hits are journalled until the store is back: %s", error)
             self._metrics.store_failures.inc()
         self.lost = self.away = True
         self._queue.clear()
@@ -404,7 +432,7 @@ class Applier:
     # Heartbeats -----------------------------------------------------------------------------------------------------
 
     async def _prolong(self) -> None:
-        if self.lost:
+        if self.lost or self.unfit:
             return
         beats, self._beats = self._beats, {}
         for live, day, tokens in beats.values():

@@ -154,25 +154,32 @@ class Metrics:
         """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
         mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
 
-    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool, journal_up: bool) -> bytes:
+    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool, store_fit: bool, journal_up: bool) -> bytes:
         """Return the text of a scrape: all workers' metrics and the sites' numbers."""
         registry = CollectorRegistry()
         if self._directory.is_dir():
             MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
-        registry.register(_Sites(list(sites), store_up, journal_up))
+        registry.register(_Sites(list(sites), store_up, store_fit, journal_up))
         return generate_latest(registry)
 
 
 class _Sites(Collector):
-    def __init__(self, sites: list[SiteNumbers], store_up: bool, journal_up: bool) -> None:
+    def __init__(self, sites: list[SiteNumbers], store_up: bool, store_fit: bool, journal_up: bool) -> None:
         self._sites = sites
         self._store_up = store_up
+        self._store_fit = store_fit
         self._journal_up = journal_up
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("visitstats_store_up", "1 when the store answered this scrape, else 0.")
         up.add_metric([], float(self._store_up))
         yield up
+        fit = GaugeMetricFamily(
+            "visitstats_store_fit",
+            "1 when hits may be counted in the store, 0 when they are only journalled because it may evict.",
+        )
+        fit.add_metric([], float(self._store_fit))
+        yield fit
         takes = GaugeMetricFamily(
             "visitstats_journal_up",
             "1 when the worker that answered this scrape journals hits, 0 when it refuses them.",

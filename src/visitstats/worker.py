@@ -13,7 +13,7 @@ from visitstats.access import Access
 from visitstats.closed_journal import ClosedJournal
 from visitstats.core.batch import Batch
 from visitstats.core.counting import SALT_BYTES
-from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable
+from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
 from visitstats.ingest import Ingest
@@ -25,8 +25,9 @@ from visitstats.replay import Adoption, Limits
 from visitstats.rollups import Job, Rollups, follow_the_clock, schedule
 from visitstats.settings import Settings
 from visitstats.stats import Stats
-from visitstats.store.client import open_client
+from visitstats.store.client import START_SECONDS, open_client
 from visitstats.store.commit import Committed, Committer
+from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.rebuilds import Rebuilds
 from visitstats.store.records import Records
@@ -81,7 +82,10 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.clock = clock
+        self._url = url
         self._client = open_client(url)
+        self.store = "ok"
+        """How it was when it was looked at last: ok, away, or unfit to be counted in."""
         root = settings.data_dir / "journal"
         limits = _limits(settings)
         journal, self.metrics = disk or open_disk(settings, clock)
@@ -116,7 +120,7 @@ class Worker:
             self.sites,
             self.stats,
             clock,
-            lambda: bool(self.ingest.applier.lagging),
+            lambda: bool(self.ingest.applier.lagging or self.ingest.applier.unfit),
             self._forget_by,
         )
         self._scheduler: AsyncIOScheduler | None = None
@@ -124,20 +128,23 @@ class Worker:
         self.ready = False
 
     async def start(self) -> None:
-        """Read what was kept, bring the store up to the journal, then be ready. Raises StoreUnfit for a store that must
-        not be counted in; a store that is away is no reason not to start."""
+        """Read what was kept, bring the store up to the journal, then be ready. A store that is away is no reason not
+        to start, and neither is one that must not be counted in: who starts the service is told that (`visitstats
+        serve`), a worker that takes the place of a dead one has nobody to tell."""
         self.sites.load(self.clock())
         self.stats.load()
         self.losses.load()
         try:
-            for warning in await self.reads.check_fit():
-                log.warning("%s", warning)
+            async with opened(self._url, self.clock, START_SECONDS) as parts:
+                for warning in await self._check_fit(parts.reads):
+                    log.warning("%s", warning)
             await self.sites.refresh()
             await self.sites.prepare_salts(self.clock())
         except StoreUnavailable as error:
-            log.warning("starting without the store; hits are journalled until it is back: %s", error)
+            # Each further question would take its time, too, while readers wait for the first worker.
+            self.ingest.applier.begin_without(error)
         await self.ingest.start()
-        if self.journalled:
+        if self.journalled and not self.ingest.applier.lost:
             await self._adopt()
         self._scheduler = schedule([*self.rollups.jobs(), *self._jobs()], self.metrics)
         self._scheduler.start()
@@ -184,7 +191,7 @@ class Worker:
 
     def _jobs(self) -> list[Job]:
         jobs = [
-            Job("look whether the store came back older", self._look, 1),
+            Job("look whether the store came back older, or may evict", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
         ]
         if self.journalled:
@@ -207,6 +214,8 @@ class Worker:
         self.metrics.journal_gaps.set(self.ingest.applier.gaps)
 
     async def _adopt(self) -> None:
+        if self.ingest.applier.unfit:
+            return
         try:
             for slot in await self._adoption.run(self._note_adopted, self._forget_by()):
                 self.metrics.forget_lag(slot)
@@ -221,6 +230,8 @@ class Worker:
 
     def _note_adopted(self, sequence: int, batch: Batch, result: Committed) -> None:
         self.metrics.replayed.inc(batch.size if result.fresh else 0)
+        if reason := self.ingest.applier.unfit:
+            raise StoreUnavailable(reason)
 
     async def _put_back(self, rebuild: str) -> None:
         """Put back what the slots without a process had decided, and note them in a rebuild."""
@@ -230,8 +241,23 @@ class Worker:
 
         await self._adoption.put_back(self._note_adopted, healed)
 
+    async def _check_fit(self, reads: Reads) -> list[str]:
+        """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises
+        StoreUnavailable."""
+        try:
+            warnings, reason = await reads.check_fit(), ""
+        except StoreUnfit as error:
+            warnings, reason = [], str(error)
+        except StoreUnavailable:
+            self.store = "away"
+            raise
+        self.store = "unfit" if reason else "ok"
+        self.ingest.applier.doubt(reason)
+        return warnings
+
     async def _look(self) -> None:
         try:
+            await self._check_fit(self.reads)
             await self.ingest.applier.look()
         except StoreUnavailable as error:
             log.debug("the store cannot be looked at: %s", error)

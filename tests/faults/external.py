@@ -21,6 +21,7 @@ class ExternalStore:
     def __init__(self, folder: Path, program: Path | None = None) -> None:
         self.folder = folder
         self._server = program
+        self.more_options: tuple[str, ...] = ()
         self._socket = folder.with_name("store.sock")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,7 +39,14 @@ class ExternalStore:
         options = {"port": 0, "unixsocket": self._socket, "dir": self.folder, "save": "", "appendonly": "yes"}
         command = [program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
         self._process = subprocess.Popen(
-            [*command, "--appendfsync", "everysec", "--logfile", str(self.folder.with_name("store.log"))],
+            [
+                *command,
+                "--appendfsync",
+                "everysec",
+                "--logfile",
+                str(self.folder.with_name("store.log")),
+                *self.more_options,
+            ],
             stdin=subprocess.DEVNULL,
         )
         wait_until(self._answers, "the store answers")

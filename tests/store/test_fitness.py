@@ -10,10 +10,11 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.conftest import StartStore
-from tests.store.writing import DAY, NOON, SITE
+from tests.store.writing import DAY, NOON, SITE, WRITER
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.doctor import check_store
 from visitstats.store import keys
+from visitstats.store.commit import Committer
 from visitstats.store.fitness import Fitness, opened
 from visitstats.store.records import Records
 
@@ -36,6 +37,20 @@ async def test_a_store_that_evicts_is_refused(fitness: Fitness, raw: Redis) -> N
             await fitness.check_start()
     finally:
         await raw.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(redis_url: str, raw: Redis) -> None:
+    """Also when nobody has looked at the store yet, as after its restart."""
+    committer = Committer(redis_url, WRITER)
+    await raw.config_set("maxmemory-policy", "volatile-lru")
+    try:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="maxmemory-policy is volatile-lru"):
+                await committer.ready()
+    finally:
+        await raw.config_set("maxmemory-policy", "noeviction")
+    await committer.ready()
+    await committer.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -160,6 +160,16 @@ async def test_a_store_that_would_lose_counts_is_refused_or_warned_about(start_s
         await client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(StoreUnfit, match="allkeys-lru"):
             await Reads(client).check_fit()
+
+
+async def test_a_store_that_reads_its_file_is_not_said_to_have_none(raw: Redis) -> None:
+    """It switches the file off meanwhile, and says so."""
+    parse: Callable[..., dict[str, int]] = raw.response_callbacks["INFO"]  # type: ignore[assignment]
+    said = {"aof_enabled": 0, "loading": 1}
+    raw.set_response_callback("INFO", lambda response, **options: parse(response, **options) | said)
+    assert await Reads(raw).check_fit() == []
+    said["loading"] = 0
+    assert len(await Reads(raw).check_fit()) == 1
 
 
 @pytest.mark.parametrize("url", ["portal.vn", "http://127.0.0.1:6379", "redis://127.0.0.1:port", ""])

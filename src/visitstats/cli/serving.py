@@ -20,6 +20,7 @@ from visitstats.demo.player import start_player
 from visitstats.embedded import EmbeddedStore
 from visitstats.losses import look_for_loss
 from visitstats.settings import Settings
+from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -108,7 +109,7 @@ async def _look(settings: Settings) -> None:
     """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise."""
     if settings.durability == "os":
         complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
-    async with opened(settings.redis_url, wall_clock) as parts:
+    async with opened(settings.redis_url, wall_clock, START_SECONDS) as parts:
         try:
             for warning in await parts.fitness.check_start():
                 complain(warning)

@@ -17,7 +17,11 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """After so long without an answer a connection is given up; what became of the command is then read from the
 watermark."""
+START_SECONDS = 1.5
+"""The same for the first look at a start: one that hangs is taken for one that is away, and readers do not wait."""
 POOL_SIZE = 16
+LEAST_VERSION = (7, 0)
+"""`#!lua` scripts and EXPIRETIME came with Redis 7.0; Valkey forked from 7.2."""
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
             url,
             max_connections=POOL_SIZE,
             retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=CONNECT_SECONDS,
+            socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds or CONNECT_SECONDS),
             socket_timeout=answer_seconds,
             protocol=2,
         )
@@ -45,9 +49,23 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
         raise StoreUnfit(f"the store's address is not understood: {error}") from error
 
 
-def open_client(url: str) -> Redis:
+def open_client(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
     """Open a client for reads and for administration."""
-    return Redis.from_pool(open_pool(url))
+    return Redis.from_pool(open_pool(url, answer_seconds))
+
+
+def why_unfit(version: str, policy: str) -> str:
+    """Say why a server of a version and with a maxmemory-policy must not be counted in; empty when it may be. What it
+    does not tell (empty) is no reason."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found and (int(found[1]), int(found[2])) < LEAST_VERSION:
+        return f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported"
+    if policy and policy != "noeviction":
+        return (
+            f"the store's maxmemory-policy is {policy}: it may evict counts; "
+            "set it to noeviction (CONFIG SET, and in its file)"
+        )
+    return ""
 
 
 Call = tuple[str, list[str], list[bytes | str | int]]
@@ -132,11 +150,17 @@ class ScriptLine:
             await self._greet()
 
     async def _greet(self) -> None:
-        await self._connection.send_command("INFO", "server")
+        await self._connection.send_command("INFO", "server", "memory")
         try:
-            self.two_steps = executes_cut_transactions(await self._connection.read_response())
+            info: bytes = await self._connection.read_response()
         except ResponseError:
-            self.two_steps = True  # it does not tell
+            info = b""  # it does not tell
+        self.two_steps = executes_cut_transactions(info)
+        version = re.search(rb"valkey_version:(\d+\.\d+)", info) or re.search(rb"redis_version:(\d+\.\d+)", info)
+        policy = re.search(rb"maxmemory_policy:(\S+)", info)
+        if reason := why_unfit(*(found[1].decode() if found else "" for found in (version, policy))):
+            # Were a watermark evicted, the journal would be applied a second time.
+            raise StoreUnavailable(reason)
         loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():
             await self._connection.send_command("SCRIPT", "LOAD", source)

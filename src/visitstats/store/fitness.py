@@ -20,7 +20,7 @@ from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.client import open_client, translated
+from visitstats.store.client import ANSWER_SECONDS, open_client, translated
 from visitstats.store.inspect import Inspector
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -146,9 +146,9 @@ class Parts(NamedTuple):
 
 
 @asynccontextmanager
-async def opened(url: str, clock: Callable[[], int]) -> AsyncIterator[Parts]:
+async def opened(url: str, clock: Callable[[], int], answer_seconds: float = ANSWER_SECONDS) -> AsyncIterator[Parts]:
     """Open a store for as long as the block takes."""
-    client = open_client(url)
+    client = open_client(url, answer_seconds)
     try:
         yield Parts(url, Records(client), Reads(client), Inspector(client), Fitness(client, clock))
     finally:

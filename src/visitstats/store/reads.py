@@ -13,13 +13,11 @@ from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.store import keys
-from visitstats.store.client import translated
+from visitstats.store.client import translated, why_unfit
 from visitstats.store.commit import online_score
 
 log = logging.getLogger(__name__)
 
-LEAST_VERSION = (7, 0)
-"""`#!lua` scripts and EXPIRETIME came with Redis 7.0; Valkey forked from 7.2."""
 PAGE = 1000
 """How many members one command reads: a few hundred µs on the server."""
 
@@ -194,21 +192,19 @@ class Reads:
             return bool(await self._client.sismember(name, reading))  # type: ignore[arg-type]
 
     async def check_fit(self) -> list[str]:
-        """Refuse a store that would lose or invent counts (StoreUnfit); return warnings about one that might."""
+        """Refuse a store that would lose or invent counts (StoreUnfit); return warnings about one that might. Takes one
+        round trip."""
         with translated():
-            server = await self._client.info("server")
-            memory = await self._client.info("memory")
-            persistence = await self._client.info("persistence")
-        version = str(server.get("valkey_version") or server["redis_version"])
-        if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
-            raise StoreUnfit(f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            raise StoreUnfit(
-                f"the store's maxmemory-policy is {policy}: it may evict counts; "
-                "set it to noeviction (CONFIG SET, and in its file)"
-            )
-        if int(persistence.get("aof_enabled", 0)):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for section in ("server", "memory", "persistence"):
+                    pipe.info(section)
+                server, memory, persistence = await pipe.execute()
+        version = str(server.get("valkey_version") or server.get("redis_version", ""))
+        if reason := why_unfit(version, str(memory.get("maxmemory_policy", ""))):
+            raise StoreUnfit(reason)
+        # While it reads its append-only file it says that it has none.
+        loading = any(int(persistence.get(name, 0)) for name in ("loading", "async_loading"))
+        if loading or int(persistence.get("aof_enabled", 0)):
             return []
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
 

@@ -222,7 +222,12 @@ class Admin:
             found, up = await self._worker.site_numbers(), True
         except StoreUnavailable:
             found, up = [], False
-        text = self._worker.metrics.expose(found, store_up=up, journal_up=not self._worker.ingest.trouble)
+        text = self._worker.metrics.expose(
+            found,
+            store_up=up,
+            store_fit=self._worker.store != "unfit",
+            journal_up=not self._worker.ingest.trouble,
+        )
         return raw(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), answers.NEVER_STORED], text)
 
     async def allow(self, request: Request, check: Callable[[str], Awaitable[AccessToken]]) -> AccessToken:

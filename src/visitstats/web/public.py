@@ -111,6 +111,7 @@ class Public:
             {
                 "ready": ready,
                 "journal": "ok" if takes_hits else "refuses",
+                "store": worker.store,
                 "lagging_sites": worker.ingest.applier.lagging,
                 "sites_with_losses": worker.losses.sites,
             },
