@@ -200,6 +200,33 @@ async def test_a_start_without_the_store_shows_the_last_numbers(serve: Serve, st
     connection.close()
 
 
+async def test_a_start_while_the_store_hangs(serve: Serve, store: ExternalStore) -> None:
+    """Each process asks it once, then takes it for away: hits are taken at once, and all is counted later."""
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("starthung")
+    async with under(load.run(stream, readers=8)):
+        await load.more(200)
+        stream.over = True
+    await conserved(load, stream, losses=False)
+    service.terminate()
+    service.wait()
+    known = len(service.log)
+    store.stop_answering()
+    service.start()
+    # Nobody had the time for a second question until the first answer.
+    said = service.log[known:]
+    assert said.count("hits are journalled until it is back") == 1, said
+    assert said.count("hits are journalled until the store is back") <= service.workers_wanted, said
+    stream.over = False
+    async with under(load.run(stream, connections=await service.connections(each=4))):
+        await load.more(200)
+        store.go_on()
+        await load.more(200)
+        stream.over = True
+    await conserved(load, stream)
+    assert load.statuses[202] >= 200
+
+
 async def test_an_older_store_gets_back_what_a_worker_counted_who_is_gone(
     serve: Serve, store: ExternalStore, tmp_path: Path
 ) -> None:

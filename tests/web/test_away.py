@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.client import HOST, Connection, Hit, crowd, until
 from tests.conftest import StartStore
 from tests.driver import Service, noon_zone
 from tests.web.inprocess import Running, running
+from visitstats.settings import Settings
+from visitstats.worker import Worker
 
 ANN, BEN, CAM = crowd(3, "away")
 NUMBERS = ("online", "today", "yesterday", "week", "month", "year", "total")
@@ -200,3 +203,22 @@ async def test_a_page_of_the_same_site_is_counted_under_every_of_its_hosts(app: 
         )
         assert (answer.status, answer.ignored, answer.json["key"]) == (200, "", "/a")
     assert (await app.numbers())["total"] == 1
+
+
+async def test_a_start_asks_a_store_that_hangs_one_question(tmp_path: Path, start_store: StartStore) -> None:
+    """Each further one would take its time, too, while readers wait for the worker: it begins as without the store."""
+    store = start_store()
+    async with running(tmp_path / "data", store.url) as app:
+        await app.connection.hit("t1", Hit(ANN, "/a"))
+        clock = app.clock
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        worker = Worker(Settings.load({"data_dir": tmp_path / "data", "redis_url": url}), url, clock)
+        await worker.start()
+        asked, _ = silent.accept()
+        with asked, pytest.raises(BlockingIOError):
+            silent.accept()
+    assert (worker.ready, worker.store) == (True, "away")
+    assert worker.sites.get("t1") is not None
+    await worker.stop()
