@@ -19,11 +19,12 @@ from visitstats.core.batch import OTHER_ID, Batch
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.heartbeats import WaitingBeats
 from visitstats.metrics import Metrics
 from visitstats.rebuild import Rebuild
 from visitstats.replay import Backlog, RunOnDisk
 from visitstats.stats import Stats
-from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Work
+from visitstats.store.commit import Committed, Committer, Gap, Numbering, Work
 from visitstats.store.reads import Reads
 from visitstats.waiting import Outcome, Waiting
 
@@ -38,8 +39,6 @@ to the journal. A flood must not become more batches than can be replayed in the
 place of 2.7, the 99th percentile 10.4 in place of 9.0 (alternating rounds on a busy machine)."""
 CROWD = 2
 """So many hits journalled at once, in a millisecond or five, make a crowd."""
-HEARTBEATS = 1000
-"""Heartbeats in one command: below a millisecond on the server."""
 
 
 class Applier:
@@ -78,7 +77,7 @@ class Applier:
         self._applied: dict[str, int] = {}
         self._noticed: dict[str, int] = {}
         """Watermarks of a store that was seen to have less than was applied."""
-        self._beats: dict[tuple[str, str], tuple[LiveSite, Day, dict[bytes, tuple[bytes, int]]]] = {}
+        self._beats = WaitingBeats()
         self._decided: list[tuple[int, bytes]] = []
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -118,12 +117,7 @@ class Applier:
 
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int, most: int) -> None:
         """Prolong a visitor's presence (rule 4) with the next commit; at most `most` visitors a site wait for that."""
-        name = (live.site.id, day.date)
-        entry = self._beats.get(name)
-        if entry is None:
-            entry = self._beats[name] = (live, day, {})
-        if token in entry[2] or len(entry[2]) < most:
-            entry[2][token] = (old_token, moment_ms)
+        self._beats.add(live, day, token, old_token, moment_ms, most)
 
     def decided(self) -> list[tuple[int, bytes]]:
         """Return what was decided since this was asked last, as (sequence, outcome), to be kept beside the journal."""
@@ -157,7 +151,7 @@ class Applier:
                 await self._heal()
             except (StoreUnavailable, JournalDamaged, OSError) as error:
                 self._lose_store(error)
-        self._applied = {site: self._backlog.lagging.get(site, newest) for site, newest in self._backlog.newest.items()}
+        self._applied = {site: self._backlog.expected(site) for site in self._backlog.newest}
         self._task = asyncio.create_task(self._run())
         if self._backlog.lagging or self._unsettled:
             self._work.set()
@@ -203,7 +197,9 @@ class Applier:
         """Heal a site of which the store was seen to have less than was applied: it came back older."""
         if site in self._backlog.lagging:
             return
-        if self._noticed.get(site) == watermark:
+        if self._backlog.has_all(site, watermark):
+            self._applied[site] = 0  # as much as the store says
+        elif self._noticed.get(site) == watermark:
             # We healed since, and it is still there: what is missing is in no journal any more, as the log has said.
             self._applied[site] = watermark
         else:
@@ -301,7 +297,8 @@ class Applier:
             turn: dict[str, tuple[int, Waiting, Batch]] = {}
             while self._queue and self._queue[0][2].site not in turn:
                 item = self._queue.popleft()
-                if item[2].site not in self._backlog.lagging:
+                # A replay may have been here first.
+                if item[2].site not in self._backlog.lagging and item[0] > self.applied(item[2].site):
                     turn[item[2].site] = item
             if not turn:
                 continue
@@ -358,7 +355,8 @@ class Applier:
             self._decided.append((sequence, outcome))
         waiting = self._unanswered.pop(sequence, None)
         live = waiting.live if waiting else self._sites.get(batch.site)
-        self._metrics.batch_committed(batch.site, batch.size if result.fresh else 0, result.started)
+        if result.fresh:
+            self._metrics.batch_committed(batch.site, batch.size, result.started)
         if live is None:
             return
         snapshot = self._stats.publish(live, result.online, result.visits, result.views, self._clock())
@@ -434,19 +432,5 @@ class Applier:
     async def _prolong(self) -> None:
         if self.lost or self.unfit:
             return
-        beats, self._beats = self._beats, {}
-        for live, day, tokens in beats.values():
-            items = list(tokens.items())
-            for start in range(0, len(items), HEARTBEATS):
-                piece = items[start : start + HEARTBEATS]
-                await self._committer.beat(
-                    [
-                        Heartbeats(
-                            live.site.id,
-                            day,
-                            [token for token, _ in piece],
-                            [old for _, (old, _) in piece],
-                            [moment for _, (_, moment) in piece],
-                        )
-                    ]
-                )
+        for piece in self._beats.take():
+            await self._committer.beat([piece])

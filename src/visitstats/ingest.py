@@ -65,7 +65,7 @@ class Ingest:
         self._metrics = metrics
         self._clock = clock
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._backlog = Backlog(journal)
+        self._backlog = Backlog(journal, clock)
         self.applier = Applier(
             self._backlog,
             committer,
@@ -193,7 +193,8 @@ class Ingest:
             self._waiting -= len(waiting)
             sequence += 1
             site = waiting.site.id
-            work.append((sequence, waiting, waiting.close(newest.get(site, self._backlog.newest.get(site, 0)), now)))
+            previous = newest[site] if site in newest else self._backlog.previous(site)
+            work.append((sequence, waiting, waiting.close(previous, now)))
             newest[site] = sequence
         hits = sum(map(len, gathered))
         decided = self.applier.decided()

@@ -2,6 +2,9 @@
 
 The ledgers' watermarks say what the store has; the journal says what it must have. Nothing here guesses: a batch is
 committed again in its order, and the scripts answer `seen` for what they have.
+
+A watermark ends some time after a site's last batch (`keys.WATERMARK_LIFE_S`). Where there is none, what the store once
+decided about and was received longer ago than that (`keys.forgotten_before`) is in the store.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ import msgspec
 
 from visitstats.core.batch import Batch, decided, decode, reduce
 from visitstats.journal import Journal
+from visitstats.store import keys
 from visitstats.store.commit import Committed, Committer, Conflict, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
 
@@ -38,10 +42,12 @@ class Limits(NamedTuple):
 
 
 class Backlog:
-    """What a writer's journal holds beyond the store: per site, the sequence up to which its batches are applied."""
+    """What a writer's journal holds beyond the store: per site, the sequence up to which its batches are applied.
+    `clock` gives the moment in milliseconds; without one no batch is ever so old that its watermark may have ended."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: Callable[[], int] = lambda: 0) -> None:
         self._journal = journal
+        self._clock = clock
         self.newest: dict[str, int] = {}
         """The newest sequence in the journal, per site."""
         self.lagging: dict[str, int] = {}
@@ -49,18 +55,73 @@ class Backlog:
         self._decided_only = False
         self.gaps = 0
         """Batches whose predecessors were neither in the store nor in the journal any more."""
+        self._received: dict[str, int] = {}
+        """When the newest was received."""
+        self._old: dict[str, int] = {}
+        """The sequence up to which a site's batches were applied so long ago that its watermark may have ended."""
+        self._forgotten: dict[str, int] = {}
+        """The same, of sites without a watermark: nothing up to there is replayed."""
+        self._compared = False
+        before, oldest = keys.forgotten_before(clock()), clock()
         for sequence, payload in journal.read(0):
             if batch := _decode(sequence, payload):
                 self.newest[batch.site] = sequence
+                self._received[batch.site] = batch.received_ms
+                oldest = min(oldest, batch.received_ms)
+        if oldest < before:
+            self._find_old(before)
+
+    def _find_old(self, before: int) -> None:
+        found: set[str] = set()
+        for sequence, payload, known in self._journal.read_decided(0):
+            if batch := _decode(sequence, payload):
+                if batch.received_ms < before:
+                    if batch.site not in found:
+                        self._old[batch.site] = batch.previous  # which was applied, and then pruned
+                    if decided(payload, known):
+                        self._old[batch.site] = sequence
+                found.add(batch.site)
 
     def note(self, site: str, sequence: int) -> None:
         """Note a batch that was journalled just now."""
         self.newest[site] = sequence
+        self._received[site] = self._clock()
+
+    def previous(self, site: str) -> int:
+        """Return the sequence that the site's next batch follows; 0 as well when its watermark may have ended since."""
+        return 0 if self._grew_old(site) else self.newest.get(site, 0)
+
+    def expected(self, site: str) -> int:
+        """Return the least watermark that the store must have, as far as is known; 0 for none."""
+        reached = self.lagging.get(site, self.newest.get(site, 0))
+        return 0 if reached <= self._forgotten.get(site, 0) else reached
+
+    def has_all(self, site: str, mark: int) -> bool:
+        """Whether the store has everything of a site whose watermark is `mark`: none, after a long silence."""
+        return self._grew_old(site) and self._reached(site, mark) >= self.newest[site]
+
+    def _grew_old(self, site: str) -> bool:
+        """Note and say whether a site's batches are applied, all of them so long ago that its watermark may have
+        ended."""
+        applied = self._compared and site in self.newest and site not in self.lagging
+        if not applied or self._received[site] >= keys.forgotten_before(self._clock()):
+            return False
+        self._old[site] = self.newest[site]
+        return True
+
+    def _reached(self, site: str, mark: int) -> int:
+        """Return the sequence up to which the store has a site's batches, by its watermark."""
+        self._grew_old(site)
+        if mark == 0 and (old := self._old.get(site)):
+            self._forgotten[site] = old
+            return old
+        self._forgotten.pop(site, None)
+        return mark
 
     def fall_behind(self, site: str, applied: int) -> None:
         """Note that the store has a site's batches up to `applied` only, as far as is known. If it is known to lag
         already, the replay knows better; and if the store has less than it should, the scripts say so."""
-        self.lagging.setdefault(site, applied)
+        self.lagging.setdefault(site, max(applied, self._forgotten.get(site, 0)))
 
     def settle(self) -> None:
         """Forget the lag of sites that have caught up; say to the journal what may be deleted."""
@@ -78,8 +139,10 @@ class Backlog:
         """Read the watermarks and note every site of which the store has less than the journal. Raises
         StoreUnavailable."""
         for site, mark in (await reads.watermarks(list(self.newest), self._journal.writer)).items():
-            if mark < self.newest[site]:
-                self.lagging[site] = mark
+            reached = self._reached(site, mark)
+            if reached < self.newest[site] or (site in self._forgotten and site in self.lagging):
+                self.lagging[site] = reached
+        self._compared = True
         self.settle()
 
     async def replay(
@@ -132,7 +195,8 @@ class Backlog:
                 if decision is None and self._decided_only:
                     refused.add(batch.site)
                 else:
-                    work.append(Work(sequence, batch.previous, batch, number(batch), decision))
+                    previous = 0 if batch.previous <= self._forgotten.get(batch.site, 0) else batch.previous
+                    work.append(Work(sequence, previous, batch, number(batch), decision))
             stopped: set[str] = set()
             failed: set[str] = set()
             again = []
@@ -157,7 +221,7 @@ class Backlog:
                     log.warning("site %s: a beacon of batch %d was counted elsewhere, too", site, item.sequence)
                     result = await self._commit(committer, item._replace(decision=None))
                 if isinstance(result, Gap):
-                    self.lagging[site] = result.watermark
+                    self.lagging[site] = self._reached(site, result.watermark)
                     self.settle()  # so that the journal keeps what is needed again
                     return False
                 if isinstance(result, Committed):
@@ -205,7 +269,7 @@ class Adoption:
         self._forget_at = 0
 
     async def put_back(
-        self, applied: Callable[[int, Batch, Committed], None], healed: Callable[[str], Awaitable[None]]
+        self, applied: Callable[[int, Batch, Committed], None], healed: Callable[[str], Awaitable[None]], now_ms: int
     ) -> None:
         """Put back what the slots that nobody holds had decided; `healed` is told the writer of each. Raises
         StoreUnavailable."""
@@ -214,7 +278,7 @@ class Adoption:
         )
         while journal := await asyncio.to_thread(next, found, None):
             try:
-                await self._settle(journal, applied, decided_only=True)
+                await self._settle(journal, applied, now_ms, decided_only=True)
                 await healed(journal.writer)
             finally:
                 journal.close()
@@ -239,7 +303,7 @@ class Adoption:
         # A full journal takes seconds to read: elsewhere than in the thread that answers hits.
         while journal := await asyncio.to_thread(next, found, None):
             try:
-                if await self._settle(journal, applied):
+                if await self._settle(journal, applied, now_ms):
                     settled.append(journal.number)
                     await asyncio.to_thread(journal.prune, now_ms / 1000)
                     await asyncio.to_thread(journal.reduce, now_ms / 1000, reduce)
@@ -248,7 +312,12 @@ class Adoption:
         return settled
 
     async def _settle(
-        self, journal: Journal, applied: Callable[[int, Batch, Committed], None], *, decided_only: bool = False
+        self,
+        journal: Journal,
+        applied: Callable[[int, Batch, Committed], None],
+        now_ms: int,
+        *,
+        decided_only: bool = False,
     ) -> bool:
         committer = Committer(self._url, journal.writer)
         outcomes: list[tuple[int, bytes]] = []
@@ -259,7 +328,7 @@ class Adoption:
             applied(sequence, batch, result)
 
         try:
-            backlog = await asyncio.to_thread(Backlog, journal)
+            backlog = await asyncio.to_thread(Backlog, journal, lambda: now_ms)
             await backlog.compare(self._reads)
             if backlog.lagging:
                 log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
@@ -270,7 +339,7 @@ class Adoption:
         if backlog.lagging:
             return False
         self._done[journal.number] = journal.newest_segment
-        self._held[journal.number] = (journal.writer, backlog.newest)
+        self._held[journal.number] = (journal.writer, {site: backlog.expected(site) for site in backlog.newest})
         return True
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from visitstats import outcomes
-from visitstats.core.batch import Batch, decode
+from visitstats.core.batch import Batch, decided, decode
 from visitstats.core.errors import JournalDamaged
 from visitstats.segments import NAME, WRITER_BYTES, Segment
+from visitstats.store import keys
 from visitstats.store.reads import Reads
 
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
@@ -48,12 +49,15 @@ class Slot:
         """Ends of segments that are no record: what a crash leaves, and was never acknowledged."""
         self.outcomes: list[str] = []
         """What is wrong with outcomes, one line for each file; the batches are decided again when that is needed."""
+        self.old: dict[str, int] = {}
+        """Site → the newest record that the store decided about, of those that `batches` was told are old."""
 
-    def batches(self) -> Iterator[tuple[int, Batch]]:
-        """Yield (sequence, batch) of every record, in order."""
+    def batches(self, old_before_ms: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield (sequence, batch) of every record, in order. Old are those that were received before a moment."""
         self.damage = [] if self.writer else [f"{self.directory / 'writer'} does not hold a writer id"]
         self.torn = []
         self.outcomes = []
+        self.old = {}
         self.records = self.size = self.last = self.since_ms = 0
         paths = sorted(self.directory.glob(_SEGMENT)) if self.writer else []
         firsts = [int(path.stem, 16) for path in paths]
@@ -62,20 +66,22 @@ class Slot:
             segment = Segment(path, first, end)
             sequences = set()
             # Before the segment: what is decided is in it by then.
-            decided, wrong = outcomes.read(path, self.writer)
+            known, wrong = outcomes.read(path, self.writer)
             try:
                 for sequence, payload in segment.records(self.writer):
                     self.records += 1
                     self.last = sequence
                     sequences.add(sequence)
                     if batch := self._decode(path, sequence, payload):
+                        if batch.received_ms < old_before_ms and decided(payload, known.get(sequence, b"")):
+                            self.old[batch.site] = sequence
                         yield sequence, batch
             except FileNotFoundError:
                 continue  # pruned since we looked: it was applied
             except (OSError, JournalDamaged) as error:
                 self.damage.append(str(error))
             self.size += segment.size + outcomes.size_of(path)
-            if foreign := sorted(decided.keys() - sequences):
+            if foreign := sorted(known.keys() - sequences):
                 wrong = wrong or f"{len(foreign)} are of records that it does not have, the first of {foreign[0]}"
             if wrong:
                 self.outcomes.append(f"the outcomes of {path}: {wrong}")
@@ -93,6 +99,11 @@ class Slot:
         if not self.since_ms:
             self.since_ms = batch.received_ms
         return batch
+
+    def reached(self, site: str, mark: int) -> int:
+        """Return the sequence up to which the store has a site's batches, by its watermark (as `visitstats.replay` has
+        it)."""
+        return mark or self.old.get(site, 0)
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -112,17 +123,18 @@ class Status(msgspec.Struct, frozen=True):
     torn: list[str]
 
 
-async def survey(root: Path, reads: Reads | None) -> list[Status]:
+async def survey(root: Path, reads: Reads | None, now_ms: int) -> list[Status]:
     """Look at all slots, and with `reads` at what the store has of them. Raises StoreUnavailable."""
     found = []
     for slot in slots_of(root):
         sequences: dict[str, list[int]] = {}
-        for sequence, batch in slot.batches():
+        for sequence, batch in slot.batches(keys.forgotten_before(now_ms)):
             sequences.setdefault(batch.site, []).append(sequence)
         waiting = None
         if reads is not None:
             marks = await reads.watermarks(list(sequences), slot.writer)
-            counts = {site: sum(n > marks[site] for n in numbers) for site, numbers in sequences.items()}
+            reached = {site: slot.reached(site, marks[site]) for site in sequences}
+            counts = {site: sum(n > reached[site] for n in numbers) for site, numbers in sequences.items()}
             waiting = {site: n for site, n in sorted(counts.items()) if n}
         found.append(
             Status(

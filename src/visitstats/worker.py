@@ -239,7 +239,7 @@ class Worker:
         async def healed(writer: str) -> None:
             await self._rebuilds.note(rebuild, writer)
 
-        await self._adoption.put_back(self._note_adopted, healed)
+        await self._adoption.put_back(self._note_adopted, healed, self._forget_by())
 
     async def _check_fit(self, reads: Reads) -> list[str]:
         """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises

@@ -32,7 +32,7 @@ def spelled() -> Iterator[tuple[str, str]]:
         if name.isupper() and isinstance(made, str) and made.startswith("vs:"):
             yield name, made
         ours = inspect.isfunction(made) and made.__module__ == keys.__name__
-        if not ours or name in ("parse", "of_site", "sketches") or name.startswith("_"):
+        if not ours or name in ("parse", "of_site", "sketches", "forgotten_before") or name.startswith("_"):
             continue
         parameters = inspect.signature(made).parameters
         missing = parameters.keys() - ARGUMENTS.keys()

@@ -101,5 +101,5 @@ def test_other_peoples_folders_are_not_looked_at(tmp_path: Path, name: str) -> N
 
 async def test_without_the_store_nobody_knows_what_is_applied(tmp_path: Path) -> None:
     write(tmp_path, 2)
-    [status] = await survey(tmp_path, None)
+    [status] = await survey(tmp_path, None, NOON)
     assert (status.records, status.waiting) == (2, None)

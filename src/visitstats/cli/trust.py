@@ -93,14 +93,14 @@ def journal_status(
     root = settings.data_dir / "journal"
 
     async def look(parts: Parts) -> list[Status]:
-        return await survey(root, parts.reads)
+        return await survey(root, parts.reads, wall_clock())
 
     with _silent():
         try:
             slots = with_parts(settings, look) if root.is_dir() else []
         except VisitstatsError as error:
             complain(f"{error}; what is not applied yet is not known")
-            slots = asyncio.run(survey(root, None))
+            slots = asyncio.run(survey(root, None, wall_clock()))
     if json:
         _print_json({"slots": slots})
     else:
@@ -120,7 +120,7 @@ def journal_replay(
 
     async def replay(parts: Parts) -> tuple[Counter[str], list[Status]]:
         await parts.fitness.check_start()
-        before = await survey(root, parts.reads)
+        before = await survey(root, parts.reads, wall_clock())
         total = sum(sum((slot.waiting or {}).values()) for slot in before if not slot.held)
         applied: Counter[str] = Counter()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -133,7 +133,7 @@ def journal_replay(
             limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
             number = await _numbering(parts)
             await Adoption(root, parts.url, parts.reads, number, limits).run(note, wall_clock())
-        return applied, await survey(root, parts.reads)
+        return applied, await survey(root, parts.reads, wall_clock())
 
     try:
         with _silent(logging.ERROR):

@@ -49,7 +49,14 @@ IGNORED_LIFE_MS = 400 * DAY_MS
 ARTICLE_DAYS_LIFE_MS = 62 * DAY_MS
 """Portals' wish 6: days of articles for 62 days, then months."""
 WATERMARK_LIFE_S = 60 * 24 * 3600
-"""Far beyond the journal's retention: a writer that was silent for so long has nothing left to replay."""
+"""Far beyond the journal's retention. A writer that was silent for longer may find none, and does not take that for a
+loss (`forgotten_before`)."""
+
+
+def forgotten_before(now_ms: int) -> int:
+    """Return the moment for which holds: of a batch that was received before it, the store may have forgotten by now
+    that it has it. A day before the watermark's end, for clocks that differ."""
+    return now_ms - WATERMARK_LIFE_S * 1000 + DAY_MS
 
 
 class Kind(NamedTuple):

@@ -107,7 +107,7 @@ class Verifier:
             site: {named.words[0] for named in names.values() if named.kind.word == "writer"}
             for site, names in found.items()
         }
-        journalled = await check_journals(self._store, self._root, writers, look, only)
+        journalled = await check_journals(self._store, self._root, writers, look, self._now(), only)
         names = {site for site in {*found, *broken, *records, *journalled} if site}
         if only and only not in names:
             raise NotFound(f"there is no site {only!r}; visitstats site list shows them")

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from visitstats.core.batch import Batch
+from visitstats.core.counting import SLOT_MS
 from visitstats.slots import Slot, slots_of
+from visitstats.store import keys
 from visitstats.store.inspect import Inspector
 from visitstats.verify.findings import Look
 
@@ -15,19 +18,23 @@ class _Trail:
 
     def __init__(self) -> None:
         self.sequences: list[int] = []
+        self._received = 0
         self.breaks: list[tuple[int, int, int]] = []
         """(sequence, the one that it says it follows, the one that is there before it)."""
 
-    def add(self, sequence: int, previous: int, first: int) -> None:
-        before = self.sequences[-1] if self.sequences else 0
+    def add(self, sequence: int, batch: Batch, first: int) -> None:
+        before, previous = self.sequences[-1] if self.sequences else 0, batch.previous
+        # After a long silence a site begins anew (`Backlog.previous`); moments are those of half hours.
+        anew = previous == 0 and self._received < keys.forgotten_before(batch.received_ms + SLOT_MS)
         # What came before the oldest record that is kept was applied and dropped.
-        if previous != before and (before or previous >= first):
+        if previous != before and (before or previous >= first) and not anew:
             self.breaks.append((sequence, previous, before))
         self.sequences.append(sequence)
+        self._received = batch.received_ms
 
 
 async def check_journals(
-    store: Inspector, root: Path, writers: dict[str, set[str]], look: Look, only: str = ""
+    store: Inspector, root: Path, writers: dict[str, set[str]], look: Look, now_ms: int, only: str = ""
 ) -> set[str]:
     """Read all journals and compare; `writers` are those whose watermarks the store has, by site. Return the sites that
     were found in the journals. Raises StoreUnavailable."""
@@ -35,9 +42,9 @@ async def check_journals(
     ours: set[str] = set()
     for slot in slots_of(root):
         trails: dict[str, _Trail] = {}
-        for sequence, batch in slot.batches():
+        for sequence, batch in slot.batches(keys.forgotten_before(now_ms)):
             if not only or batch.site == only:
-                trails.setdefault(batch.site, _Trail()).add(sequence, batch.previous, slot.first)
+                trails.setdefault(batch.site, _Trail()).add(sequence, batch, slot.first)
         ours.add(slot.writer)
         sites |= trails.keys()
         look.records += slot.records
@@ -70,7 +77,7 @@ async def _compare(store: Inspector, slot: Slot, place: str, site: str, trail: _
         )  # fmt: skip
     audience, articles = await store.watermarks(site, slot.writer)
     newest = trail.sequences[-1] if trail.sequences else 0
-    mark = min(audience, articles)
+    mark = slot.reached(site, min(audience, articles))
     waiting = [sequence for sequence in trail.sequences if sequence > mark]
     if waiting:
         named = ", ".join(map(str, waiting[:LISTED])) + (", …" if len(waiting) > LISTED else "")
