@@ -293,6 +293,19 @@ async def test_beyond_the_cap_articles_are_counted_together(committer: Committer
         assert {row.entry.key: row.views for row in await Reads(raw).top(SITE.id, DAY, period, 10)}[OTHER] == 3
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_other_takes_no_place_within_a_batch_either(committer: Committer, raw: Redis, first: int) -> None:
+    """A minute that is full sends it as an article, before or after it is known."""
+    small = Site(id=SITE.id, hosts=SITE.hosts, max_articles=2)
+    if first:
+        await commit(committer, 1, batch_of((NOON, "An", OTHER), site=small))
+    read = [(NOON, "Bình", article) for article in (OTHER, "/a", "/b", "/c")]
+    result = await commit(committer, 2, batch_of(*read, site=small, previous=first))
+    assert (result.articles, result.nameless) == ((2 + first, 1, 1, -1), ())
+    assert await Reads(raw).article_count(SITE.id) == 2
+    assert [entry for entry in await raw.hkeys(keys.names(SITE.id)) if entry == OTHER_ID] == [OTHER_ID]
+
+
 async def test_an_article_that_has_its_place_keeps_it_when_the_cap_is_reached(committer: Committer) -> None:
     small = Site(id=SITE.id, hosts=SITE.hosts, max_articles=1)
     await commit(committer, 1, batch_of((NOON, "An", "/a"), site=small))

@@ -89,6 +89,31 @@ async def test_the_two_caps_are_told_apart(app: Running) -> None:
     assert await capped(app) == {"site": 2, "minute": 3}
 
 
+async def test_other_takes_none_of_the_sites_places(app: Running) -> None:
+    """Whichever cap it was that `(other)` came up by."""
+    await app.put_site(new_articles_per_minute=2, max_articles=5)
+    keys_of = []
+    for n in range(12):
+        if n % 4 == 0:
+            app.clock.advance(60)
+        keys_of.append((await app.connection.hit("t1", Hit(OTHERS[n], f"/k{n}"))).json["key"])
+    assert keys_of == ["/k0", "/k1", *["(other)"] * 2, "/k4", "/k5", *["(other)"] * 2, "/k8", *["(other)"] * 3]
+    assert app.app.worker is not None
+    assert await app.app.worker.reads.article_count("t1") == 5
+
+
+async def test_an_article_that_was_merged_into_another_gives_its_place_back(app: Running) -> None:
+    await app.put_site(max_articles=2)
+    for n in range(2):
+        await app.connection.hit("t1", Hit(OTHERS[n], f"/{n}"))
+    headers = {"authorization": await app.token("admin")}
+    merge = {"from": "/0", "into": "/1", "why": "test"}
+    answer = await app.connection.request("POST", "/v1/admin/sites/t1/merge", merge, headers)
+    assert answer.status == 200, answer
+    assert (await app.connection.hit("t1", Hit(ANN, "/2"))).json["key"] == "/2"
+    assert (await app.connection.hit("t1", Hit(ANN, "/3"))).json["key"] == "(other)"
+
+
 @pytest.mark.parametrize("cap", ["max_articles", "new_articles_per_minute"])
 async def test_a_page_load_that_comes_twice_is_a_duplicate_also_beyond_the_caps(app: Running, cap: str) -> None:
     """The answer says so, and it is told with the other reasons."""

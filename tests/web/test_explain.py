@@ -157,14 +157,14 @@ async def test_when_several_rules_refuse_it_is_the_first_that_the_service_asks(a
 async def test_the_caps_of_articles(app: Running) -> None:
     """The minute's places for new articles, and how many articles a site may have: for what the hit would count, and
     that it does."""
-    await app.put_site(new_articles_per_minute=2, max_articles=3)
+    await app.put_site(new_articles_per_minute=2, max_articles=2)
     await app.connection.hit("t1", Hit(ANN, "/1"))
     found = await explained(app, Hit(ANN, "/1"))
     assert step(found, "new article") == ("passed", "", "the site has this article")
     assert step(found, "articles")[0] == "passed"
     found = await explained(app, Hit(ANN, "/2"))
     assert step(found, "new article")[2] == "it is new, and there is a place for it in this minute"
-    assert step(found, "articles")[2] == "the site has 1 articles, of 3 at most"
+    assert step(found, "articles")[2] == "the site has 1 articles, of 2 at most"
     await app.connection.hit("t1", Hit(ANN, "/2"))
     found = await explained(app, Hit(ANN, "/3"))
     assert step(found, "new article")[2] == "counted for (other): this minute has had 2 new articles"
@@ -173,7 +173,7 @@ async def test_the_caps_of_articles(app: Running) -> None:
     assert (await explained(app, Hit(ANN, "/4")))["new_view"] is False, "(other) was read in this visit"
     app.clock.advance(60)
     found = await explained(app, Hit(ANN, "/4"))
-    assert step(found, "articles")[2] == "counted for (other): the site has 3 articles, of 3"
+    assert step(found, "articles")[2] == "counted for (other): the site has 2 articles, of 2"
     assert (found["counted"], found["key"], found["new_view"]) == (True, "(other)", True)
     assert (await app.connection.hit("t1", Hit(ANN, "/4"))).json["key"] == "(other)"
     found = await explained(app, Hit(ANN, "/1"))

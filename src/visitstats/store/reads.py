@@ -7,6 +7,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from visitstats.core import counting
+from visitstats.core.batch import OTHER_ID
 from visitstats.core.entries import Entry
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
@@ -113,9 +114,13 @@ class Reads:
         return rows
 
     async def article_count(self, site_id: str) -> int:
-        """Return how many articles a site has."""
+        """Return how many articles a site has, as `max_articles` means it: with a view, and without "(other)"."""
         with translated():
-            return int(await self._client.zcard(keys.top_all(site_id)))
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.zcount(keys.top_all(site_id), "(0", "+inf")
+                pipe.zscore(keys.top_all(site_id), OTHER_ID)
+                read, other = await pipe.execute()
+        return int(read) - bool(other)
 
     async def has_article(self, site_id: str, article: bytes) -> bool:
         """Say whether a site has an article (its id)."""

@@ -136,7 +136,11 @@ end
 
 local day, week, month = read_scores(KEYS[3]), read_scores(KEYS[4]), read_scores(KEYS[5])
 local count_now = redis.call('HMGET', KEYS[6], unpack(counters))
-local registered = redis.call('ZCARD', KEYS[2])
+-- Without those that have no view (they were merged into others), and without "(other)": they take no places.
+local registered = redis.call('ZCOUNT', KEYS[2], '(0', '+inf')
+if tonumber(redis.call('ZSCORE', KEYS[2], other_id) or '0') > 0 then
+  registered = registered - 1
+end
 local named = {}
 if #entries > 0 then
   for i = 1, #entries do
@@ -178,7 +182,7 @@ for i = 1, articles do
     target[i] = other_id
     use_other = true
   elseif not all[ids[i]] then
-    if decided or registered < cap then
+    if decided or (ids[i] ~= other_id and registered < cap) then
       registered = registered + 1
       unknown[i] = not entry_of[i]
     else
