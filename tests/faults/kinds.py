@@ -112,6 +112,16 @@ def inside_a_multi(data: bytes, chance: random.Random) -> int:
     return chance.choice(marks) if marks else len(data)
 
 
+async def kill_a_worker_and_cut_the_file(arena: Arena, this: Round, chance: random.Random) -> None:
+    """At once: what the worker decided last is in no file any more, neither in its own nor in the store's."""
+    victim = chance.choice(arena.service.workers)
+    arena.store.kill()
+    os.kill(victim, signal.SIGKILL)
+    _cut(arena.store.folder, lambda data: chance.randrange(max(0, len(data) - 20_000), len(data)))
+    await asyncio.to_thread(arena.store.start)
+    await arena.replaced(victim)
+
+
 async def _cut_and_restart(arena: Arena, this: Round, place: Callable[[bytes], int]) -> None:
     if arena.kind == "embedded":
         await arena.kill_service()
@@ -207,6 +217,23 @@ async def fill_its_memory(arena: Arena, this: Round, chance: random.Random) -> N
             await asyncio.sleep(chance.uniform(0.3, 2))
         finally:
             await client.config_set("maxmemory", "0")
+
+
+async def flicker_its_memory(arena: Arena, this: Round, chance: random.Random) -> None:
+    """It is full for moments while the journal is replayed: some scripts of a replay are refused, others are not."""
+    os.kill(arena.store_pid, signal.SIGSTOP)
+    try:
+        await this.more(300)
+    finally:
+        os.kill(arena.store_pid, signal.SIGCONT)
+    async with arena.client() as client:
+        try:
+            for _ in range(60):
+                await client.config_set("maxmemory", 1)
+                await client.config_set("maxmemory", 0)
+                await asyncio.sleep(chance.uniform(0, 0.01))
+        finally:
+            await client.config_set("maxmemory", 0)
 
 
 async def fail_its_snapshot(arena: Arena, this: Round, chance: random.Random) -> None:
@@ -353,10 +380,12 @@ STORE = (
     Fault("store hangs, SIGKILL of a worker", hang_the_store_and_kill_a_worker),
     Fault("append-only file cut anywhere, two restarts", cut_the_file),
     Fault("append-only file cut inside a MULTI, two restarts", cut_the_file_inside_a_multi),
+    Fault("append-only file cut, SIGKILL of a worker at once", kill_a_worker_and_cut_the_file, EXTERNAL),
     Fault("older copy of the store's files", put_an_older_copy_back, EXTERNAL),
     Fault("older copy, unseen", put_an_older_copy_back_unseen),
     Fault("older copy, its visitors forgotten", put_an_older_copy_back_whose_visitors_are_forgotten),
     Fault("out of memory", fill_its_memory),
+    Fault("out of memory for moments, while it is replayed", flicker_its_memory),
     Fault("MISCONF", fail_its_snapshot, EXTERNAL),
     Fault("lagging replica promoted", promote_a_lagging_replica, EXTERNAL),
 )

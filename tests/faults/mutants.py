@@ -64,5 +64,5 @@ INCREMENTS = (
 NO_WATERMARK = tuple(Change(file, "if sequence <= watermark then", "if false then") for file in (AUDIENCE, ARTICLES))
 NO_GAP = tuple(Change(file, "if previous > watermark then", "if false then") for file in (AUDIENCE, ARTICLES))
 EARLY_ACKNOWLEDGEMENT = (Change("journal.py", "            write_all(self._file, data)\n", ""),)
-NO_OUTCOMES = (Change("replay.py", "decided(payload, outcome)", "None"),)
+NO_OUTCOMES = (Change("replay.py", "decision = decided(payload, outcome)", "decision = None"),)
 ANY_COPY = (Change("journal.py", "        if not ours:\n", "        if False:\n"),)

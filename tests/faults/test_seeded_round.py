@@ -26,6 +26,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
     ),
     "redis-everysec": (
         kinds.kill_the_store,
+        kinds.kill_a_worker_and_cut_the_file,
         kinds.put_an_older_copy_back,
         kinds.put_an_older_copy_back_unseen,
         kinds.put_an_older_copy_back_whose_visitors_are_forgotten,
@@ -39,6 +40,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
     "redis-always": (
         kinds.roll,
         kinds.fill_its_memory,
+        kinds.flicker_its_memory,
         kinds.fail_its_snapshot,
         kinds.slow_the_wire,
         kinds.leave_it_half_open,

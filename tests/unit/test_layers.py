@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "ingest",
         "apply",
+        "heartbeats",
         "rebuild",
         "waiting",
         "replay",
