@@ -9,6 +9,7 @@ decided about and was received longer ago than that (`keys.forgotten_before`) is
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 from visitstats.core.batch import Batch, decided, decode, reduce
 from visitstats.journal import Journal
 from visitstats.store import keys
-from visitstats.store.commit import Committed, Committer, Conflict, Gap, Numbering, Refused, Work
+from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Conflict, Gap, Numbering, Refused, Work
 from visitstats.store.reads import Reads
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ RunOnDisk = Callable[[Callable[[], list[Record]]], Awaitable[list[Record]]]
 """Runs a blocking read of the journal where it does not hold up the event loop."""
 
 AGAIN_MS = 3600 * 1000
-PIECE = 64
-"""Records that are read from the disk at once."""
+PIECE = KEPT_DECISIONS
+"""Records that are read from the disk at once. What was decided of them is kept before the next are read: so a worker
+that is killed in the middle leaves no more of it behind than the ledgers remember."""
 
 
 class Limits(NamedTuple):
@@ -61,26 +63,32 @@ class Backlog:
         """The sequence up to which a site's batches were applied so long ago that its watermark may have ended."""
         self._forgotten: dict[str, int] = {}
         """The same, of sites without a watermark: nothing up to there is replayed."""
+        self._unknown: dict[str, int] = {}
+        """Sites of which the last outcomes are not in the journal (the worker was killed before it kept them): the
+        sequence before the first of these batches."""
         self._compared = False
-        before, oldest = keys.forgotten_before(clock()), clock()
-        for sequence, payload in journal.read(0):
-            if batch := _decode(sequence, payload):
-                self.newest[batch.site] = sequence
-                self._received[batch.site] = batch.received_ms
-                oldest = min(oldest, batch.received_ms)
-        if oldest < before:
-            self._find_old(before)
+        self._read()
 
-    def _find_old(self, before: int) -> None:
-        found: set[str] = set()
-        for sequence, payload, known in self._journal.read_decided(0):
-            if batch := _decode(sequence, payload):
-                if batch.received_ms < before:
-                    if batch.site not in found:
-                        self._old[batch.site] = batch.previous  # which was applied, and then pruned
-                    if decided(payload, known):
-                        self._old[batch.site] = sequence
-                found.add(batch.site)
+    def _read(self) -> None:
+        before = keys.forgotten_before(self._clock())
+        last: dict[str, deque[Record]] = {}
+        for record in self._journal.read_decided(0):
+            sequence, payload, outcome = record
+            batch = _decode(sequence, payload)
+            if batch is None:
+                continue
+            if batch.received_ms < before:
+                if batch.site not in self.newest:
+                    self._old[batch.site] = batch.previous  # which was applied, and then pruned
+                if decided(payload, outcome):
+                    self._old[batch.site] = sequence
+            self.newest[batch.site] = sequence
+            self._received[batch.site] = batch.received_ms
+            last.setdefault(batch.site, deque(maxlen=KEPT_DECISIONS)).append(record)
+        for site, records in last.items():
+            undecided = (n for n, payload, outcome in records if decided(payload, outcome) is None)
+            if (first := next(undecided, 0)) > 0:
+                self._unknown[site] = first - 1
 
     def note(self, site: str, sequence: int) -> None:
         """Note a batch that was journalled just now."""
@@ -140,8 +148,10 @@ class Backlog:
         StoreUnavailable."""
         for site, mark in (await reads.watermarks(list(self.newest), self._journal.writer)).items():
             reached = self._reached(site, mark)
-            if reached < self.newest[site] or (site in self._forgotten and site in self.lagging):
-                self.lagging[site] = reached
+            # What the store has of the last batches it still knows how it decided: they are asked for once.
+            asked = max(min(reached, self._unknown.pop(site, reached)), self._forgotten.get(site, 0))
+            if asked < self.newest[site] or (site in self._forgotten and site in self.lagging):
+                self.lagging[site] = asked
         self._compared = True
         self.settle()
 
@@ -196,7 +206,8 @@ class Backlog:
                     refused.add(batch.site)
                 else:
                     previous = 0 if batch.previous <= self._forgotten.get(batch.site, 0) else batch.previous
-                    work.append(Work(sequence, previous, batch, number(batch), decision))
+                    late = decision is None
+                    work.append(Work(sequence, previous, batch, number(batch), decision, late=late))
             stopped: set[str] = set()
             failed: set[str] = set()
             again = []
@@ -219,7 +230,7 @@ class Backlog:
                         failed.add(site)
                         continue
                     log.warning("site %s: a beacon of batch %d was counted elsewhere, too", site, item.sequence)
-                    result = await self._commit(committer, item._replace(decision=None))
+                    result = await self._commit(committer, item._replace(decision=None, late=True))
                 if isinstance(result, Gap):
                     self.lagging[site] = self._reached(site, result.watermark)
                     self.settle()  # so that the journal keeps what is needed again
@@ -322,6 +333,11 @@ class Adoption:
         committer = Committer(self._url, journal.writer)
         outcomes: list[tuple[int, bytes]] = []
 
+        async def keep_and_read(read: Callable[[], list[Record]]) -> list[Record]:
+            journal.note_outcomes(outcomes)
+            outcomes.clear()
+            return await asyncio.to_thread(read)
+
         def note(sequence: int, batch: Batch, result: Committed) -> None:
             if outcome := result.outcome:
                 outcomes.append((sequence, outcome))
@@ -332,7 +348,7 @@ class Adoption:
             await backlog.compare(self._reads)
             if backlog.lagging:
                 log.warning("slot %d was left with batches that are not applied; applying them", journal.number)
-                await backlog.replay(committer, self._number, note, asyncio.to_thread, decided_only=decided_only)
+                await backlog.replay(committer, self._number, note, keep_and_read, decided_only=decided_only)
         finally:
             await committer.close()
             journal.note_outcomes(outcomes)

@@ -58,18 +58,23 @@ class Writer:
         self.backlog.note(site.id, self.journal.last_sequence)
         return batch
 
-    async def commit(self, batch: Batch, moment: int) -> Committed:
-        """Commit the batch that was journalled last, and note its outcome."""
+    async def commit(self, batch: Batch, moment: int, *, noted: bool = True) -> Committed:
+        """Commit the batch that was journalled last, and note its outcome (or be killed before that is `noted`)."""
         sequence = self.journal.last_sequence
         [result] = await self.committer.commit([Work(sequence, batch.previous, batch, numbering(moment, CALENDAR))])
         assert isinstance(result, Committed), result
         assert result.outcome
-        self.journal.note_outcomes([(sequence, result.outcome)])
+        if noted:
+            self.journal.note_outcomes([(sequence, result.outcome)])
         self.journal.applied = sequence
         return result
 
     async def hit(self, moment: int, *hits: Hit, site: Site = SITE) -> Committed:
         return await self.commit(self.write(site, moment, list(hits)), moment)
+
+    async def put_back(self, reads: Reads, moment: int = NOON) -> None:
+        """What all workers do before any of them decides anew."""
+        await self.try_to_heal(reads, moment, decided_only=True)
 
     async def heal(self, reads: Reads, moment: int = NOON) -> list[Committed]:
         """What a worker does when it sees that the store came back older."""
@@ -77,7 +82,7 @@ class Writer:
         assert self.backlog.lagging == {}
         return answers
 
-    async def try_to_heal(self, reads: Reads, moment: int = NOON) -> list[Committed]:
+    async def try_to_heal(self, reads: Reads, moment: int = NOON, *, decided_only: bool = False) -> list[Committed]:
         """The same with a store that may refuse something."""
         answers: list[Committed] = []
 
@@ -89,7 +94,10 @@ class Writer:
 
         await self.backlog.compare(reads)
         await asyncio.wait_for(
-            self.backlog.replay(self.committer, lambda _: numbering(moment, CALENDAR), applied, on_disk), 30
+            self.backlog.replay(
+                self.committer, lambda _: numbering(moment, CALENDAR), applied, on_disk, decided_only=decided_only
+            ),
+            30,
         )
         return answers
 

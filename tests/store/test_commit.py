@@ -25,14 +25,14 @@ from tests.store.writing import (
     gather,
     numbering,
 )
-from visitstats.core.batch import OTHER_ID, Batch, Decision, Gathering
+from visitstats.core.batch import COUNTED, OTHER_ID, STARTED, Batch, Decision, Gathering
 from visitstats.core.counting import DUPLICATE
 from visitstats.core.entries import Entry, decode, encode
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.client import ScriptLine
+from visitstats.store.client import ScriptLine, translated
 from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Conflict, Gap, Refused, Work
 from visitstats.store.reads import Reads
 
@@ -75,8 +75,8 @@ async def test_a_batch_that_is_sent_again_changes_nothing_and_answers_the_same(
     first = await commit(committer, 5, morning())
     for _ in range(3):
         again = await commit(committer, 5, morning())
-        assert (again.fresh, again.started) == (False, 0)
-        assert again.slots == first.slots
+        assert not again.fresh
+        assert again.outcome == first.outcome
         assert again.articles == first.articles
         assert (again.online, again.visits, again.views) == (first.online, first.visits, first.views)
     assert await visits_and_views(raw) == (2, 3)
@@ -125,6 +125,41 @@ async def test_what_was_decided_is_not_repeated_where_a_hit_was_counted_meanwhil
     assert await visits_and_views(raw) == (1, 2)
     assert [type(each) for each in await committer.commit([work])] == [Committed], "it is in, and only answered"
     assert await visits_and_views(raw) == (1, 2)
+
+
+async def test_of_what_was_decided_only_that_is_repeated_which_was_not_counted_meanwhile(
+    redis_url: str, committer: Committer, raw: Redis
+) -> None:
+    """The same with an outcome that says what each hit did: the beacon is left out, with its visit and its view."""
+    waiting = Gathering(SITE, DAY)
+    gather(waiting, NOON, "An", "/a", "the beacon")
+    gather(waiting, NOON, "An", "/b", "another")
+    gather(waiting, NOON, "Bình", "/a", "a third")
+    batch = waiting.close(0, NOON)
+    other = Committer(redis_url, WRITER[::-1])
+    again = Gathering(SITE, DAY)
+    gather(again, NOON, "An", "/a", "the beacon")
+    await commit(other, 1, again.close(0, NOON))
+    await other.close()
+    both = STARTED | COUNTED
+    work = Work(1, 0, batch, numbering(), Decision(bytes([24] * 3), 2, (2, 1), bytes([both, COUNTED, both])))
+    [result] = await committer.commit([work])
+    assert isinstance(result, Committed)
+    assert (result.slots, result.started, result.added) == (bytes([DUPLICATE, 24, 24]), 1, (1, 1))
+    assert await visits_and_views(raw) == (2, 3)
+    await committer.commit([work])
+    assert await visits_and_views(raw) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "broken", [RuntimeError("unable to perform operation; the handler is closed"), OSError("gone")]
+)
+def test_a_connection_that_was_lost_is_a_store_that_is_away(broken: Exception) -> None:
+    """In the words of whichever event loop: a worker that starts just then must not end for it."""
+    with pytest.raises(StoreUnavailable), translated():
+        raise broken
+    with pytest.raises(RuntimeError, match="a bug"), translated():
+        raise RuntimeError("a bug")
 
 
 async def test_a_batch_that_was_half_applied_is_completed_exactly_once(committer: Committer, raw: Redis) -> None:

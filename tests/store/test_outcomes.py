@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
@@ -15,11 +16,11 @@ from tests.store.writing import DAY, MINUTE, NOON, SITE, numbering, token
 from visitstats import journal as journals
 from visitstats import outcomes
 from visitstats.core import counting
-from visitstats.core.batch import Decision, encode_decision
+from visitstats.core.batch import COUNTED, STARTED, Decision, decided, encode_decision
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.replay import Adoption, Backlog, Limits
-from visitstats.store.commit import Committed, Committer, Work
+from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Work
 from visitstats.store.reads import Reads
 
 
@@ -126,17 +127,58 @@ async def test_an_outcome_that_does_not_fit_its_batch_is_decided_again(
     assert await numbers_of(raw) == before
 
 
-async def test_a_batch_that_was_applied_by_half_has_no_outcome(writer: Writer, raw: Redis) -> None:
-    """The connection broke between the ledgers: what the second commit answers is not the whole decision."""
-    batch = writer.write(SITE, NOON, [Hit("An", "/a")])
+async def test_an_outcome_whose_answer_was_lost_is_known_all_the_same(writer: Writer, raw: Redis) -> None:
+    """The connection broke between the ledgers, or after both: they repeat what they decided of the last batches."""
+    batch = writer.write(SITE, NOON, [Hit("An", "/a", "one"), Hit("An", "/a", "one"), Hit("An", "/a"), Hit("An", "/b")])
     work = Work(1, 0, batch, numbering())
-    await writer.committer._line.run([writer.committer._audience(work)])
+    await writer.committer._run([writer.committer._audience(work)])
+    expected = Decision(bytes([24, counting.DUPLICATE, 24, 24]), 1, (1, 1), bytes([STARTED | COUNTED, 0, 0, COUNTED]))
+    for fresh in (True, False, False):
+        [result] = await writer.committer.commit([work])
+        assert isinstance(result, Committed)
+        assert (result.fresh, result.whole, result.outcome) == (fresh, True, encode_decision(expected))
+    for _ in range(KEPT_DECISIONS):
+        await writer.hit(NOON, Hit("An", "/a"))
     [result] = await writer.committer.commit([work])
     assert isinstance(result, Committed)
-    assert (result.fresh, result.whole, result.outcome) == (True, False, b"")
-    [again] = await writer.committer.commit([work])
-    assert isinstance(again, Committed)
-    assert (again.fresh, again.whole, again.outcome) == (False, False, b"")
+    assert (result.fresh, result.whole, result.outcome) == (False, False, b"")
+
+
+async def test_a_worker_that_was_killed_before_it_kept_its_outcomes_asks_for_them(writer: Writer, raw: Redis) -> None:
+    """As soon as its journal is opened again, so that they are there when the store comes back older one day."""
+    copy = await copy_of(raw)
+    await writer.hit(NOON, Hit("An", "/a"))
+    for minute in (1, 2):
+        batch = writer.write(SITE, NOON + minute * MINUTE, [Hit("An", "/a"), Hit("Bình", "/b")])
+        await writer.committer.commit([Work(1 + minute, batch.previous, batch, numbering())])
+    before = await numbers_of(raw)
+    writer.backlog = Backlog(writer.journal)
+    found = await writer.heal(Reads(raw))
+    assert [result.fresh for result in found] == [False, False]
+    writer.journal.note_outcomes([(2 + n, result.outcome) for n, result in enumerate(found)])
+    assert all(outcome for *_, outcome in writer.journal.read_decided(0))
+    assert await numbers_of(raw) == before
+    assert await writer.heal(Reads(raw)) == []
+    assert Backlog(writer.journal)._unknown == {}
+    await put_back(raw, copy)
+    assert [result.outcome for result in await writer.heal(Reads(raw))] == [b""] * 3  # repeated, not decided
+    assert await numbers_of(raw) == before
+
+
+async def test_outcomes_of_the_first_version_are_repeated_as_well(writer: Writer, raw: Redis) -> None:
+    """They do not say which hits started a visit or counted as views."""
+    copy = await copy_of(raw)
+    await two_hours(writer)
+    before = await numbers_of(raw)
+    for sequence, payload, outcome in list(writer.journal.read_decided(0)):
+        decision = decided(payload, outcome)
+        assert decision is not None
+        old = (decision.slots, decision.started, decision.added)
+        writer.journal.note_outcomes([(sequence, msgspec.msgpack.encode(old))])
+    for _ in range(2):
+        await put_back(raw, copy)
+        await writer.heal(Reads(raw))
+        assert await numbers_of(raw) == before
 
 
 async def test_the_last_two_decisions_are_kept_word_for_word(writer: Writer, raw: Redis) -> None:
@@ -145,9 +187,9 @@ async def test_the_last_two_decisions_are_kept_word_for_word(writer: Writer, raw
     await writer.hit(NOON, Hit("An", "/a", "one"))
     batches = [writer.write(SITE, NOON, [Hit("An", "/a", "one"), Hit("An", "/b")]) for _ in range(2)]
     first, second = (Work(2 + n, batch.previous, batch, numbering()) for n, batch in enumerate(batches))
-    replies = await writer.committer._line.run([writer.committer._audience(item) for item in (first, second)])
-    again = await writer.committer._line.run([writer.committer._audience(item) for item in (first, second)])
-    assert [reply[:2] for reply in again] == [[b"seen", reply[1]] for reply in replies]
+    replies = await writer.committer._run([writer.committer._audience(item) for item in (first, second)])
+    again = await writer.committer._run([writer.committer._audience(item) for item in (first, second)])
+    assert [reply[:4] for reply in again] == [[b"kept", *reply[1:4]] for reply in replies]
     assert replies[0][1][0] == counting.DUPLICATE
 
 
@@ -162,13 +204,14 @@ async def test_batches_in_order_are_committed_like_one_after_the_other(writer: W
     expected = [(await writer.committer.commit([item]))[0] for item in work]
     before = await numbers_of(raw)
     await raw.flushall()
-    decided = []
+    known = []
     for n, item in enumerate(work):
         one = expected[n]
         assert isinstance(one, Committed)
-        decided.append(item._replace(decision=Decision(one.slots, one.started, one.added)) if n % 4 < 2 else item)
-    found = [pair async for pair in writer.committer.commit_in_order(decided)]
-    assert [item for item, _ in found] == decided
+        decision = Decision(one.slots, one.started, one.added, one.marks)
+        known.append(item._replace(decision=decision) if n % 4 < 2 else item)
+    found = [pair async for pair in writer.committer.commit_in_order(known)]
+    assert [item for item, _ in found] == known
     for (item, result), one in zip(found, expected, strict=True):
         assert isinstance(result, Committed)
         assert isinstance(one, Committed)

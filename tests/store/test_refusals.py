@@ -58,20 +58,20 @@ async def writer(redis_url: str, raw: Redis, tmp_path: Path) -> AsyncIterator[Wr
 @pytest.mark.parametrize(
     "refused",
     [
-        {("audience", 3), ("articles", 0)},
-        {("articles", 0)},
-        {("articles", 2), ("audience", BETWEEN + 1)},
-        {("audience", 0)},
-        {("articles", n) for n in range(3, 6)},
+        (("audience", 3), ("articles", 0)),
+        (("articles", 0),),
+        (("articles", 2), ("audience", BETWEEN + 1)),
+        (("audience", 0),),
+        (("articles", 3), ("articles", 4), ("articles", 5)),
     ],
     ids=str,
 )
 async def test_what_the_store_refuses_for_an_instant_is_applied_once_in_its_order(
-    writer: Writer, raw: Redis, refused: set[tuple[str, int]]
+    writer: Writer, raw: Redis, refused: tuple[tuple[str, int], ...]
 ) -> None:
     """Each page load came twice, and more batches wait than a ledger remembers decisions of."""
     assert isinstance(writer.committer, Moody)
-    writer.committer.refused = refused
+    writer.committer.refused.update(refused)
     for n in range(50):
         writer.write(EVERY, NOON + n, [Hit(f"person {n // 2}", f"/{n // 2}", hit_id=f"{n // 2}")])
     reads = Reads(raw)
@@ -83,7 +83,7 @@ async def test_what_the_store_refuses_for_an_instant_is_applied_once_in_its_orde
     assert writer.backlog.gaps == 0
     assert await raw.hget("vs:{portal:who}:visits", "all") == b"25"
     assert await raw.hget("vs:{portal:what}:views", "all") == b"25"
-    assert set(dict(await raw.zrange("vs:{portal:what}:top:all", 0, -1, withscores=True)).values()) == {1.0}
+    assert await raw.zcount("vs:{portal:what}:top:all", 1, 1) == 25
 
 
 async def test_a_replay_that_is_cut_off_has_made_room_in_the_journal(writer: Writer, raw: Redis) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.journals import opened
@@ -100,6 +100,63 @@ async def rolled_back(
                     writer.reduce(root)
             assert await numbers_of(client) == before
             await put_back(client, {})
+            for writer in writers:
+                await writer.heal(Reads(client), now)
+            assert await numbers_of(client) == before
+        finally:
+            for writer in writers:
+                await writer.committer.close()
+            await client.aclose()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    views=st.sampled_from(["per-visit", "every-load"]),
+    steps=st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from([1000, MINUTE]), st.lists(hits, min_size=1, max_size=4)),
+        min_size=1,
+        max_size=10,
+    ),
+    copied=st.integers(-1, 4),
+    lost=st.sets(st.integers(0, 9), min_size=1, max_size=3),
+    killed=st.integers(0, 1),
+)
+@example(  # who started the visit and read the article first is decided behind those who went on
+    "per-visit", [(0, 1000, [Hit("An", "/a")]), (1, 1000, [Hit("An", "/a"), Hit("An", "/b")])], -1, {0}, 0
+)
+@example(  # the visitor was here in the copy: nothing is missing but what came between
+    "per-visit", [(1, 1000, [Hit("An", "/a")]), (0, 1000, [Hit("An", "/b")]), (1, 1000, [Hit("An", "/b")])], 0, {1}, 0
+)
+def test_outcomes_that_are_lost_with_the_store_change_no_number(
+    store: EmbeddedStore, views: str, steps: list[Any], copied: int, lost: set[int], killed: int
+) -> None:
+    """A worker was killed, or its disk full, before it kept what was decided of some batches, and the store has lost
+    them, too: they are decided anew, behind what the other worker puts back, to the same visits and views."""
+    asyncio.run(killed_and_rolled_back(store.url, views, steps, copied, lost, killed))
+
+
+async def killed_and_rolled_back(
+    url: str, views: Any, steps: list[tuple[int, int, list[Hit]]], copied: int, lost: set[int], killed: int
+) -> None:
+    site = Site(id="portal", hosts=("portal.vn",), views=views)
+    client = open_client(url)
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        journals = [stack.enter_context(opened(Path(folder), keep_seconds=KEEP, fsync=False)) for _ in range(2)]
+        writers = [Writer(journal, Committer(url, journal.writer), Backlog(journal)) for journal in journals]
+        try:
+            await client.flushall()
+            copy = await copy_of(client)
+            now = NOON
+            for number, (who, pause, batch) in enumerate(steps):
+                now += pause
+                written = writers[who].write(site, now, batch)
+                await writers[who].commit(written, now, noted=who != killed or number not in lost)
+                if number == copied:
+                    copy = await copy_of(client)
+            before = await numbers_of(client)
+            await put_back(client, copy, ())
+            for writer in writers:
+                await writer.put_back(Reads(client), now)
             for writer in writers:
                 await writer.heal(Reads(client), now)
             assert await numbers_of(client) == before

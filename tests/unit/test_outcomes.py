@@ -52,12 +52,12 @@ def test_the_bytes_on_disk_are_frozen(tmp_path: Path) -> None:
     (slot / "writer").write_text("000102030405060708090a0b0c0d0e0f")
     with opened(tmp_path) as journal:
         journal.append([b"batch"])
-        journal.note_outcomes([(1, encode_decision(Decision(b"\x05\xff", 1, (2, -3))))])
+        journal.note_outcomes([(1, encode_decision(Decision(b"\x05\xff", 1, (2, -3), b"\x03\x00")))])
     assert (slot / "0000000000000001.out").read_bytes() == bytes.fromhex(
         "76736f757463310a"  # vsoutc1
         "000102030405060708090a0b0c0d0e0f"
-        "09000000 f9b0de6f 0100000000000000"
-        "93 c40205ff 01 92 02fd"
+        "0d000000 1e446d25 0100000000000000"
+        "94 c40205ff 01 92 02fd c4020300"
     )
 
 

@@ -1,4 +1,5 @@
-"""The short way of a beacon through the HTTP protocol, and where it joins the ordinary one: nobody can tell them apart."""
+"""The short way of a beacon through the HTTP protocol, and where it joins the ordinary one: nobody can tell them
+apart."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ BOT_WORDS = (
     # Programs and libraries.
     "python-", "aiohttp", "httpx", "go-http-client", "okhttp", "libwww-perl", "apache-httpclient", "node-fetch",
     "axios/", "undici", "guzzlehttp", "postmanruntime", "insomnia/", "jmeter", "apachebench", "k6/", "locust",
-    "cfnetwork/", "winhttp", "powershell", "libcurl", "pycurl", "restsharp", "typhoeus", "faraday v", "lua-resty", "guzzle",
-    "symfony", "http.rb", "mitmproxy", "jersey/", "unirest", "ktor-client", "alamofire", "thunder client", "postman",
-    "apidog", "hoppscotch", "inoreader",
+    "cfnetwork/", "winhttp", "powershell", "libcurl", "pycurl", "restsharp", "typhoeus", "faraday v", "lua-resty",
+    "guzzle", "symfony", "http.rb", "mitmproxy", "jersey/", "unirest", "ktor-client", "alamofire", "thunder client",
+    "postman", "apidog", "hoppscotch", "inoreader",
 )  # fmt: skip
 # Bots that read for a search engine: the line "Máy chủ tìm kiếm" of a portal's box. They are a part of the bots.
 SEARCH_ENGINES = (
@@ -61,8 +61,8 @@ _PEOPLE = re.compile(
     r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/|\Amozilla/5\.0 [^\n]* viber/|sogoumobilebrowser/|"
     r"sogousearch android"
 )
-# How a bot says what it is: a word of its own (but not the phones named CUBOT), or an address or mailbox of its keeper. (One
-# address stands in agents of people: that of a component of Delphi, in old Internet Explorers.)
+# How a bot says what it is: a word of its own (but not the phones named CUBOT), or an address or mailbox of its keeper.
+# (One address stands in agents of people: that of a component of Delphi, in old Internet Explorers.)
 _MANNERS = re.compile(
     r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|monitor(?:ing)?(?![a-z])|https?://(?!(?:www\.)?bsalsa\.)|"
     r"[a-z0-9]@[a-z0-9-]+\.[a-z]"

@@ -5,6 +5,7 @@ one. `tests/unit/test_batch.py` pins it.
 """
 
 from hashlib import blake2b
+from itertools import repeat
 
 import msgspec
 
@@ -50,6 +51,9 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
         return self.window * counting.SLOT_MS
 
 
+STARTED, COUNTED = 1, 2
+
+
 class Decision(msgspec.Struct, frozen=True, array_like=True):
     """What the store decided about a batch: an outcome, to be repeated word for word."""
 
@@ -59,6 +63,9 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     """Visits that the batch started."""
     added: tuple[int, ...]
     """For each article, in the order of the batch, the views it got; negative when they went to "(other)"."""
+    marks: bytes = b""
+    """A byte per hit: STARTED when it started its visit, COUNTED when it was counted as a view, or both. Empty when
+    that is not known (outcomes of the first version)."""
 
 
 class _Reduced(Batch, frozen=True, array_like=True):
@@ -110,9 +117,12 @@ def reduce(payload: bytes, outcome: bytes) -> bytes:
         return payload
     *numbers, tokens, times, _, uniques, _, counters, ignored = _audience_columns(kept.audience)
     last: dict[bytes, tuple[int, int]] = {}
-    for token, time, slot in zip(tokens, times, decision.slots, strict=True):
+    starters: set[tuple[bytes, int]] = set()
+    for token, time, slot, mark in zip(tokens, times, decision.slots, decision.marks or repeat(0), strict=False):
         if slot != counting.DUPLICATE and time >= last.get(bytes(token), (0, 0))[0]:
             last[bytes(token)] = (time, slot)
+        if mark & STARTED:
+            starters.add((bytes(token), slot))
     people = sorted(last)
     audience = (
         *numbers,
@@ -127,13 +137,14 @@ def reduce(payload: bytes, outcome: bytes) -> bytes:
     ids, _, _, every_load, entries, cap, other, other_entry, names = _articles_columns(kept.articles)
     articles = (ids, (), (), every_load, entries, cap, other, other_entry, names)
     slots = bytes(last[token][1] for token in people)
+    marks = bytes(STARTED if (token, last[token][1]) in starters else 0 for token in people) if decision.marks else b""
     return encode(
         msgspec.structs.replace(
             kept,
             size=len(people),
             audience=_pack(audience),
             articles=_pack(articles),
-            decision=Decision(slots, decision.started, decision.added),
+            decision=Decision(slots, decision.started, decision.added, marks),
         )
     )
 
@@ -148,7 +159,11 @@ def decided(payload: bytes, outcome: bytes) -> Decision | None:
         decision = decode_decision(outcome)
     except msgspec.DecodeError:
         return None
-    fits = len(decision.slots) == kept.size and len(decision.added) == len(_articles_columns(kept.articles)[0])
+    fits = (
+        len(decision.slots) == kept.size
+        and len(decision.marks) in (0, kept.size)
+        and len(decision.added) == len(_articles_columns(kept.articles)[0])
+    )
     return decision if fits else None
 
 

@@ -31,6 +31,11 @@ def translated() -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:  # a TimeoutError is an OSError
         raise StoreUnavailable(f"the store does not answer: {error}") from error
+    except RuntimeError as error:
+        # uvloop's word for a connection that was lost just before something is sent.
+        if "handler is closed" not in str(error):
+            raise
+        raise StoreUnavailable(f"the store does not answer: {error}") from error
 
 
 def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> ConnectionPool:

@@ -8,6 +8,7 @@ missing.
 from collections import deque
 from collections.abc import AsyncIterator
 from importlib.resources import files
+from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,7 +37,7 @@ AT_ONCE, PUT_DOWN, FINISH = b"", b"put down", b"finish"
 
 OTHER = -1
 KEPT_DECISIONS = 16
-"""Of so many batches the audience ledger remembers what it decided (audience.lua)."""
+"""Of so many batches the ledgers remember what they decided (audience.lua, articles.lua)."""
 BETWEEN = KEPT_DECISIONS // 2
 """Batches of a replay that may be in the audience ledger and not in the other yet, twice: those whose articles travel
 with the audience of the next ones. In a trip are twice as many scripts, which hold the server for some milliseconds."""
@@ -65,8 +66,8 @@ class Committed(msgspec.Struct, frozen=True):
     fresh: bool
     """False when the batch had been applied before."""
     whole: bool
-    """Whether both ledgers decided just now, so that the rest of this is the batch's outcome; after a commit that was
-    cut in the middle it is not, and what was decided before is only repeated."""
+    """Whether the rest of this is all that was decided, just now or (when the answer of then was lost) before. Of
+    batches that the ledgers do not remember any more, and of those that were decided by an outcome, it is not."""
     slots: bytes
     """A byte per hit: 255 for a beacon that was delivered before."""
     started: int
@@ -80,11 +81,15 @@ class Committed(msgspec.Struct, frozen=True):
     visits: list[int]
     views: list[int]
     """Both in the order of `counting.counters_of` the day that was asked for."""
+    marks: bytes = b""
+    """As in `Decision`."""
 
     @property
     def outcome(self) -> bytes:
         """What is kept of it beside the journal (`visitstats.outcomes`), empty for nothing."""
-        return encode_decision(Decision(self.slots, self.started, self.added)) if self.whole else b""
+        if not self.whole:
+            return b""
+        return encode_decision(Decision(self.slots, self.started, self.added, self.marks))
 
 
 class Heartbeats(msgspec.Struct, frozen=True):
@@ -113,6 +118,8 @@ class Work(NamedTuple):
     batch: Batch
     numbering: Numbering
     decision: Decision | None = None
+    late: bool = False
+    """Whether it is decided behind batches that came after it."""
 
 
 def online_score(now_ms: int) -> int:
@@ -159,8 +166,8 @@ class Committer:
 
     async def commit_in_order(self, work: list[Work]) -> AsyncIterator[tuple[Work, Committed | Gap | Refused]]:
         """Commit batches of any sites one after the other, as a replay does: some in a round trip, in which the
-        articles of some travel with the audience of the next. After a batch that is refused nothing more of its site is
-        sent: the audience ledger remembers only so many decisions that the articles ledger still wants (KEPT_DECISIONS).
+        articles of some travel with the audience of the next. After a batch that is refused nothing more of its site
+        is sent: the audience ledger remembers only so many decisions that the articles ledger still wants.
 
         Raises StoreUnavailable when the connection failed; what was not yielded then is applied, half applied or not.
         """
@@ -168,7 +175,7 @@ class Committer:
         half: list[tuple[Work, Any]] = []
         stopped: set[str] = set()
         while left or half:
-            begun = []
+            begun: list[Work] = []
             while left and len(begun) < BETWEEN:
                 item = left.popleft()
                 if item.batch.site in stopped:
@@ -250,6 +257,7 @@ class Committer:
                 keys.hit_ids(site, batch.window + 1).name,
                 keys.seen(site, today.date, today.end_ms).name,
                 keys.seen(site, today.yesterday, today.end_ms).name,
+                keys.orphans(site, batch.day, batch.end_ms).name,
                 *(sketch.name for sketch in sketches),
                 keys.audience_redo(site),
             ],
@@ -262,6 +270,8 @@ class Committer:
                 online_score(numbering.now_ms),
                 decision.slots if decision else b"",
                 decision.started if decision else b"",
+                decision.marks if decision else b"",
+                b"late" if work.late else b"",
             ],
         )
 
@@ -287,6 +297,7 @@ class Committer:
                 keys.views(site),
                 keys.names(site),
                 keys.aliases(site),
+                keys.orphan_readings(site, batch.day),
                 *(keys.read(site, batch.day, slot) for slot in half_hours),
                 keys.articles_redo(site),
             ],
@@ -299,6 +310,8 @@ class Committer:
                 slots,
                 _pack(counting.counters_of(numbering.day)),
                 _pack(decision.added) if decision else b"",
+                decision.marks if decision else b"",
+                b"late" if work.late else b"",
             ],
         )
 
@@ -307,7 +320,7 @@ def _joined(call: Call, put_down: Any, done: Any) -> Any:
     """Join the replies of the two steps: what was decided, with the numbers that came of it."""
     if isinstance(put_down, Exception) or put_down[0] != b"ok" or isinstance(done, Exception):
         return done if isinstance(done, Exception) and not isinstance(put_down, Exception) else put_down
-    decided = 3 if call[0] == "audience" else 2 + 2 * put_down[1]
+    decided = 4 if call[0] == "audience" else 3 + 2 * put_down[1]
     return put_down[:decided] + done[decided:]
 
 
@@ -319,18 +332,23 @@ def _trouble(reply: Any) -> Gap | Refused | None:
     return Conflict("one of its hits was counted meanwhile") if reply[0] == b"known" else None
 
 
+_WHOLE = (b"ok", b"kept")
+
+
 def _committed(work: Work, audience: list[Any], articles: list[Any]) -> Committed:
     count = articles[1]
     found = articles[2 : 2 + count]
+    whole = work.decision is None and audience[0] in _WHOLE and articles[0] in _WHOLE
     return Committed(
         fresh=articles[0] == b"ok",
-        whole=work.decision is None and audience[0] == articles[0] == b"ok",
+        whole=whole,
         slots=audience[1],
         started=audience[2],
         articles=tuple(-2 - n if n < OTHER else n for n in found),
         nameless=tuple(place for place, n in enumerate(found) if n < OTHER),
-        online=audience[3],
-        visits=audience[4:],
+        online=audience[4],
+        visits=audience[5:],
         added=tuple(articles[2 + count : 2 + 2 * count]),
-        views=articles[2 + 2 * count :],
+        views=articles[3 + 2 * count :],
+        marks=bytes(map(or_, audience[3], articles[2 + 2 * count])) if whole else b"",
     )

@@ -91,6 +91,7 @@ KINDS = (
     _row("who", "peaks", "peaks", "zset"),
     _row("who", "salt", f"salt:{_DATE}", "string", SALT_LIFE_MS),
     _row("who", "seen", f"seen:{_DATE}", "zset", SALT_LIFE_MS),
+    _row("who", "orphans", f"orphans:{_DATE}", "hash", SALT_LIFE_MS),
     _row("who", "hits", r"hits:(\d+)", "set", 4 * SLOT_MS),
     _row("who", "unique", rf"unique:{_DATE}:([0-{SKETCHES - 1}])", "string", UNIQUES_LIFE_MS),
     _row("who", "ignored", f"ignored:{_DATE}", "hash", IGNORED_LIFE_MS),
@@ -108,6 +109,7 @@ KINDS = (
     _row("what", "top:month", r"top:(\d{4}-\d\d)", "zset"),
     _row("what", "top:week", f"top:w{_DATE}", "zset", 13 * DAY_MS + ARTICLE_DAYS_LIFE_MS),
     _row("what", "top:day", f"top:{_DATE}", "zset", ARTICLE_DAYS_LIFE_MS),
+    _row("what", "orphans", f"orphans:{_DATE}", "hash", 7 * 3600 * 1000),
     _row("what", "read", rf"read:{_DATE}:(\d\d?)", "set", 7 * 3600 * 1000),
 )
 """Every key that may be found under `vs:`."""
@@ -165,6 +167,12 @@ def seen(site: str, day: str, end_ms: int) -> Expiring:
     return Expiring(_who(site, f"seen:{day}"), (end_ms + SALT_LIFE_MS) // 1000)
 
 
+def orphans(site: str, day: str, end_ms: int) -> Expiring:
+    """Hash, seldom there: token of a visitor who was put back without the hit that started the visit → the slot of the
+    visit, empty when that hit has come (lua/audience.lua)."""
+    return Expiring(_who(site, f"orphans:{day}"), (end_ms + SALT_LIFE_MS) // 1000)
+
+
 def hit_ids(site: str, window: int) -> Expiring:
     """Set: digests of the hit ids received in one half hour since the epoch."""
     return Expiring(_who(site, f"hits:{window}"), (window + 4) * SLOT_MS // 1000)
@@ -207,12 +215,13 @@ def lease(site: str, job: str) -> str:
 
 def audience_watermark(site: str, writer: str) -> str:
     """Hash: s, the writer's last sequence in the audience ledger; d0 to d15, in turn, what was decided for the last
-    batches ("sequence:slots"); n, the number of the last turn."""
+    batches ("sequence:", slots, starters, number of visits started); n, the number of the last turn."""
     return _who(site, f"writer:{writer}")
 
 
 def articles_watermark(site: str, writer: str) -> str:
-    """Hash: s, the writer's last sequence in the articles ledger."""
+    """Hash: s, the writer's last sequence in the articles ledger; d0 to d15 and n as there ("sequence:", which hits
+    were counted, the views added to each article)."""
     return _what(site, f"writer:{writer}")
 
 
@@ -277,6 +286,12 @@ def top(site: str, list_name: str) -> str:
     """Sorted set: one of the lists of views by the name that changes know it by: "all", a month, a date, "w" and the
     first date of a week."""
     return _what(site, f"top:{list_name}")
+
+
+def orphan_readings(site: str, day: str) -> str:
+    """Hash, seldom there: slot of a visit and a reading that was put back without the one that was counted → 1, empty
+    when that one has come (lua/articles.lua)."""
+    return _what(site, f"orphans:{day}")
 
 
 def read(site: str, day: str, slot: int) -> str:

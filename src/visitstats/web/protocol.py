@@ -1,9 +1,9 @@
 """Our HTTP protocol: uvicorn's, with a shorter way in and out for the data path.
 
-In: the request of a hit or a heartbeat goes to the application's `take_at_once` when it is complete, without a scope, a
-cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers and joins
-every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's way, and so
-does everything on a server that is not ours.
+In: the request of a hit or a heartbeat goes to the application's `take_at_once` when it is complete, without a scope,
+a cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers
+and joins every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's
+way, and so does everything on a server that is not ours.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 --
 -- Input
 --   KEYS  1 watermark  2 top of all time  3 top of the day  4 top of the week  5 top of the month  6 views  7 names
---         8 aliases  9… one set of readings for each half hour in ARGV[5]
+--         8 aliases  9 orphans, see below  10… one set of readings for each half hour in ARGV[5]
 --   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
 --         3 core.batch.Batch.articles (msgpack)
 --         4 expiries (msgpack: watermark seconds, day, week, readings as Unix seconds)
@@ -11,17 +11,26 @@
 --         7 names of the counts to answer (msgpack)
 --         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
 --           to "(other)"; '' when nothing was)
+--         9 a byte for each hit, 2 or 3 when it was counted as a view ('' when that is not known)
+--         10 'late' when the batch is decided behind others that came after it (a replay)
 --   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                              nothing was written: rewind to watermark + 1
---   {'ok' | 'seen', articles, n, …, added, …, count, …}
+--   {'ok' | 'kept' | 'seen', articles, n, …, added, …, counted, count, …}
 --                      n, for each of the articles: its views of all time; -1 when it is counted as "(other)"; -2 - views
---                      when its name is not known here yet. added, for each: as in ARGV[8], all 0 when seen
+--                      when its name is not known here yet. added, for each: as in ARGV[8]. counted: a byte for each hit, 2
+--                      when it was counted as a view. kept: the ledger had the batch, and repeats what it decided; seen:
+--                      it had it, and added (all 0) and counted ('') are not known
+--
+-- An orphan is a reading of a decided batch that was put back, but not the one that was counted as the view, when that was
+-- decided by another worker: its outcome may be lost, and then it is decided behind, and must be counted (as in
+-- audience.lua).
 --
 -- Reads and checks first; absolute writes only; the watermark last: see audience.lua.
 
 local sequence, previous = tonumber(ARGV[1]), tonumber(ARGV[2])
-local watermark = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
+local mark = redis.call('HMGET', KEYS[1], 's', 'n')
+local watermark = tonumber(mark[1] or '0')
 if previous > watermark then
   return {'gap', string.format('%.0f', watermark)}
 end
@@ -33,6 +42,7 @@ local slots = ARGV[6]
 local articles = #ids
 local DUPLICATE = 255
 local PIECE = 4000
+local KEPT_DECISIONS = 16 -- commit.KEPT_DECISIONS
 
 local function digits(number)
   return string.format('%.0f', number)
@@ -71,7 +81,7 @@ end
 
 local all = read_scores(KEYS[2])
 
-local function answer(word, target, unknown, gains)
+local function answer(word, target, unknown, gains, counted)
   local reply = {word, articles}
   for i = 1, articles do
     local count = all[ids[i]]
@@ -86,6 +96,7 @@ local function answer(word, target, unknown, gains)
   for i = 1, articles do
     reply[#reply + 1] = gains and gains[i] or 0
   end
+  reply[#reply + 1] = counted
   local counts = redis.call('HMGET', KEYS[6], unpack(cmsgpack.unpack(ARGV[7])))
   for i = 1, #counts do
     reply[#reply + 1] = tonumber(counts[i] or '0')
@@ -99,14 +110,49 @@ if sequence <= watermark then
   for i = 1, articles do
     target[i] = all[ids[i]] and ids[i]
   end
-  return answer('seen', target)
+  local names = {}
+  for i = 1, KEPT_DECISIONS do
+    names[i] = 'd' .. (i - 1)
+  end
+  local start = ARGV[1] .. ':'
+  for _, kept in pairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+    if kept and string.sub(kept, 1, #start) == start and #kept > #start + #which then
+      local counted = string.sub(kept, #start + 1, #start + #which)
+      local whole, gains = pcall(cmsgpack.unpack, string.sub(kept, #start + #which + 1))
+      if whole and type(gains) == 'table' and #gains == articles then
+        return answer('kept', target, nil, gains, counted)
+      end
+    end
+  end
+  return answer('seen', target, nil, nil, '')
 end
 
 -- Read --------------------------------------------------------------------------------------------------------------
 
 local set_of = {}
 for i = 1, #half_hours do
-  set_of[half_hours[i]] = KEYS[8 + i]
+  set_of[half_hours[i]] = KEYS[9 + i]
+end
+
+local late = ARGV[10] == 'late'
+local marks = ARGV[8] ~= '' and ARGV[9] or ''
+local function orphan_name(i)
+  return string.sub(slots, i, i) .. readings[i]
+end
+local orphans = {}
+if #readings > 0 and (late or marks ~= '') then
+  for from = 1, #readings, PIECE do
+    local names = {}
+    for i = from, math.min(from + PIECE - 1, #readings) do
+      names[#names + 1] = orphan_name(i)
+    end
+    local found = redis.call('HMGET', KEYS[9], unpack(names))
+    for n = 1, #names do
+      orphans[names[n]] = found[n] == '1'
+    end
+  end
+else
+  redis.call('HLEN', KEYS[9])
 end
 
 local counted_before = {}
@@ -198,6 +244,8 @@ for i = 1, articles do
   gains[i] = 0
 end
 local new_readings = {}
+local new_orphans = {}
+local counted = {}
 local total = 0
 local function gain(i, n)
   local article = target[i]
@@ -208,17 +256,39 @@ end
 
 if decided then
   -- A replay repeats what was counted, whatever is known by now.
+  local dropped = {}
+  for i = 1, marks == '' and 0 or #which do
+    if string.byte(slots, i) == DUPLICATE and string.byte(marks, i) >= 2 then
+      dropped[which[i] + 1] = (dropped[which[i] + 1] or 0) + 1 -- counted meanwhile by another writer
+    end
+  end
   for i = 1, articles do
-    if decided[i] ~= 0 then
-      gain(i, math.abs(decided[i]))
+    local n = math.abs(decided[i]) - (dropped[i] or 0)
+    if n > 0 then
+      gain(i, n)
     end
   end
 end
+local function note_orphan(name, is)
+  orphans[name] = is
+  new_orphans[#new_orphans + 1] = name
+  new_orphans[#new_orphans + 1] = is and '1' or ''
+end
 for i = 1, #which do
   local slot = string.byte(slots, i)
+  local counts = false
   if slot ~= DUPLICATE then
-    local counts = every_load
-    if not every_load and not counted_before[slot][readings[i]] then
+    counts = every_load
+    local known = not every_load and counted_before[slot][readings[i]]
+    if not every_load and not known and marks ~= '' and string.byte(marks, i) < 2 then
+      note_orphan(orphan_name(i), true)
+    elseif marks ~= '' and string.byte(marks, i) >= 2 and orphans[orphan_name(i)] then
+      note_orphan(orphan_name(i), false)
+    elseif known and late and orphans[orphan_name(i)] then
+      counts = true
+      note_orphan(orphan_name(i), false)
+    end
+    if not every_load and not known then
       counted_before[slot][readings[i]] = true
       new_readings[slot] = new_readings[slot] or {}
       table.insert(new_readings[slot], readings[i])
@@ -228,7 +298,12 @@ for i = 1, #which do
       gain(which[i] + 1, 1)
     end
   end
+  if marks ~= '' then
+    counts = slot ~= DUPLICATE and string.byte(marks, i) >= 2
+  end
+  counted[i] = string.char(counts and 2 or 0)
 end
+counted = table.concat(counted)
 
 local new_names = {}
 for i = 1, articles do
@@ -287,11 +362,20 @@ for slot, members in pairs(new_readings) do
   end
 end
 
+for from = 1, #new_orphans, PIECE do
+  write('HSET', KEYS[9], unpack(new_orphans, from, math.min(from + PIECE - 1, #new_orphans)))
+end
+if #new_orphans > 0 then
+  write('EXPIREAT', KEYS[9], expire[4])
+end
+
 if #new_names > 0 then
   write('HSET', KEYS[7], unpack(new_names))
 end
 
-write('HSET', KEYS[1], 's', ARGV[1])
+local turn = digits((tonumber(mark[2] or '0') + 1) % KEPT_DECISIONS)
+local kept = ARGV[1] .. ':' .. (decided and ARGV[9] == '' and '' or counted .. cmsgpack.pack(gains))
+write('HSET', KEYS[1], 's', ARGV[1], 'n', turn, 'd' .. turn, kept)
 write('EXPIRE', KEYS[1], expire[1])
 written()
-return answer('ok', target, unknown, gains)
+return answer('ok', target, unknown, gains, counted)

@@ -4,21 +4,32 @@
 -- Input
 --   KEYS  1 watermark  2 seen that day  3 seen the day before  4 hit ids now  5 hit ids before  6 visits  7 ignored
 --         8 hit ids after  9 seen today  10 seen yesterday (2 and 3 again, unless the batch comes late)
---         11… the sketches of unique visitors, each for its share of the tokens (store/keys.py)
+--         11 orphans, see below  12… the sketches of unique visitors, each for its share of the tokens (store/keys.py)
 --   ARGV  1 the batch's sequence   2 the sequence of the writer's batch before it
 --         3 core.batch.Batch.audience (msgpack)
 --         4 expiries (msgpack: watermark seconds, seen, hit ids, unique, ignored as Unix seconds)
 --         5 names of the counts to answer (msgpack)   6 the lowest score that is online now
---         7 what was decided before about this batch: the slots ('' and 8 unused when nothing was)   8 the new visits
+--         7 what was decided before about this batch: the slots ('' as 8 and 9 when nothing was)   8 the new visits
+--         9 a byte for each hit, odd when it started its visit ('' when that is not known)
+--         10 'late' when the batch is decided behind others that came after it (a replay)
 --   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                                     nothing was read or written: rewind to watermark + 1
 --   {'known'}                                              what was decided cannot be repeated, because one of its hits
---                                                          was counted meanwhile: decide anew. Nothing was written
---   {'ok' | 'seen', slots, started, online, count, …}      slots: a byte per hit, see below; started: new visits
+--                                                          was counted meanwhile, and what it did is not known (9):
+--                                                          decide anew. Nothing was written
+--   {'ok' | 'kept' | 'seen', slots, started, starters, online, count, …}
+--                                                          slots: a byte per hit, see below; started: new visits;
+--                                                          starters: a byte per hit, 1 when it started its visit.
+--                                                          kept: the ledger had the batch, and repeats what it decided;
+--                                                          seen: it had it, and knows the slots alone
 --
 -- A byte of slots is the half hour in which the hit's visit began (it names the visit in the articles ledger), or 255 for
 -- a hit that was delivered before.
+--
+-- An orphan is a visitor of whom a decided batch was put back, but not the one with the hit that started the visit, when
+-- that was decided by another worker: its outcome may be lost, and then it is decided behind. It must not find that the
+-- visit was started already.
 --
 -- Everything is read and checked before the first write; every write is absolute, so that a prefix of them may be executed
 -- twice (a cut append-only file, see the design, section 5); the watermark is the last.
@@ -35,10 +46,12 @@ local day_start, gap, slot_ms, carried, slot_count, online_ms,
 local expire = cmsgpack.unpack(ARGV[4])
 local hits = #tokens
 local DUPLICATE = 255
-local FIRST_SKETCH = 11
+local FIRST_SKETCH = 12
 local SKETCHES = #KEYS - FIRST_SKETCH
 local KEPT_DECISIONS = 16 -- commit.KEPT_DECISIONS
 local decided = ARGV[8] ~= ''
+local marks = ARGV[9]
+local late = ARGV[10] == 'late'
 
 -- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
 local PIECE = 4000
@@ -81,7 +94,7 @@ end
 if sequence <= watermark then
   -- Decided before. The last decisions are kept word for word (a replay has several batches between the two ledgers, and
   -- may be cut off there); of an older one only the visitors' present slots are left.
-  local slots = decided and ARGV[7]
+  local word, slots, started, starters = 'seen', decided and ARGV[7], 0, ''
   if not slots then
     local names = {}
     for i = 1, KEPT_DECISIONS do
@@ -90,7 +103,11 @@ if sequence <= watermark then
     local start = ARGV[1] .. ':'
     for _, kept in pairs(redis.call('HMGET', KEYS[1], unpack(names))) do
       if kept and string.sub(kept, 1, #start) == start then
-        slots = string.sub(kept, #start + 1)
+        local said = string.sub(kept, #start + 1)
+        slots = #said >= hits and string.sub(said, 1, hits)
+        if slots and tonumber(string.sub(said, 2 * hits + 1)) then
+          word, starters, started = 'kept', string.sub(said, hits + 1, 2 * hits), tonumber(string.sub(said, 2 * hits + 1))
+        end
       end
     end
   end
@@ -102,7 +119,7 @@ if sequence <= watermark then
     end
     slots = table.concat(bytes)
   end
-  return numbers({'seen', slots, 0})
+  return numbers({word, slots, started, starters})
 end
 
 -- Read --------------------------------------------------------------------------------------------------------------
@@ -140,6 +157,18 @@ end
 for _, n in ipairs({2, 3, 9, 10}) do
   redis.call('ZCARD', KEYS[n])
 end
+local orphans = {}
+if hits > 0 and (late or decided and marks ~= '') then
+  for from = 1, hits, PIECE do
+    local to = math.min(from + PIECE - 1, hits)
+    local found = redis.call('HMGET', KEYS[11], unpack(tokens, from, to))
+    for i = from, to do
+      orphans[tokens[i]] = tonumber(found[i - from + 1] or nil)
+    end
+  end
+else
+  redis.call('HLEN', KEYS[11])
+end
 if #uniques > 0 then
   -- A sketch is a text like any other to all commands but PFADD.
   for part = 0, SKETCHES - 1 do
@@ -163,24 +192,38 @@ end
 
 local started = 0
 local slots = {}
+local starters = {}
+local dropped = 0
 local changed = {}
 local new_ids = {}
+local new_orphans = {}
+
+local function orphan(member, slot)
+  orphans[member] = slot
+  new_orphans[#new_orphans + 1] = member
+  new_orphans[#new_orphans + 1] = slot or ''
+end
 
 local function visit(member, time)
-  -- One hit of a visitor: rule 3, as in core.counting.Presence.hit.
+  -- One hit of a visitor: rule 3, as in core.counting.Presence.hit. Returns the visit's slot, and 1 when the hit started it.
   local score = state[member]
   local slot = score and score % slot_count
   local last = score and (score - slot) / slot_count
+  local starts = 0
   if not score or slot == carried or time - last > gap then
-    started = started + 1
+    starts = 1
     slot = slot_at(time)
     last = time
+  elseif late and orphans[member] == slot and slot_at(time) == slot and time <= last then
+    starts = 1
+    orphan(member, nil)
   elseif time > last then
     last = time
   end
+  started = started + starts
   state[member] = last * slot_count + slot
   changed[member] = true
-  return slot
+  return slot, starts
 end
 
 for i = 1, hits do
@@ -188,16 +231,28 @@ for i = 1, hits do
   if decided then
     -- A replay repeats what was counted, whatever is known by now.
     local slot = string.byte(ARGV[7], i)
-    slots[i] = string.char(slot)
-    if slot ~= DUPLICATE then
-      if id ~= '' then
-        if delivered[id] then
-          -- The same beacon was counted by another writer on another copy of this store (a split brain).
-          return {'known'}
-        end
+    local starts = marks == '' and 0 or string.byte(marks, i) % 2
+    if slot ~= DUPLICATE and id ~= '' then
+      if not delivered[id] then
         new_ids[#new_ids + 1] = id
+      elseif marks ~= '' then
+        -- The same beacon was counted by another writer on another copy of this store (a split brain).
+        slot = DUPLICATE
+        dropped = dropped + starts
+        starts = 0
+      else
+        return {'known'}
       end
+    end
+    slots[i] = string.char(slot)
+    starters[i] = string.char(starts)
+    if slot ~= DUPLICATE then
       local score = state[token]
+      if marks ~= '' and starts == 0 and not (score and score % slot_count == slot) then
+        orphan(token, slot)
+      elseif starts == 1 and orphans[token] == slot then
+        orphan(token, nil)
+      end
       if not score or time >= (score - score % slot_count) / slot_count then
         state[token] = time * slot_count + slot
         changed[token] = true
@@ -205,6 +260,7 @@ for i = 1, hits do
     end
   elseif id ~= '' and delivered[id] then
     slots[i] = string.char(DUPLICATE)
+    starters[i] = string.char(0)
   else
     if id ~= '' then
       delivered[id] = true
@@ -219,12 +275,15 @@ for i = 1, hits do
         state[token] = tonumber(redis.call('ZSCORE', KEYS[2], token) or nil)
       end
     end
-    slots[i] = string.char(visit(token, time))
+    local slot, starts = visit(token, time)
+    slots[i] = string.char(slot)
+    starters[i] = string.char(starts)
   end
 end
 slots = table.concat(slots)
+starters = table.concat(starters)
 if decided then
-  started = tonumber(ARGV[8])
+  started = tonumber(ARGV[8]) - dropped
 end
 
 -- Write -------------------------------------------------------------------------------------------------------------
@@ -255,6 +314,11 @@ end
 if #pairs_seen > 0 then
   each_piece(pairs_seen, function(...) write('ZADD', KEYS[2], ...) end)
   write('EXPIREAT', KEYS[2], expire[2])
+end
+
+if #new_orphans > 0 then
+  each_piece(new_orphans, function(...) write('HSET', KEYS[11], ...) end)
+  write('EXPIREAT', KEYS[11], expire[2])
 end
 
 if #new_ids > 0 then
@@ -294,7 +358,8 @@ if #ignored > 0 then
 end
 
 local turn = digits((tonumber(mark[2] or '0') + 1) % KEPT_DECISIONS)
-write('HSET', KEYS[1], 's', ARGV[1], 'n', turn, 'd' .. turn, ARGV[1] .. ':' .. slots)
+local known = decided and marks == '' and '' or starters .. digits(started)
+write('HSET', KEYS[1], 's', ARGV[1], 'n', turn, 'd' .. turn, ARGV[1] .. ':' .. slots .. known)
 write('EXPIRE', KEYS[1], expire[1])
 written()
-return numbers({'ok', slots, started})
+return numbers({'ok', slots, started, starters})
