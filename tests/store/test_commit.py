@@ -32,7 +32,6 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.client import ScriptLine, translated
 from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Conflict, Gap, Refused, Work
 from visitstats.store.reads import Reads
 
@@ -102,21 +101,29 @@ async def test_a_replay_that_was_cut_off_between_the_ledgers_goes_on_as_it_was_d
     assert await visits_and_views(raw) == (many, many)
 
 
+async def counted_elsewhere(redis_url: str, *others: tuple[str, str]) -> Batch:
+    """A batch of An's beacon and other page loads, of which another writer has counted the beacon meanwhile."""
+    batches = []
+    for hits in (
+        [("An", "/a", "the beacon")],
+        [("An", "/a", "the beacon"), *((*each, "".join(each)) for each in others)],
+    ):
+        waiting = Gathering(SITE, DAY)
+        for hit in hits:
+            gather(waiting, NOON, *hit)
+        batches.append(waiting.close(0, NOON))
+    other = Committer(redis_url, WRITER[::-1])
+    await commit(other, 1, batches[0])
+    await other.close()
+    return batches[1]
+
+
 async def test_what_was_decided_is_not_repeated_where_a_hit_was_counted_meanwhile(
     redis_url: str, committer: Committer, raw: Redis
 ) -> None:
     """Two copies of a store have counted the same beacon. Nothing is written; decided anew, it is a duplicate."""
-    waiting = Gathering(SITE, DAY)
-    gather(waiting, NOON, "An", "/a", "the beacon")
-    gather(waiting, NOON, "An", "/b", "another")
-    batch = waiting.close(0, NOON)
-    other = Committer(redis_url, WRITER[::-1])
-    again = Gathering(SITE, DAY)
-    gather(again, NOON, "An", "/a", "the beacon")
-    await commit(other, 1, again.close(0, NOON))
-    await other.close()
-    decision = Decision(bytes([24, 24]), 1, (1, 1))
-    work = Work(1, 0, batch, numbering(), decision)
+    batch = await counted_elsewhere(redis_url, ("An", "/b"))
+    work = Work(1, 0, batch, numbering(), Decision(bytes([24, 24]), 1, (1, 1)))
     before = await raw.hgetall(keys.visits(SITE.id))
     assert [type(result) for result in await committer.commit([work])] == [Conflict]
     assert await raw.hgetall(keys.visits(SITE.id)) == before
@@ -127,39 +134,21 @@ async def test_what_was_decided_is_not_repeated_where_a_hit_was_counted_meanwhil
     assert await visits_and_views(raw) == (1, 2)
 
 
+@pytest.mark.parametrize("cut", [False, True], ids=["at once", "cut off between the ledgers"])
 async def test_of_what_was_decided_only_that_is_repeated_which_was_not_counted_meanwhile(
-    redis_url: str, committer: Committer, raw: Redis
+    redis_url: str, committer: Committer, raw: Redis, cut: bool
 ) -> None:
     """The same with an outcome that says what each hit did: the beacon is left out, with its visit and its view."""
-    waiting = Gathering(SITE, DAY)
-    gather(waiting, NOON, "An", "/a", "the beacon")
-    gather(waiting, NOON, "An", "/b", "another")
-    gather(waiting, NOON, "Bình", "/a", "a third")
-    batch = waiting.close(0, NOON)
-    other = Committer(redis_url, WRITER[::-1])
-    again = Gathering(SITE, DAY)
-    gather(again, NOON, "An", "/a", "the beacon")
-    await commit(other, 1, again.close(0, NOON))
-    await other.close()
+    batch = await counted_elsewhere(redis_url, ("An", "/b"), ("Bình", "/a"))
     both = STARTED | COUNTED
     work = Work(1, 0, batch, numbering(), Decision(bytes([24] * 3), 2, (2, 1), bytes([both, COUNTED, both])))
-    [result] = await committer.commit([work])
-    assert isinstance(result, Committed)
-    assert (result.slots, result.started, result.added) == (bytes([DUPLICATE, 24, 24]), 1, (1, 1))
-    assert await visits_and_views(raw) == (2, 3)
-    await committer.commit([work])
-    assert await visits_and_views(raw) == (2, 3)
-
-
-@pytest.mark.parametrize(
-    "broken", [RuntimeError("unable to perform operation; the handler is closed"), OSError("gone")]
-)
-def test_a_connection_that_was_lost_is_a_store_that_is_away(broken: Exception) -> None:
-    """In the words of whichever event loop: a worker that starts just then must not end for it."""
-    with pytest.raises(StoreUnavailable), translated():
-        raise broken
-    with pytest.raises(RuntimeError, match="a bug"), translated():
-        raise RuntimeError("a bug")
+    if cut:
+        await committer._run([committer._audience(work)])
+    for _ in range(2):
+        [result] = await committer.commit([work])
+        assert isinstance(result, Committed)
+        assert (result.slots, result.started, result.added) == (bytes([DUPLICATE, 24, 24]), 1, (1, 1))
+        assert await visits_and_views(raw) == (2, 3)
 
 
 async def test_a_batch_that_was_half_applied_is_completed_exactly_once(committer: Committer, raw: Redis) -> None:
@@ -443,16 +432,3 @@ async def test_a_server_without_memory_refuses_a_batch_whole(start_store: StartS
             assert (await commit(committer, 2, morning(previous=1))).fresh
         finally:
             await committer.close()
-
-
-async def test_scripts_that_could_not_be_loaded_are_loaded_the_next_time(redis_url: str) -> None:
-    """A failure between two of them must not leave a connection that knows only the first."""
-    line = ScriptLine(redis_url, {"good": b"#!lua\nreturn 1", "bad": b"#!lua\nthis is no Lua"})
-    try:
-        for _ in range(2):
-            with pytest.raises(StoreUnavailable):
-                await line.run([("bad", [], [])])
-        line._scripts["bad"] = b"#!lua\nreturn 2"
-        assert await line.run([("bad", [], []), ("good", [], [])]) == [2, 1]
-    finally:
-        await line.close()

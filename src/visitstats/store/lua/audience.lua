@@ -95,19 +95,20 @@ if sequence <= watermark then
   -- Decided before. The last decisions are kept word for word (a replay has several batches between the two ledgers, and
   -- may be cut off there); of an older one only the visitors' present slots are left.
   local word, slots, started, starters = 'seen', decided and ARGV[7], 0, ''
-  if not slots then
-    local names = {}
-    for i = 1, KEPT_DECISIONS do
-      names[i] = 'd' .. (i - 1)
-    end
-    local start = ARGV[1] .. ':'
-    for _, kept in pairs(redis.call('HMGET', KEYS[1], unpack(names))) do
-      if kept and string.sub(kept, 1, #start) == start then
-        local said = string.sub(kept, #start + 1)
-        slots = #said >= hits and string.sub(said, 1, hits)
-        if slots and tonumber(string.sub(said, 2 * hits + 1)) then
-          word, starters, started = 'kept', string.sub(said, hits + 1, 2 * hits), tonumber(string.sub(said, 2 * hits + 1))
-        end
+  local names = {}
+  for i = 1, KEPT_DECISIONS do
+    names[i] = 'd' .. (i - 1)
+  end
+  local start = ARGV[1] .. ':'
+  for _, kept in pairs(redis.call('HMGET', KEYS[1], unpack(names))) do
+    if kept and string.sub(kept, 1, #start) == start then
+      local said = string.sub(kept, #start + 1)
+      local visits = tonumber(string.sub(said, 2 * hits + 1))
+      if visits then
+        -- Also of a batch with an outcome: some of its hits may have been left out.
+        word, slots, starters, started = 'kept', string.sub(said, 1, hits), string.sub(said, hits + 1, 2 * hits), visits
+      elseif not slots and #said == hits then
+        slots = said
       end
     end
   end
