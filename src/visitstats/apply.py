@@ -19,6 +19,7 @@ from visitstats.core.batch import OTHER_ID, Batch
 from visitstats.core.errors import JournalDamaged, StoreUnavailable
 from visitstats.core.periods import Calendar, Day
 from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.ending import end
 from visitstats.heartbeats import WaitingBeats
 from visitstats.metrics import Metrics
 from visitstats.rebuild import Rebuild
@@ -163,8 +164,7 @@ class Applier:
         self._work.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=seconds)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         self._answer_from_journal(None)
         await self._committer.close()
 
@@ -250,7 +250,8 @@ class Applier:
             await self._work.wait()
         elif seconds > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._work.wait()
         self._work.clear()
 
     async def _heal(self) -> None:

@@ -17,6 +17,7 @@ from visitstats.core.batch import Batch, encode, reduce
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.ending import end
 from visitstats.journal import Journal
 from visitstats.metrics import Metrics
 from visitstats.rebuild import Rebuild
@@ -128,16 +129,14 @@ class Ingest:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._routine())]
 
     async def stop(self) -> None:
-        """Journal and apply what waits, for `shutdown_seconds` at most, and close. What is journalled is applied
-        later."""
+        """Journal and apply what waits, for half of `shutdown_seconds` at most (the other half had the requests), and
+        close. What is journalled is applied later."""
         self._closing = True
         self._wake.set()
         run, routine = self._tasks
-        routine.cancel()
-        await asyncio.wait({run}, timeout=self._limits.shutdown_seconds)
-        run.cancel()
-        await asyncio.gather(run, routine, return_exceptions=True)
-        await self.applier.stop(self._limits.shutdown_seconds / 2)
+        await asyncio.wait({run}, timeout=self._limits.shutdown_seconds / 4)
+        await end(run, routine)
+        await self.applier.stop(self._limits.shutdown_seconds / 4)
         await self._on_disk(lambda: self._journal.note_outcomes(self.applier.decided()))
         self._disk.shutdown(wait=True)
         self._journal.close()

@@ -16,6 +16,7 @@ from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
+from visitstats.ending import end
 from visitstats.ingest import Ingest
 from visitstats.journal import Journal
 from visitstats.losses import LossWatch
@@ -159,9 +160,7 @@ class Worker:
         self.ready = False
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await end(*self._watching)
         await self.ingest.stop()
         if self.journalled:
             try:

@@ -16,6 +16,7 @@ from tests.faults.external import ExternalStore
 from visitstats.rebuild import WAIT_SECONDS
 from visitstats.stats import HEALING_MS
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS
+from visitstats.web.server import MORE_SECONDS
 
 LONGEST = max(CONNECT_SECONDS + ANSWER_SECONDS, 2 * ANSWER_SECONDS, WAIT_SECONDS, HEALING_MS / 1000)
 """Whatever in the service waits for the store, or for those who do: nothing waits for longer."""
@@ -77,6 +78,23 @@ async def test_the_service_stops_while_the_store_hangs(serve: Serve, store: Exte
         took = time.monotonic() - began
         store.go_on()
         assert took < 15
+        await asyncio.to_thread(service.start)
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_a_service_whose_worker_hangs_ends_all_the_same(serve: Serve, store: ExternalStore) -> None:
+    """A worker that cannot end (a disk that hangs, a bug) is killed after `shutdown_seconds` and a little; what it had
+    acknowledged is counted at the next start, once."""
+    service = serve(store.url, shutdown_seconds="1")
+    load, stream = Load(service, "t1"), Stream("stuck")
+    async with under(load.run(stream, connections=await service.connections(each=8))):
+        await load.more(400)
+        os.kill(service.workers[0], signal.SIGSTOP)
+        service.terminate()
+        assert await asyncio.to_thread(service.wait, 1 + MORE_SECONDS + 10) == 0
+        assert "does not end and is killed" in service.log
         await asyncio.to_thread(service.start)
         await load.more(400)
         stream.over = True

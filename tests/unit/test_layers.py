@@ -19,7 +19,7 @@ import visitstats
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("settings", "patterns", "networks"),
-    ("framing", "durable"),
+    ("framing", "durable", "ending"),
     ("outcomes", "segments", "places"),
     ("store", "journal", "closed_journal", "server_program", "embedded", "metrics"),
     (

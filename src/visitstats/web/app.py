@@ -27,6 +27,7 @@ from visitstats.core.errors import (
 )
 from visitstats.core.limits import NetworkRate
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
+from visitstats.ending import end
 from visitstats.merges import MergeRefused, NoSuchArticle
 from visitstats.settings import Settings
 from visitstats.web import answers
@@ -97,8 +98,7 @@ class Application:
             yield
         finally:
             if trying is not None:
-                trying.cancel()
-                await asyncio.gather(trying, return_exceptions=True)
+                await end(trying)
             await self.worker.stop()
 
     def _present(self, app: Starlette, worker: Worker) -> None:

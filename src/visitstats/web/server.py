@@ -31,6 +31,11 @@ KEEP_ALIVE_SECONDS = 75
 use."""
 
 
+MORE_SECONDS = 5
+"""How long after `shutdown_seconds` a worker that has not ended is killed: its disk hangs, or it has a bug. Nothing is
+lost by that, the next start applies what its journal holds."""
+
+
 class CannotListen(VisitstatsError):
     """The port cannot be opened."""
 
@@ -42,9 +47,12 @@ class CannotServe(VisitstatsError):
 class Supervisor(Multiprocess):
     """Keeps the workers alive, as uvicorn does it, and the embedded store with them."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], store: EmbeddedStore | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], store: EmbeddedStore | None, shutdown_seconds: int
+    ) -> None:
         super().__init__(config, sockets)
         self._store = store
+        self._shutdown_seconds = shutdown_seconds
         self._compact_at = time.monotonic() + COMPACT_SECONDS
 
     def keep_subprocess_alive(self) -> None:
@@ -55,6 +63,16 @@ class Supervisor(Multiprocess):
             if time.monotonic() > self._compact_at and self._store.compact():
                 self._compact_at = time.monotonic() + COMPACT_SECONDS
         super().keep_subprocess_alive()
+
+    def join_all(self) -> None:
+        """Wait until the workers have ended, and kill those that do not: a service must end when it is told to."""
+        deadline = time.monotonic() + self._shutdown_seconds + MORE_SECONDS
+        for process in self.processes:
+            process.process.join(max(deadline - time.monotonic(), 0))
+            if process.exitcode is None:
+                log.error("worker %s does not end and is killed; the next start applies its journal", process.pid)
+                process.process.kill()
+                process.join()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -100,10 +118,11 @@ def run(
         log_level=settings.log_level if settings.log_level == "debug" else "warning",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        # The other half is for what is journalled and applied after that (`Ingest.stop`).
+        timeout_graceful_shutdown=max(settings.shutdown_seconds // 2, 1),
     )
     started()
-    supervisor = Supervisor(config, sockets, store)
+    supervisor = Supervisor(config, sockets, store, settings.shutdown_seconds)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise CannotServe("a worker could not start; the log above says why")
