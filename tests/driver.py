@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import itertools
 import os
 import re
 import signal
@@ -172,15 +173,20 @@ class Service:
         found: dict[int, list[Connection]] = {pid: [] for pid in self.workers}
         assert len(found) == self.workers_wanted, f"{len(found)} workers run"
         deadline = time.monotonic() + seconds
-        while any(len(held) < each for held in found.values()):
-            assert time.monotonic() < deadline, "one worker takes no connection"
-            connection = await Connection.open(self.port)
-            await connection.request("GET", "/healthz")
-            held = found.get(self.worker_of(connection))
-            if held is None or len(held) >= each:
+        try:
+            while any(len(held) < each for held in found.values()):
+                assert time.monotonic() < deadline, "one worker takes no connection"
+                connection = await Connection.open(self.port)
+                await connection.request("GET", "/healthz")
+                held = found.get(self.worker_of(connection))
+                if held is None or len(held) >= each:
+                    connection.close()
+                else:
+                    held.append(connection)
+        except BaseException:
+            for connection in itertools.chain.from_iterable(found.values()):
                 connection.close()
-            else:
-                held.append(connection)
+            raise
         return [connection for held in found.values() for connection in held]
 
     async def known(self, site: str) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
+
+import pytest
 
 from tests.client import Connection, until
 from tests.driver import Load, alive_pids, under
 from tests.faults.conftest import Serve
 from tests.faults.conserved import Stream, conserved
 from tests.faults.external import ExternalStore
+from tests.faults.mutants import mutated
+from tests.waiting import eventually
 
 
 async def test_a_worker_is_killed_again_and_again(serve: Serve) -> None:
@@ -27,6 +32,41 @@ async def test_a_worker_is_killed_again_and_again(serve: Serve) -> None:
                 return len(service.workers) == 2 and victim not in service.workers
 
             await until(replaced, "a new worker runs")
+        await load.more(400)
+        stream.over = True
+    await conserved(load, stream)
+
+
+async def test_a_worker_that_cannot_start_again_ends_nothing(
+    serve: Serve, store: ExternalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade that went wrong, while one worker dies: the other goes on serving, and the dead one is back when its
+    code is well again. What was acknowledged counts once."""
+    package = mutated(tmp_path / "package", ())
+    worker = package / "visitstats" / "worker.py"
+    well = worker.read_text("utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(package))
+    service = serve(store.url)
+    load, stream = Load(service, "t1"), Stream("upgrade")
+
+    async def both_serve() -> bool:
+        try:
+            found = await service.connections(seconds=3)
+        except AssertionError:
+            return False
+        for connection in found:
+            connection.close()
+        return True
+
+    async with under(load.run(stream, connections=await service.connections(each=4))):
+        await load.more(400)
+        start = "    async def start(self) -> None:\n"
+        worker.write_text(well.replace(start, f"{start}        raise KeyError('new')\n"), "utf-8")
+        os.kill(service.workers[0], signal.SIGKILL)
+        await eventually(lambda: service.log.count("a worker could not start") > 1, "it was tried twice", 20)
+        await load.more(400)
+        worker.write_text(well, "utf-8")
+        await until(both_serve, "both serve", 30)
         await load.more(400)
         stream.over = True
     await conserved(load, stream)

@@ -180,6 +180,18 @@ def test_this_machine_and_the_proxies_are_near(address: str) -> None:
     assert ClientAddress(PROXIES).near(address)
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_is_here(peer: str) -> None:
+    """Also where one socket serves both families: Prometheus on this machine needs no token there."""
+    assert ClientAddress(PROXIES).here(peer)
+
+
+@pytest.mark.parametrize("peer", [NEAR, READER, "::ffff:203.0.113.9", "127.0.0.1.evil.example", "::1%lo", ""])
+def test_nobody_else_is_here(peer: str) -> None:
+    """Neither a proxy nor what only looks like this machine."""
+    assert not ClientAddress(PROXIES).here(peer)
+
+
 @pytest.mark.parametrize("address", [READER, "11.0.0.1", "2001:db8::9", "nonsense"])
 def test_readers_are_not(address: str) -> None:
     assert not ClientAddress(PROXIES).near(address)

@@ -53,6 +53,7 @@ class ClientAddress:
 
     def __init__(self, networks: Iterable[str], hops: int = 0, header: str = "any") -> None:
         self._proxies = Networks(networks)
+        self._loopback = Networks(LOOPBACK)
         self._unlimited = Networks((*LOOPBACK, *networks))
         self._hops = hops
         self._names = NAMES[header]
@@ -87,6 +88,10 @@ class ClientAddress:
         """Whether an address is this machine's or a proxy's: then many people may be behind it, and it is not limited.
         So is the peer of a unix socket."""
         return address == UNIX_PEER or parse(address) in self._unlimited
+
+    def here(self, peer: str) -> bool:
+        """Whether a peer is this machine itself, also where one socket serves both families (`::ffff:127.0.0.1`)."""
+        return peer != UNIX_PEER and parse(peer) in self._loopback
 
     def _find(self, peer: str, name: bytes, value: bytes) -> str:
         hops = _forwarded(value) if name == FORWARDED else _listed(value)

@@ -26,7 +26,6 @@ from visitstats.worker import Worker
 TRIES_PER_MINUTE = 5
 """Wrong tokens that one address may try in a minute (bad-inputs row 28)."""
 JSON_ROWS = 10_000
-LOOPBACK = ("127.", "::1")
 
 
 class TooManyTries(Denied):
@@ -211,7 +210,7 @@ class Admin:
         arrived = request.scope.get("server") or ("", 0)
         peer = request.client.host if request.client else ""
         near = (
-            peer.startswith(LOOPBACK)
+            self._senders.addresses.here(peer)
             and "x-forwarded-for" not in request.headers
             and "forwarded" not in request.headers
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from visitstats.core.errors import VisitstatsError
 from visitstats.embedded import EmbeddedStore
@@ -31,6 +31,8 @@ KEEP_ALIVE_SECONDS = 75
 use."""
 
 
+AGAIN_SECONDS = 5
+"""After how long a worker that could not start in the place of a dead one is tried again."""
 MORE_SECONDS = 5
 """How long after `shutdown_seconds` a worker that has not ended is killed: its disk hangs, or it has a bug. Nothing is
 lost by that, the next start applies what its journal holds."""
@@ -54,6 +56,9 @@ class Supervisor(Multiprocess):
         self._store = store
         self._shutdown_seconds = shutdown_seconds
         self._compact_at = time.monotonic() + COMPACT_SECONDS
+        self._again_at = 0.0
+        self.failed = False
+        """It ended because a worker could not start, and not because it was told to."""
 
     def keep_subprocess_alive(self) -> None:
         """Start again what has died; called twice a second."""
@@ -62,7 +67,31 @@ class Supervisor(Multiprocess):
                 log.warning("the embedded store had died and was started again")
             if time.monotonic() > self._compact_at and self._store.compact():
                 self._compact_at = time.monotonic() + COMPACT_SECONDS
+        if time.monotonic() < self._again_at:
+            return
         super().keep_subprocess_alive()
+        if self.should_exit.is_set():
+            self._go_on_without()
+
+    def _go_on_without(self) -> None:
+        """uvicorn ends the service when a worker cannot start. While another one serves, that would be its readers'
+        loss: the worker is tried again in a while."""
+        serving = [process for process in self.processes if process.is_ready(timeout=1)]
+        failed = [process for process in self.processes if process.exitcode == STARTUP_FAILURE]
+        if not serving or not failed:
+            self.failed = True
+            return
+        log.error("a worker could not start; %d serve without it, and it is tried again", len(serving))
+        self.should_exit.clear()
+        self._again_at = time.monotonic() + AGAIN_SECONDS
+        for process in failed:
+            self.processes.remove(process)
+        self.processes += [self._launch() for _ in failed]
+
+    def _launch(self) -> Process:
+        process = Process(self.config, self.sockets)
+        process.start()
+        return process
 
     def join_all(self) -> None:
         """Wait until the workers have ended, and kill those that do not: a service must end when it is told to."""
@@ -124,7 +153,7 @@ def run(
     started()
     supervisor = Supervisor(config, sockets, store, settings.shutdown_seconds)
     supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+    if supervisor.failed:
         raise CannotServe("a worker could not start; the log above says why")
 
 
