@@ -1,8 +1,8 @@
 """Ingest: beacon → batch → journal → commit → answer, by natural group commit.
 
-While one batch is being committed the next one gathers; an idle service commits at once. A batch is in the journal,
-fsynced, before anything is acknowledged; then it is applied (`visitstats.apply`). Everybody in a batch waits for the
-same future.
+While one batch is being committed the next one gathers; an idle service commits at once, and whoever comes in at the
+same moment joins. A batch is in the journal, fsynced, before anything is acknowledged; then it is applied
+(`visitstats.apply`). Everybody in a batch waits for the same future.
 """
 
 import asyncio
@@ -29,6 +29,10 @@ from visitstats.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
+JOIN_TURNS = 32
+"""Of the event loop, at most, while more hits come in with each. A crowd becomes one batch instead of two that take
+turns (255 hits instead of 128 with 256 connections: 2 to 6 % less CPU for each, and as much in the store); a lone hit
+waits for one more turn, some microseconds."""
 ROUTINE_SECONDS = 1.0
 """How long a heartbeat or the count of an ignored beacon may wait for a commit to travel with."""
 
@@ -168,6 +172,7 @@ class Ingest:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
+            await self._let_join()
             self._wake.clear()
             gathered = [*self._full, *self._open.values()]
             self._full, self._open = [], {}
@@ -180,6 +185,14 @@ class Ingest:
                     self._metrics.internal_errors.inc()
                     _refuse(gathered, Overloaded("internal error; the hit was not taken"))
             if self._closing and not (self._open or self._full):
+                return
+
+    async def _let_join(self) -> None:
+        """Let those join a batch whose requests are here already, or just coming in."""
+        for _ in range(JOIN_TURNS):
+            waiting = self._waiting
+            await asyncio.sleep(0)
+            if self._waiting == waiting:
                 return
 
     async def _journal_batches(self, gathered: list[Waiting]) -> None:

@@ -99,6 +99,24 @@ async def test_hits_and_other_requests_in_one_go_are_answered_in_order(app: Runn
     connection.close()
 
 
+async def test_a_connection_changes_between_the_two_ways_as_often_as_it_likes(app: Running) -> None:
+    """What the short way cannot take, after what it has taken: each request has its own answer, once."""
+    connection = await Connection.open(app.ports[0])
+    broken = hit("/a").replace(b'{"u"', b'["u"')
+    large = hit("/" + "a" * 4200)
+    for n in range(3):
+        assert (await connection.send(hit(f"/short/{n}"))).json["key"] == f"/short/{n}"
+        assert (await connection.send(broken)).status == 400
+        assert (await connection.send(hit(f"/again/{n}"))).json["views"] == 1
+        assert (await connection.send(large)).status == 400
+        assert (await connection.send(large)).status == 400
+        assert (await connection.send(hit("/a", path="/v1/sites/none/hit"))).status == 404
+        assert (await connection.send(heartbeat())).status == 200
+    connection._writer.write(broken + hit("/behind") + broken + hit("/last"))
+    assert [(await connection.send(b"")).status for _ in range(4)] == [400, 200, 400, 200]
+    connection.close()
+
+
 async def test_heartbeats_are_answered_with_the_numbers_whichever_way_they_take(app: Running) -> None:
     """At once while the numbers are fresh, and after they were read anew; one that is none is refused on both ways."""
     connection = await Connection.open(app.ports[0])

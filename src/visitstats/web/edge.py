@@ -119,12 +119,13 @@ class Edge:
         """Answer everybody who waits for a batch; one call for all of them."""
         # Emptied, because it holds what holds it: thousands of objects that only a collection would find.
         asking, waiting.at_once = waiting.at_once, []
-        error = None if future.cancelled() else future.exception()
-        for taken, answer in asking:
-            if future.cancelled() or error is not None:
+        if future.cancelled() or future.exception() is not None:
+            for _, answer in asking:
                 answer(503, answers.BUSY_LINES, answers.BUSY)
-                continue
-            status, body, reason = self._hits.answer(taken, future.result())
+            return
+        outcome, say = future.result(), self._hits.answer
+        for taken, answer in asking:
+            status, body, reason = say(taken, outcome)
             answer(status, answers.lines_ignored(reason) if reason else answers.COUNTED_LINES, body)
 
     # Hits ----------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Article(NamedTuple):
 OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """A hit that is in a batch: wait for the batch's future, then ask `Hits.answer`."""
 
     waiting: Waiting
@@ -120,7 +120,7 @@ class Hits:
 
     def answer(self, taken: Taken, outcome: Outcome) -> tuple[int, bytes, str]:
         """Return the answer's status and body, and why the beacon was not counted ("" when it was)."""
-        waiting, place, article = taken
+        waiting, place, article = taken.waiting, taken.place, taken.article
         committed = outcome.committed
         if committed is None:
             views = self._stats.last_views(waiting.site.id, article.id)

@@ -31,17 +31,18 @@ _NOBODY = asyncio.Event()
 
 
 class HeldBeacon:
-    """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered."""
+    """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered. A connection
+    has one for all of them, which come one after the other: a new object for each would cost 0.4 µs."""
 
     __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete")
     message_event = _NOBODY
 
-    def __init__(self, protocol: "Protocol", headers: Headers, keep_alive: bool) -> None:
+    def __init__(self, protocol: "Protocol") -> None:
         self._protocol = protocol
-        self.headers = headers
-        self.keep_alive = keep_alive
+        self.headers: Headers = {}
+        self.keep_alive = False
         self.body = b""
-        self.response_complete = False
+        self.response_complete = True
         self.disconnected = False
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
@@ -64,8 +65,10 @@ class HeldBeacon:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    _beacon: HeldBeacon | None = None
+    """The connection's requests of the data path, one at a time."""
     _held: HeldBeacon | None = None
-    """A request of the data path that is not complete yet."""
+    """The same while such a request is not complete yet."""
     _before: Any = None
     """The cycle before it."""
     _quiet_since: float | None = None
@@ -96,9 +99,16 @@ class Protocol(HttpToolsProtocol):
         ):
             headers = headers_of(self.headers)
             if b"expect" not in headers:
+                keep_alive = parser.should_keep_alive()
+                if keep_alive and b"connection" in headers:
+                    keep_alive = parser.get_http_version() != "1.0"
                 self._before = cycle
-                keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
-                self._held = self.cycle = HeldBeacon(self, headers, keep_alive)  # type: ignore[assignment]
+                held = self._beacon
+                if held is None:
+                    held = self._beacon = HeldBeacon(self)
+                held.headers, held.keep_alive, held.body = headers, keep_alive, b""
+                held.response_complete = False
+                self._held = self.cycle = held  # type: ignore[assignment]
                 return
         self._go_on()
 
@@ -132,6 +142,8 @@ class Protocol(HttpToolsProtocol):
         held = self._held
         if held is not None:
             self._held = None
+            # It is nobody's request any more, and it may be the cycle before, too.
+            held.response_complete = True
             self.cycle, self._before = self._before, None
             self._go_on()
             super().on_body(held.body)
@@ -186,7 +198,7 @@ class Protocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
-        self._held = self._before = None
+        self._held = self._before = self._beacon = None
 
 
 def _answer(holder: "ref[RequestResponseCycle]", status: int, headers: bytes, body: bytes) -> None:

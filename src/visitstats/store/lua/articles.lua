@@ -129,6 +129,10 @@ end
 
 -- Read --------------------------------------------------------------------------------------------------------------
 
+local slot_of = {}
+for i = 1, #which do
+  slot_of[i] = byte(slots, i)
+end
 local set_of = {}
 for i = 1, #half_hours do
   set_of[half_hours[i]] = KEYS[9 + i]
@@ -143,7 +147,7 @@ local orphans = {}
 if #readings > 0 and (late or marks ~= '') then
   for from = 1, #readings, PIECE do
     local names = {}
-    for i = from, math.min(from + PIECE - 1, #readings) do
+    for i = from, min(from + PIECE - 1, #readings) do
       names[#names + 1] = orphan_name(i)
     end
     local found = redis.call('HMGET', KEYS[9], unpack(names))
@@ -159,17 +163,21 @@ local counted_before = {}
 if not every_load then
   local asked = {}
   for i = 1, #which do
-    local slot = string.byte(slots, i)
+    local slot = slot_of[i]
     if slot ~= DUPLICATE then
-      asked[slot] = asked[slot] or {}
-      table.insert(asked[slot], readings[i])
+      local members = asked[slot]
+      if not members then
+        members = {}
+        asked[slot] = members
+      end
+      insert(members, readings[i])
     end
   end
   for slot, members in pairs(asked) do
     local known = {}
     counted_before[slot] = known
     for from = 1, #members, PIECE do
-      local to = math.min(from + PIECE - 1, #members)
+      local to = min(from + PIECE - 1, #members)
       local found = redis.call('SMISMEMBER', set_of[slot], unpack(members, from, to))
       for i = from, to do
         if found[i - from + 1] == 1 then
@@ -245,6 +253,7 @@ for i = 1, articles do
 end
 local new_readings = {}
 local new_orphans = {}
+local COUNTED, NOT_COUNTED = char(2), char(0)
 local counted = {}
 local total = 0
 local function gain(i, n)
@@ -258,7 +267,7 @@ if decided then
   -- A replay repeats what was counted, whatever is known by now.
   local dropped = {}
   for i = 1, marks == '' and 0 or #which do
-    if string.byte(slots, i) == DUPLICATE and string.byte(marks, i) >= 2 then
+    if slot_of[i] == DUPLICATE and byte(marks, i) >= 2 then
       dropped[which[i] + 1] = (dropped[which[i] + 1] or 0) + 1 -- counted meanwhile by another writer
     end
   end
@@ -275,14 +284,14 @@ local function note_orphan(name, is)
   new_orphans[#new_orphans + 1] = is and '1' or ''
 end
 for i = 1, #which do
-  local slot = string.byte(slots, i)
+  local slot = slot_of[i]
   local counts = false
   if slot ~= DUPLICATE then
     counts = every_load
     local known = not every_load and counted_before[slot][readings[i]]
-    if not every_load and not known and marks ~= '' and string.byte(marks, i) < 2 then
+    if not every_load and not known and marks ~= '' and byte(marks, i) < 2 then
       note_orphan(orphan_name(i), true)
-    elseif marks ~= '' and string.byte(marks, i) >= 2 and orphans[orphan_name(i)] then
+    elseif marks ~= '' and byte(marks, i) >= 2 and orphans[orphan_name(i)] then
       note_orphan(orphan_name(i), false)
     elseif known and late and orphans[orphan_name(i)] then
       counts = true
@@ -291,7 +300,7 @@ for i = 1, #which do
     if not every_load and not known then
       counted_before[slot][readings[i]] = true
       new_readings[slot] = new_readings[slot] or {}
-      table.insert(new_readings[slot], readings[i])
+      insert(new_readings[slot], readings[i])
       counts = true
     end
     if counts and not decided then
@@ -299,9 +308,9 @@ for i = 1, #which do
     end
   end
   if marks ~= '' then
-    counts = slot ~= DUPLICATE and string.byte(marks, i) >= 2
+    counts = slot ~= DUPLICATE and byte(marks, i) >= 2
   end
-  counted[i] = string.char(counts and 2 or 0)
+  counted[i] = counts and COUNTED or NOT_COUNTED
 end
 counted = table.concat(counted)
 
@@ -355,7 +364,7 @@ end
 
 for slot, members in pairs(new_readings) do
   for from = 1, #members, PIECE do
-    write('SADD', set_of[slot], unpack(members, from, math.min(from + PIECE - 1, #members)))
+    write('SADD', set_of[slot], unpack(members, from, min(from + PIECE - 1, #members)))
   end
   if redis.call('EXPIRETIME', set_of[slot]) < expire[4] then
     write('EXPIREAT', set_of[slot], expire[4])
@@ -363,7 +372,7 @@ for slot, members in pairs(new_readings) do
 end
 
 for from = 1, #new_orphans, PIECE do
-  write('HSET', KEYS[9], unpack(new_orphans, from, math.min(from + PIECE - 1, #new_orphans)))
+  write('HSET', KEYS[9], unpack(new_orphans, from, min(from + PIECE - 1, #new_orphans)))
 end
 if #new_orphans > 0 then
   write('EXPIREAT', KEYS[9], expire[4])

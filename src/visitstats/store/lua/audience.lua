@@ -57,14 +57,14 @@ local late = ARGV[10] == 'late'
 local PIECE = 4000
 local function each_piece(list, call)
   for from = 1, #list, PIECE do
-    call(unpack(list, from, math.min(from + PIECE - 1, #list)))
+    call(unpack(list, from, min(from + PIECE - 1, #list)))
   end
 end
 
 local function read_scores(key, members)
   local scores = {}
   for from = 1, #members, PIECE do
-    local to = math.min(from + PIECE - 1, #members)
+    local to = min(from + PIECE - 1, #members)
     local found = redis.call('ZMSCORE', key, unpack(members, from, to))
     for i = from, to do
       scores[members[i]] = tonumber(found[i - from + 1] or nil)
@@ -83,7 +83,7 @@ local function numbers(answer)
 end
 
 local function slot_at(time)
-  return math.floor((time - day_start) / slot_ms)
+  return floor((time - day_start) / slot_ms)
 end
 
 local state = {}
@@ -116,7 +116,7 @@ if sequence <= watermark then
     local bytes = {}
     for i = 1, hits do
       local slot = state[tokens[i]] and state[tokens[i]] % slot_count or carried
-      bytes[i] = string.char(slot == carried and slot_at(times[i]) or slot)
+      bytes[i] = char(slot == carried and slot_at(times[i]) or slot)
     end
     slots = table.concat(bytes)
   end
@@ -136,7 +136,7 @@ for _, key in ipairs({KEYS[4], KEYS[5], KEYS[8]}) do
   -- What came after is known already when this batch comes late, and its beacon was sent to another worker again.
   local count = key == KEYS[8] and redis.call('EXISTS', key) == 0 and 0 or #asked
   for from = 1, count, PIECE do
-    local to = math.min(from + PIECE - 1, #asked)
+    local to = min(from + PIECE - 1, #asked)
     local found = redis.call('SMISMEMBER', key, unpack(asked, from, to))
     for i = from, to do
       if found[i - from + 1] == 1 then
@@ -161,7 +161,7 @@ end
 local orphans = {}
 if hits > 0 and (late or decided and marks ~= '') then
   for from = 1, hits, PIECE do
-    local to = math.min(from + PIECE - 1, hits)
+    local to = min(from + PIECE - 1, hits)
     local found = redis.call('HMGET', KEYS[11], unpack(tokens, from, to))
     for i = from, to do
       orphans[tokens[i]] = tonumber(found[i - from + 1] or nil)
@@ -194,6 +194,7 @@ end
 local started = 0
 local slots = {}
 local starters = {}
+local STARTED, NOT_STARTED = char(1), char(0)
 local dropped = 0
 local changed = {}
 local new_ids = {}
@@ -231,8 +232,8 @@ for i = 1, hits do
   local id, token, time = hit_ids[i], tokens[i], times[i]
   if decided then
     -- A replay repeats what was counted, whatever is known by now.
-    local slot = string.byte(ARGV[7], i)
-    local starts = marks == '' and 0 or string.byte(marks, i) % 2
+    local slot = byte(ARGV[7], i)
+    local starts = marks == '' and 0 or byte(marks, i) % 2
     if slot ~= DUPLICATE and id ~= '' then
       if not delivered[id] then
         new_ids[#new_ids + 1] = id
@@ -245,8 +246,8 @@ for i = 1, hits do
         return {'known'}
       end
     end
-    slots[i] = string.char(slot)
-    starters[i] = string.char(starts)
+    slots[i] = char(slot)
+    starters[i] = starts == 1 and STARTED or NOT_STARTED
     if slot ~= DUPLICATE then
       local score = state[token]
       if marks ~= '' and starts == 0 and not (score and score % slot_count == slot) then
@@ -260,8 +261,8 @@ for i = 1, hits do
       end
     end
   elseif id ~= '' and delivered[id] then
-    slots[i] = string.char(DUPLICATE)
-    starters[i] = string.char(0)
+    slots[i] = char(DUPLICATE)
+    starters[i] = NOT_STARTED
   else
     if id ~= '' then
       delivered[id] = true
@@ -277,8 +278,8 @@ for i = 1, hits do
       end
     end
     local slot, starts = visit(token, time)
-    slots[i] = string.char(slot)
-    starters[i] = string.char(starts)
+    slots[i] = char(slot)
+    starters[i] = starts == 1 and STARTED or NOT_STARTED
   end
 end
 slots = table.concat(slots)
@@ -292,9 +293,9 @@ end
 do
   local parts = {}
   for i = 1, #uniques do
-    local part = string.byte(uniques[i], 1) % SKETCHES
+    local part = byte(uniques[i], 1) % SKETCHES
     parts[part] = parts[part] or {}
-    table.insert(parts[part], uniques[i])
+    insert(parts[part], uniques[i])
   end
   for part, members in pairs(parts) do
     local key = KEYS[FIRST_SKETCH + part]
@@ -330,7 +331,7 @@ end
 -- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
 for i = 1, #carries do
   local score = old_state[carries[i][2]]
-  if score and string.byte(slots, carries[i][1] + 1) ~= DUPLICATE then
+  if score and byte(slots, carries[i][1] + 1) ~= DUPLICATE then
     local slot = score % slot_count
     local left = (times[carries[i][1] + 1] - online_ms - 1) * slot_count + slot
     if left < score then
