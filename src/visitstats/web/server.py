@@ -62,7 +62,9 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Start again what has died; called twice a second."""
-        if self._store is not None and not self.should_exit.is_set():
+        if self.should_exit.is_set():
+            return  # it was told to end just now
+        if self._store is not None:
             if self._store.revive():
                 log.warning("the embedded store had died and was started again")
             if time.monotonic() > self._compact_at and self._store.compact():
@@ -78,7 +80,7 @@ class Supervisor(Multiprocess):
         loss: the worker is tried again in a while."""
         serving = [process for process in self.processes if process.is_ready(timeout=1)]
         failed = [process for process in self.processes if process.exitcode == STARTUP_FAILURE]
-        if not serving or not failed:
+        if not serving:
             self.failed = True
             return
         log.error("a worker could not start; %d serve without it, and it is tried again", len(serving))
