@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.client import Connection, until
-from tests.driver import Load, alive_pids, under
+from tests.driver import Load, Service, alive_pids, under
 from tests.faults.conftest import Serve
 from tests.faults.conserved import Stream, conserved
 from tests.faults.external import ExternalStore
-from tests.faults.mutants import mutated
+from tests.faults.mutants import Change, mutated
 from tests.waiting import eventually
 
 
@@ -70,6 +70,24 @@ async def test_a_worker_that_cannot_start_again_ends_nothing(
         await load.more(400)
         stream.over = True
     await conserved(load, stream)
+
+
+def test_a_service_none_of_whose_workers_can_start_ends_and_says_so(
+    store: ExternalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not try for ever behind a port that nobody answers on: systemd, or a person, is to know."""
+    start = "    async def start(self) -> None:\n"
+    broken = Change("worker.py", start, f"{start}        raise KeyError('new')\n")
+    monkeypatch.setenv("PYTHONPATH", str(mutated(tmp_path / "package", (broken,))))
+    service = Service(tmp_path / "data", redis_url=store.url)
+    try:
+        with pytest.raises(AssertionError, match="it ended at the start"):
+            service.start()
+        assert service.wait(5) == 1
+        assert "a worker could not start; the log above says why" in service.log
+        assert "KeyError: 'new'" in service.log
+    finally:
+        service.stop()
 
 
 async def test_everything_is_killed_and_started_again(serve: Serve) -> None:
