@@ -9,9 +9,6 @@
 -- second executes them and removes what was put down. Whoever comes to the ledger in between finishes the second step
 -- first, so that nothing is ever decided beside writes that may come up again.
 
--- What the loops over hits use: looked up once, and not for each hit (a script's globals are tables behind guards).
-local byte, char, floor, insert, min = string.byte, string.char, math.floor, table.insert, math.min
-
 local REDO = KEYS[#KEYS]
 local REDO_LIFE = 48 * 3600 -- as long as the salt: it may hold tokens
 do
@@ -27,6 +24,9 @@ end
 if ARGV[#ARGV] == 'finish' then
   return 0
 end
+
+-- What the loops over hits use: looked up once, and not for each hit (a script's globals are tables behind guards).
+local byte, char, floor, insert, min = string.byte, string.char, math.floor, table.insert, math.min
 
 local put_down = ARGV[#ARGV] == 'put down' and {}
 
