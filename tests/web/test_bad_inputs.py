@@ -1,9 +1,9 @@
 """Bad inputs and attacks, and the right answer to each: one table, whose ids are the rows' own words.
 
-"Nothing counted" means that no number changed. What belongs to later work is left out here: deadlines, limits of heads
-and of connections, request smuggling and a thousand pipelined requests (rows 2 to 6 and 33); rate limits and tables
-that cannot be exhausted (20 to 22); the hostile page (31: tests/browser); imports (34); rewrite rules (35); logs (36).
-Row 25 and the administration's part of 26 to 29 are in test_admin.py.
+"Nothing counted" means that no number changed. Elsewhere are deadlines, limits of heads and of connections, request
+smuggling and a thousand pipelined requests (rows 2 to 6: test_connections.py); rate limits and tables that cannot be
+exhausted (20 to 22: test_limits.py); the hostile page (31: tests/browser); row 25 and the administration's part of 26
+to 29 (test_admin.py). What belongs to later work is left out: streams (33) and imports (34).
 """
 
 from __future__ import annotations

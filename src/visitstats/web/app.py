@@ -35,6 +35,7 @@ from visitstats.web.address import ClientAddress, Headers
 from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.changes import ChangeRoutes
+from visitstats.web.connections import SilentPeers
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.hits import Hits
 from visitstats.web.openapi import document
@@ -73,6 +74,8 @@ class Application:
         self._edge: App | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/protocol.py`)."""
+        self.silent = SilentPeers()
+        """Which addresses have connections that send nothing, for the same server."""
         self.worker: Worker | None = None
         self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
 

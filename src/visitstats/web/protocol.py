@@ -4,6 +4,8 @@ In: the request of a hit or a heartbeat goes to the application's `take_at_once`
 a cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers
 and joins every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's
 way, and so does everything on a server that is not ours.
+
+Whoever is slow, silent, or sends headers without end is shut out here, too (`web/connections.py`).
 """
 
 import asyncio
@@ -15,6 +17,16 @@ from weakref import ref
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from visitstats.web.address import Headers, headers_of
+from visitstats.web.connections import (
+    LONGEST_BODY,
+    LONGEST_HEAD,
+    MOST_HEADERS,
+    REQUEST_SECONDS,
+    SILENT_SECONDS,
+    HeadTooLarge,
+    SilentPeers,
+    check_head,
+)
 
 EXTENSION = "visitstats.answer"
 ROOT = b"/v1/sites/"
@@ -73,19 +85,65 @@ class Protocol(HttpToolsProtocol):
     """The cycle before it."""
     _quiet_since: float | None = None
     """Since when the connection is idle."""
+    _begun: float | None = None
+    """Since when a request is on its way that is not complete yet."""
+    _too_large = False
+    """Its headers are."""
+    _first = True
+    """It has not sent a whole request yet."""
+    _silent: str | None = None
+    """The address under which it is noted as silent."""
+    _received = 0
+    """Bytes of the headers, or of the body, that are coming in."""
+    _longest = LONGEST_HEAD
+    """How many they may be."""
 
     # In ------------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begun = self.loop.time()
+        self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        super().data_received(data)
+        if self._received > self._longest and not self.transport.is_closing():
+            self._refuse(431 if self._longest == LONGEST_HEAD else 413)
+
+    def send_400_response(self, msg: str) -> None:
+        if self._too_large:
+            self._refuse(431)
+        else:
+            super().send_400_response(msg)
+
+    def _check_head(self) -> None:
+        try:
+            check_head(self.headers)
+        except HeadTooLarge:
+            self._too_large = True
+            raise
+
+    def _refuse(self, status: int) -> None:
+        dated = _lines(self.server_state.default_headers)
+        self.transport.write(b"%b%bconnection: close\r\ncontent-length: 0\r\n\r\n" % (STATUS_LINE[status], dated))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
         self._quiet_since = None
+        if self._begun is None:
+            self._begun = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         url, parser, cycle = self.url, self.parser, self.cycle
+        if self._received > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
+            self._check_head()  # what was received may be several requests
+        self._received, self._longest = 0, LONGEST_BODY
         if (
             url.endswith(TAKEN_AT_ONCE)
             and url.startswith(ROOT)
@@ -122,6 +180,11 @@ class Protocol(HttpToolsProtocol):
             self._release()
 
     def on_message_complete(self) -> None:
+        self._begun = None
+        self._received, self._longest = 0, LONGEST_HEAD
+        if self._first:
+            self._first = False
+            self._no_more_silent()
         held = self._held
         if held is None:
             super().on_message_complete()
@@ -177,24 +240,44 @@ class Protocol(HttpToolsProtocol):
         if self.flow.read_paused:
             self.flow.resume_reading()
         self._quiet_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
 
     def timeout_keep_alive_handler(self) -> None:
+        """Look whether the connection is to be closed, now and from time to time."""
         self.timeout_keep_alive_task = None
-        since = self._quiet_since
-        if since is None:
+        if self.transport.is_closing():
+            self.transport.abort()  # its other end does not read
             return
-        left = since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
+        now, left = self.loop.time(), REQUEST_SECONDS
+        if self._begun is not None:
+            left = self._begun + REQUEST_SECONDS - now
+            if left <= 0 or (self._first and not self._may_be_silent()):
+                self.transport.close()
+                left = REQUEST_SECONDS
+        elif self._quiet_since is not None:
+            left = self._quiet_since + self.timeout_keep_alive - now
+            if left <= 0:
+                super().timeout_keep_alive_handler()
+                left = REQUEST_SECONDS
+        self.timeout_keep_alive_task = self.loop.call_later(min(left, REQUEST_SECONDS), self.timeout_keep_alive_handler)
+
+    def _may_be_silent(self) -> bool:
+        if self._silent is None:
+            peers: SilentPeers | None = getattr(self.app, "silent", None)
+            address = self.client[0] if self.client else ""
+            if peers is not None:
+                if not peers.admit(address):
+                    return False
+                self._silent = address
+        return True
+
+    def _no_more_silent(self) -> None:
+        if self._silent is not None:
+            self.app.silent.leave(self._silent)
+            self._silent = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._no_more_silent()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None

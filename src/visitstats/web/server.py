@@ -146,7 +146,8 @@ def run(
         server_header=False,
         access_log=False,
         log_config=None,
-        log_level=settings.log_level if settings.log_level == "debug" else "warning",
+        # A warning for each request that is none would let strangers fill the disk.
+        log_level=settings.log_level if settings.log_level == "debug" else "error",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # The other half is for what is journalled and applied after that (`Ingest.stop`).
