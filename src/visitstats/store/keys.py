@@ -168,8 +168,8 @@ def seen(site: str, day: str, end_ms: int) -> Expiring:
 
 
 def orphans(site: str, day: str, end_ms: int) -> Expiring:
-    """Hash, seldom there: token of a visitor who was put back without the hit that started the visit → the slot of the
-    visit, empty when that hit has come (lua/audience.lua)."""
+    """Hash, seldom there: token of a visitor and slot (a byte) of a visit that was put back without the hit that
+    started it → 1, empty when that hit has come (lua/audience.lua)."""
     return Expiring(_who(site, f"orphans:{day}"), (end_ms + SALT_LIFE_MS) // 1000)
 
 

@@ -27,9 +27,11 @@
 -- A byte of slots is the half hour in which the hit's visit began (it names the visit in the articles ledger), or 255 for
 -- a hit that was delivered before.
 --
--- An orphan is a visitor of whom a decided batch was put back, but not the one with the hit that started the visit, when
--- that was decided by another worker: its outcome may be lost, and then it is decided behind. It must not find that the
--- visit was started already.
+-- An orphan is a visit of which a decided batch was put back, but not the one with the hit that started it, when that was
+-- decided by another worker: its outcome may be lost, and then it is decided behind. It must not find that the visit was
+-- started already; also not when the same beacon was sent to another worker again and counted there, as one of the visit
+-- that was there by then. And a batch whose outcome comes back too late, behind others that were decided without it, must
+-- not start a visit that they have started.
 --
 -- Everything is read and checked before the first write; every write is absolute, so that a prefix of them may be executed
 -- twice (a cut append-only file, see the design, section 5); the watermark is the last.
@@ -159,12 +161,22 @@ for _, n in ipairs({2, 3, 9, 10}) do
   redis.call('ZCARD', KEYS[n])
 end
 local orphans = {}
+local function visit_of(i)
+  -- The visit that a hit would have started, and its name among the orphans.
+  local slot = decided and byte(ARGV[7], i) or DUPLICATE
+  slot = slot == DUPLICATE and slot_at(times[i]) or slot
+  return slot, tokens[i] .. char(slot)
+end
 if hits > 0 and (late or decided and marks ~= '') then
   for from = 1, hits, PIECE do
-    local to = min(from + PIECE - 1, hits)
-    local found = redis.call('HMGET', KEYS[11], unpack(tokens, from, to))
-    for i = from, to do
-      orphans[tokens[i]] = tonumber(found[i - from + 1] or nil)
+    local names = {}
+    for i = from, min(from + PIECE - 1, hits) do
+      local _, name = visit_of(i)
+      names[#names + 1] = name
+    end
+    local found = redis.call('HMGET', KEYS[11], unpack(names))
+    for n = 1, #names do
+      orphans[names[n]] = found[n] == '1'
     end
   end
 else
@@ -200,10 +212,19 @@ local changed = {}
 local new_ids = {}
 local new_orphans = {}
 
-local function orphan(member, slot)
-  orphans[member] = slot
-  new_orphans[#new_orphans + 1] = member
-  new_orphans[#new_orphans + 1] = slot or ''
+local function note_orphan(name, is)
+  orphans[name] = is
+  new_orphans[#new_orphans + 1] = name
+  new_orphans[#new_orphans + 1] = is and '1' or ''
+end
+
+local function adopt(name)
+  -- 1 when the start of a visit was still missing, and is counted now.
+  if not orphans[name] then
+    return 0
+  end
+  note_orphan(name, false)
+  return 1
 end
 
 local function visit(member, time)
@@ -216,11 +237,10 @@ local function visit(member, time)
     starts = 1
     slot = slot_at(time)
     last = time
-  elseif late and orphans[member] == slot and slot_at(time) == slot and time <= last then
-    starts = 1
-    orphan(member, nil)
   elseif time > last then
     last = time
+  elseif late and slot_at(time) == slot then
+    starts = adopt(member .. char(slot))
   end
   started = started + starts
   state[member] = last * slot_count + slot
@@ -234,35 +254,40 @@ for i = 1, hits do
     -- A replay repeats what was counted, whatever is known by now.
     local slot = byte(ARGV[7], i)
     local starts = marks == '' and 0 or byte(marks, i) % 2
+    local visit_slot, name = visit_of(i)
+    local score = state[token]
+    local there = score and score % slot_count == visit_slot
     if slot ~= DUPLICATE and id ~= '' then
       if not delivered[id] then
         new_ids[#new_ids + 1] = id
       elseif marks ~= '' then
         -- The same beacon was counted by another writer on another copy of this store (a split brain).
         slot = DUPLICATE
-        dropped = dropped + starts
-        starts = 0
       else
         return {'known'}
       end
     end
+    if starts == 1 and adopt(name) == 0 and (there or slot == DUPLICATE and byte(ARGV[7], i) ~= DUPLICATE) then
+      -- The visit has been started meanwhile, by another hit or by this one elsewhere.
+      dropped = dropped + 1
+      starts = 0
+    elseif starts == 0 and slot ~= DUPLICATE and marks ~= '' and not there then
+      note_orphan(name, true)
+    end
     slots[i] = char(slot)
     starters[i] = starts == 1 and STARTED or NOT_STARTED
-    if slot ~= DUPLICATE then
-      local score = state[token]
-      if marks ~= '' and starts == 0 and not (score and score % slot_count == slot) then
-        orphan(token, slot)
-      elseif starts == 1 and orphans[token] == slot then
-        orphan(token, nil)
-      end
-      if not score or time >= (score - score % slot_count) / slot_count then
-        state[token] = time * slot_count + slot
-        changed[token] = true
-      end
+    if (slot ~= DUPLICATE or starts == 1) and (not score or time >= (score - score % slot_count) / slot_count) then
+      state[token] = time * slot_count + visit_slot
+      changed[token] = true
     end
   elseif id ~= '' and delivered[id] then
+    -- It was counted elsewhere, where it found the visitor there already, as an orphan: the start that is missing is here.
+    local score = state[token]
+    local _, name = visit_of(i)
+    local starts = late and score and time <= (score - score % slot_count) / slot_count and adopt(name) or 0
+    started = started + starts
     slots[i] = char(DUPLICATE)
-    starters[i] = NOT_STARTED
+    starters[i] = starts == 1 and STARTED or NOT_STARTED
   else
     if id ~= '' then
       delivered[id] = true
