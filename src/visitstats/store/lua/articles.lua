@@ -12,7 +12,6 @@
 --         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
 --           to "(other)"; '' when nothing was)
 --         9 a byte for each hit, 2 or 3 when it was counted as a view ('' when that is not known)
---         10 'late' when the batch is decided behind others that came after it (a replay)
 --   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                              nothing was written: rewind to watermark + 1
@@ -24,7 +23,8 @@
 --
 -- An orphan is a reading of a decided batch that was put back, but not the one that was counted as the view, when that was
 -- decided by another worker: its outcome may be lost, and then it is decided behind, and must be counted (as in
--- audience.lua).
+-- audience.lua). Whoever is decided first counts, not only a replay: that beacon may have been sent to another worker again,
+-- and will be a duplicate where it was taken first.
 --
 -- Reads and checks first; absolute writes only; the watermark last: see audience.lua.
 
@@ -138,13 +138,12 @@ for i = 1, #half_hours do
   set_of[half_hours[i]] = KEYS[9 + i]
 end
 
-local late = ARGV[10] == 'late'
 local marks = ARGV[8] ~= '' and ARGV[9] or ''
 local function orphan_name(i)
   return string.sub(slots, i, i) .. readings[i]
 end
 local orphans = {}
-if #readings > 0 and (late or marks ~= '') then
+if redis.call('HLEN', KEYS[9]) > 0 then
   for from = 1, #readings, PIECE do
     local names = {}
     for i = from, min(from + PIECE - 1, #readings) do
@@ -155,8 +154,6 @@ if #readings > 0 and (late or marks ~= '') then
       orphans[names[n]] = found[n] == '1'
     end
   end
-else
-  redis.call('HLEN', KEYS[9])
 end
 
 local counted_before = {}
@@ -263,12 +260,17 @@ local function gain(i, n)
   total = total + n
 end
 
+local elsewhere = {}
 if decided then
-  -- A replay repeats what was counted, whatever is known by now.
+  -- A replay repeats what was counted, but for what was counted meanwhile by another writer: the beacon itself, or another
+  -- that was decided before this came back, and counted in its place.
   local dropped = {}
   for i = 1, marks == '' and 0 or #which do
-    if slot_of[i] == DUPLICATE and byte(marks, i) >= 2 then
-      dropped[which[i] + 1] = (dropped[which[i] + 1] or 0) + 1 -- counted meanwhile by another writer
+    local slot = slot_of[i]
+    local known = slot == DUPLICATE or not every_load and counted_before[slot][readings[i]] and not orphans[orphan_name(i)]
+    if known and byte(marks, i) >= 2 then
+      elsewhere[i] = true
+      dropped[which[i] + 1] = (dropped[which[i] + 1] or 0) + 1
     end
   end
   for i = 1, articles do
@@ -293,7 +295,7 @@ for i = 1, #which do
       note_orphan(orphan_name(i), true)
     elseif marks ~= '' and byte(marks, i) >= 2 and orphans[orphan_name(i)] then
       note_orphan(orphan_name(i), false)
-    elseif known and late and orphans[orphan_name(i)] then
+    elseif known and not decided and orphans[orphan_name(i)] then
       counts = true
       note_orphan(orphan_name(i), false)
     end
@@ -308,7 +310,7 @@ for i = 1, #which do
     end
   end
   if marks ~= '' then
-    counts = slot ~= DUPLICATE and byte(marks, i) >= 2
+    counts = byte(marks, i) >= 2 and not elsewhere[i]
   end
   counted[i] = counts and COUNTED or NOT_COUNTED
 end
