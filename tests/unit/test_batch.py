@@ -176,3 +176,20 @@ def test_the_layout_of_an_entry_is_frozen() -> None:
         "2026-11-24",
     ]
     assert entries.decode(msgspec.msgpack.encode(["/a"])) == Entry("/a")
+
+
+def test_who_started_a_visit_is_known_after_the_readings_are_gone() -> None:
+    """Also when the hit that did was a beacon that was counted elsewhere: or the visit would be looked for again."""
+    noon = (NOON - DAY.start_ms) // counting.SLOT_MS
+    slots = bytes((counting.DUPLICATE, noon - 1, noon))
+    outcome = batches.encode_decision(
+        batches.Decision(slots, 1, (1, 1), bytes((batches.STARTED, batches.COUNTED, batches.COUNTED)))
+    )
+    payload = batches.encode(small_batch())
+    decision = batches.decided(batches.reduce(payload, outcome), b"")
+    assert decision is not None
+    assert decision.started == 1
+    assert dict(zip((b"token--1", b"token--2"), zip(decision.slots, decision.marks, strict=True), strict=True)) == {
+        b"token--1": (noon, batches.STARTED),
+        b"token--2": (noon - 1, 0),
+    }

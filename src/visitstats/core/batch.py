@@ -122,7 +122,9 @@ def reduce(payload: bytes, outcome: bytes) -> bytes:
         if slot != counting.DUPLICATE and time >= last.get(bytes(token), (0, 0))[0]:
             last[bytes(token)] = (time, slot)
         if mark & STARTED:
-            starters.add((bytes(token), slot))
+            # Also a beacon that was counted elsewhere may have started its visit here (lua/audience.lua).
+            began = (time - numbers[0]) // numbers[2] if slot == counting.DUPLICATE else slot
+            starters.add((bytes(token), began))
     people = sorted(last)
     audience = (
         *numbers,
