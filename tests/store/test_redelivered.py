@@ -84,9 +84,13 @@ def test_a_reader_who_stays_is_one_visit_whatever_is_lost_and_sent_again(
     """Three workers: some are killed before they keep what they have decided, some had the batch in their journal alone
     or in one ledger; the store comes back older, also more than once; beacons that were taken are sent again to another
     worker, before and after; and one worker comes too late to put its own back first. Every acknowledged hit counts
-    once, and everybody is one visit."""
+    once, and everybody is one visit. Of the views of a visit none is one too many; one is missing where nobody knows
+    any more that it was not counted (docs/reliability.md)."""
     site = Site(id="portal", hosts=("portal.vn",), views=views)
     lived = [first, *then, Era((*healed, *last))]
     if start != NOON:
         late = frozenset()  # two starts of one visit are known by their half hour, which ends here between them
-    assert asyncio.run(counted(store, site, lived, start, late=late)) == expected(site, lived)
+    visits, shown = asyncio.run(counted(store, site, lived, start, late=late))
+    wanted_visits, wanted = expected(site, lived)
+    assert visits == wanted_visits
+    assert shown == wanted if views == "every-load" else shown <= wanted

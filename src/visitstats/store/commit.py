@@ -311,6 +311,7 @@ class Committer:
                 _pack(counting.counters_of(numbering.day)),
                 _pack(decision.added) if decision else b"",
                 decision.marks if decision else b"",
+                b"late" if work.late else b"",
             ],
         )
 

@@ -12,6 +12,7 @@
 --         8 what was decided before about this batch (msgpack: for each article the views added, negative when they went
 --           to "(other)"; '' when nothing was)
 --         9 a byte for each hit, 2 or 3 when it was counted as a view ('' when that is not known)
+--         10 'late' when the batch is decided behind others that came after it (a replay)
 --   and at the end of both what ledger.lua wants
 -- Output
 --   {'gap', watermark}                              nothing was written: rewind to watermark + 1
@@ -23,8 +24,8 @@
 --
 -- An orphan is a reading of a decided batch that was put back, but not the one that was counted as the view, when that was
 -- decided by another worker: its outcome may be lost, and then it is decided behind, and must be counted (as in
--- audience.lua). Whoever is decided first counts, not only a replay: that beacon may have been sent to another worker again,
--- and will be a duplicate where it was taken first.
+-- audience.lua). Only then: of a visit of hours the reading that counted may be in a record that was reduced, where nobody
+-- can tell any more which it was, and an article that is opened again must not count again for that.
 --
 -- Reads and checks first; absolute writes only; the watermark last: see audience.lua.
 
@@ -138,12 +139,13 @@ for i = 1, #half_hours do
   set_of[half_hours[i]] = KEYS[9 + i]
 end
 
+local late = ARGV[10] == 'late'
 local marks = ARGV[8] ~= '' and ARGV[9] or ''
 local function orphan_name(i)
   return string.sub(slots, i, i) .. readings[i]
 end
 local orphans = {}
-if redis.call('HLEN', KEYS[9]) > 0 then
+if #readings > 0 and (late or marks ~= '') then
   for from = 1, #readings, PIECE do
     local names = {}
     for i = from, min(from + PIECE - 1, #readings) do
@@ -154,6 +156,8 @@ if redis.call('HLEN', KEYS[9]) > 0 then
       orphans[names[n]] = found[n] == '1'
     end
   end
+else
+  redis.call('HLEN', KEYS[9])
 end
 
 local counted_before = {}
@@ -295,7 +299,7 @@ for i = 1, #which do
       note_orphan(orphan_name(i), true)
     elseif marks ~= '' and byte(marks, i) >= 2 and orphans[orphan_name(i)] then
       note_orphan(orphan_name(i), false)
-    elseif known and not decided and orphans[orphan_name(i)] then
+    elseif known and late and orphans[orphan_name(i)] then
       counts = true
       note_orphan(orphan_name(i), false)
     end
