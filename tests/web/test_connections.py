@@ -13,6 +13,7 @@ from tests.web.inprocess import Running
 from visitstats.web.connections import (
     LONGEST_BODY,
     LONGEST_HEAD,
+    LOOK_AGAIN_SECONDS,
     MOST_HEADERS,
     MOST_SILENT,
     REQUEST_SECONDS,
@@ -48,7 +49,7 @@ def test_who_is_slow_is_shut_out_at_the_deadline(pieces: list[bytes]) -> None:
             protocol.data_received(pieces.pop(0))
         loop.advance(1)
         seconds += 1
-    assert seconds == REQUEST_SECONDS
+    assert seconds == REQUEST_SECONDS + 1
     assert app.taken == []
 
 
@@ -61,7 +62,8 @@ def test_a_later_request_has_its_time_too() -> None:
     protocol.data_received(REQUEST[:-1])
     loop.advance(REQUEST_SECONDS - 1)
     assert not wire.is_closing()
-    loop.advance(REQUEST_SECONDS + 1)
+    loop.advance(REQUEST_SECONDS)
+    loop.advance(LOOK_AGAIN_SECONDS)
     assert wire.is_closing()
     assert len(app.taken) == 1
 
@@ -77,10 +79,23 @@ def test_a_request_in_pieces_is_taken_while_its_time_lasts() -> None:
     assert not wire.is_closing(), "it waits for its answer, and not we for it"
 
 
+def test_a_worker_that_was_held_up_closes_nobody_whose_request_is_here() -> None:
+    """It sees that time has passed before it reads what came meanwhile."""
+    app = App()
+    crowd = [connected("192.0.2.66", app) for _ in range(2 * MOST_SILENT)]
+    for protocol, _, loop, _ in crowd:
+        loop.advance(REQUEST_SECONDS + 5)
+        protocol.data_received(REQUEST)
+        loop.advance(LOOK_AGAIN_SECONDS)
+    assert not [wire for *_, wire in crowd if wire.closed]
+    assert len(app.taken) == len(crowd)
+
+
 def test_who_reads_no_answers_is_cut_off() -> None:
     """A closed connection whose last answer is never read does not stay in memory."""
     _, _, loop, wire = connected()
     loop.advance(REQUEST_SECONDS)
+    loop.advance(LOOK_AGAIN_SECONDS)
     before = (wire.closed, wire.aborted)
     loop.advance(REQUEST_SECONDS)
     assert (before, (wire.closed, wire.aborted)) == ((True, False), (True, True))
@@ -151,6 +166,8 @@ def test_only_so_many_of_one_address_may_be_silent() -> None:
     well[0].data_received(REQUEST)
     for _, _, loop, _ in (*silent, other, well):
         loop.advance(SILENT_SECONDS)
+    for _, _, loop, _ in (*silent, other, well):
+        loop.advance(LOOK_AGAIN_SECONDS)
     assert sum(not wire.closed for _, _, _, wire in silent) == MOST_SILENT
     assert not other[3].closed
     assert not well[3].closed

@@ -17,6 +17,7 @@ looked at as often, so that one may have up to twice as long."""
 SILENT_SECONDS = 2.0
 """After so long without a whole request a connection is silent. Browsers open some ahead, and a crowd that comes in one
 moment is accepted before it is read."""
+LOOK_AGAIN_SECONDS = 0.1
 MOST_SILENT = 100
 """Silent connections of one address, in a worker."""
 

@@ -20,6 +20,7 @@ from visitstats.web.address import Headers, headers_of
 from visitstats.web.connections import (
     LONGEST_BODY,
     LONGEST_HEAD,
+    LOOK_AGAIN_SECONDS,
     MOST_HEADERS,
     REQUEST_SECONDS,
     SILENT_SECONDS,
@@ -91,6 +92,8 @@ class Protocol(HttpToolsProtocol):
     """Its headers are."""
     _first = True
     """It has not sent a whole request yet."""
+    _looked = False
+    """It was late when it was looked at last."""
     _silent: str | None = None
     """The address under which it is noted as silent."""
     _received = 0
@@ -250,9 +253,14 @@ class Protocol(HttpToolsProtocol):
         now, left = self.loop.time(), REQUEST_SECONDS
         if self._begun is not None:
             left = self._begun + REQUEST_SECONDS - now
-            if left <= 0 or (self._first and not self._may_be_silent()):
+            late = left <= 0 or (self._first and not self._may_be_silent())
+            if late and self._looked:
                 self.transport.close()
                 left = REQUEST_SECONDS
+            elif late:
+                # The rest of it may be here, unread: a worker that was held up sees the time before the bytes.
+                left = LOOK_AGAIN_SECONDS
+            self._looked = late
         elif self._quiet_since is not None:
             left = self._quiet_since + self.timeout_keep_alive - now
             if left <= 0:
