@@ -2,28 +2,24 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from visitstats.core.bounded import Bounded
 from visitstats.core.counting import SALT_LIFE_MS, Salted, salted
 from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
+from visitstats.files import write_file
 from visitstats.networks import Networks
-from visitstats.newcomers import Newcomers
 from visitstats.patterns import linear_pattern
 from visitstats.store.records import Records
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
-MOST_ENTRIES = 50_000
-"""Articles whose dictionary entry is known to be stored; that of a forgotten one is sent once more."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,9 +64,6 @@ class SiteDirectory:
         self._directory = directory
         self._draw_salt = draw_salt
         self._live: dict[str, LiveSite] = {}
-        self.entries: Bounded[tuple[str, bytes], int] = Bounded(MOST_ENTRIES)
-        """(site, article id) → a hash of the entry that was sent last."""
-        self.newcomers = Newcomers(lambda site, articles: records.registered(site, articles))
         self._aliases: dict[str, Mapping[bytes, str]] = {}
         self._alias_versions: dict[str, bytes] = {}
         self._version: bytes | None = None
@@ -252,10 +245,6 @@ class SiteDirectory:
         # Small and rare (a change of a site, a new day): written at once, in this thread.
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self._directory / f"{name}.{os.getpid()}"
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(handle, "wb") as file:
-                file.write(data)
-            os.replace(fresh, self._directory / name)
+            write_file(self._directory / name, data)
         except OSError as error:
             log.error("%s cannot be kept in the data folder: %s", name, error)

@@ -23,10 +23,10 @@ from typing import Literal
 
 import msgspec
 
+from visitstats.journal.reader import slots_of
 from visitstats.losses import FILE as LOSS_FILE
 from visitstats.losses import read_loss
 from visitstats.settings import Settings
-from visitstats.slots import slots_of
 from visitstats.store.fitness import Condition
 
 MIB = 1024 * 1024

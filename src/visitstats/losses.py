@@ -11,7 +11,6 @@ the file: then counting goes on from what is there.
 """
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,8 @@ import msgspec
 
 from visitstats.core.errors import StoreUnavailable
 from visitstats.directory import SiteDirectory
-from visitstats.slots import slots_of
+from visitstats.files import write_file
+from visitstats.journal.reader import slots_of
 from visitstats.stats import Stats, read_kept
 from visitstats.store.records import Records
 
@@ -85,7 +85,7 @@ async def look_for_loss(records: Records, data_dir: Path, now_ms: int) -> str:
             return ""
         return f"the store still lacks counts that it has lost ({_list(loss.totals)}); see docs/reliability.md"
     totals = {site: kept.numbers.total for site, kept in read_kept(folder).items() if kept.numbers.total}
-    batches = sum(1 for slot in slots_of(data_dir / "journal") for _ in slot.batches())
+    batches = sum(1 for slot in slots_of(data_dir / "journal") for _ in slot.fresh())
     if not totals and not batches:
         return ""
     if totals:
@@ -153,6 +153,4 @@ def _list(totals: dict[str, int]) -> str:
 
 def _write(folder: Path, loss: Loss) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = folder / f"{FILE}.{os.getpid()}.new"
-    fresh.write_bytes(_encode(loss))
-    os.replace(fresh, folder / FILE)
+    write_file(folder / FILE, _encode(loss))

@@ -21,9 +21,8 @@ from visitstats.store.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-FORGET_PRESENCE_MS = 6 * 3600 * 1000
-"""A presence matters for 30 minutes (rule 3). It is kept for longer, so that hits which are applied late, after a long
-absence of the store, still find it."""
+PEAK_MS = 60_000
+"""A snapshot that is older says nothing of now."""
 CLOSE_DAYS = 3
 """Days back that are closed again, for hits that were applied late."""
 FOLLOW_SECONDS = 1.0
@@ -47,17 +46,11 @@ class Rollups:
         sites: SiteDirectory,
         stats: Stats,
         clock: Callable[[], int],
-        behind: Callable[[], bool],
-        forget_by: Callable[[], int],
     ) -> None:
         self._upkeep = upkeep
         self._sites = sites
         self._stats = stats
         self._clock = clock
-        self._behind = behind
-        """Whether hits wait to be applied that may still need what would be forgotten."""
-        self._forget_by = forget_by
-        """The moment for what cannot be had back (`core.forgetting`)."""
 
     def jobs(self) -> list[Job]:
         """Return the table."""
@@ -65,7 +58,6 @@ class Rollups:
             Job("have the salts of today and tomorrow ready, drop old ones", self.prepare_salts, 600),
             Job("keep the estimates of unique visitors of past days", self.close_days, 300),
             Job("note the most visitors online at once", self.note_peaks, 15),
-            Job("forget presences that matter no more", self.prune_presences, 900),
         ]
 
     async def prepare_salts(self) -> None:
@@ -85,24 +77,12 @@ class Rollups:
     async def note_peaks(self) -> None:
         """Note the number of visitors online now, if it is the day's highest."""
         for live in self._sites.all():
-            snapshot = await self._stats.current(live)
-            now = self._clock()
-            if snapshot.numbers.online and now - snapshot.at_ms < 60_000:
+            # Of a site that nobody asks for, and nobody reads, there is nothing to note: it costs nothing.
+            snapshot = self._stats.last(live)
+            if snapshot.numbers.online and self._clock() - snapshot.at_ms < PEAK_MS:
                 await self._upkeep.note_peak(
                     live.site.id, live.calendar.day_at(snapshot.at_ms), snapshot.numbers.online
                 )
-
-    async def prune_presences(self) -> None:
-        """Forget who was last seen long ago, today and yesterday; older days expire as a whole."""
-        if self._behind():
-            return
-        now = self._forget_by()
-        for live in self._sites.all():
-            if not await self._upkeep.lease(live.site.id, "prune", 600):
-                continue
-            day = live.calendar.day_at(now)
-            for when in (day, live.calendar.day_named(day.yesterday)):
-                await self._upkeep.prune_seen(live.site.id, when, now - FORGET_PRESENCE_MS)
 
 
 def schedule(jobs: list[Job], metrics: Metrics) -> AsyncIOScheduler:

@@ -202,12 +202,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "journal_keep_hours",
         "number",
-        _whole(1, 48, "hours"),  # never longer than the salt lives: design rule 2 of counting
+        # What decides about a hit is kept in the store for an hour more (`store.keys.DECIDING_MS`).
+        _whole(1, 24, "hours"),
         24,
         "How long applied records are kept to heal a Redis that comes back older.",
     ),
-    # A script of 1000 fields stays below 5 ms of Redis's time.
-    Setting("batch_max_hits", "number", _whole(1, 1000, "hits"), 500, "Hits committed together at most."),
+    Setting(
+        "gather_ms",
+        "number",
+        _whole(0, 100, "milliseconds"),
+        10,
+        "How long a batch gathers after its first hit: what a batch costs is spread over more of them.",
+    ),
+    Setting("batch_max_hits", "number", _whole(32, 1000, "hits"), 255, "Hits committed together at most."),
     Setting(
         "queue_max_hits",
         "number",
@@ -262,6 +269,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     durability: str
     journal_max_mb: int
     journal_keep_hours: int
+    gather_ms: int
     batch_max_hits: int
     queue_max_hits: int
     body_max_bytes: int

@@ -3,7 +3,6 @@ store."""
 
 import asyncio
 import logging
-import os
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from visitstats.core.bounded import Bounded
 from visitstats.core.counting import UNKNOWN, Numbers
 from visitstats.core.errors import StoreUnavailable
 from visitstats.directory import LiveSite
+from visitstats.files import write_file
 from visitstats.store.reads import Reads
 
 log = logging.getLogger(__name__)
@@ -65,34 +65,39 @@ class _SearchEngines(msgspec.Struct, frozen=True):
 
 
 class Watch(Protocol):
-    """What the read side has to know of the write side."""
+    """What the read side has to know of the write side (`ingest.positions`)."""
 
-    def applied(self, site: str) -> int:
-        """The sequence up to which a site's batches are known to be in the store."""
+    @property
+    def writer(self) -> str: ...
+
+    @property
+    def applied(self) -> dict[str, int]:
+        """The sequence up to which a site's records are known to be in the store."""
         ...
 
-    def notice(self, site: str, watermark: int) -> None:
-        """The store has less."""
+    def look(self, site: str, sequence: int, total: int, expected: int) -> None:
+        """Take note of a watermark."""
         ...
 
 
 class Stats:
-    """The snapshots of all sites. `clock` gives the moment in milliseconds."""
+    """The snapshots of all sites. `clock` gives the moment in milliseconds; `watch` is told when the store has less
+    than was applied."""
 
-    def __init__(self, reads: Reads, clock: Callable[[], int], directory: Path, slot: int, writer: str) -> None:
+    def __init__(self, reads: Reads, clock: Callable[[], int], directory: Path, slot: int, watch: Watch) -> None:
         self._reads = reads
         self._clock = clock
         self._directory = directory
         self._file = directory / f"numbers-{slot:02d}.json"
-        self._writer = writer
+        self._watch = watch
         self._snapshots: dict[str, Snapshot] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
         self._search_engines: dict[str, _SearchEngines] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
-        self.watch: Watch | None = None
-        """Told when the store has less than was applied; set when the write side exists."""
+        self._changed = False
+        """Whether there is a snapshot that is not on the disk."""
         self.lost: dict[str, int] = {}
         """Sites of which the store has lost counts: the total that was shown last. Less than that is not shown
         (`losses`)."""
@@ -104,15 +109,17 @@ class Stats:
                 self._kept[site_id] = kept
 
     def keep(self) -> None:
-        """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
+        """Write the snapshots to the disk, if there are new ones, so that they outlive the process. Blocks; raises
+        OSError."""
+        if not self._changed:
+            return
+        self._changed = False
         data = self._kept | {
             site_id: Kept(snapshot.numbers, snapshot.at_ms, snapshot.search_engines)
             for site_id, snapshot in list(self._snapshots.items())
         }
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._file.with_suffix(".new")
-        fresh.write_bytes(_encode(data))
-        os.replace(fresh, self._file)
+        write_file(self._file, _encode(data))
 
     def borrow(self) -> None:
         """Show what another worker of this machine has kept, where that is newer: while the store is away every worker
@@ -123,9 +130,10 @@ class Stats:
             if mine is not None and kept.at_ms > mine.at_ms:
                 del self._snapshots[site_id]
 
-    def publish(self, live: LiveSite, online: int, visits: list[int], views: list[int], at_ms: int) -> Snapshot:
-        """Make the snapshot of counts that were read or committed at a moment, and show it from now on."""
-        numbers = counting.numbers(online, views if live.site.box == "views" else visits)
+    def publish(self, live: LiveSite, online: int, counts: list[int], at_ms: int) -> Snapshot:
+        """Make the snapshot of counts of the site's box that were read or committed at a moment, and show it from now
+        on."""
+        numbers = counting.numbers(online, counts)
         if self.lost and (numbers.total or 0) < self.lost.get(live.site.id, 0):
             return self.last(live)
         shown = self.last(live)
@@ -136,6 +144,7 @@ class Stats:
             return shown
         snapshot = _snapshot(live, numbers, at_ms, live.site.box, self._of_search_engines(live))
         self._snapshots[live.site.id] = snapshot
+        self._changed = True
         return snapshot
 
     def last(self, live: LiveSite) -> Snapshot:
@@ -220,23 +229,24 @@ class Stats:
 
     async def _read(self, live: LiveSite) -> Snapshot:
         now, before = self._clock(), self._snapshots.get(live.site.id)
-        applied = self.watch.applied(live.site.id) if self.watch else 0
+        applied = self._watch.applied.get(live.site.id, 0)
         try:
             if live.site.show_search_engines:
                 await self._ask_search_engines(live)
             counts = await asyncio.wait_for(
-                self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._writer), FRESH_MS / 1000
+                self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._watch.writer), FRESH_MS / 1000
             )
         except (StoreUnavailable, TimeoutError):
             return self.last(live)
-        if self.watch and counts.watermark < applied:
-            self.watch.notice(live.site.id, counts.watermark)
+        if counts.mark.sequence < applied:
+            self._watch.look(live.site.id, counts.mark.sequence, counts.mark.total, applied)
             # These numbers are older than those that were shown: healing will bring better ones.
             return self.last(live)
         if (newer := self._snapshots.get(live.site.id)) is not before and newer is not None:
             # A commit was answered meanwhile; what was read may be from before it. Nobody is shown less than before.
             return newer
-        return self.publish(live, counts.online, counts.visits, counts.views, now)
+        shown = counts.views if live.site.box == "views" else counts.visits
+        return self.publish(live, counts.online, shown, now)
 
 
 def read_kept(directory: Path) -> dict[str, Kept]:

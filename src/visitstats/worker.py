@@ -10,34 +10,38 @@ from typing import NamedTuple
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
-from visitstats.closed_journal import ClosedJournal
-from visitstats.core.batch import Batch
+from visitstats.articles import Lists
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
-from visitstats.ending import end
-from visitstats.ingest import Ingest
-from visitstats.journal import Journal
+from visitstats.ingest.apply import Applier
+from visitstats.ingest.gather import Ingest
+from visitstats.ingest.known import Known
+from visitstats.ingest.positions import Positions
+from visitstats.ingest.replay import Limits, Replay, numbering
+from visitstats.journal.closed import ClosedJournal
+from visitstats.journal.log import Journal, OpenJournal
 from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
-from visitstats.rebuild import Rebuild
-from visitstats.replay import Adoption, Limits
 from visitstats.rollups import Job, Rollups, follow_the_clock, schedule
 from visitstats.settings import Settings
 from visitstats.stats import Stats
 from visitstats.store.client import START_SECONDS, open_client
-from visitstats.store.commit import Committed, Committer
+from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
-from visitstats.store.rebuilds import Rebuilds
 from visitstats.store.records import Records
+from visitstats.store.schema import claim_folder
 from visitstats.store.upkeep import Upkeep
+from visitstats.tasks import end
 from visitstats.uniques import present
 
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
+COMPARE_SECONDS = 5
+"""How often the watermarks of all sites are compared with the journals: 0.1 % of a core for 200 sites."""
 
 
 def wall_clock() -> int:
@@ -54,12 +58,13 @@ class Disk(NamedTuple):
 
 def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
     """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
-    reads: the journal that is returned then has a `reason`, and takes no hits. Blocks."""
+    reads: the journal that is returned then has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
     root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
     limits = _limits(settings)
     try:
+        claim_folder(settings.data_dir)
         # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
-        journal = Journal.open(
+        journal = OpenJournal.open(
             root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, fsync=settings.durability == "fsync",
             above=clock(),
         )  # fmt: skip
@@ -85,45 +90,47 @@ class Worker:
         self.clock = clock
         self._url = url
         self._client = open_client(url)
-        self.store = "ok"
-        """How it was when it was looked at last: ok, away, or unfit to be counted in."""
-        root = settings.data_dir / "journal"
-        limits = _limits(settings)
+        root, kept = settings.data_dir / "journal", settings.data_dir / "last"
         journal, self.metrics = disk or open_disk(settings, clock)
         self.journalled = not journal.reason
         """Whether it has a journal."""
-        kept = settings.data_dir / "last"
         self.records = Records(self._client)
         self.reads = Reads(self._client)
         self.access = Access(self.records)
+        positions = Positions(journal.writer)
         self.sites = SiteDirectory(self.records, kept, lambda: secrets.token_bytes(SALT_BYTES))
-        self.stats = Stats(self.reads, clock, kept, journal.number, journal.writer)
-        rebuilds = Rebuilds(self._client)
-        self._rebuilds = rebuilds
-        rebuild = Rebuild(rebuilds, root, journal.writer, self._put_back) if self.journalled else None
-        self.ingest = Ingest(
-            settings,
-            journal,
-            Committer(url, journal.writer),
-            self.reads,
+        self.stats = Stats(self.reads, clock, kept, journal.number, positions)
+        self.lists = Lists(self.reads, clock)
+        self.known = Known(self.records.registered, self.stats)
+        self._positions = positions
+        self._replay = (
+            Replay(
+                root,
+                Committer(url),
+                self.reads,
+                lambda site: numbering(self.sites.get(site), clock()),
+                _limits(settings),
+            )
+            if self.journalled
+            else None
+        )
+        self.applier = Applier(
+            positions,
+            Committer(url),
+            self._replay,
             self.stats,
-            self.sites,
+            self.known,
             self.metrics,
             clock,
-            rebuild,
-        )
-        self.stats.watch = self.ingest.applier
-        self._forget_by = ForgettingClock(clock, time.monotonic)
-        self._adoption = Adoption(root, url, self.reads, self.ingest.applier.numbering, limits)
-        self.losses = LossWatch(kept, self.sites, self.stats, clock)
-        self.rollups = Rollups(
-            Upkeep(self._client),
             self.sites,
-            self.stats,
-            clock,
-            lambda: bool(self.ingest.applier.lagging or self.ingest.applier.unfit),
-            self._forget_by,
+            settings.answer_timeout_ms,
+            settings.batch_max_hits,
+            self.records.changes.tell,
         )
+        self.ingest = Ingest(settings, journal, positions, self.applier, self.metrics, clock)
+        self._forget_by = ForgettingClock(clock, time.monotonic)
+        self.losses = LossWatch(kept, self.sites, self.stats, clock)
+        self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: list[asyncio.Task[None]] = []
         self.ready = False
@@ -143,10 +150,8 @@ class Worker:
             await self.sites.prepare_salts(self.clock())
         except StoreUnavailable as error:
             # Each further question would take its time, too, while readers wait for the first worker.
-            self.ingest.applier.begin_without(error)
+            self.applier.start_offline(error)
         await self.ingest.start()
-        if self.journalled and not self.ingest.applier.lost:
-            await self._adopt()
         self._scheduler = schedule([*self.rollups.jobs(), *self._jobs()], self.metrics)
         self._scheduler.start()
         self._watching = [
@@ -162,6 +167,8 @@ class Worker:
             self._scheduler.shutdown(wait=False)
         await end(*self._watching)
         await self.ingest.stop()
+        if self._replay is not None:
+            await self._replay.close()
         if self.journalled:
             try:
                 await self._keep()
@@ -190,12 +197,13 @@ class Worker:
 
     def _jobs(self) -> list[Job]:
         jobs = [
-            Job("look whether the store came back older, or may evict", self._look, 1),
+            Job("look whether the store may evict", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
         ]
         if self.journalled:
             jobs += [
                 Job("keep the last numbers on disk", self._keep, 1),
+                Job("look whether the store came back older", self._compare, COMPARE_SECONDS),
                 Job("apply what a dead worker left in its slot", self._adopt, 2),
                 Job("delete journal segments past the retention", self._prune, 60),
             ]
@@ -206,63 +214,52 @@ class Worker:
 
     async def _keep(self) -> None:
         await asyncio.to_thread(self.stats.keep)
-        if self.ingest.applier.away:
+        if not self.applier.link.answers_in_time:
             self.stats.borrow()
-        self.metrics.lagging_sites.set(self.ingest.applier.lagging)
-        self.metrics.journal_bytes.set(self.ingest.journal.size)
-        self.metrics.journal_gaps.set(self.ingest.applier.gaps)
+        self.metrics.lagging_sites.set(self.applier.lagging)
+        self.metrics.journal_bytes.set(self.ingest.journal_bytes)
+        self.metrics.journal_gaps.set(self.applier.gaps)
 
     async def _adopt(self) -> None:
-        if self.ingest.applier.unfit:
+        if self._replay is None or not self.applier.link.commits:
             return
         try:
-            for slot in await self._adoption.run(self._note_adopted, self._forget_by()):
+            for slot in await self._replay.adopt(self._positions, self.applier.note_replayed, self._forget_by()):
                 self.metrics.forget_lag(slot)
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
         except OSError as error:
             log.warning("abandoned slots wait for the disk: %s", error)
 
+    async def _compare(self) -> None:
+        # An idle service would not find out.
+        if self._replay is None or not self.applier.link.commits:
+            return
+        try:
+            await self._replay.check(self._positions)
+        except StoreUnavailable as error:
+            log.debug("the store cannot be compared: %s", error)
+
     async def _look_for_losses(self) -> None:
         await self.losses.check()
         self.metrics.store_lost.set(self.losses.sites)
-
-    def _note_adopted(self, sequence: int, batch: Batch, result: Committed) -> None:
-        self.metrics.replayed.inc(batch.size if result.fresh else 0)
-        if reason := self.ingest.applier.unfit:
-            raise StoreUnavailable(reason)
-
-    async def _put_back(self, rebuild: str) -> None:
-        """Put back what the slots without a process had decided, and note them in a rebuild."""
-
-        async def healed(writer: str) -> None:
-            await self._rebuilds.note(rebuild, writer)
-
-        await self._adoption.put_back(self._note_adopted, healed, self._forget_by())
 
     async def _check_fit(self, reads: Reads) -> list[str]:
         """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises
         StoreUnavailable."""
         try:
-            warnings, reason = await reads.check_fit(), ""
+            warnings = await reads.check_fit()
         except StoreUnfit as error:
-            warnings, reason = [], str(error)
-        except StoreUnavailable:
-            self.store = "away"
-            raise
-        self.store = "unfit" if reason else "ok"
-        self.ingest.applier.doubt(reason)
+            self.applier.suspend(str(error))
+            return []
+        self.applier.resume()
         return warnings
 
     async def _look(self) -> None:
         try:
             await self._check_fit(self.reads)
-            await self.ingest.applier.look()
         except StoreUnavailable as error:
             log.debug("the store cannot be looked at: %s", error)
-        # An idle service would not find out: reading a snapshot compares the watermark with what was applied.
-        for live in self.sites.all():
-            await self.stats.current(live)
 
 
 def _limits(settings: Settings) -> Limits:

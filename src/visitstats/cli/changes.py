@@ -10,15 +10,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
+from visitstats.changes.merges import MergeRefused, Merges, Sides
+from visitstats.cli.session import (
+    ConfigOption,
+    DataDirOption,
+    RedisOption,
+    dots,
+    find_site,
+    scribe,
+    settings_of,
+    with_parts,
+)
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.merges import MergeRefused, Merges, Sides
 from visitstats.patterns import linear_pattern
 from visitstats.store.changes import Kind, Logged
-from visitstats.store.reads import Reads
-from visitstats.store.records import Records
+from visitstats.store.fitness import Parts
 from visitstats.worker import wall_clock
 
 T = TypeVar("T")
@@ -56,7 +64,7 @@ def merge(
         print(f"{sides.source} has {dots(sides.source_views)} views, {sides.target} has {dots(sides.target_views)}.")
         if typer.prompt("Type the first key again to add them up").strip() != sides.source:
             raise MergeRefused("that is another key; nothing was changed")
-    made = _on_site(site_id, make, config, data_dir, redis_url)
+    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
     print(f"{made.change.source} is merged into {made.change.target}: {dots(made.change.moved)} views.")
     _how_to_undo(site_id, made)
 
@@ -77,7 +85,7 @@ def alias(
     async def make(site: Site, merges: Merges) -> Logged:
         return await merges.merge(source, target, who or _user(), why, kind)
 
-    made = _on_site(site_id, make, config, data_dir, redis_url)
+    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
     print(f"{made.change.source} stands for {made.change.target} from now on.")
     _how_to_undo(site_id, made)
 
@@ -96,7 +104,7 @@ def undo(
     async def make(site: Site, merges: Merges) -> Logged:
         return await merges.undo(change_id, who or _user(), why)
 
-    made = _on_site(site_id, make, config, data_dir, redis_url)
+    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
     print(f"Change {change_id} is undone: {made.change.source} is an article of its own again (change {made.id}).")
 
 
@@ -135,12 +143,20 @@ def _on_site(
     config: ConfigOption,
     data_dir: DataDirOption,
     redis_url: RedisOption,
+    *,
+    changes: bool = False,
 ) -> T:
-    async def run(records: Records, reads: Reads) -> T:
-        site = await find_site(records, site_id)
-        return await work(site, Merges(records.changes, site.id, KeyRules(site, linear_pattern), wall_clock))
+    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
 
-    return with_store(config, data_dir, redis_url, run)
+    async def run(parts: Parts) -> T:
+        site = await find_site(parts.records, site_id)
+        rules = KeyRules(site, linear_pattern)
+        if not changes:
+            return await work(site, Merges(parts.records.changes, None, site.id, rules, wall_clock))
+        async with scribe(settings, parts) as recorder:
+            return await work(site, Merges(parts.records.changes, recorder, site.id, rules, wall_clock))
+
+    return with_parts(settings, run)
 
 
 def _user() -> str:

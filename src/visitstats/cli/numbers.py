@@ -9,11 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats import articles
+from visitstats.articles import Row
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
 from visitstats.core import counting
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
 from visitstats.directory import LiveSite
-from visitstats.store.reads import Counts, Reads, Row
+from visitstats.store.reads import Counts, Reads
 from visitstats.store.records import Records
 from visitstats.uniques import named_day, present
 from visitstats.worker import wall_clock
@@ -80,8 +81,8 @@ def show_articles(
         raise typer.BadParameter("lang is vi or en")
 
     async def read(records: Records, reads: Reads) -> tuple[LiveSite, list[Row]]:
-        live = LiveSite(await find_site(records, site_id))
-        return live, [row async for row in articles.rows(reads, live, period, limit, wall_clock())]
+        live = LiveSite(await find_site(records, site_id), await records.changes.aliases(site_id))
+        return live, [row async for row in articles.Lists(reads, wall_clock).rows(live, period, limit)]
 
     live, found = with_store(config, data_dir, redis_url, read)
     if csv is not None:

@@ -11,7 +11,16 @@ import typer
 from rich.console import Console
 
 from visitstats import __version__
-from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, on_store, settings_of
+from visitstats.changes.baselines import Baselines
+from visitstats.cli.session import (
+    ConfigOption,
+    DataDirOption,
+    RedisOption,
+    complain,
+    scribe,
+    settings_of,
+    with_parts,
+)
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.sites import Site
@@ -21,9 +30,8 @@ from visitstats.embedded import EmbeddedStore
 from visitstats.losses import look_for_loss
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
-from visitstats.store.fitness import opened
-from visitstats.store.reads import Reads
-from visitstats.store.records import Records
+from visitstats.store.fitness import Parts, opened
+from visitstats.store.schema import claim_folder
 from visitstats.web.server import CannotServe, listen, run, set_up_logging
 from visitstats.worker import wall_clock
 
@@ -75,6 +83,7 @@ def demo(
 def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> None:
     set_up_logging("warning" if demo else settings.log_level)
     _have_folder(settings.data_dir)
+    claim_folder(settings.data_dir)
     main_socket = listen(settings.host, settings.port)
     sockets = [main_socket]
     if settings.metrics_port:
@@ -84,7 +93,7 @@ def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> N
         settings = msgspec.structs.replace(settings, redis_url=settings.redis_url or (store.url if store else ""))
         asyncio.run(_look(settings))
         if demo:
-            on_store(settings.redis_url, _prepare_demo)
+            with_parts(settings, lambda parts: _prepare_demo(settings, parts))
         bound = main_socket.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         run(settings, sockets, store, demo=demo, started=lambda: ready(f"http://{shown}:{bound[1]}"))
@@ -121,15 +130,17 @@ async def _look(settings: Settings) -> None:
             complain(f"what the store has lost cannot be written down: {error}")
 
 
-async def _prepare_demo(records: Records, reads: Reads) -> None:
+async def _prepare_demo(settings: Settings, parts: Parts) -> None:
     """Make the site `demo`, once, with the views that the seed's article had."""
-    if "demo" in await records.sites():
+    if "demo" in await parts.records.sites():
         return
-    await records.put_site(
+    await parts.records.put_site(
         Site(id="demo", name="Cổng thông tin (minh họa)", hosts=("127.0.0.1", "localhost"), count_headless=True)
     )
     seed = next(article for article in load_articles() if article.path == "")
-    await records.set_baseline("demo", 0, {Entry("/demo", seed.title): SEED_VIEWS})
+    async with scribe(settings, parts) as recorder:
+        baselines = Baselines(parts.records.changes, recorder, "demo", wall_clock)
+        await baselines.set(None, {Entry("/demo", seed.title): SEED_VIEWS})
 
 
 def _invite(address: str, traffic: bool, rate: float) -> None:

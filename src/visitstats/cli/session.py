@@ -3,13 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from visitstats.changes.scribe import Scribe
 from visitstats.core.errors import NotFound
 from visitstats.core.sites import Site
 from visitstats.embedded import running_store
@@ -18,6 +19,7 @@ from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.schema import claim_folder, claim_store
 from visitstats.worker import wall_clock
 
 T = TypeVar("T")
@@ -61,6 +63,7 @@ def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
     async def run() -> T:
         client = open_client(url)
         try:
+            await claim_store(client)
             return await work(Records(client), Reads(client))
         finally:
             await client.aclose()
@@ -74,10 +77,22 @@ def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]]) -> T:
 
     async def run(url: str) -> T:
         async with opened(url, wall_clock) as parts:
+            await claim_store(parts.client)
             return await work(parts)
 
     with _store_url(settings) as url:
         return asyncio.run(run(url))
+
+
+@asynccontextmanager
+async def scribe(settings: Settings, parts: Parts) -> AsyncIterator[Scribe]:
+    """Open what writes changes, beside a running service. Raises JournalFull and FolderUnfit."""
+    await asyncio.to_thread(claim_folder, settings.data_dir)
+    found = await asyncio.to_thread(Scribe.open, settings.data_dir / "journal", parts.url, parts.reads, wall_clock)
+    try:
+        yield found
+    finally:
+        await found.close()
 
 
 async def find_site(records: Records, site_id: str) -> Site:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -18,14 +18,14 @@ from rich.table import Table
 
 from visitstats import doctor as checks
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
-from visitstats.core.batch import Batch
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.periods import Calendar
-from visitstats.replay import Adoption, Limits
+from visitstats.ingest.positions import Positions
+from visitstats.ingest.replay import Limits, Replay
 from visitstats.settings import Settings
-from visitstats.slots import Status, survey
-from visitstats.store.commit import Committed, Numbering
+from visitstats.store.commit import Committer, Numbering, Result, Work
 from visitstats.store.fitness import Condition, Parts
+from visitstats.survey import Status, survey
 from visitstats.verify import Report, Verifier
 from visitstats.worker import MIB, wall_clock
 
@@ -93,14 +93,14 @@ def journal_status(
     root = settings.data_dir / "journal"
 
     async def look(parts: Parts) -> list[Status]:
-        return await survey(root, parts.reads, wall_clock())
+        return await survey(root, parts.reads)
 
     with _silent():
         try:
             slots = with_parts(settings, look) if root.is_dir() else []
         except VisitstatsError as error:
             complain(f"{error}; what is not applied yet is not known")
-            slots = asyncio.run(survey(root, None, wall_clock()))
+            slots = asyncio.run(survey(root, None))
     if json:
         _print_json({"slots": slots})
     else:
@@ -111,7 +111,8 @@ def journal_status(
 def journal_replay(
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Apply now what is in slots that no worker holds, as a starting worker does."""
+    """Apply now what is in the journal and not in the store, as a starting worker does. Works on a folder that was
+    copied from another host as well."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
     root = settings.data_dir / "journal"
     if not root.is_dir():
@@ -120,20 +121,30 @@ def journal_replay(
 
     async def replay(parts: Parts) -> tuple[Counter[str], list[Status]]:
         await parts.fitness.check_start()
-        before = await survey(root, parts.reads, wall_clock())
-        total = sum(sum((slot.waiting or {}).values()) for slot in before if not slot.held)
+        before = await survey(root, parts.reads)
+        total = sum(sum((slot.waiting or {}).values()) for slot in before)
         applied: Counter[str] = Counter()
+        calendars = {
+            name: Calendar(site.timezone, site.week_start) for name, site in (await parts.records.sites()).items()
+        }
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("applying", total=total)
 
-            def note(sequence: int, batch: Batch, result: Committed) -> None:
-                applied[batch.site] += 1
+            def note(item: Work, result: Result) -> None:
+                applied[item.record.site] += 1
                 progress.advance(bar)
 
+            def number(site: str) -> Numbering:
+                now = wall_clock()
+                return Numbering(calendars.get(site, Calendar("UTC")).day_at(now), now)
+
             limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
-            number = await _numbering(parts)
-            await Adoption(root, parts.url, parts.reads, number, limits).run(note, wall_clock())
-        return applied, await survey(root, parts.reads, wall_clock())
+            machine = Replay(root, Committer(parts.url), parts.reads, number, limits)
+            try:
+                await machine.bring_up(Positions(""), note)
+            finally:
+                await machine.close()
+        return applied, await survey(root, parts.reads)
 
     try:
         with _silent(logging.ERROR):
@@ -147,25 +158,10 @@ def journal_replay(
     left = False
     for slot in after:
         for site, records in (slot.waiting or {}).items():
-            if slot.held:
-                print(
-                    f"slot {slot.slot:02d} is a running worker's: it applies its {dots(records)} of site {site} itself"
-                )
-            else:
-                left = True
-                complain(f"slot {slot.slot:02d}: {dots(records)} records of site {site} were not taken by the store")
+            left = True
+            complain(f"slot {slot.slot:02d}: {dots(records)} records of site {site} were not taken by the store")
     if left:
         raise typer.Exit(1)
-
-
-async def _numbering(parts: Parts) -> Callable[[Batch], Numbering]:
-    calendars = {name: Calendar(site.timezone, site.week_start) for name, site in (await parts.records.sites()).items()}
-
-    def number(batch: Batch) -> Numbering:
-        now = wall_clock()
-        return Numbering(calendars.get(batch.site, Calendar("UTC")).day_at(now), now)
-
-    return number
 
 
 def _store_rows(settings: Settings) -> Iterator[checks.Row]:

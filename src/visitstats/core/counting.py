@@ -18,13 +18,13 @@
  9. Unique visitors are estimated (HyperLogLog, on the token without the visit id) and say so.
 10. A number that is not known is never shown as 0 or 1: it is None, "—" in the box.
 
-Rules 3 to 5 are decided where the state is, by the commit scripts in `store/lua`; they take every constant from here,
-with each batch. `Presence` below says in plain Python what `audience.lua` does to one visitor, and a test holds the two
-together.
+Rules 2 to 5 are decided where the state is, by the commit script (`store/lua/commit.lua`), which gets every constant
+from here. `Presence` below says in plain Python what it does to one visitor, and a test holds the two together.
 """
 
 from collections.abc import Callable
 from hashlib import blake2b
+from struct import unpack_from
 from typing import Protocol, Self
 
 import msgspec
@@ -35,16 +35,12 @@ VISIT_GAP_MS = 30 * 60 * 1000
 """Rule 3: a visitor who was not seen for longer than this starts a new visit."""
 ONLINE_MS = 300 * 1000
 """Rule 4."""
-SLOT_MS = VISIT_GAP_MS
+HALF_HOUR_MS = VISIT_GAP_MS
 """A day is cut into half hours. Two visits of one visitor begin more than 30 minutes apart, so that the half hour in
 which a visit began names it within the visitor's day."""
-CARRIED_SLOT = 63
-"""The slot of a visitor who is here only by heartbeats since midnight: present, but without a visit this day yet."""
-DUPLICATE = 255
-"""Stands for the slot of a hit whose beacon was delivered before."""
-SLOTS = 64
-"""A presence is kept as one number, last seen (ms) × 64 + slot: below 2^53 until the year 6000, exact in a sorted
-set."""
+CARRIED = 63
+"""Stands for the half hour of a visitor who is here only by heartbeats since midnight: present, but without a visit
+this day yet."""
 Clock = Callable[[], int]
 """Gives the moment, in milliseconds since the epoch."""
 SALT_BYTES = 32
@@ -119,48 +115,93 @@ def visitor_tokens(salt: Salted, site: str, address: str, agent: bytes, visit_id
     return text.digest(), unique
 
 
-_READING = blake2b(digest_size=TOKEN_BYTES, person=b"vs-reading")
+READING_BYTES = 7
+_READING = blake2b(digest_size=READING_BYTES, person=b"vs-reading")
 """A copy of it takes half the time of a new one; so with the salts."""
 
 
 def reading(token: bytes, article: bytes) -> bytes:
-    """Name a visitor's reading of an article within one visit (rule 5): 8 bytes that give away neither part."""
+    """Name an article within one visitor's presence (rule 5): 7 bytes that give the article away to nobody who does not
+    have the visitor's token. Two of a visitor's articles share a name once in 2^56."""
     name = _READING.copy()
     name.update(token + article)
     return name.digest()
 
 
-def slot_of(day: Day, moment_ms: int) -> int:
+def half_hour_of(day: Day, moment_ms: int) -> int:
     """Return the half hour of the day, counted from its first moment: 0 to 49."""
-    return (moment_ms - day.start_ms) // SLOT_MS
+    return (moment_ms - day.start_ms) // HALF_HOUR_MS
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """What is known of one visitor of one day: when last seen, and in which half hour the visit began."""
+    """What is known of one visitor of one day: when last seen, in which half hour the visit began, and what was read
+    in which visit (half hour, reading)."""
 
     last_ms: int
-    slot: int
+    half_hour: int
+    read: tuple[tuple[int, bytes], ...] = ()
 
     def hit(self, day: Day, moment_ms: int) -> tuple["Presence", bool]:
         """Rule 3: the presence after a hit, and whether that hit started a visit."""
-        if self.slot == CARRIED_SLOT or moment_ms - self.last_ms > VISIT_GAP_MS:
-            return Presence(moment_ms, slot_of(day, moment_ms)), True
-        return Presence(max(self.last_ms, moment_ms), self.slot), False
+        if self.half_hour == CARRIED or moment_ms - self.last_ms > VISIT_GAP_MS:
+            return Presence(moment_ms, half_hour_of(day, moment_ms), self.read), True
+        return Presence(max(self.last_ms, moment_ms), self.half_hour, self.read), False
 
-    def heartbeat(self, moment_ms: int) -> "Presence":
-        """Rule 4: a heartbeat prolongs a visit that is going on, and changes nothing of one that is over."""
-        if moment_ms - self.last_ms > VISIT_GAP_MS:
-            return self
-        return Presence(max(self.last_ms, moment_ms), self.slot)
+    def has_read(self, reading: bytes) -> bool:
+        """Rule 5: whether an article was read in the present visit."""
+        return (self.half_hour, reading) in self.read
 
-    def online(self, now_ms: int) -> bool:
-        """Rule 4."""
-        return self.last_ms > now_ms - ONLINE_MS
 
-    @property
-    def score(self) -> int:
-        """The presence as the one number that is stored."""
-        return self.last_ms * SLOTS + self.slot
+PRESENCE_HEAD = 7
+"""Bytes of a stored presence before its readings: the moment last seen, in milliseconds (6 bytes, the highest first),
+and the half hour (1 byte). Each reading is a half hour and READING_BYTES."""
+
+
+def decode_presence(stored: bytes) -> Presence:
+    """Read what the commit script keeps of a visitor. Raises ValueError for anything else."""
+    size = 1 + READING_BYTES
+    if len(stored) < PRESENCE_HEAD or (len(stored) - PRESENCE_HEAD) % size:
+        raise ValueError(f"{len(stored)} bytes are no presence")
+    readings = (stored[n : n + size] for n in range(PRESENCE_HEAD, len(stored), size))
+    return Presence(int.from_bytes(stored[:6], "big"), stored[6], tuple((each[0], each[1:]) for each in readings))
+
+
+MOST_READINGS = 2048
+"""Of a visitor's day: 16 KiB. The oldest go beyond that, and an article that is opened again counts again: nobody reads
+so many pages in a day, and a program that pretends to must not make its hits dearer and dearer."""
+
+
+# Rule 4: who is online ------------------------------------------------------------------------------------------------
+
+RING = 512
+"""Seconds for which it is kept how many visitors were last seen then: ONLINE_MS, and room for what comes late."""
+_WINDOW = ONLINE_MS // 1000
+
+
+def online_in(ring: bytes, now_ms: int) -> int:
+    """Return how many visitors are online, from a site's ring of seconds, as the commit script keeps it.
+
+    The ring has RING cells of 32 bits (little-endian) that say in which round of RING seconds they were written, and as
+    many that say how many visitors were last seen in that second. A cell of another round is empty. Exact to the
+    second; a moment that lies ahead (a clock that was set back) counts as now.
+    """
+    if not ring:
+        return 0
+    this_round, place = divmod(now_ms // 1000, RING)
+    # The usual case: no second was without a sign, and every cell is of this round, or behind us and of the last one.
+    usual = this_round.to_bytes(4, "little") * (place + 1) + (this_round - 1).to_bytes(4, "little") * (RING - 1 - place)
+    if len(ring) == 8 * RING and ring[: 4 * RING] == usual:
+        first = place + 1 - _WINDOW
+        if first >= 0:
+            return sum(_cells(ring, RING + first, _WINDOW))
+        return sum(_cells(ring, RING, place + 1)) + sum(_cells(ring, 2 * RING + first, -first))
+    cells = _cells(ring.ljust(8 * RING, b"\0"), 0, 2 * RING)
+    least = now_ms // 1000 - _WINDOW
+    return sum(cells[RING + n] for n in range(RING) if cells[n] * RING + n > least)
+
+
+def _cells(ring: bytes, first: int, many: int) -> tuple[int, ...]:
+    return unpack_from(f"<{many}I", ring, 4 * first)
 
 
 class Numbers(msgspec.Struct, frozen=True):

@@ -32,6 +32,14 @@ class StoreUnavailable(VisitstatsError):
     """Redis or Valkey did not answer, or refused to write. Nothing is known of what it did with the last command."""
 
 
+class StoreRefuses(StoreUnavailable):
+    """Redis or Valkey answers, and takes no writes. `kind` is replica, full (out of memory) or refusing."""
+
+    def __init__(self, detail: str, kind: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
 class StoreUnfit(VisitstatsError):
     """Redis or Valkey answers, but must not be counted in as it is set up (an eviction policy, an old version)."""
 

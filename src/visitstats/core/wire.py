@@ -15,12 +15,13 @@ def text(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"\xda" + size.to_bytes(2, "big") + data)
 
 
-def column(items: Sequence[bytes]) -> msgspec.Raw:
-    """Write at most 65,535 items of 8 or 0 bytes each as an array of strings.
+def column(items: Sequence[bytes], size: int = 8) -> msgspec.Raw:
+    """Write at most 65,535 items of `size` (below 32) or 0 bytes each as an array of strings.
 
     One join for the whole column costs 1 µs a batch; a string object for each item 3.6 (60 items).
     """
     head = b"\xdc" + len(items).to_bytes(2, "big")
+    mark = bytes((0xA0 | size,))
     if b"" in items:
-        return msgspec.Raw(head + b"".join([b"\xa8" + item if item else b"\xa0" for item in items]))
-    return msgspec.Raw(head + b"\xa8" + b"\xa8".join(items) if items else head)
+        return msgspec.Raw(head + b"".join([mark + item if item else b"\xa0" for item in items]))
+    return msgspec.Raw(head + mark + mark.join(items) if items else head)

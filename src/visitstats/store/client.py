@@ -9,9 +9,17 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
-from visitstats.core.errors import StoreUnavailable, StoreUnfit
+from visitstats.core.errors import StoreRefuses, StoreUnavailable, StoreUnfit
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -59,12 +67,16 @@ def open_client(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
     return Redis.from_pool(open_pool(url, answer_seconds))
 
 
-def why_unfit(version: str, policy: str) -> str:
-    """Say why a server of a version and with a maxmemory-policy must not be counted in; empty when it may be. What it
-    does not tell (empty) is no reason."""
+def why_unfit(version: str, policy: str, mode: str) -> str:
+    """Say why a server of a version, with a maxmemory-policy and in a mode (standalone, sentinel, cluster) must not be
+    counted in; empty when it may be. What it does not tell (empty) is no reason."""
     found = re.match(r"(\d+)\.(\d+)", version)
     if found and (int(found[1]), int(found[2])) < LEAST_VERSION:
         return f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported"
+    if mode == "cluster":
+        return (
+            "the store is a node of a cluster, which has only a part of the keys; use a server that is no cluster node"
+        )
     if policy and policy != "noeviction":
         return (
             f"the store's maxmemory-policy is {policy}: it may evict counts; "
@@ -83,6 +95,19 @@ def executes_cut_transactions(info: bytes) -> bool:
     for the worse."""
     found = re.search(rb"valkey_version:(\d+)\.(\d+)", info)
     return found is None or (int(found[1]), int(found[2])) < (9, 1)
+
+
+_REFUSES = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN")
+
+
+def _refusal(error: ResponseError) -> str:
+    """Say how a server refuses all writes, by its answer to one; empty when it refuses this one alone."""
+    if isinstance(error, ReadOnlyError):
+        return "replica"
+    if isinstance(error, OutOfMemoryError):
+        return "full"
+    refuses = isinstance(error, NoPermissionError | BusyLoadingError) or str(error).startswith(_REFUSES)
+    return "refusing" if refuses else ""
 
 
 def _packed(sha: bytes, keys: list[str], arguments: list[bytes | str | int]) -> bytes:
@@ -129,10 +154,12 @@ class ScriptLine:
             if not self._connection.is_connected or not self._sha:
                 await self._connect()
             replies = await self._send(calls)
-            if any(isinstance(reply, ReadOnlyError) for reply in replies):
-                # A failover left us with a replica: the same address may lead to the new primary.
-                await self.close()
-                raise StoreUnavailable("the store is a read-only replica")
+            for reply in replies:
+                if isinstance(reply, ResponseError) and (kind := _refusal(reply)):
+                    if kind == "replica":
+                        # A failover left us with it: the same address may lead to the new primary.
+                        await self.close()
+                    raise StoreRefuses(f"the store takes no writes: {reply}", kind)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 # The server lost its scripts (SCRIPT FLUSH): those that it did not find were not executed.
                 await self._connect()
@@ -163,7 +190,8 @@ class ScriptLine:
         self.two_steps = executes_cut_transactions(info)
         version = re.search(rb"valkey_version:(\d+\.\d+)", info) or re.search(rb"redis_version:(\d+\.\d+)", info)
         policy = re.search(rb"maxmemory_policy:(\S+)", info)
-        if reason := why_unfit(*(found[1].decode() if found else "" for found in (version, policy))):
+        mode = re.search(rb"(?:redis|server)_mode:(\w+)", info)
+        if reason := why_unfit(*(found[1].decode() if found else "" for found in (version, policy, mode))):
             # Were a watermark evicted, the journal would be applied a second time.
             raise StoreUnavailable(reason)
         loaded: dict[str, bytes] = {}

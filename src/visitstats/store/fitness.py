@@ -16,6 +16,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from visitstats.core.counting import HALF_HOUR_MS
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
@@ -139,6 +140,7 @@ class Parts(NamedTuple):
     """What the commands need of one connection."""
 
     url: str
+    client: Redis
     records: Records
     reads: Reads
     inspector: Inspector
@@ -150,7 +152,7 @@ async def opened(url: str, clock: Callable[[], int], answer_seconds: float = ANS
     """Open a store for as long as the block takes."""
     client = open_client(url, answer_seconds)
     try:
-        yield Parts(url, Records(client), Reads(client), Inspector(client), Fitness(client, clock))
+        yield Parts(url, client, Records(client), Reads(client), Inspector(client), Fitness(client, clock))
     finally:
         await client.aclose()
         await client.connection_pool.disconnect()
@@ -160,25 +162,13 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
     """The keys of a site that its next hits are counted in."""
     calendar = Calendar(site.timezone, site.week_start)
     day = calendar.day_at(now_ms)
-    expiring = (
-        keys.seen(site.id, day.date, day.end_ms),
-        keys.seen(site.id, day.yesterday, day.start_ms),
-        keys.salt(site.id, day.date, day.end_ms),
-        *keys.sketches(site.id, day.date, day.end_ms),
-        keys.ignored(site.id, day.date, day.end_ms),
-        keys.top_day(site.id, day.date, day.end_ms),
-        keys.top_week(site.id, day.week[0], day.end_ms),
-    )
+    window = now_ms // HALF_HOUR_MS
     return [
-        *(key.name for key in expiring),
-        keys.visits(site.id),
+        *keys.of_commit(site.id, day.date, day.yesterday, window, box_views=False),
+        *keys.of_change(site.id),
+        keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id),
         keys.peaks(site.id),
-        keys.views(site.id),
-        keys.top_all(site.id),
-        keys.top_month(site.id, day.month),
-        keys.names(site.id),
-        keys.base(site.id),
     ]
 
 

@@ -1,7 +1,8 @@
 """Reading numbers. Nothing in here writes a count, and no call holds the server for long."""
 
 import logging
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -15,7 +16,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.store import keys
 from visitstats.store.client import translated, why_unfit
-from visitstats.store.commit import online_score
+from visitstats.store.schema import claim_store
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +24,24 @@ PAGE = 1000
 """How many members one command reads: a few hundred µs on the server."""
 
 
+class Mark(NamedTuple):
+    """A watermark: up to which record, and which hit, a ledger has a writer's."""
+
+    sequence: int
+    total: int
+
+
+Marks = dict[str, dict[str, Mark]]
+"""Site → writer → watermark."""
+
+
 class Counts(msgspec.Struct, frozen=True):
-    """A site's counts, in the order of `counting.counters_of` the day; and the writer's watermark in that ledger which
-    is behind."""
+    """A site's counts, in the order of `counting.counters_of` the day; and a writer's watermark."""
 
     online: int
     visits: list[int]
     views: list[int]
-    watermark: int
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One article in a list."""
-
-    entry: Entry
-    views: int
+    mark: Mark
 
 
 class Reads:
@@ -51,81 +55,93 @@ class Reads:
         names = counting.counters_of(day)
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
-                for when in (day.date, day.yesterday):
-                    pipe.zcount(keys.seen(site_id, when, day.end_ms).name, online_score(now_ms), "+inf")
+                pipe.get(keys.online(site_id))
                 pipe.hmget(keys.visits(site_id), names)
                 pipe.hmget(keys.views(site_id), names)
-                pipe.hget(keys.audience_watermark(site_id, writer), "s")
-                pipe.hget(keys.articles_watermark(site_id, writer), "s")
-                today, yesterday, visits, views, *marks = await pipe.execute()
+                pipe.hget(keys.marks(site_id), writer)
+                ring, visits, views, mark = await pipe.execute()
         try:
             return Counts(
-                today + yesterday,
+                counting.online_in(ring or b"", now_ms),
                 [int(n or 0) for n in visits],
                 [int(n or 0) for n in views],
-                min(int(mark or 0) for mark in marks),
+                _mark(mark),
             )
         except ValueError as error:
             raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
 
-    async def watermarks(self, sites: list[str], writer: str) -> dict[str, int]:
-        """Return, per site, the sequence up to which both ledgers hold a writer's batches."""
+    async def marks(self, sites: list[str]) -> Marks:
+        """Return the watermarks of all writers in the ledgers of these sites."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for site_id in sites:
-                    pipe.hget(keys.audience_watermark(site_id, writer), "s")
-                    pipe.hget(keys.articles_watermark(site_id, writer), "s")
-                found = await pipe.execute()
-        return {site_id: min(int(found[2 * n] or 0), int(found[2 * n + 1] or 0)) for n, site_id in enumerate(sites)}
+                    pipe.hgetall(keys.marks(site_id))
+                found = await pipe.execute() if sites else []
+        return {
+            site_id: {writer.decode(): _mark(mark) for writer, mark in marks.items()}
+            for site_id, marks in zip(sites, found, strict=True)
+        }
+
+    # Articles --------------------------------------------------------------------------------------------------------
 
     async def views(self, site_id: str, article_keys: list[str]) -> dict[str, int]:
         """Return the views of all time of articles; 0 for one that was never read."""
-        if not article_keys:
-            return {}
-        members: Any = [article_id(key) for key in article_keys]
-        with translated():
-            scores = await self._client.zmscore(keys.top_all(site_id), members)
-        return {key: int(score or 0) for key, score in zip(article_keys, scores, strict=True)}
+        found = await self.views_of(site_id, [article_id(key) for key in article_keys], [])
+        return dict(zip(article_keys, found, strict=True))
 
-    async def top(self, site_id: str, day: Day, period: str, limit: int, offset: int = 0) -> list[Row]:
-        """Return the most read articles of a period (day, week, month, all) of the day, the most read first. One
-        without a view, as every article that was merged into another, is not among them."""
-        name = {
-            "day": keys.top_day(site_id, day.date, day.end_ms).name,
-            "week": keys.top_week(site_id, day.week[0], day.end_ms).name,
-            "month": keys.top_month(site_id, day.month),
-            "all": keys.top_all(site_id),
-        }[period]
-        rows: list[Row] = []
-        while len(rows) < limit:
-            start = offset + len(rows)
-            step = min(PAGE, limit - len(rows))
+    async def views_of(self, site_id: str, articles: list[bytes], days: list[str]) -> list[int]:
+        """Return the views of articles (ids) on these days together, or of all time when there are none. At most PAGE
+        articles are read by one command."""
+        total = [0] * len(articles)
+        names = [keys.articles_of_day(site_id, day) for day in days] or [keys.articles(site_id)]
+        for start in range(0, len(articles), PAGE):
+            piece: Any = articles[start : start + PAGE]
             with translated():
-                listed: list[Any] = await self._client.zrange(name, start, start + step - 1, desc=True, withscores=True)
-                found = [(member, score) for member, score in listed if score > 0]
-                if not found:
-                    break
-                entries: list[Any] = await self._client.hmget(keys.names(site_id), [member for member, _ in found])
-            rows += [
-                Row(_entry(member, entry), int(score)) for (member, score), entry in zip(found, entries, strict=True)
-            ]
-            if len(found) < len(listed):
-                break
-        return rows
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for name in names:
+                        pipe.hmget(name, piece)
+                    for counts in await pipe.execute():
+                        for n, count in enumerate(counts, start):
+                            total[n] += int(count or 0)
+        return total
+
+    async def scan_views(self, site_id: str, day: str = "") -> AsyncIterator[list[tuple[bytes, int]]]:
+        """Yield the views of all articles (ids) on a day, or of all time, in pieces. An article may come twice."""
+        name = keys.articles_of_day(site_id, day) if day else keys.articles(site_id)
+        cursor = 0
+        while True:
+            page: Any
+            with translated():
+                cursor, page = await self._client.hscan(name, cursor, count=PAGE)
+            yield [(article, int(count)) for article, count in page.items()]
+            if not cursor:
+                return
+
+    async def entries(self, site_id: str, articles: list[bytes]) -> list[Entry]:
+        """Return the dictionary entries of articles (ids)."""
+        found: list[Entry] = []
+        for start in range(0, len(articles), PAGE):
+            piece: Any = articles[start : start + PAGE]
+            with translated():
+                entries: list[Any] = await self._client.hmget(keys.names(site_id), piece)
+            found += [_entry(article, entry) for article, entry in zip(piece, entries, strict=True)]
+        return found
 
     async def article_count(self, site_id: str) -> int:
-        """Return how many articles a site has, as `max_articles` means it: with a view, and without "(other)"."""
+        """Return how many articles a site has, as `max_articles` means it: without "(other)"."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
-                pipe.zcount(keys.top_all(site_id), "(0", "+inf")
-                pipe.zscore(keys.top_all(site_id), OTHER_ID)
-                read, other = await pipe.execute()
-        return int(read) - bool(other)
+                pipe.hlen(keys.articles(site_id))
+                pipe.hexists(keys.articles(site_id), OTHER_ID)
+                known, other = await pipe.execute()
+        return int(known) - bool(other)
 
     async def has_article(self, site_id: str, article: bytes) -> bool:
         """Say whether a site has an article (its id)."""
         with translated():
-            return await self._client.zscore(keys.top_all(site_id), article) is not None
+            return bool(await self._client.hexists(keys.articles(site_id), article))
+
+    # Beside the counts -----------------------------------------------------------------------------------------------
 
     async def ignored(self, site_id: str, day: Day) -> dict[str, int]:
         """Return the beacons of a day that were not counted, by reason (rule 8)."""
@@ -140,14 +156,12 @@ class Reads:
     async def search_engines(self, site_id: str, day: Day) -> int:
         """Return how many beacons of a day were those of search engines' bots; they are a part of the bots."""
         with translated():
-            found: Any = await self._client.hget(
-                keys.ignored(site_id, day.date, day.end_ms).name, counting.SEARCH_ENGINE
-            )
+            found: Any = await self._client.hget(keys.ignored(site_id, day.date), counting.SEARCH_ENGINE)
         return int(found or 0)
 
     async def _reasons(self, site_id: str, day: Day) -> dict[str, int]:
         with translated():
-            found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date, day.end_ms).name)
+            found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date))
         return {reason.decode(): int(n) for reason, n in found.items()}
 
     async def uniques(self, site_id: str, day: Day) -> int:
@@ -161,8 +175,8 @@ class Reads:
                 pipe.hmget(keys.uniques(site_id), [day.date for day in days])
                 for day in days:
                     # One key each: then the server answers from the sketch's cached cardinality.
-                    for sketch in keys.sketches(site_id, day.date, day.end_ms):
-                        pipe.pfcount(sketch.name)
+                    for sketch in keys.sketches(site_id, day.date):
+                        pipe.pfcount(sketch)
                 kept, *counts = await pipe.execute()
         sketched = [sum(counts[n : n + keys.SKETCHES]) for n in range(0, len(counts), keys.SKETCHES)]
         return {day.date: n or int(old or 0) for day, n, old in zip(days, sketched, kept, strict=True)}
@@ -178,23 +192,17 @@ class Reads:
     async def presence(self, site_id: str, day: Day, token: bytes) -> counting.Presence | None:
         """Return what is known of a visitor of a day."""
         with translated():
-            score: Any = await self._client.zscore(keys.seen(site_id, day.date, day.end_ms).name, token)
-        return None if score is None else counting.Presence(*divmod(int(score), counting.SLOTS))
+            stored: Any = await self._client.hget(keys.seen(site_id, day.date), token)
+        return None if stored is None else counting.decode_presence(stored)
 
     async def was_delivered(self, site_id: str, moment_ms: int, digest: bytes) -> bool:
         """Whether a hit id is known, around a moment."""
-        window = moment_ms // counting.SLOT_MS
+        window = moment_ms // counting.HALF_HOUR_MS
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for each in (window - 1, window, window + 1):
-                    pipe.sismember(keys.hit_ids(site_id, each).name, digest)  # type: ignore[arg-type]
+                    pipe.sismember(keys.hit_ids(site_id, each), digest)  # type: ignore[arg-type]
                 return any(await pipe.execute())
-
-    async def was_read(self, site_id: str, day: Day, slot: int, reading: bytes) -> bool:
-        """Whether a visitor has read an article in the visit that began in a half hour of a day (rule 5)."""
-        with translated():
-            name: str = keys.read(site_id, day.date, slot)
-            return bool(await self._client.sismember(name, reading))  # type: ignore[arg-type]
 
     async def check_fit(self) -> list[str]:
         """Refuse a store that would lose or invent counts (StoreUnfit); return warnings about one that might. Takes one
@@ -203,15 +211,27 @@ class Reads:
             async with self._client.pipeline(transaction=False) as pipe:
                 for section in ("server", "memory", "persistence"):
                     pipe.info(section)
-                server, memory, persistence = await pipe.execute()
+                pipe.get(keys.SCHEMA)
+                server, memory, persistence, schema = await pipe.execute()
         version = str(server.get("valkey_version") or server.get("redis_version", ""))
-        if reason := why_unfit(version, str(memory.get("maxmemory_policy", ""))):
+        mode = str(server.get("redis_mode") or server.get("server_mode", ""))
+        if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
             raise StoreUnfit(reason)
+        if schema != b"%d" % keys.SCHEMA_NUMBER:
+            await claim_store(self._client)
         # While it reads its append-only file it says that it has none.
         loading = any(int(persistence.get(name, 0)) for name in ("loading", "async_loading"))
         if loading or int(persistence.get("aof_enabled", 0)):
             return []
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
+
+
+def _mark(text: bytes | None) -> Mark:
+    sequence, _, total = (text or b"0:0").partition(b":")
+    try:
+        return Mark(int(sequence), int(total))
+    except ValueError:
+        return Mark(0, 0)  # not one of ours: the script says so
 
 
 def _entry(member: bytes, data: bytes | None) -> Entry:

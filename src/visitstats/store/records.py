@@ -1,4 +1,4 @@
-"""Records that people make: sites, access tokens, baselines; and the salts, which nobody makes twice."""
+"""Records that people make: sites and access tokens; and the salts, which nobody makes twice."""
 
 import secrets
 from typing import Any
@@ -7,26 +7,17 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from visitstats.core.counting import NUMBERS_BASELINE
-from visitstats.core.entries import Entry
-from visitstats.core.entries import encode as encode_entry
-from visitstats.core.errors import BaselineRefused, InvalidSite, NotFound, StoreUnavailable
-from visitstats.core.keys import KeyRules, article_id
+from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
+from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
-from visitstats.core.wire import column, text
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
-from visitstats.store.changes import Changes, Logged
+from visitstats.store.changes import Changes
 from visitstats.store.client import translated
-from visitstats.store.commit import FINISH, PUT_DOWN, load_scripts
 
 _encode = msgspec.json.Encoder().encode
 _decode_site = msgspec.json.Decoder(Site).decode
-_pack = msgspec.msgpack.Encoder().encode
-
-PIECE = 1000
-"""Articles in one script: a millisecond on the server; Lua hands over some 8,000 values at most."""
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,8 +96,8 @@ class Records:
         """Say which of these articles (ids) a site has."""
         members: Any = articles
         with translated():
-            scores = await self._client.zmscore(keys.top_all(site_id), members)
-        return [score is not None for score in scores]
+            found = await self._client.hmget(keys.articles(site_id), members)
+        return [views is not None for views in found]
 
     # Salts ---------------------------------------------------------------------------------------------------------
 
@@ -143,78 +134,6 @@ class Records:
         """Revoke a token at once."""
         with translated():
             await self._client.hdel(keys.TOKENS, digest)
-
-    # Baselines -----------------------------------------------------------------------------------------------------
-
-    async def set_baseline(self, site_id: str, total: int, articles: dict[Entry, int]) -> None:
-        """Set the counts that an older counter brought along: the site's total, and per article (rule 7). Repeatable.
-
-        Of entries with the same key the last counts. That of an alias is added to that of the article for which it
-        stands: the same list may be set again after a merge, and nothing of it is lost. Raises BaselineRefused, before
-        anything is set, when an article would have less than undoing its merges gives back.
-        """
-        wanted = {entry.key: (entry, n) for entry, n in articles.items()}
-        with translated():
-            while not await self._set_baselines(site_id, wanted):
-                pass  # somebody merged articles at the same moment: look again
-            await self._client.hset(keys.visits(site_id), NUMBERS_BASELINE, total)
-
-    async def _set_baselines(self, site_id: str, wanted: dict[str, tuple[Entry, int]]) -> bool:
-        counts = (keys.top_all(site_id), keys.base(site_id), keys.names(site_id), keys.views(site_id))
-        names = (*counts, keys.articles_redo(site_id))
-        script = load_scripts()["baseline"].decode()
-        changes = keys.changes(site_id)
-        async with self._client.pipeline() as pipe:
-            # Only ever added to: as many fields are the same changes.
-            many = await self._client.hlen(changes)
-            items = await self._resolved(site_id, wanted)
-            for start in range(0, len(items), PIECE):
-                piece = items[start : start + PIECE]
-                columns = _pack(
-                    (
-                        column([article for article, _, _ in piece]),
-                        [n for _, n, _ in piece],
-                        [text(entry) for _, _, entry in piece],
-                    )
-                )
-                await pipe.watch(changes)
-                if await pipe.hlen(changes) != many:
-                    return False
-                pipe.multi()  # type: ignore[no-untyped-call]
-                pipe.eval(script, len(names), *names, columns, NUMBERS_BASELINE, PUT_DOWN)
-                try:
-                    await pipe.execute()
-                except WatchError:
-                    return False
-                await self._client.eval(script, len(names), *names, columns, NUMBERS_BASELINE, FINISH)
-        return True
-
-    async def _resolved(self, site_id: str, wanted: dict[str, tuple[Entry, int]]) -> list[tuple[bytes, int, bytes]]:
-        """Return articles (ids) with their baselines and dictionary entries, aliases added to what they stand for."""
-        aliases = await self.changes.aliases(site_id)
-        found: dict[str, tuple[int, bytes]] = {}
-        for key, (entry, n) in wanted.items():
-            end = aliases.get(article_id(key), key)
-            before, named = found.get(end, (0, b""))
-            # The old address's title is not the article's.
-            found[end] = (before + n, encode_entry(entry) if key == end else named)
-        if aliases:
-            for key, least in _kept_for_undo(await self.changes.all(site_id)).items():
-                if key in found and found[key][0] < least:
-                    raise BaselineRefused(
-                        f"{key} cannot have a baseline of {found[key][0]}: undoing what was merged into it gives back "
-                        f"{least}; undo that first (visitstats audit {site_id})"
-                    )
-        return [(article_id(key), n, entry) for key, (n, entry) in found.items()]
-
-
-def _kept_for_undo(changes: list[Logged]) -> dict[str, int]:
-    """The baselines that the merges into each article have moved there, and that an undo takes away again."""
-    found: dict[str, int] = {}
-    for each in changes:
-        if each.change.kind != "undo" and not each.undone and each.change.bases[0] > 0:
-            found[each.change.target] = found.get(each.change.target, 0) + each.change.bases[0]
-    return found
 
 
 def _version() -> str:

@@ -2,13 +2,9 @@
 
 from redis.asyncio import Redis
 
-from visitstats.core.counting import SLOTS
 from visitstats.core.periods import Day
 from visitstats.store import keys
 from visitstats.store.client import translated
-
-PIECE = 1000
-"""Members that one command removes: well below a millisecond on the server."""
 
 
 class Upkeep:
@@ -24,7 +20,7 @@ class Upkeep:
 
     async def close_uniques(self, site_id: str, day: Day) -> None:
         """Keep the estimate of a day's unique visitors for good (rule 9), as long as the day's sketches are there."""
-        names = [sketch.name for sketch in keys.sketches(site_id, day.date, day.end_ms)]
+        names = keys.sketches(site_id, day.date)
         with translated():
             if await self._client.exists(*names):
                 async with self._client.pipeline(transaction=False) as pipe:
@@ -36,16 +32,3 @@ class Upkeep:
         """Keep the most visitors that were online at once on a day; fewer than are known change nothing."""
         with translated():
             await self._client.zadd(keys.peaks(site_id), {day.date: online}, gt=True)
-
-    async def prune_seen(self, site_id: str, day: Day, before_ms: int) -> int:
-        """Forget the presence of visitors who were last seen before a moment; return how many."""
-        name = keys.seen(site_id, day.date, day.end_ms).name
-        removed = 0
-        while True:
-            with translated():
-                members = await self._client.zrange(
-                    name, "-inf", f"({before_ms * SLOTS}", byscore=True, offset=0, num=PIECE
-                )
-                if not members:
-                    return removed
-                removed += int(await self._client.zrem(name, *members))

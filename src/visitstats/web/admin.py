@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from visitstats.articles import MOST_ROWS, InvalidQuery, address, csv_text, rows
+from visitstats.articles import MOST_ROWS, InvalidQuery, address, csv_text
 from visitstats.core.beacon import decode_hit
 from visitstats.core.bounded import Bounded
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE
@@ -72,7 +72,8 @@ class Admin:
         if not 1 <= limit <= (MOST_ROWS if as_csv else JSON_ROWS):
             raise InvalidQuery(f"limit is 1 to {JSON_ROWS} as JSON, to {MOST_ROWS} as CSV")
         now = self._clock()
-        found = [row async for row in rows(self._worker.reads, live, period, limit, now)]
+        order = await self._worker.lists.order(live, period)
+        found = [row async for row in self._worker.lists.rows(live, period, limit)]
         if as_csv:
             name = f"{live.site.id}-{period}.csv".encode()
             return raw(
@@ -90,6 +91,7 @@ class Admin:
                 "site": live.site.id,
                 "period": period,
                 "at": live.calendar.iso(now),
+                "order_at": live.calendar.iso(order.at_ms),
                 "articles": [
                     {
                         "rank": rank,
@@ -190,7 +192,7 @@ class Admin:
         except HitRejected as refused:
             found = malformed(refused)
         else:
-            explanation = Explanation(self._senders, self._worker.reads, live, self._clock(), self._worker.sites)
+            explanation = Explanation(self._senders, self._worker.reads, live, self._clock(), self._worker.known)
             found = await explanation.of(headers, peer_of(request.scope), beacon)
         return json(as_json(live.site.id, found), [*answers.JSON, answers.NEVER_STORED])
 
@@ -224,7 +226,7 @@ class Admin:
         text = self._worker.metrics.expose(
             found,
             store_up=up,
-            store_fit=self._worker.store != "unfit",
+            store_fit=self._worker.applier.link.word != "unfit",
             journal_up=not self._worker.ingest.trouble,
         )
         return raw(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), answers.NEVER_STORED], text)

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from visitstats.articles import InvalidQuery
+from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
 from visitstats.core.errors import (
     Denied,
@@ -27,9 +28,8 @@ from visitstats.core.errors import (
 )
 from visitstats.core.limits import NetworkRate
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
-from visitstats.ending import end
-from visitstats.merges import MergeRefused, NoSuchArticle
 from visitstats.settings import Settings
+from visitstats.tasks import end
 from visitstats.web import answers
 from visitstats.web.address import ClientAddress, Headers
 from visitstats.web.admin import Admin, TooManyTries
@@ -110,7 +110,7 @@ class Application:
         addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
         senders = Senders(addresses, AgentRules(load_crawler_patterns()), rate)
-        hits = Hits(worker.sites, worker.ingest, worker.stats, senders, clock)
+        hits = Hits(worker.sites, worker.ingest, worker.known, worker.stats, senders, clock)
         public = Public(worker)
         admin = Admin(worker, public, senders, clock)
         app.router.routes[:] = [

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from visitstats.articles import InvalidQuery
+from visitstats.changes.merges import Merges
 from visitstats.core.periods import Calendar
 from visitstats.directory import LiveSite
-from visitstats.merges import Merges
 from visitstats.store.changes import Kind, Logged
 from visitstats.store.records import AccessToken
 from visitstats.web import answers
@@ -93,7 +93,7 @@ class ChangeRoutes:
         return token, await self._public.site(request)
 
     def _merges(self, live: LiveSite) -> Merges:
-        return Merges(self._worker.records.changes, live.site.id, live.key_rules, self._clock)
+        return Merges(self._worker.records.changes, self._worker.ingest, live.site.id, live.key_rules, self._clock)
 
     async def _made(self, live: LiveSite, made: Logged) -> Response:
         # This worker knows at once; the others within a second.

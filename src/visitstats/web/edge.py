@@ -15,8 +15,8 @@ from visitstats.core import counting
 from visitstats.core.beacon import HitBeacon, decode_alive, decode_hit, hit_from_query
 from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUnavailable
 from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.ingest.waiting import Outcome, Waiting
 from visitstats.stats import Stats
-from visitstats.waiting import Outcome, Waiting
 from visitstats.web import answers
 from visitstats.web.address import Headers, headers_of
 from visitstats.web.hits import ArticleUnknown, Hits, Taken

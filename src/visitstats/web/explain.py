@@ -13,7 +13,8 @@ from visitstats.core.beacon import HitBeacon
 from visitstats.core.counting import Presence
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import Step as KeyStep
-from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.directory import LiveSite
+from visitstats.ingest.known import Known
 from visitstats.store.reads import Reads
 from visitstats.web.address import Headers
 from visitstats.web.hits import OTHER, Article, article_of
@@ -52,18 +53,18 @@ def malformed(refused: HitRejected) -> Explained:
 
 
 class Explanation:
-    """Explains beacons of a site at a moment. Without the directory of a worker that counts there is no memory of what
-    its networks sent, and of which articles were new."""
+    """Explains beacons of a site at a moment. Without the memory of a worker that counts it is not known what
+    networks have sent, and which articles were new."""
 
     def __init__(
-        self, senders: Senders, reads: Reads, live: LiveSite, now_ms: int, directory: SiteDirectory | None = None
+        self, senders: Senders, reads: Reads, live: LiveSite, now_ms: int, memory: Known | None = None
     ) -> None:
         self._senders = senders
         self._reads = reads
         self._live = live
         self._now = now_ms
         self._day = live.calendar.day_at(now_ms)
-        self._directory = directory
+        self._memory = memory
         self._steps: list[Step] = []
 
     async def of(self, headers: Headers, peer: str, beacon: HitBeacon) -> Explained:
@@ -82,7 +83,7 @@ class Explanation:
         await self._duplicate(beacon)
         presence, starts = await self._visit(visitor)
         capped = await self._is_capped(article, known)
-        new_view = await self._view(visitor, presence, article)
+        new_view = self._view(visitor, presence, article)
         reason = next((step.reason for step in self._steps if step.outcome == REFUSED), "")
         key = OTHER_KEY if capped else article.key if article else None
         return Explained(not reason, reason, key, starts, new_view, tuple(self._steps), explained.steps)
@@ -100,15 +101,15 @@ class Explanation:
 
     def _newcomer(self, article: Article | None, known: bool) -> Article | None:
         """The article for which it would be counted: "(other)" when the minute has no place left for a new one."""
-        site, directory = self._live.site, self._directory
+        site, memory = self._live.site, self._memory
         if article is None:
             self._add("new article", None)
         elif known:
             self._add("new article", "", "the site has this article")
-        elif directory is None:
+        elif memory is None:
             note = f"it is new; each worker lets in {site.new_articles_per_minute} in a minute: ask the service"
             self._add("new article", None, note)
-        elif directory.entries.get((site.id, article.id)) is not None or directory.newcomers.room(
+        elif memory.entries.get((site.id, article.id)) is not None or memory.newcomers.room(
             site.id, article.id, self._now, site.new_articles_per_minute
         ):
             self._add("new article", "", "it is new, and there is a place for it in this minute")
@@ -133,7 +134,7 @@ class Explanation:
         return article is OTHER
 
     def _rate(self, address: str, network: int) -> None:
-        if self._directory is None:
+        if self._memory is None:
             self._add("rate", None, "each worker has its own memory of it; ask the service")
             return
         try:
@@ -180,21 +181,20 @@ class Explanation:
         before = await self._reads.presence(self._live.site.id, day, visitor[0]) if visitor else None
         if before is None:
             self._add("visit", "", "it starts one: the visitor was not here yet today")
-            return Presence(now, counting.slot_of(day, now)), True
+            return Presence(now, counting.half_hour_of(day, now)), True
         after, starts = before.hit(day, now)
         seen = f"the visitor was seen {max(0, now - before.last_ms) // 1000} s ago"
         self._add("visit", "", f"it starts one: {seen}" if starts else f"it goes on with one: {seen}")
         return after, starts
 
-    async def _view(self, visitor: Visitor | None, presence: Presence | None, article: Article | None) -> bool | None:
+    def _view(self, visitor: Visitor | None, presence: Presence | None, article: Article | None) -> bool | None:
         if self._live.site.views == "every-load":
             self._add("view", "", "every load counts")
             return True
         if presence is None or article is None:
             self._add("view", None)
             return None
-        reading = counting.reading(visitor[0], article.id) if visitor else b""
-        read = bool(reading) and await self._reads.was_read(self._live.site.id, self._day, presence.slot, reading)
+        read = visitor is not None and presence.has_read(counting.reading(visitor[0], article.id))
         self._add("view", "", "the article was read in this visit before" if read else "the first in this visit")
         return not read
 

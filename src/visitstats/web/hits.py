@@ -20,9 +20,10 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import article_id
 from visitstats.directory import LiveSite, SiteDirectory
-from visitstats.ingest import Ingest
+from visitstats.ingest.gather import Ingest
+from visitstats.ingest.known import Known
+from visitstats.ingest.waiting import Outcome, Waiting
 from visitstats.stats import Stats
-from visitstats.waiting import Outcome, Waiting
 from visitstats.web import answers
 from visitstats.web.address import Headers
 from visitstats.web.senders import Senders, agent_of, visit_id_of
@@ -66,12 +67,14 @@ class Hits:
         self,
         sites: SiteDirectory,
         ingest: Ingest,
+        known: Known,
         stats: Stats,
         senders: Senders,
         clock: counting.Clock,
     ) -> None:
         self._sites = sites
         self._ingest = ingest
+        self._known = known
         self._stats = stats
         self._senders = senders
         self._clock = clock
@@ -113,9 +116,9 @@ class Hits:
         )
         if entry:
             if new:
-                self._sites.newcomers.enter(live.site.id, article.id, moment)
+                self._known.newcomers.enter(live.site.id, article.id, moment)
             told = 0 if article.alias else hash(beacon.told)
-            self._sites.entries.put((live.site.id, article.id), told)
+            self._known.entries.put((live.site.id, article.id), told)
         return Taken(waiting, place, article)
 
     def answer(self, taken: Taken, outcome: Outcome) -> tuple[int, bytes, str]:
@@ -130,7 +133,7 @@ class Hits:
             body = answers.hit_body(outcome.snapshot, None, OTHER.json, pending=False)
         else:
             body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
-        if committed.slots[place] == counting.DUPLICATE:
+        if committed.is_duplicate(place):
             self._ingest.ignore(waiting.live, waiting.day, "duplicate")
             return 200, body, "duplicate"
         return 200, body, ""
@@ -173,7 +176,7 @@ class Hits:
 
     def _entry(self, live: LiveSite, article: Article, beacon: HitBeacon) -> bytes:
         """Return the article's dictionary entry if the store may not have it, else nothing."""
-        known = self._sites.entries
+        known = self._known.entries
         name = (live.site.id, article.id)
         told = 0 if article.alias else hash(beacon.told)
         if known.young.get(name) == told or known.get(name) == told:
@@ -186,17 +189,17 @@ class Hits:
     def _is_new(self, live: LiveSite, article: Article, moment_ms: int, *, asked: bool) -> bool:
         """Whether the store may not have the article yet. Raises ArticleUnknown when that has to be asked first,
         because the site has no room for one more in this minute."""
-        if article is OTHER or self._sites.entries.get((live.site.id, article.id)) is not None:
+        if article is OTHER or self._known.entries.get((live.site.id, article.id)) is not None:
             return False
         places = live.site.new_articles_per_minute
-        if not asked and not self._sites.newcomers.room(live.site.id, article.id, moment_ms, places):
+        if not asked and not self._known.newcomers.room(live.site.id, article.id, moment_ms, places):
             raise ArticleUnknown
         return True
 
     async def may_enter(self, live: LiveSite, beacon: HitBeacon) -> bool:
         """Ask the store about the article that a beacon's page shows, after ArticleUnknown."""
         article, places = self._article(live, beacon), live.site.new_articles_per_minute
-        return await self._sites.newcomers.may_enter(live.site.id, article.id, self._clock(), places)
+        return await self._known.newcomers.may_enter(live.site.id, article.id, self._clock(), places)
 
 
 def article_of(live: LiveSite, beacon: HitBeacon) -> Article:

@@ -111,8 +111,8 @@ class Public:
             {
                 "ready": ready,
                 "journal": "ok" if takes_hits else "refuses",
-                "store": worker.store,
-                "lagging_sites": worker.ingest.applier.lagging,
+                "store": worker.applier.link.word,
+                "lagging_sites": worker.applier.lagging,
                 "sites_with_losses": worker.losses.sites,
             },
             [*answers.JSON, answers.NEVER_STORED],

@@ -167,7 +167,7 @@ class Senders:
         most = live.site.visitors_per_network
         return (
             most > 0
-            and not self._cap.admits(token, unique, moment_ms // counting.SLOT_MS, most, take=take)
+            and not self._cap.admits(token, unique, moment_ms // counting.HALF_HOUR_MS, most, take=take)
             and not self._is_unlimited(live, address)
         )
 

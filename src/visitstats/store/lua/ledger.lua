@@ -1,13 +1,24 @@
--- What stands before every script that writes to a ledger. The last of KEYS is the ledger's redo record. The last of ARGV
--- is '' when the script is to write, 'put down' when it is only to put down what it would write, 'finish' when it is only to
--- finish what was put down.
+-- What stands before every script that writes to a ledger: what they share.
 --
--- Some servers (Redis 7.0 to 8.2; redis-facts) keep the beginning of a transaction whose end was cut off the append-only
--- file, and execute it at the next restart, together with whatever was written since. Absolute writes alone do not make that
--- harmless: what was written since was decided without them. So on these servers a batch takes two steps. The first is a
--- single command, which cannot be cut into halves: it puts down all writes of the batch, its watermark among them. The
--- second executes them and removes what was put down. Whoever comes to the ledger in between finishes the second step
--- first, so that nothing is ever decided beside writes that may come up again.
+-- KEYS  1 watermarks of the writers   … the last: the ledger's redo record
+-- ARGV  1 the writer's id  2 the record's sequence  3 the sequence of the writer's record before it for this site
+--       4 how many hits the writer has journalled for this site, this record included
+--       … the last: '' when the script is to write, 'put down' when it is only to put down what it would write, 'finish'
+--       when it is only to finish what was put down
+--
+-- A watermark is "sequence:hits" of the last record of a writer that the ledger has. It is written last, so that a record
+-- is either in the ledger as a whole or not at all as far as anybody is told. The rules for every script:
+--
+--   - Everything is read and decided before the first write, so that an error of the server's changes nothing.
+--   - Writes are absolute (HSET, SADD, PFADD, SETRANGE, EXPIREAT), never increments: the beginning of a transaction that
+--     was cut off the append-only file may be executed twice.
+--
+-- Some servers (Redis 7.0 to 8.2) execute such a beginning at the next restart but one, together with whatever was written
+-- since. What was written since was decided without it, and absolute writes alone do not make that harmless. So on these
+-- servers a record takes two steps. The first is a single command, which cannot be cut into halves: it puts down all writes
+-- of the record, its watermark among them. The second executes them and removes what was put down. A script that comes to
+-- the ledger in between finishes the second step first, so that nothing is ever decided beside writes that may come up
+-- again.
 
 local REDO = KEYS[#KEYS]
 local REDO_LIFE = 48 * 3600 -- as long as the salt: it may hold tokens
@@ -26,7 +37,15 @@ if ARGV[#ARGV] == 'finish' then
 end
 
 -- What the loops over hits use: looked up once, and not for each hit (a script's globals are tables behind guards).
-local byte, char, floor, insert, min = string.byte, string.char, math.floor, table.insert, math.min
+local byte, char, floor, find, sub, insert, min = string.byte, string.char, math.floor, string.find, string.sub, table.insert, math.min
+
+-- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
+local PIECE = 4000
+local function each_piece(list, call)
+  for from = 1, #list, PIECE do
+    call(unpack(list, from, min(from + PIECE - 1, #list)))
+  end
+end
 
 local put_down = ARGV[#ARGV] == 'put down' and {}
 
@@ -38,9 +57,18 @@ local function write(...)
   end
 end
 
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function watermark()
+  return tonumber(string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '0', '^%d+'))
+end
+
 local function written()
   -- To be called once, after the last write.
-  if put_down and #put_down > 0 then
+  write('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
+  if put_down then
     redis.call('SET', REDO, cmsgpack.pack(put_down), 'EX', REDO_LIFE)
   end
 end

@@ -1,8 +1,8 @@
 """Ingest: beacon → batch → journal → commit → answer, by natural group commit.
 
-While one batch is being committed the next one gathers; an idle service commits at once, and whoever comes in at the
-same moment joins. A batch is in the journal, fsynced, before anything is acknowledged; then it is applied
-(`visitstats.apply`). Everybody in a batch waits for the same future.
+While one batch is being committed the next one gathers, and it gathers for some milliseconds in any case: at a
+portal's rate the fixed price of a batch is what a hit costs. A batch is in the journal, fsynced, before anything is
+acknowledged; then it is applied (`ingest.apply`). All hits of a batch wait for the same future.
 """
 
 import asyncio
@@ -12,27 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Protocol
 
-from visitstats.apply import Applier
-from visitstats.core.batch import Batch, encode, reduce
+import msgspec
+
+from visitstats.core.batch import ChangeRecord, Record, encode
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
-from visitstats.directory import LiveSite, SiteDirectory
-from visitstats.ending import end
-from visitstats.journal import Journal
+from visitstats.directory import LiveSite
+from visitstats.ingest.apply import Applier
+from visitstats.ingest.positions import Positions
+from visitstats.ingest.waiting import Waiting, WaitingChange
+from visitstats.journal.log import Journal
 from visitstats.metrics import Metrics
-from visitstats.rebuild import Rebuild
-from visitstats.replay import Backlog, Record
-from visitstats.stats import Stats
-from visitstats.store.commit import Committer
-from visitstats.store.reads import Reads
-from visitstats.waiting import Waiting
+from visitstats.store.commit import Changed
+from visitstats.tasks import end
 
 log = logging.getLogger(__name__)
 
+CROWD = 64
+"""With so many hits the fixed price of a batch is spread thin enough: it is not gathered for any longer."""
 JOIN_TURNS = 32
-"""Of the event loop, at most, while more hits come in with each. A crowd becomes one batch instead of two that take
-turns (255 hits instead of 128 with 256 connections: 2 to 6 % less CPU for each, and as much in the store); a lone hit
-waits for one more turn, some microseconds."""
+"""Of the event loop, at most, while more hits of a crowd come in with each: one batch instead of two that take turns
+(255 hits instead of 128 with 256 connections: 2 to 6 % less CPU for each, and as much in the store)."""
+ALONE = 20
+"""After a pause of so many gathering times hits come so seldom that waiting for another would save nothing."""
 ROUTINE_SECONDS = 1.0
 """How long a heartbeat or the count of an ignored beacon may wait for a commit to travel with."""
 
@@ -41,9 +43,7 @@ class Limits(Protocol):
     """The settings that matter here."""
 
     @property
-    def answer_timeout_ms(self) -> int: ...
-    @property
-    def batch_max_hits(self) -> int: ...
+    def gather_ms(self) -> int: ...
     @property
     def queue_max_hits(self) -> int: ...
     @property
@@ -57,37 +57,28 @@ class Ingest:
         self,
         limits: Limits,
         journal: Journal,
-        committer: Committer,
-        reads: Reads,
-        stats: Stats,
-        sites: SiteDirectory,
+        positions: Positions,
+        applier: Applier,
         metrics: Metrics,
         clock: Callable[[], int],
-        rebuild: Rebuild | None = None,
     ) -> None:
         self._limits = limits
         self._journal = journal
+        self._positions = positions
+        self._applier = applier
         self._metrics = metrics
         self._clock = clock
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._backlog = Backlog(journal, clock)
-        self.applier = Applier(
-            self._backlog,
-            committer,
-            reads,
-            stats,
-            sites,
-            metrics,
-            clock,
-            self._read_disk,
-            limits.answer_timeout_ms,
-            rebuild,
-        )
         self._open: dict[tuple[str, str], Waiting] = {}
         self._full: list[Waiting] = []
+        self._changes: list[WaitingChange] = []
         self._waiting = 0
         self._heartbeats = 0
+        self._gather_seconds = limits.gather_ms / 1000
+        self._last_hit = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
+        self._taken = journal.last_sequence
         self._closing = False
         self.trouble = journal.reason
         """Why the journal takes no hits; empty while it does."""
@@ -100,13 +91,39 @@ class Ingest:
         if self._waiting >= self._limits.queue_max_hits or self._closing:
             raise Overloaded("more hits wait than this service can take; try again")
         waiting = self._batch(live, day)
-        if len(waiting) >= self._limits.batch_max_hits:
+        if len(waiting) >= self._applier.batch_hits:
             self._full.append(waiting)
             del self._open[live.site.id, day.date]
             waiting = self._batch(live, day)
         self._waiting += 1
-        self._wake.set()
+        if self._waiting == 1:
+            self._gather()
+        elif self._waiting == CROWD:
+            self._wake.set()
         return waiting
+
+    def _gather(self) -> None:
+        """Have a batch, of which the first hit is here now, gather for `gather_ms`; a lone one goes at once."""
+        now = asyncio.get_running_loop().time()
+        if now - self._last_hit > ALONE * self._gather_seconds:
+            self._wake.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather_seconds, self._gathered)
+        self._last_hit = now
+
+    def _gathered(self) -> None:
+        self._timer = None
+        self._wake.set()
+
+    async def change(self, change: ChangeRecord) -> Changed | None:
+        """Journal a change of a person's and apply it; None when it is journalled, and the store did not answer in
+        time. `previous` and `total` are filled in here. Raises JournalFull and Overloaded."""
+        if self._closing:
+            raise Overloaded("the service is about to end; try again")
+        waiting = WaitingChange(change, asyncio.get_running_loop().create_future())
+        self._changes.append(waiting)
+        self._wake.set()
+        return await waiting.future
 
     def ignore(self, live: LiveSite, day: Day, reason: str) -> None:
         """Count a beacon that is not counted (rule 8). It travels with the next commit, at most a second later."""
@@ -121,15 +138,19 @@ class Ingest:
         self._metrics.noted.labels(live.site.id, note).inc()
 
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int) -> None:
-        """Prolong a visitor's presence (rule 4) with the next commit, at most a second later."""
-        self._heartbeats += 1
-        self.applier.beat(live, day, token, old_token, moment_ms, self._limits.queue_max_hits)
+        """Prolong a visitor's presence (rule 4) with the next commit, at most a second later. When too much waits, the
+        heartbeat is dropped: the next one makes that good."""
+        waiting = self._batch(live, day)
+        if len(waiting) < self._applier.batch_hits:
+            self._heartbeats += 1
+            waiting.beat(moment_ms, token, old_token)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bring the store up to the journal, or begin without it when it is away; then take hits."""
-        await self.applier.start()
+        await self._applier.start()
+        self._note_applied()
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._routine())]
 
     async def stop(self) -> None:
@@ -140,25 +161,18 @@ class Ingest:
         run, routine = self._tasks
         await asyncio.wait({run}, timeout=self._limits.shutdown_seconds / 4)
         await end(run, routine)
-        await self.applier.stop(self._limits.shutdown_seconds / 4)
-        await self._on_disk(lambda: self._journal.note_outcomes(self.applier.decided()))
+        await self._applier.stop(self._limits.shutdown_seconds / 4)
         self._disk.shutdown(wait=True)
         self._journal.close()
 
     @property
-    def journal(self) -> Journal:
-        """The journal, to look at."""
-        return self._journal
+    def journal_bytes(self) -> int:
+        """What the journal takes on the disk."""
+        return self._journal.size
 
     async def prune(self, now_ms: int) -> None:
-        """Delete journal segments that are applied and past the retention, and make those that are an hour old forget
-        who read what."""
-        now = now_ms / 1000
-        await self._on_disk(lambda: self._journal.prune(now))
-        for segment in self._journal.reducible(now):
-            # A full one takes a second: not in the thread that every hit waits for.
-            rewritten = await asyncio.to_thread(self._journal.rewrite, segment, reduce)
-            await self._on_disk(lambda rewritten=rewritten: self._journal.replace(rewritten))  # type: ignore[misc]
+        """Delete journal segments that are applied and past the retention."""
+        await self._on_disk(lambda: self._journal.prune(now_ms / 1000))
 
     # Group commit --------------------------------------------------------------------------------------------------
 
@@ -174,44 +188,46 @@ class Ingest:
             await self._wake.wait()
             await self._let_join()
             self._wake.clear()
-            gathered = [*self._full, *self._open.values()]
-            self._full, self._open = [], {}
+            gathered: list[Waiting | WaitingChange] = [*self._changes, *self._full, *self._open.values()]
+            self._full, self._open, self._changes, self._waiting = [], {}, [], 0
             if gathered:
                 try:
-                    await self._journal_batches(gathered)
+                    await self._journal_records(gathered)
                 except Exception:
                     # Outlives its own bugs: a dead loop would leave every later hit without an answer.
                     log.exception("a batch could not be journalled")
                     self._metrics.internal_errors.inc()
                     _refuse(gathered, Overloaded("internal error; the hit was not taken"))
-            if self._closing and not (self._open or self._full):
+            if self._closing and not (self._open or self._full or self._changes):
                 return
 
     async def _let_join(self) -> None:
-        """Let those join a batch whose requests are here already, or just coming in."""
-        for _ in range(JOIN_TURNS):
+        """Let those of a crowd join a batch whose requests are here already, or just coming in."""
+        for _ in range(JOIN_TURNS if self._waiting >= CROWD else 1):
             waiting = self._waiting
             await asyncio.sleep(0)
             if self._waiting == waiting:
                 return
 
-    async def _journal_batches(self, gathered: list[Waiting]) -> None:
+    async def _journal_records(self, gathered: list[Waiting | WaitingChange]) -> None:
         now = self._clock()
         started = perf_counter()
         sequence = self._journal.last_sequence
-        newest: dict[str, int] = {}
-        work: list[tuple[int, Waiting, Batch]] = []
+        newest: dict[str, tuple[int, int]] = {}
+        work: list[tuple[int, Waiting | WaitingChange, Record]] = []
         for waiting in gathered:
-            self._waiting -= len(waiting)
             sequence += 1
-            site = waiting.site.id
-            previous = newest[site] if site in newest else self._backlog.previous(site)
-            work.append((sequence, waiting, waiting.close(previous, now)))
-            newest[site] = sequence
-        hits = sum(map(len, gathered))
-        decided = self.applier.decided()
+            site = waiting.change.site if isinstance(waiting, WaitingChange) else waiting.site.id
+            previous, total = newest[site] if site in newest else self._positions.newest_of(site)
+            record = _closed(waiting, previous, total, now)
+            work.append((sequence, waiting, record))
+            newest[site] = sequence, record.total
+        hits = sum(waiting.hits for waiting in gathered if isinstance(waiting, Waiting))
+        # Nobody waits for heartbeats: they are durable with the next hit.
+        durable = hits > 0 or any(isinstance(waiting, WaitingChange) for waiting in gathered)
+        payloads = [encode(record) for _, _, record in work]
         try:
-            await self._on_disk(lambda: self._write([encode(batch) for _, _, batch in work], decided))
+            await self._on_disk(lambda: self._journal.append(payloads, durable=durable))
         except JournalFull as error:
             self._note_trouble(str(error))
             self._metrics.journal_refused.inc(hits)
@@ -219,8 +235,14 @@ class Ingest:
             return
         self._note_trouble("")
         self._metrics.batch_journalled(hits, perf_counter() - started)
-        self.applier.take(work)
-        await self.applier.settled()
+        self._taken = sequence
+        self._applier.take(work)
+        await self._applier.settled()
+        self._note_applied()
+
+    def _note_applied(self) -> None:
+        """Say to the journal what may be deleted."""
+        self._journal.applied = self._applier.applied_up_to(self._taken)
 
     def _note_trouble(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
@@ -239,39 +261,28 @@ class Ingest:
         else:
             self._note_trouble("")
 
-    def _write(self, batches: list[bytes], decided: list[tuple[int, bytes]]) -> None:
-        if decided:
-            self._journal.note_outcomes(decided)
-        self._journal.append(batches)
-
     async def _routine(self) -> None:
         while True:
             await asyncio.sleep(ROUTINE_SECONDS)
             self._metrics.heartbeats.inc(self._heartbeats)
             self._heartbeats = 0
-            self.applier.nudge()
+            self._note_applied()
             if self.trouble:
                 await self._probe()
-            if not self._open and (decided := self.applier.decided()):
-                await self._on_disk(lambda decided=decided: self._journal.note_outcomes(decided))  # type: ignore[misc]
             if self._open:
                 self._wake.set()
 
     async def _on_disk(self, work: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
-    async def _read_disk(self, read: Callable[[], list[Record]]) -> list[Record]:
-        # A replay must find what was decided until now; and what it decides itself must not pile up in memory.
-        decided = self.applier.decided()
 
-        def note_and_read() -> list[Record]:
-            self._journal.note_outcomes(decided)
-            return read()
-
-        return await asyncio.get_running_loop().run_in_executor(self._disk, note_and_read)
+def _closed(waiting: Waiting | WaitingChange, previous: int, total: int, now_ms: int) -> Record:
+    if isinstance(waiting, WaitingChange):
+        return msgspec.structs.replace(waiting.change, previous=previous, total=total)
+    return waiting.close(previous, total, now_ms)
 
 
-def _refuse(gathered: list[Waiting], error: Exception) -> None:
+def _refuse(gathered: list[Waiting | WaitingChange], error: Exception) -> None:
     for waiting in gathered:
         if not waiting.future.done():
             waiting.future.set_exception(error)

@@ -6,8 +6,8 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from visitstats.durable import sync_directory, write_file
-from visitstats.segments import NAME, START
+from visitstats.files import sync_directory, write_file
+from visitstats.journal.segments import NAME, START
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,15 @@
-"""What a hit waits for: its batch, and what becomes of it."""
+"""What a hit or a change waits for: its batch, and what becomes of it."""
 
 import asyncio
 from typing import Any
 
 import msgspec
 
-from visitstats.core.batch import Gathering
+from visitstats.core.batch import ChangeRecord, Gathering
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite
 from visitstats.stats import Snapshot
-from visitstats.store.commit import Committed
+from visitstats.store.commit import Changed, Committed
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -30,3 +30,14 @@ class Waiting(Gathering):
         self.future = future
         self.at_once: list[Any] = []
         """Whom the edge answers when the future is done."""
+
+
+class WaitingChange:
+    """A change with the future that its maker waits for: what the ledger said, None when the store did not answer in
+    time and the change is in the journal alone."""
+
+    __slots__ = ("change", "future")
+
+    def __init__(self, change: ChangeRecord, future: "asyncio.Future[Changed | None]") -> None:
+        self.change = change
+        self.future = future

@@ -9,11 +9,23 @@ from collections.abc import Callable
 
 import msgspec
 
-from visitstats.core.batch import OTHER_KEY
-from visitstats.core.errors import HitRejected, NotFound, VisitstatsError
+from visitstats.changes.scribe import Recorder
+from visitstats.core.batch import OTHER_KEY, ChangeRecord
+from visitstats.core.errors import HitRejected, NotFound, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.text import visible
-from visitstats.store.changes import MOST_ALIASES, Change, Changes, Kind, Logged, Refused
+from visitstats.store.changes import (
+    MOST_ALIASES,
+    Change,
+    Changes,
+    Kind,
+    Logged,
+    decode_change,
+    merging,
+    new_id,
+    undoing,
+)
+from visitstats.store.commit import Changed
 
 LONGEST_NAME = 80
 LONGEST_REASON = 500
@@ -21,6 +33,10 @@ LONGEST_REASON = 500
 
 class MergeRefused(VisitstatsError):
     """A merge or an undo that cannot be made. Nothing was changed."""
+
+
+class ChangePending(StoreUnavailable):
+    """A change that is journalled, and not in the store yet."""
 
 
 class NoSuchArticle(NotFound):
@@ -41,9 +57,13 @@ class Merges:
     """Merges, aliases and undos of one site. `clock` gives the moment in milliseconds. Every method may raise
     StoreUnavailable."""
 
-    def __init__(self, changes: Changes, site: str, rules: KeyRules, clock: Callable[[], int]) -> None:
-        """`rules` turn addresses into keys; the aliases are read from the store, not taken from there."""
+    def __init__(
+        self, changes: Changes, recorder: Recorder | None, site: str, rules: KeyRules, clock: Callable[[], int]
+    ) -> None:
+        """`rules` turn addresses into keys; the aliases are read from the store, not taken from there. Without a
+        recorder nothing can be changed."""
         self._changes = changes
+        self._recorder = recorder
         self._site = site
         self._rules = rules
         self._clock = clock
@@ -75,8 +95,9 @@ class Merges:
         change = self._change(kind, who, why)
         sides = await self.sides(source, target)
         change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
-        made = await self._changes.merge(self._site, change)
-        if isinstance(made, Refused):
+        change_id = new_id()
+        made = await self._record(change_id, merging(self._site, change_id, change))
+        if isinstance(made, Changed):
             raise _refusal(made, sides, kind)
         return made
 
@@ -93,14 +114,28 @@ class Merges:
         change = msgspec.structs.replace(
             change, source=merge.change.source, target=merge.change.target, undoes=merge.id
         )
-        made = await self._changes.undo(self._site, merge, change)
-        if isinstance(made, Refused):
+        own_id = new_id()
+        made = await self._record(own_id, undoing(self._site, own_id, change))
+        if isinstance(made, Changed):
             raise self._no_undo(made, merge, everything)
         return made
 
     async def audit(self, limit: int) -> list[Logged]:
         """Return the site's changes, the newest first."""
         return (await self._changes.all(self._site))[:limit]
+
+    async def _record(self, change_id: str, record: ChangeRecord) -> Logged | Changed:
+        """Have a change made; returns what the ledger refuses. Raises ChangePending, JournalFull, Overloaded."""
+        if self._recorder is None:
+            raise MergeRefused("nothing can be changed without a journal")
+        made = await self._recorder.change(record)
+        if made is None:
+            raise ChangePending(f"change {change_id} is written down; it is made when the store is back")
+        if made.word == "refused":
+            return made
+        await self._changes.tell(self._site)
+        found = decode_change(made.record) if made.word else await self._changes.find(self._site, change_id)
+        return Logged(change_id, found) if found is not None else Changed("refused", "alias")
 
     # Shared --------------------------------------------------------------------------------------------------------
 
@@ -122,7 +157,7 @@ class Merges:
             raise MergeRefused("a key has something in it that can be seen")
         return key
 
-    def _no_undo(self, made: Refused, merge: Logged, everything: list[Logged]) -> VisitstatsError:
+    def _no_undo(self, made: Changed, merge: Logged, everything: list[Logged]) -> VisitstatsError:
         later = next(
             (
                 each.id
@@ -142,7 +177,7 @@ class Merges:
         )
 
 
-def _refusal(made: Refused, sides: Sides, kind: Kind) -> VisitstatsError:
+def _refusal(made: Changed, sides: Sides, kind: Kind) -> VisitstatsError:
     unknown = "nothing was ever counted for {}, and so there is nothing to merge"
     if made.reason == "unknown":
         return NoSuchArticle(unknown.format(sides.source) + "; visitstats alias makes an alias of a new key")

@@ -5,22 +5,30 @@ payload, sequence) and the payload. All of it is frozen, little-endian, pinned b
 """
 
 import logging
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import google_crc32c
 
 from visitstats.core.errors import JournalDamaged
-from visitstats.framing import RECORD, SEQUENCE
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"vsjrnl1\n"
+RECORD = struct.Struct("<IIQ")
+SEQUENCE = struct.Struct("<Q")
+MAGIC = b"vsjrnl2\n"
+"""The number is that of the layout: `store.keys.SCHEMA_NUMBER`."""
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
 MARK_BYTES = 64 * 1024
 NAME = "[0-9a-f]" * 16
 """A segment's name, as glob takes it."""
+
+
+def frame(sequence: int, payload: bytes) -> bytes:
+    """Return a payload with its header."""
+    return RECORD.pack(len(payload), google_crc32c.value(SEQUENCE.pack(sequence) + payload), sequence) + payload
 
 
 class Segment:
@@ -36,11 +44,8 @@ class Segment:
         self.end = end
         self.last = first - 1
         self.size = 0
-        self.reduced = False
-        self.noted = 0
-        """How often outcomes were noted for it."""
-        self.noted_bytes = 0
-        """How many bytes of outcomes are beside it."""
+        self.whole = START
+        """The offset of the byte after the last whole record that was read."""
         self.damaged = 0
         """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
         self.torn = 0
@@ -55,11 +60,6 @@ class Segment:
             self.marks.append((self.last, offset))
 
     @property
-    def total(self) -> int:
-        """What it takes on the disk, with its outcomes."""
-        return self.size + self.noted_bytes
-
-    @property
     def empty(self) -> bool:
         """Whether it holds no record."""
         return self.last < self.first
@@ -70,16 +70,20 @@ class Segment:
 
         Raises JournalDamaged when the file is not a segment of this writer.
         """
-        data = self.path.read_bytes()
-        self.size = len(data)
-        if len(data) < START or not any(data):
+        with self.path.open("rb") as file:
+            head = file.read(START)
+            begin = max(START, after[1])
+            file.seek(begin)
+            data = file.read()
+        self.size = begin + len(data) if len(head) == START else len(head)
+        if len(head) < START or not any(head):
             # The crash came between the file's creation and its first record; nothing in it was acknowledged.
             return
-        if data[:START] != MAGIC + bytes.fromhex(writer):
+        if head != MAGIC + bytes.fromhex(writer):
             raise JournalDamaged(f"{self.path} is not a journal segment of writer {writer}")
         if after[1]:
             self.last = after[0]
-        offset = whole = max(START, after[1])
+        offset = whole = 0
         while offset + RECORD.size <= len(data):
             length, crc, sequence = RECORD.unpack_from(data, offset)
             payload = data[offset + RECORD.size : offset + RECORD.size + length]
@@ -96,8 +100,7 @@ class Segment:
             offset += RECORD.size + length
             whole = offset
             self.last = sequence
-            self.mark(offset)
+            self.whole = begin + offset
+            self.mark(self.whole)
             yield sequence, payload
         self.torn = len(data) - whole
-        if self.torn:
-            log.warning("journal segment %s ends with %d bytes that are no record", self.path.name, self.torn)

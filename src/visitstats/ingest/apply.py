@@ -1,0 +1,395 @@
+"""Applying: journalled batches go to the store, in their order, by one task.
+
+A batch comes straight from memory while the store keeps up. When it does not, or has lost something, the batches stay
+in the journal alone, memory stays flat, and they are applied by the replay (`ingest.replay`) as soon as the store
+answers again. Whoever waits for an answer gets it after the commit, or after `answer_timeout_ms` from the journal alone
+(`Outcome.committed` is None: a 202).
+
+No command is ever cancelled, and none is sent twice on a guess: what became of it is read from the watermarks.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from visitstats.core.batch import OTHER_ID, Batch, Record
+from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
+from visitstats.core.link import Event, Link, State
+from visitstats.directory import SiteDirectory
+from visitstats.ingest.known import Known
+from visitstats.ingest.positions import Positions
+from visitstats.ingest.replay import Replay, numbering
+from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
+from visitstats.metrics import Metrics
+from visitstats.stats import Stats
+from visitstats.store.commit import Changed, Committed, Committer, Gap, Numbering, Result, Work
+from visitstats.tasks import end
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.05, 1.0)
+"""Seconds between attempts to bring up a store: the first, and the longest."""
+REPLAYING_SECONDS = 0.05
+"""How long batches gather while the store is being brought up to the journal."""
+HOLD_SECONDS = 0.004
+"""No script is to hold the store for longer: batches are cut by what the last ones took."""
+LEAST_HITS = 32
+"""But never below this; a measurement of fewer says more of the round trip than of the script."""
+
+_REFUSALS = {"replica": Event.IS_REPLICA, "full": Event.IS_FULL, "refusing": Event.REFUSES}
+
+Taken = tuple[int, Waiting | WaitingChange, Record]
+"""Sequence, who waits, record."""
+
+
+class Applier:
+    """Applies the records of one writer. `clock` gives the moment in milliseconds; `announce` tells all workers that
+    the aliases of a site have changed. Without a replay (there is no journal) nothing is ever applied."""
+
+    def __init__(
+        self,
+        positions: Positions,
+        committer: Committer,
+        replay: Replay | None,
+        stats: Stats,
+        known: Known,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        sites: SiteDirectory,
+        answer_timeout_ms: int,
+        batch_max_hits: int,
+        announce: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.link = Link()
+        self._generation = -1
+        """Of the connection behind which the store is known to have everything."""
+        self._positions = positions
+        self._committer = committer
+        self._replay = replay
+        self._stats = stats
+        self._known = known
+        self._metrics = metrics
+        self._clock = clock
+        self._sites = sites
+        self._timeout = answer_timeout_ms / 1000
+        self._queue: deque[Taken] = deque()
+        self._unanswered: dict[int, Waiting | WaitingChange] = {}
+        self._committing = 0
+        """The first sequence that is on its way to the store, 0 for none."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._announce = announce
+        self._changed: set[str] = set()
+        """Sites in which a change was made that was not announced to all workers yet."""
+        self._most_hits = batch_max_hits
+        self.batch_hits = batch_max_hits
+        """How many hits a batch may hold, so that its script does not hold the store for longer than HOLD_SECONDS."""
+        self._task: asyncio.Task[None] | None = None
+
+    # In ------------------------------------------------------------------------------------------------------------
+
+    def take(self, journalled: list[Taken]) -> None:
+        """Take records that are in the journal, in the order of their sequences."""
+        behind = self._positions.behind
+        for item in journalled:
+            sequence, waiting, record = item
+            self._positions.journalled(record.site, sequence, record.total)
+            self._unanswered[sequence] = waiting
+            if self.link.commits and record.site not in behind:
+                self._queue.append(item)
+            else:
+                behind.add(record.site)
+        last = journalled[-1][0]
+        if self.link.answers_in_time:
+            self._idle.clear()
+            # One timer for all of them: a timer or a shield for each hit would cost a quarter of a bare request.
+            asyncio.get_running_loop().call_later(self._timeout, self._late, last)
+        else:
+            self._answer_from_journal(last)
+        self._positions.wake.set()
+
+    async def settled(self) -> None:
+        """Return when what was taken is applied, or when it is clear that this may take long."""
+        if self.link.state is State.REPLAYING:
+            # A replay must gain on a flood of small batches, of which each costs the store a sync.
+            await asyncio.sleep(REPLAYING_SECONDS)
+        else:
+            await self._idle.wait()
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    def start_offline(self, error: StoreUnavailable) -> None:
+        """Have `start` begin without the store: it did not answer just now, and each further question would take its
+        time, too."""
+        self._lose_store(error)
+
+    async def start(self) -> None:
+        """Bring the store up to the journal, or begin without it when it is away."""
+        if self._replay is not None:
+            await asyncio.to_thread(self._replay.read, self._positions)
+        if self.link.state is State.BEHIND:
+            try:
+                await self._bring_up()
+            except (StoreUnavailable, JournalDamaged, OSError) as error:
+                self._lose_store(error)
+        self._task = asyncio.create_task(self._run())
+        self._positions.wake.set()
+
+    async def stop(self, seconds: float) -> None:
+        """Apply what was taken, for so long at most, and close. The rest is applied by whoever opens the journal
+        next."""
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds / 2):
+                    await self._idle.wait()
+            self.link.on(Event.STOP)
+            self._positions.wake.set()
+            await asyncio.wait({self._task}, timeout=seconds / 2)
+            await end(self._task)
+        self._answer_from_journal(None)
+        await self._committer.close()
+
+    def suspend(self, reason: str) -> None:
+        """Stop committing while the store must not be counted in."""
+        if self.link.on(Event.DOUBTED, reason):
+            log.error("hits are journalled, and not counted until the store is fit for it: %s", reason)
+            self._fall_behind()
+
+    def resume(self) -> None:
+        """Go on committing."""
+        if self.link.on(Event.TRUSTED):
+            self._positions.wake.set()
+
+    def applied_up_to(self, taken: int) -> int:
+        """Return the sequence up to which everything is in the store, of what was taken up to `taken`."""
+        reached = [self._positions.applied.get(site, 0) for site in self._positions.behind]
+        if self._committing:
+            reached.append(self._committing - 1)
+        elif self._queue:
+            reached.append(self._queue[0][0] - 1)
+        return min(reached, default=taken)
+
+    @property
+    def lagging(self) -> int:
+        """For how many sites the journal holds what the store does not have."""
+        return sum(map(self._positions.is_behind, self._positions.newest))
+
+    @property
+    def gaps(self) -> int:
+        """Records that could not be applied, because the journal did not reach back far enough."""
+        return self._replay.gaps if self._replay is not None else 0
+
+    # The one task ---------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, longest = PAUSES
+        heal_at = 0.0
+        while True:
+            await self._wait(heal_at - loop.time() if self._must_bring_up else None)
+            if self.link.state is State.CLOSING:
+                return
+            healing = self._must_bring_up and loop.time() >= heal_at
+            try:
+                if healing:
+                    await self._bring_up()
+                await self._commit_queue()
+                while self._changed:
+                    site = next(iter(self._changed))
+                    await self._announce(site)
+                    self._changed.discard(site)
+            except (StoreUnavailable, JournalDamaged, OSError) as error:
+                self._lose_store(error)
+            except Exception as error:
+                # The one task that must outlive its own bugs: without it every later hit would wait for nothing.
+                log.exception("a batch could not be applied")
+                self._metrics.internal_errors.inc()
+                self._lose_store(error)
+            if not self._queue:
+                self._idle.set()
+            if not self._must_bring_up:
+                pause, heal_at = PAUSES[0], 0.0
+            elif healing:
+                heal_at = loop.time() + pause
+                pause = min(2 * pause, longest)
+
+    @property
+    def _must_bring_up(self) -> bool:
+        if not self.link.trusted:
+            return False
+        return not self.link.commits or bool(self._positions.behind) or self._positions.older
+
+    async def _wait(self, seconds: float | None) -> None:
+        wake = self._positions.wake
+        if seconds is None:
+            await wake.wait()
+        elif seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await wake.wait()
+        wake.clear()
+
+    async def _bring_up(self) -> None:
+        """Have the store brought up to the journals of this machine, and commit from then on."""
+        generation = await self._committer.ready()
+        only_refused = self.link.commits and not self._positions.older
+        if not only_refused:
+            self.link.on(Event.LACKS)
+            self.link.on(Event.REPLAY)
+        behind, refused = self._positions.behind, set[str]()
+        while self._replay is not None:
+            refused = await self._replay.bring_up(self._positions, self.note_replayed)
+            # Nothing is awaited behind this: what is journalled next goes to the queue again.
+            behind.clear()
+            behind.update(site for site in self._positions.newest if self._positions.is_behind(site))
+            if behind <= refused or not self.link.trusted:
+                break
+        self._generation = generation
+        if self.link.on(Event.CAUGHT_UP):
+            log.info("the store has everything that is journalled here")
+
+    async def _commit_queue(self) -> None:
+        while self._queue and self.link.commits:
+            if await self._committer.ready() != self._generation or (self._replay is not None and self._replay.at_work):
+                # Behind a new connection may be a store that has lost something; and what another process replays is
+                # older than what we have.
+                self.link.on(Event.LACKS)
+                self._fall_behind()
+                return
+            items = list(self._queue)
+            self._queue.clear()
+            work = [
+                Work(self._positions.writer, sequence, record.previous, record, self._numbering(record))
+                for sequence, _, record in items
+            ]
+            started, self._committing = perf_counter(), items[0][0]
+            try:
+                results = await self._committer.commit(work)
+            except BaseException:
+                self._positions.behind.update(record.site for _, _, record in items)
+                raise
+            finally:
+                self._committing = 0
+            self._measure(perf_counter() - started, work)
+            self._store_answers()
+            for item, result in zip(work, results, strict=True):
+                self._take_note(item, result)
+
+    def _numbering(self, record: Record) -> Numbering:
+        return numbering(self._sites.get(record.site), self._clock())
+
+    def _take_note(self, item: Work, result: Result) -> None:
+        site = item.record.site
+        if isinstance(result, Committed | Changed):
+            if (
+                not result.fresh
+                and item.sequence > self._positions.applied.get(site, 0)
+                and isinstance(result, Committed)
+            ):
+                # Another process of this machine took us for one that hangs, and has applied our journal; or, where
+                # nobody did, the machine was cloned while it runs.
+                log.warning("site %s: another process has applied record %d of ours", site, item.sequence)
+            self._note_applied(item, result)
+            return
+        self._positions.behind.add(site)
+        if isinstance(result, Gap):
+            self._positions.look(site, result.watermark, 0, self._positions.applied.get(site, 0))
+            self.link.on(Event.LACKS)
+            self._fall_behind()
+        else:
+            log.error("the store refuses record %d of site %s: %s", item.sequence, site, result.error)
+
+    def _measure(self, seconds: float, work: list[Work]) -> None:
+        self._metrics.commit_seconds.observe(seconds)
+        hits = sum(item.record.size for item in work if isinstance(item.record, Batch))
+        if hits >= LEAST_HITS:
+            # Half of the way at each measurement: one that was slow for another reason does not count for long.
+            fitting = hits * HOLD_SECONDS / seconds
+            self.batch_hits = round(max(LEAST_HITS, min(self._most_hits, (self.batch_hits + fitting) / 2)))
+
+    def note_replayed(self, item: Work, result: Result) -> None:
+        """Take note of a record that a replay has committed. Raises StoreUnavailable when it must not go on."""
+        if isinstance(item.record, Batch) and isinstance(result, Committed) and result.fresh:
+            self._metrics.replayed.inc(item.record.size)
+        if item.writer == self._positions.writer:
+            self._note_applied(item, result)
+        elif isinstance(result, Changed) and result.fresh:
+            self._changed.add(item.record.site)
+        if not self.link.trusted:
+            raise StoreUnavailable(self.link.reason)
+
+    def _note_applied(self, item: Work, result: Result) -> None:
+        """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
+        record = item.record
+        self._positions.apply(record.site, item.sequence)
+        waiting = self._unanswered.pop(item.sequence, None)
+        if isinstance(result, Committed) and isinstance(record, Batch):
+            if result.fresh:
+                self._metrics.batch_committed(record.site, record.size, result.started)
+            live = waiting.live if isinstance(waiting, Waiting) else self._sites.get(record.site)
+            if live is None:
+                return
+            snapshot = self._stats.publish(live, result.online, result.counts, self._clock())
+            if isinstance(waiting, Waiting):
+                self._known.learn(waiting, result)
+                self._note_capped(waiting, result)
+                if not waiting.future.done():
+                    waiting.future.set_result(Outcome(result, snapshot))
+            elif result.nameless:
+                self._known.forget_all()
+        elif isinstance(result, Changed):
+            if result.fresh:
+                self._changed.add(record.site)
+            if isinstance(waiting, WaitingChange) and not waiting.future.done():
+                waiting.future.set_result(result)
+
+    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
+        other = waiting.number_of(OTHER_ID)
+        by_minute = 0 if other is None else result.added[other]
+        if by_minute or min(result.added, default=0) < 0:
+            by_site = -sum(views for views in result.added if views < 0)
+            self._metrics.views_capped(waiting.site.id, by_site, by_minute)
+
+    # When the store does not answer ----------------------------------------------------------------------------------
+
+    def _late(self, sequence: int) -> None:
+        """The time to answer has come for everything up to a sequence."""
+        if self._unanswered and next(iter(self._unanswered)) <= sequence:
+            self.link.on(Event.NO_ANSWER)
+            self._answer_from_journal(sequence)
+            self._idle.set()
+
+    def _lose_store(self, error: Exception) -> None:
+        event = _REFUSALS[error.kind] if isinstance(error, StoreRefuses) else Event.LOST
+        if self.link.on(event, str(error)):
+            log.warning("hits are journalled until the store takes them again: %s", error)
+            self._metrics.store_failures.inc()
+        self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        """Leave what is not committed to the replay."""
+        self._positions.behind.update(record.site for _, _, record in self._queue)
+        self._queue.clear()
+        self._answer_from_journal(None)
+        self._idle.set()
+        self._positions.wake.set()
+
+    def _store_answers(self) -> None:
+        if self.link.on(Event.ANSWERED):
+            log.info("the store answers again")
+
+    def _answer_from_journal(self, up_to: int | None) -> None:
+        for sequence in list(self._unanswered):
+            if up_to is not None and sequence > up_to:
+                return
+            waiting = self._unanswered.pop(sequence)
+            if waiting.future.done():
+                continue
+            if isinstance(waiting, WaitingChange):
+                waiting.future.set_result(None)
+            else:
+                self._metrics.pending.inc(waiting.hits)
+                waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))

@@ -1,0 +1,60 @@
+"""Where a writer stands: per site the newest record that it has journalled, and up to which the store has them."""
+
+import asyncio
+import logging
+
+from visitstats.journal.reader import Newest
+
+log = logging.getLogger(__name__)
+
+_NONE = Newest(0, 0)
+
+
+class Positions:
+    """The positions of one writer. `wake` is set when somebody has to look."""
+
+    def __init__(self, writer: str) -> None:
+        self.writer = writer
+        self.wake = asyncio.Event()
+        self.newest: dict[str, Newest] = {}
+        self.applied: dict[str, int] = {}
+        self.behind: set[str] = set()
+        """Sites whose batches are in the journal alone, until a replay has applied them."""
+        self.older = False
+        """The store was seen to have less than was applied."""
+
+    def newest_of(self, site: str) -> Newest:
+        """Return the newest record of a site, zeros for none."""
+        return self.newest.get(site, _NONE)
+
+    def know(self, found: dict[str, Newest]) -> None:
+        """Take over what was read of the journal."""
+        for site, newest in found.items():
+            if newest.sequence > self.newest_of(site).sequence:
+                self.newest[site] = newest
+
+    def journalled(self, site: str, sequence: int, total: int) -> None:
+        """Note a record that is in the journal."""
+        self.newest[site] = Newest(sequence, total)
+
+    def apply(self, site: str, sequence: int) -> None:
+        """Note that the store has a site's records up to one."""
+        self.applied[site] = max(sequence, self.applied.get(site, 0))
+
+    def look(self, site: str, sequence: int, total: int, expected: int) -> None:
+        """Take note of a watermark that was read from the store; `expected` was applied before it was asked."""
+        known = self.newest_of(site)
+        if sequence < expected:
+            log.warning("site %s: the store came back with our record %d, not %d", site, sequence, expected)
+            self.older = True
+            self.applied[site] = sequence
+            self.wake.set()
+        elif sequence > self.applied.get(site, 0):
+            self.applied[site] = sequence
+        if total > known.total:
+            # The journal has lost its end, or was pruned: what is told of hits goes on from what the store knows.
+            self.newest[site] = Newest(known.sequence, total)
+
+    def is_behind(self, site: str) -> bool:
+        """Whether the store lacks something of a site."""
+        return self.newest_of(site).sequence > self.applied.get(site, 0)

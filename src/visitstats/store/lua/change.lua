@@ -1,0 +1,171 @@
+#!lua
+-- Make one change of a person's: merge two articles, undo that, or set baselines.
+--
+-- Input
+--   KEYS  1 watermarks  2 aliases  3 changes  4 articles  5 baselines  6 names  7 visits  8 views
+--   ARGV  1 to 4 what ledger.lua wants
+--         5 merge, undo or baseline   6 msgpack of what this kind wants, see below
+--   and at the end of both what ledger.lua wants
+-- Output
+--   {'gap', watermark}          nothing was written: go back to the record after the watermark
+--   {'ok', record}              made; of a baseline record is ''
+--   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Merge: id, alias, unknown,
+--                               into-unknown, counted, too-many. Undo: id, unknown, undone, later (the target was merged
+--                               itself), moved (the alias is another one), short (the target has less in the list `word`
+--                               than is to be given back). Baseline: moved (somebody merged since it was worked out)
+--   {'seen'}                    the ledger had the record
+--
+-- A merge moves the views of all time and the baseline; what an article was read on each day stays with it, and whoever
+-- reads days adds an alias's to those of the article for which it stands.
+
+local mark = watermark()
+if tonumber(ARGV[3]) > mark then
+  return {'gap', digits(mark)}
+elseif tonumber(ARGV[2]) <= mark then
+  return {'seen'}
+end
+
+local function count(text)
+  return tonumber(text or '0')
+end
+
+local function refuse(reason, word)
+  written()
+  return {'refused', reason, word or ''}
+end
+
+local function record_of(head, ...)
+  -- store.changes.Entry: what the caller knows, and what is known here.
+  local record = {}
+  for i = 1, #head do
+    record[i] = head[i]
+  end
+  for _, field in ipairs({...}) do
+    record[#record + 1] = field
+  end
+  return cmsgpack.pack(record)
+end
+
+-- Of two articles: views of all time and baseline, -1 for none.
+local function both(from, into)
+  local views, bases = redis.call('HMGET', KEYS[4], from, into), redis.call('HMGET', KEYS[5], from, into)
+  return {tonumber(views[1] or '-1'), tonumber(views[2] or '-1')}, {tonumber(bases[1] or '-1'), tonumber(bases[2] or '-1')}
+end
+
+local function merge(id, from, into, into_key, head, must_be_known, most)
+  -- id of the change, ids of the articles, the second one's key, the record's head, whether the first must have been read
+  -- (a merge) or must not (an alias), the most aliases.
+  local edges = redis.call('HMGET', KEYS[2], from, into)
+  local aliases, number = redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])
+  local views, bases = both(from, into)
+  if redis.call('HEXISTS', KEYS[3], id) == 1 then
+    return refuse('id')
+  elseif edges[1] or edges[2] then
+    return refuse('alias')
+  elseif must_be_known and views[1] < 0 then
+    return refuse('unknown')
+  elseif not must_be_known and views[1] > 0 then
+    return refuse('counted')
+  elseif views[2] < 0 then
+    return refuse('into-unknown')
+  elseif aliases >= most then
+    return refuse('too-many')
+  end
+  local record = record_of(head, number, views, bases)
+  if views[1] >= 0 then
+    write('HSET', KEYS[4], into, digits(views[2] + views[1]))
+    write('HDEL', KEYS[4], from)
+  end
+  if bases[1] >= 0 then
+    write('HSET', KEYS[5], into, digits(bases[1] + math.max(bases[2], 0)))
+    write('HDEL', KEYS[5], from)
+  end
+  write('HSET', KEYS[2], from, into .. into_key)
+  write('HSET', KEYS[3], id, record)
+  written()
+  return {'ok', record}
+end
+
+local function undo(id, merged, from, into, head)
+  -- ids of this change and of the merge, ids of the articles, the record's head.
+  local kept = redis.call('HMGET', KEYS[3], id, merged, merged .. ':undone')
+  local edges = redis.call('HMGET', KEYS[2], from, into)
+  local number = redis.call('HLEN', KEYS[3])
+  local views, bases = both(from, into)
+  if kept[1] then
+    return refuse('id')
+  elseif not kept[2] then
+    return refuse('unknown')
+  elseif kept[3] then
+    return refuse('undone')
+  elseif edges[2] then
+    return refuse('later')
+  elseif not edges[1] or sub(edges[1], 1, 8) ~= into then
+    return refuse('moved')
+  end
+  local before = cmsgpack.unpack(kept[2])
+  local had, had_bases = before[#head + 2], before[#head + 3]
+  local back, base_back = math.max(had[1], 0), math.max(had_bases[1], 0)
+  if math.max(views[2], 0) < back then
+    return refuse('short', 'views')
+  elseif math.max(bases[2], 0) < base_back then
+    return refuse('short', 'baselines')
+  end
+  local record = record_of(head, number, views, bases)
+  if had[1] >= 0 then
+    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back), into, digits(views[2] - back))
+  end
+  if had_bases[1] >= 0 then
+    write('HSET', KEYS[5], from, digits(base_back))
+    -- What had no baseline before the merge has none again, unless it was given one since.
+    if had_bases[2] < 0 and bases[2] == base_back then
+      write('HDEL', KEYS[5], into)
+    else
+      write('HSET', KEYS[5], into, digits(bases[2] - base_back))
+    end
+  end
+  write('HDEL', KEYS[2], from)
+  write('HSET', KEYS[3], id, record, merged .. ':undone', id)
+  written()
+  return {'ok', record}
+end
+
+local function baseline(changes, site_total, name, ids, totals, entries)
+  -- How many fields KEYS[3] had when aliases were looked up; the site's baseline (-1 to leave it) and its name among the
+  -- counts; article ids, their baselines, their dictionary entries ('' to keep the present one).
+  if redis.call('HLEN', KEYS[3]) ~= changes then
+    return refuse('moved')
+  end
+  local views, bases, names = {}, {}, {}
+  local total = count(redis.call('HGET', KEYS[8], name))
+  redis.call('HLEN', KEYS[7])
+  redis.call('HLEN', KEYS[6])
+  if #ids > 0 then
+    local shown, before = redis.call('HMGET', KEYS[4], unpack(ids)), redis.call('HMGET', KEYS[5], unpack(ids))
+    for i = 1, #ids do
+      local old = count(before[i])
+      total = total + totals[i] - old
+      insert(views, ids[i])
+      insert(views, digits(count(shown[i]) - old + totals[i]))
+      insert(bases, ids[i])
+      insert(bases, digits(totals[i]))
+      if entries[i] ~= '' then
+        insert(names, ids[i])
+        insert(names, entries[i])
+      end
+    end
+    write('HSET', KEYS[4], unpack(views))
+    write('HSET', KEYS[5], unpack(bases))
+    if #names > 0 then
+      write('HSET', KEYS[6], unpack(names))
+    end
+    write('HSET', KEYS[8], name, digits(total))
+  end
+  if site_total >= 0 then
+    write('HSET', KEYS[7], name, digits(site_total))
+  end
+  written()
+  return {'ok', ''}
+end
+
+return ({merge = merge, undo = undo, baseline = baseline})[ARGV[5]](unpack(cmsgpack.unpack(ARGV[6])))

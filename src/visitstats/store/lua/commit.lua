@@ -1,0 +1,444 @@
+#!lua
+-- Commit one batch: who was here, and what was read (rules 2 to 5, 8 and 9 of core/counting.py).
+--
+-- Input
+--   KEYS  1 watermarks  2 presences of the batch's day  3 of the day before  4 hit ids of the batch's half hour  5 of the
+--         one before  6 of the one after  7 ring of seconds  8 visits  9 views  10 articles  11 articles of the day
+--         12 names  13 aliases  14 ignored  15 the counts to answer (8 or 9 again)  16… sketches of unique visitors, each
+--         for its share of the tokens (store/keys.py)
+--   ARGV  1 to 4 what ledger.lua wants
+--         5 core.batch.Batch.body (msgpack)
+--         6 the earliest moment at which a key may expire that is made now (Unix seconds)
+--         7 names of the counts to answer (msgpack)
+--   and at the end of both what ledger.lua wants
+-- Constants from core/counting.py and core/batch.py (store/commit.py puts them before this)
+--   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py DECIDING_MS,
+--   UNIQUES_LIFE_MS, IGNORED_LIFE_MS
+-- Output
+--   {'gap', watermark}           nothing was written: go back to the record after the watermark
+--   {'ok' | 'seen', duplicates, started, articles, added, ring, counts}
+--        duplicates: a byte per event, 1 for a hit that was delivered before. started: new visits. articles, for each of
+--        the batch's: its views of all time; -1 when it is counted as "(other)"; -2 - views when its name is not known
+--        here yet. added, for each: the views that it got, negative when they went to "(other)". ring: see
+--        core.counting.online_in. seen: the ledger had the batch; duplicates is '', started and added are 0
+--
+-- What a hit costs does not grow with the site: hashes, sets and strings only, and each is asked for what it needs.
+
+local FIRST_SKETCH = 16
+local SKETCHES = #KEYS - FIRST_SKETCH
+local previous = tonumber(ARGV[3])
+local mark = watermark()
+if previous > mark then
+  return {'gap', digits(mark)}
+end
+
+local day_start, day_end, tokens, times, which, hit_ids, uniques, readings, carries, ids, entries, cap, counters, ignored =
+  unpack(cmsgpack.unpack(ARGV[5]))
+local events, articles = #tokens, #ids
+
+-- What is known of the articles ------------------------------------------------------------------------------------------
+
+-- A batch may be older than a merge (a replay, another worker): what was read of the old article counts for the one that
+-- it was merged into (core/keys.py, rule 7). Merges make no loops; the bound is for a damaged store.
+local merged = {}
+if articles > 0 and redis.call('EXISTS', KEYS[13]) == 1 then
+  for _ = 1, 1000 do
+    local found, again = redis.call('HMGET', KEYS[13], unpack(ids)), false
+    for i = 1, articles do
+      if found[i] then
+        ids[i] = sub(found[i], 1, 8)
+        merged[i] = true
+        again = true
+      end
+    end
+    if not again then
+      break
+    end
+  end
+end
+
+local function read_counts(key)
+  local counts = {}
+  if articles > 0 then
+    local found = redis.call('HMGET', key, unpack(ids))
+    for i = 1, articles do
+      counts[ids[i]] = tonumber(found[i] or nil)
+    end
+  end
+  return counts
+end
+
+local all = read_counts(KEYS[10])
+
+local function answer(word, duplicates, started, target, unknown, gains)
+  local shown = {}
+  for i = 1, articles do
+    local count = all[ids[i]]
+    if target and target[i] ~= ids[i] or not target and not count then
+      shown[i] = -1 -- of a batch that the ledger had: what is not registered by now went to "(other)"
+    elseif unknown and unknown[i] then
+      shown[i] = -2 - (count or 0)
+    else
+      shown[i] = count or 0
+    end
+    gains[i] = gains[i] or 0
+  end
+  return {word, duplicates, started, shown, gains, redis.call('GET', KEYS[7]) or '',
+    redis.call('HMGET', KEYS[15], unpack(cmsgpack.unpack(ARGV[7])))}
+end
+
+if tonumber(ARGV[2]) <= mark then
+  return answer('seen', '', 0, nil, nil, {})
+end
+
+-- Read -----------------------------------------------------------------------------------------------------------------
+
+-- Of each visitor: the moment last seen (ms), the half hour in which the visit began, and the readings.
+local last, half_hour, read = {}, {}, {}
+local function take_in(name, stored)
+  if stored then
+    local moment, began = struct.unpack('>I6B', stored)
+    last[name], half_hour[name], read[name] = moment, began, sub(stored, 8)
+  end
+end
+
+local function read_presences(key, names, prefix)
+  for from = 1, #names, PIECE do
+    local to = min(from + PIECE - 1, #names)
+    local found = redis.call('HMGET', key, unpack(names, from, to))
+    for i = from, to do
+      take_in(prefix .. names[i], found[i - from + 1])
+    end
+  end
+end
+
+-- What is known of a visitor under the token of the day before has a longer name: tokens have 8 bytes.
+local BEFORE = '--'
+local old_tokens, old_of = {}, {}
+for i = 1, #carries do
+  old_tokens[i] = carries[i][2]
+  old_of[carries[i][1] + 1] = BEFORE .. carries[i][2]
+end
+if events > 0 then
+  read_presences(KEYS[2], tokens, '')
+end
+if #old_tokens > 0 then
+  read_presences(KEYS[3], old_tokens, BEFORE)
+end
+
+local delivered = {}
+do
+  local asked = {}
+  for i = 1, events do
+    if hit_ids[i] ~= '' then
+      asked[#asked + 1] = hit_ids[i]
+    end
+  end
+  for n = 4, 6 do
+    for from = 1, #asked, PIECE do
+      local to = min(from + PIECE - 1, #asked)
+      local found = redis.call('SMISMEMBER', KEYS[n], unpack(asked, from, to))
+      for i = from, to do
+        if found[i - from + 1] == 1 then
+          delivered[asked[i]] = true
+        end
+      end
+    end
+  end
+end
+
+local ring = events > 0 and redis.call('GET', KEYS[7]) or ''
+local day = read_counts(KEYS[11])
+local named = {}
+if #entries > 0 then
+  for i = 1, #entries do
+    named[i] = ids[entries[i][1] + 1]
+  end
+  named = redis.call('HMGET', KEYS[12], unpack(named))
+end
+
+-- Articles: which one a view of each counts for ---------------------------------------------------------------------------
+
+local entry_of = {}
+for i = 1, #entries do
+  local place, entry = entries[i][1] + 1, entries[i][2]
+  if merged[place] then
+    entry = nil -- it names the old article
+  elseif named[i] then
+    -- What a beacon does not say (a picture has no title) stays as it is.
+    local new, whole, old = cmsgpack.unpack(entry), pcall(cmsgpack.unpack, named[i])
+    for field = 1, whole and type(old) == 'table' and #old or 0 do
+      if not new[field] or new[field] == '' then
+        new[field] = old[field]
+      end
+    end
+    entry = cmsgpack.pack(new)
+  end
+  entry_of[place] = entry
+end
+
+-- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (bad-inputs row 13).
+local target, unknown, registered = {}, {}, nil
+for i = 1, articles do
+  target[i] = ids[i]
+  if not all[ids[i]] then
+    registered = registered or redis.call('HLEN', KEYS[10]) - redis.call('HEXISTS', KEYS[10], OTHER_ID)
+    if ids[i] ~= OTHER_ID and registered < cap then
+      registered = registered + 1
+      unknown[i] = not entry_of[i]
+    else
+      target[i] = OTHER_ID
+    end
+  end
+end
+
+-- Decide: each event in its turn -----------------------------------------------------------------------------------------
+
+local changed, moved = {}, {}
+
+local function seen_at(name, moment)
+  -- Move a visitor from the second of one last sign to that of another.
+  local before = last[name]
+  if before ~= moment then
+    if before then
+      local second = floor(before / 1000)
+      moved[second] = (moved[second] or 0) - 1
+    end
+    local second = floor(moment / 1000)
+    moved[second] = (moved[second] or 0) + 1
+    last[name] = moment
+  end
+  changed[name] = true
+end
+
+local function leave(name, moment)
+  -- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
+  local left = moment - ONLINE - 1000
+  if last[name] and left < last[name] then
+    seen_at(name, left)
+  end
+end
+
+local started, new_uniques = 0, {}
+local function visit(name, moment, unique)
+  -- Rule 3, as in core.counting.Presence.hit.
+  local known = last[name]
+  if not known or half_hour[name] == CARRIED or moment - known > GAP then
+    started = started + 1
+    half_hour[name] = floor((moment - day_start) / HALF_HOUR)
+    read[name] = read[name] or ''
+    seen_at(name, moment)
+    local part = byte(unique, 1) % SKETCHES
+    new_uniques[part] = new_uniques[part] or {}
+    insert(new_uniques[part], unique)
+  elseif moment > known then
+    seen_at(name, moment)
+  end
+end
+
+local function is_new_reading(name, reading)
+  -- Rule 5. Each reading behind the half hour in which its visit began.
+  local kept, one = read[name], char(half_hour[name]) .. reading
+  local at = find(kept, one, 1, true)
+  while at and (at - 1) % #one ~= 0 do
+    at = find(kept, one, at + 1, true)
+  end
+  if at then
+    return false
+  end
+  if #kept >= MOST_READINGS * #one then
+    kept = sub(kept, #one + 1)
+  end
+  read[name] = kept .. one
+  changed[name] = true
+  return true
+end
+
+local function heartbeat(name, moment, old)
+  -- Rule 4. A visit of yesterday that goes on over midnight: today's token takes its place (rule 2), without a visit of
+  -- today until there is a hit (rule 3).
+  local known = last[name]
+  if known then
+    if moment - known <= GAP and moment > known then
+      seen_at(name, moment)
+    end
+  elseif old and last[old] and moment - last[old] <= GAP then
+    half_hour[name], read[name] = CARRIED, ''
+    seen_at(name, moment)
+    leave(old, moment)
+  end
+end
+
+local duplicates, new_ids = {}, {}
+local added, gains, total = {}, {}, 0
+local NO, YES = char(0), char(1)
+local every_load = #readings == 0
+for i = 1, events do
+  local name, moment, id, article = tokens[i], day_start + times[i], hit_ids[i], which[i]
+  duplicates[i] = NO
+  if article < 0 then
+    heartbeat(name, moment, old_of[i])
+  elseif id ~= '' and delivered[id] then
+    duplicates[i] = YES
+  else
+    if id ~= '' then
+      delivered[id] = true
+      new_ids[#new_ids + 1] = id
+    end
+    if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP then
+      -- A hit from before the visitor's present visit, applied late (from another host, or from a worker that hung): it
+      -- belongs to an earlier visit, which is followed under a name of its own.
+      name = name .. '<'
+      if not last[name] then
+        take_in(name, redis.call('HGET', KEYS[2], name))
+      end
+    end
+    visit(name, moment, uniques[i])
+    if old_of[i] then
+      leave(old_of[i], moment)
+    end
+    if every_load or is_new_reading(name, readings[i]) then
+      local place = article + 1
+      local counted = target[place]
+      added[counted] = (added[counted] or 0) + 1
+      gains[place] = (gains[place] or 0) + (counted == ids[place] and 1 or -1)
+      total = total + 1
+    end
+  end
+end
+
+-- Read what only some batches need ---------------------------------------------------------------------------------------
+
+local use_other = added[OTHER_ID] and not all[OTHER_ID]
+if added[OTHER_ID] then
+  all[OTHER_ID] = tonumber(redis.call('HGET', KEYS[10], OTHER_ID) or '0')
+  day[OTHER_ID] = tonumber(redis.call('HGET', KEYS[11], OTHER_ID) or '0')
+end
+local visits_now = started > 0 and redis.call('HMGET', KEYS[8], unpack(counters))
+local views_now = total > 0 and redis.call('HMGET', KEYS[9], unpack(counters))
+local fresh_seen = next(changed) and redis.call('HLEN', KEYS[2]) == 0
+local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
+local fresh_ignored = #ignored > 0 and redis.call('HLEN', KEYS[14]) == 0
+local fresh_sketches = next(new_uniques) and redis.call('EXISTS', unpack(KEYS, FIRST_SKETCH, #KEYS - 1)) < SKETCHES
+local ignored_now = {}
+if #ignored > 0 then
+  local reasons = {}
+  for i = 1, #ignored do
+    reasons[i] = ignored[i][1]
+  end
+  ignored_now = redis.call('HMGET', KEYS[14], unpack(reasons))
+end
+
+local function expire(key, moment)
+  -- When the key is made. A batch that is applied late makes keys that may be past their time already; they live on until
+  -- its successors are applied.
+  write('EXPIREAT', key, digits(math.max(floor(moment / 1000), tonumber(ARGV[6]))))
+end
+
+-- Write ------------------------------------------------------------------------------------------------------------------
+
+-- The sketches first: they are the only keys of which nothing was read, and adding to them twice changes nothing.
+for part, members in pairs(new_uniques) do
+  local key = KEYS[FIRST_SKETCH + part]
+  each_piece(members, function(...) write('PFADD', key, ...) end)
+  if fresh_sketches then
+    expire(key, day_end + UNIQUES_LIFE_MS)
+  end
+end
+
+do
+  local today, before = {}, {}
+  for name in pairs(changed) do
+    local list, field = today, name
+    if #name == 8 + #BEFORE then
+      list, field = before, sub(name, 1 + #BEFORE)
+    end
+    list[#list + 1] = field
+    list[#list + 1] = struct.pack('>I6B', last[name], half_hour[name]) .. read[name]
+  end
+  each_piece(today, function(...) write('HSET', KEYS[2], ...) end)
+  each_piece(before, function(...) write('HSET', KEYS[3], ...) end)
+  if fresh_seen and #today > 0 then
+    expire(KEYS[2], day_end + DECIDING_MS)
+  end
+end
+
+if #new_ids > 0 then
+  each_piece(new_ids, function(...) write('SADD', KEYS[4], ...) end)
+  if fresh_ids then
+    expire(KEYS[4], day_start + times[1] + HALF_HOUR + DECIDING_MS)
+  end
+end
+
+-- Rule 4: how many visitors were last seen in each second of a ring (core.counting.online_in).
+for second, change in pairs(moved) do
+  local round, place = floor(second / RING), second % RING
+  local written_in, count = 0, 0
+  if #ring >= 4 * (RING + place + 1) then
+    written_in = struct.unpack('<I4', ring, 4 * place + 1)
+    count = struct.unpack('<I4', ring, 4 * (RING + place) + 1)
+  end
+  if written_in == round then
+    write('SETRANGE', KEYS[7], 4 * (RING + place), struct.pack('<I4', math.max(count + change, 0)))
+  elseif change > 0 and round > written_in then
+    write('SETRANGE', KEYS[7], 4 * place, struct.pack('<I4', round))
+    write('SETRANGE', KEYS[7], 4 * (RING + place), struct.pack('<I4', change))
+  end
+end
+
+local function raise(key, now, by)
+  local fields = {}
+  for i = 1, #counters do
+    fields[#fields + 1] = counters[i]
+    fields[#fields + 1] = digits(tonumber(now[i] or '0') + by)
+  end
+  write('HSET', key, unpack(fields))
+end
+if started > 0 then
+  raise(KEYS[8], visits_now, started)
+end
+if total > 0 then
+  raise(KEYS[9], views_now, total)
+  local every, today = {}, {}
+  for article, n in pairs(added) do
+    all[article] = (all[article] or 0) + n
+    every[#every + 1] = article
+    every[#every + 1] = digits(all[article])
+    today[#today + 1] = article
+    today[#today + 1] = digits((day[article] or 0) + n)
+  end
+  write('HSET', KEYS[10], unpack(every))
+  write('HSET', KEYS[11], unpack(today))
+end
+
+do
+  local names = {}
+  for i = 1, articles do
+    if entry_of[i] and target[i] == ids[i] and all[ids[i]] then
+      names[#names + 1] = ids[i]
+      names[#names + 1] = entry_of[i]
+    end
+  end
+  if use_other then
+    names[#names + 1] = OTHER_ID
+    names[#names + 1] = OTHER_ENTRY
+  end
+  if #names > 0 then
+    write('HSET', KEYS[12], unpack(names))
+  end
+end
+
+if #ignored > 0 then
+  local fields = {}
+  for i = 1, #ignored do
+    fields[#fields + 1] = ignored[i][1]
+    fields[#fields + 1] = digits(tonumber(ignored_now[i] or '0') + ignored[i][2])
+  end
+  write('HSET', KEYS[14], unpack(fields))
+  if fresh_ignored then
+    expire(KEYS[14], day_end + IGNORED_LIFE_MS)
+  end
+end
+
+written()
+return answer('ok', table.concat(duplicates), started, target, unknown, gains)

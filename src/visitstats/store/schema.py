@@ -1,0 +1,53 @@
+"""The schema number: which form of the store and of the data folder a program can read. Another one is refused in one
+line; nothing is guessed."""
+
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from visitstats.core.errors import StoreUnfit, VisitstatsError
+from visitstats.files import write_file
+from visitstats.store import keys
+from visitstats.store.client import translated
+
+FILE = "schema"
+
+
+class FolderUnfit(VisitstatsError):
+    """A data folder that was written by another version."""
+
+
+async def claim_store(client: Redis) -> None:
+    """Refuse (StoreUnfit) a store of another schema; write the number into one that is new. Raises StoreUnavailable."""
+    with translated():
+        number: Any = await client.get(keys.SCHEMA)
+        if number is None:
+            if await client.exists(keys.SITES, keys.SITES_VERSION, keys.TOKENS):
+                raise StoreUnfit(
+                    f"the store was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty database"
+                )
+            await client.set(keys.SCHEMA, keys.SCHEMA_NUMBER, nx=True)
+            number = await client.get(keys.SCHEMA)
+    if number != str(keys.SCHEMA_NUMBER).encode():
+        shown = number.decode("utf-8", "replace")[:20] if isinstance(number, bytes) else number
+        raise StoreUnfit(f"the store has schema {shown}, this program schema {keys.SCHEMA_NUMBER}: use its own version")
+
+
+def claim_folder(data_dir: Path) -> None:
+    """Refuse (FolderUnfit) a data folder of another schema; write the number into one that is new. Raises OSError."""
+    path = data_dir / FILE
+    try:
+        found = path.read_text("ascii", "replace").strip()
+    except FileNotFoundError:
+        if any((data_dir / name).exists() for name in ("journal", "last", "valkey")):
+            raise FolderUnfit(
+                f"{data_dir} was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty folder"
+            ) from None
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(path, b"%d\n" % keys.SCHEMA_NUMBER)
+        return
+    if found != str(keys.SCHEMA_NUMBER):
+        raise FolderUnfit(
+            f"{data_dir} has schema {found[:20]}, this program schema {keys.SCHEMA_NUMBER}: use its own version"
+        )
