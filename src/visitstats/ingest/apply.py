@@ -82,6 +82,8 @@ class Applier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._announce = announce
+        self._told = False
+        """Whether the log has said that something is wrong with the store."""
         self._changed: set[str] = set()
         """Sites in which a change was made that was not announced to all workers yet."""
         self._most_hits = batch_max_hits
@@ -156,6 +158,7 @@ class Applier:
         """Stop committing while the store must not be counted in."""
         if self.link.on(Event.DOUBTED, reason):
             log.error("hits are journalled, and not counted until the store is fit for it: %s", reason)
+            self._told = True
             self._fall_behind()
 
     def resume(self) -> None:
@@ -248,8 +251,8 @@ class Applier:
             if behind <= refused or not self.link.trusted:
                 break
         self._generation = generation
-        if self.link.on(Event.CAUGHT_UP):
-            log.info("the store has everything that is journalled here")
+        self.link.on(Event.CAUGHT_UP)
+        self._tell_well()
 
     async def _commit_queue(self) -> None:
         while self._queue and self.link.commits:
@@ -367,6 +370,7 @@ class Applier:
         if self.link.on(event, str(error)):
             log.warning("hits are journalled until the store takes them again: %s", error)
             self._metrics.store_failures.inc()
+            self._told = True
         self._fall_behind()
 
     def _fall_behind(self) -> None:
@@ -378,8 +382,12 @@ class Applier:
         self._positions.wake.set()
 
     def _store_answers(self) -> None:
-        if self.link.on(Event.ANSWERED):
-            log.info("the store answers again")
+        self.link.on(Event.ANSWERED)
+
+    def _tell_well(self) -> None:
+        if self._told:
+            log.warning("the store has everything that is journalled here, and takes hits again")
+        self._told = False
 
     def _answer_from_journal(self, up_to: int | None) -> None:
         for sequence in list(self._unanswered):

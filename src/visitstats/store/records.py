@@ -75,6 +75,7 @@ class Records:
                 if shared and other.id != site.id and not (site.shared_hosts and other.shared_hosts):
                     raise InvalidSite(f"site {site.id}: {min(shared)} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(keys.SCHEMA, keys.SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))
             try:
                 await pipe.execute()

@@ -40,7 +40,7 @@ def claim_folder(data_dir: Path) -> None:
     try:
         found = path.read_text("ascii", "replace").strip()
     except FileNotFoundError:
-        if any((data_dir / name).exists() for name in ("journal", "last", "valkey")):
+        if any((data_dir / name).exists() for name in ("journal", "last")):
             raise FolderUnfit(
                 f"{data_dir} was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty folder"
             ) from None
