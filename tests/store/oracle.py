@@ -42,7 +42,7 @@ class Counted:
     started: list[bool] = field(default_factory=list)
 
     def online(self, now: int) -> int:
-        return sum(1 for moment in self.last_sign.values() if now - moment < FIVE_MINUTES)
+        return sum(1 for moment in self.last_sign.values() if now // 1000 - moment // 1000 < FIVE_MINUTES // 1000)
 
     def box(self, names: list[str], what: Counter[str]) -> list[int]:
         return [what[name] for name in names]
@@ -69,7 +69,8 @@ class Oracle:
         visit: dict[str, int] = {}
         viewed: set[tuple[str, int, str]] = set()
         registered: set[str] = set()
-        for event in self._events:
+        # In the order of the moments, whatever was applied first; the same moment in the order in which it was told.
+        for event in sorted(self._events, key=lambda each: each.moment):
             person, moment, today = event.person, event.moment, self.date_of(event.moment)
             last = counted.last_sign.get(person)
             away = last is None or moment - last > THIRTY_MINUTES
@@ -77,13 +78,13 @@ class Oracle:
                 if not away:  # rule 4: it prolongs what is going on, and starts nothing
                     counted.last_sign[person] = moment
                 continue
-            counted.people.setdefault(today.isoformat(), set()).add(person)
             duplicate = event.hit_id != "" and event.hit_id in delivered
             counted.duplicates.append(duplicate)
             counted.started.append(False)
             if duplicate:  # rule 5: a beacon delivered twice counts once
                 continue
             delivered.add(event.hit_id)
+            counted.people.setdefault(today.isoformat(), set()).add(person)
             names = self._names(today)
             if away or day_of_visit.get(person) != today:  # rule 3
                 visit[person] = visit.get(person, 0) + 1
