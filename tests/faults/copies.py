@@ -22,13 +22,10 @@ async def copy_of(client: Any) -> Copy:
 
 
 async def put_back(client: Any, copy: Copy, now_ms: int) -> None:
-    """Replace everything by a copy, at once; what is past its time by now is gone, as in a server that was down.
-
-    The life of watermarks is counted from the server's own now, 60 days ahead of the moment of the copy.
-    """
+    """Replace everything by a copy, at once; what is past its time by now is gone, as in a server that was down."""
     async with client.pipeline(transaction=True) as pipe:
         pipe.flushall()
         for name, (data, until) in copy.items():
-            if until == 0 or until > now_ms or b":writer:" in name:
+            if until == 0 or until > now_ms:
                 pipe.restore(name, until, data, absttl=True)
         await pipe.execute()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import visitstats
 
-AUDIENCE, ARTICLES = "store/lua/audience.lua", "store/lua/articles.lua"
+COMMIT = "store/lua/commit.lua"
 
 
 class Change(NamedTuple):
@@ -33,36 +33,32 @@ def mutated(folder: Path, changes: tuple[Change, ...]) -> Path:
 
 INCREMENTS = (
     Change(
-        ARTICLES,
+        COMMIT,
         """\
-    fields[#fields + 1] = scores[article]
-    fields[#fields + 1] = article
-  end
-  if #fields > 0 then
-    write('ZADD', key, unpack(fields))
-  end
+    every[#every + 1] = article
+    every[#every + 1] = digits(all[article])
 """,
         """\
-    write('ZINCRBY', key, n, article)
-  end
+    write('HINCRBY', KEYS[10], article, n)
 """,
     ),
+    Change(COMMIT, "  write('HSET', KEYS[10], unpack(every))\n", ""),
     Change(
-        AUDIENCE,
+        COMMIT,
         """\
     fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = digits(tonumber(count_now[i] or '0') + started)
+    fields[#fields + 1] = digits(tonumber(now[i] or '0') + by)
   end
-  write('HSET', KEYS[6], unpack(fields))
+  write('HSET', key, unpack(fields))
 """,
         """\
-    write('HINCRBY', KEYS[6], counters[i], started)
+    write('HINCRBY', key, counters[i], by)
   end
 """,
     ),
 )
-NO_WATERMARK = tuple(Change(file, "if sequence <= watermark then", "if false then") for file in (AUDIENCE, ARTICLES))
-NO_GAP = tuple(Change(file, "if previous > watermark then", "if false then") for file in (AUDIENCE, ARTICLES))
-EARLY_ACKNOWLEDGEMENT = (Change("journal.py", "            write_all(self._file, data)\n", ""),)
-NO_OUTCOMES = (Change("replay.py", "decision = decided(payload, outcome)", "decision = None"),)
-ANY_COPY = (Change("journal.py", "        if not ours:\n", "        if False:\n"),)
+NO_WATERMARK = (Change(COMMIT, "if tonumber(ARGV[2]) <= mark then", "if false then"),)
+NO_GAP = (Change(COMMIT, "if previous > mark then", "if false then"),)
+NO_HIT_IDS = (Change(COMMIT, "elseif id ~= '' and delivered[id] then", "elseif false then"),)
+EARLY_ACKNOWLEDGEMENT = (Change("journal/log.py", "            write_all(self._file, data)\n", ""),)
+ANY_COPY = (Change("journal/log.py", "        if not ours:\n", "        if False:\n"),)

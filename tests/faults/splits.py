@@ -151,7 +151,7 @@ async def both_count(arena: Arena, this: Round, old: Server, new: Server) -> Non
 async def counted(arena: Arena, this: Round, store: Server) -> int:
     """The views of a round's site in one store."""
     async with arena.client(store.url) as client:
-        return int(await client.hget(f"vs:{{{this.site}:what}}:views", "all") or 0)
+        return int(await client.hget(f"vs:{{{this.site}}}:views", "all") or 0)
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,8 @@ from tests.faults.external import ExternalStore
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 from tests.web.inprocess import running
-from visitstats.apply import Applier
+from visitstats.core.link import State
+from visitstats.ingest.apply import Applier
 
 BUDGET_MIB = 5
 FLAT_MIB = 2
@@ -85,7 +86,7 @@ async def test_a_worker_rests_while_the_store_is_away(
         monkeypatch.setattr(Applier, name, counted)
 
     count("_commit_queue")
-    count("_heal")
+    count("_bring_up")
     proxy = Proxy(Path(redis_url.removeprefix("unix://").partition("?")[0]))
     await proxy.start()
     try:
@@ -93,10 +94,10 @@ async def test_a_worker_rests_while_the_store_is_away(
             readers = crowd(RECORDS, "rest")
             assert (await app.connection.hit("t1", Hit(readers[0], "/a"))).status == 200
             proxy.switch(tmp_path / "nowhere")
-            before = turns["_commit_queue"], turns["_heal"]
+            before = turns["_commit_queue"], turns["_bring_up"]
             for reader in readers:
                 assert (await app.connection.hit("t1", Hit(reader, "/a"))).status == 202
-            done, tries = turns["_commit_queue"] - before[0], turns["_heal"] - before[1]
+            done, tries = turns["_commit_queue"] - before[0], turns["_bring_up"] - before[1]
             assert tries > 0
             assert done <= RECORDS + tries + 5
     finally:
@@ -121,8 +122,8 @@ async def test_no_hit_waits_for_a_replay(tmp_path: Path, redis_url: str) -> None
                 assert (await app.connection.hit("t1", Hit(reader, "/away"))).status == 202
             proxy.delay = 0.05
             proxy.switch(there)
-            applier = worker.ingest.applier
-            await eventually(lambda: not applier.lost and applier.lagging, "the replay has begun")
+            applier = worker.applier
+            await eventually(lambda: applier.link.state is State.REPLAYING, "the replay has begun")
             answer = await app.connection.hit("t1", Hit(readers[0], "/replay"))
             assert (answer.status, applier.lagging) == (202, 1)
             proxy.delay = 0

@@ -17,8 +17,10 @@ from tests.faults.conserved import HEAL_SECONDS, Stream
 from tests.faults.sabotage import Sabotage
 from tests.waiting import wait_until
 from tests.web.inprocess import Clock, running
+from visitstats.core.batch import Record
 from visitstats.core.keys import article_id
 from visitstats.embedded import connect_running
+from visitstats.journal.reader import slots_of
 from visitstats.store import keys
 
 DAY = 24 * 3600
@@ -62,13 +64,13 @@ async def test_every_hit_counts_once_on_the_day_that_the_clock_said(service: tup
     url = connect_running(running_one.data_dir)
     assert url is not None
     client = redis.asyncio.Redis.from_url(url)
-    in_order: Any = client.zrange
+    all_of: Any = client.hgetall
     today = datetime.now(ZoneInfo(noon_zone())).date()
     days = {ahead: str(today + timedelta(seconds=ahead)) for ahead in JUMPS}
 
-    async def counted() -> dict[int, dict[bytes, float]]:
+    async def counted() -> dict[int, dict[bytes, int]]:
         return {
-            ahead: dict(await in_order(keys.top_day("t1", date, 0).name, 0, -1, withscores=True))
+            ahead: {article: int(n) for article, n in (await all_of(keys.articles_of_day("t1", date))).items()}
             for ahead, date in days.items()
         }
 
@@ -80,7 +82,7 @@ async def test_every_hit_counts_once_on_the_day_that_the_clock_said(service: tup
     await client.aclose()
     every = [article for day in found.values() for article in day]
     assert sorted(every) == sorted(article_id(article) for article in acknowledged), "not once on one day"
-    assert {views for day in found.values() for views in day.values()} == {1.0}
+    assert {views for day in found.values() for views in day.values()} == {1}
     for ahead, articles in certain:
         missing = {article_id(article) for article in articles} - found[ahead].keys()
         assert not missing, f"{len(missing)} of {len(articles)} hits are not on {days[ahead]}"
@@ -106,8 +108,7 @@ async def jobs_go_on(service: Service) -> None:
 
 
 async def test_a_jump_of_a_day_and_back_throws_nothing_away_that_is_needed(tmp_path: Path, redis_url: str) -> None:
-    """Neither the journal, which heals the store, nor the presences, which say who is on a visit; the salts of the
-    days are as they were, so that a visitor is the same."""
+    """Neither the journal, which heals the store, nor the salts of the days, so that a visitor is the same."""
     # Segments bear the time of the world outside.
     async with running(tmp_path / "data", redis_url, clock=Clock(datetime.now(UTC).isoformat())) as app:
         worker = app.app.worker
@@ -115,14 +116,19 @@ async def test_a_jump_of_a_day_and_back_throws_nothing_away_that_is_needed(tmp_p
         readers = crowd(5, "jump")
         for reader in readers:
             await app.connection.hit("t1", Hit(reader, "/a"))
-        journal = worker.ingest.journal
-        kept = list(journal.read(0))
+        [slot] = slots_of(tmp_path / "data" / "journal")
+
+        def records() -> list[tuple[int, Record]]:
+            slot.scan()
+            return list(slot.above({"t1": 0}))
+
+        kept = records()
         assert kept
         for jump in (DAY, -DAY):
             app.clock.advance(jump)
             for job in (*worker.rollups.jobs(), *worker._jobs()):
                 await job.run()
-            assert list(journal.read(0)) == kept
+            assert records() == kept
         for reader in readers:
             await app.connection.hit("t1", Hit(reader, "/b"))
         assert (await app.numbers())["total"] == 5

@@ -22,6 +22,7 @@ from tests.faults.arena import SITES, Arena, Round
 from tests.faults.sabotage import Sabotage
 from tests.faults.verdict import judge
 from tests.waiting import wait_until
+from visitstats.journal.segments import START
 
 SEED = int(os.environ.get("FAULTS_SEED", "20361124"))
 KILLS = int(os.environ.get("FAULTS_KILLS", "2"))
@@ -31,38 +32,28 @@ WHEN = ("before", "half", "after")
 FILLER = f"s{SITES - 1}"
 """A site that no round uses."""
 
-AT_A_RECORD = ("write .log in Journal.append", "fdatasync .log in Journal.append")
+AT_A_RECORD = ("write .log in OpenJournal.append", "fdatasync .log in OpenJournal.append")
 AT_WORK = (
     *AT_A_RECORD,
-    "open .log in Journal._new_segment",
-    "write .log in Journal._new_segment",
-    "fsync slot in Journal._new_segment",
-    "open .out in add",
-    "write .out in add",
+    "open .log in OpenJournal._new_segment",
+    "write .log in OpenJournal._new_segment",
+    "fsync slot in OpenJournal._new_segment",
 )
-"""What a worker does while it takes hits; the last two note what was decided."""
+"""What a worker does while it takes hits."""
 IN_A_NEW_SLOT = (
     "fsync journal in settle_in",
     "write place.new in settle_in",
     "fsync place.new in settle_in",
     "replace place in settle_in",
     "fsync slot in settle_in",
-    "write writer.new in Journal._read_writer",
-    "fsync writer.new in Journal._read_writer",
-    "replace writer in Journal._read_writer",
-    "fsync slot in Journal._read_writer",
+    "write writer.new in OpenJournal._read_writer",
+    "fsync writer.new in OpenJournal._read_writer",
+    "replace writer in OpenJournal._read_writer",
+    "fsync slot in OpenJournal._read_writer",
 )
 """What a worker does that starts in a slot which nobody had before, in this order."""
-IN_AN_OLD_SLOT = (
-    "unlink .log in Journal.prune",
-    "unlink .out in Journal.prune",
-    "write .log.new in Journal.rewrite",
-    "fsync .log.new in Journal.rewrite",
-    "replace .log in Journal.replace",
-    "fsync slot in Journal.replace",
-    "unlink .out in Journal.replace",
-)
-"""What is done to a slot that was left: what is past the retention goes, what is an hour old forgets who read what."""
+IN_AN_OLD_SLOT = ("unlink .log in OpenJournal.prune",)
+"""What is done to a slot that was left: what is past the retention goes."""
 
 
 class SabotagedArena(Arena):
@@ -127,7 +118,7 @@ class SabotagedArena(Arena):
         return 0
 
     async def fill(self, slot: Path) -> None:
-        """Have two segments with outcomes in a slot: hits for its worker, who dies in between."""
+        """Have two segments with records in a slot: hits for its worker, who dies in between."""
         for done in range(2):
 
             async def holder() -> int:
@@ -145,9 +136,9 @@ class SabotagedArena(Arena):
 
             async def noted(connection: Connection = connection, hit: Hit = hit, done: int = done) -> bool:
                 await connection.hit(FILLER, hit)
-                return outcomes_in(slot) > done
+                return segments_in(slot) > done
 
-            await until(noted, f"{slot.name} has outcomes")
+            await until(noted, f"{slot.name} has records")
             connection.close()
             if not done:
                 os.kill(pid, signal.SIGKILL)
@@ -189,8 +180,9 @@ class SabotagedArena(Arena):
             yield self.journal / f"{len(slots):02d}"
 
 
-def outcomes_in(slot: Path) -> int:
-    return len(list(slot.glob("*.out")))
+def segments_in(slot: Path) -> int:
+    """How many segments have a record."""
+    return sum(1 for path in slot.glob("*.log") if path.stat().st_size > START)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
         kinds.kill_a_worker_and_cut_the_file,
         kinds.put_an_older_copy_back,
         kinds.put_an_older_copy_back_unseen,
-        kinds.put_an_older_copy_back_whose_visitors_are_forgotten,
+        kinds.put_an_older_copy_back_and_send_beacons_again,
         kinds.swallow_answers,
         kinds.promote_a_lagging_replica,
         kinds.copy_the_journal,

@@ -13,12 +13,12 @@ from tests.driver import Load, under
 from tests.faults.conftest import Serve
 from tests.faults.conserved import HEAL_SECONDS, Stream, conserved, metrics
 from tests.faults.external import ExternalStore
-from visitstats.rebuild import WAIT_SECONDS
+from visitstats.ingest.replay import PATIENCE_SECONDS
 from visitstats.stats import HEALING_MS
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS
 from visitstats.web.server import MORE_SECONDS
 
-LONGEST = max(CONNECT_SECONDS + ANSWER_SECONDS, 2 * ANSWER_SECONDS, WAIT_SECONDS, HEALING_MS / 1000)
+LONGEST = max(CONNECT_SECONDS + ANSWER_SECONDS, 2 * ANSWER_SECONDS, PATIENCE_SECONDS, HEALING_MS / 1000)
 """Whatever in the service waits for the store, or for those who do: nothing waits for longer."""
 
 

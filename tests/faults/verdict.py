@@ -62,30 +62,23 @@ async def judge(arena: Arena, this: Round, since: float, seconds: float = HEAL_S
 async def _sums(
     arena: Arena, site: str, counted: int, visits_between: tuple[int, int], shown: dict[str, Any]
 ) -> list[str]:
-    who, what = f"vs:{{{site}:who}}:", f"vs:{{{site}:what}}:"
+    ledger = f"vs:{{{site}}}:"
     troubles = []
     async with arena.client() as client:
-        visits = _numbers(await client.hgetall(f"{who}visits"))
-        views = _numbers(await client.hgetall(f"{what}views"))
-        tops = {}
-        for name in await client.keys(f"{what}top:*"):
-            tops[name.decode().removeprefix(what)] = sum(
-                int(n) for _, n in await client.zrange(name, 0, -1, withscores=True)
-            )
-        marks: dict[bytes, set[bytes]] = {}
-        for ledger in (who, what):
-            for name in await client.keys(f"{ledger}writer:*"):
-                marks.setdefault(name.rpartition(b":")[2], set()).add(await client.hget(name, "s"))
-    for writer, found in marks.items():
-        if len(found) > 1:
-            troubles.append(f"the ledgers disagree about writer {writer.decode()}: {found}")
+        visits = _numbers(await client.hgetall(f"{ledger}visits"))
+        views = _numbers(await client.hgetall(f"{ledger}views"))
+        articles = sum(int(n) for n in await client.hvals(f"{ledger}articles"))
+        days = 0
+        for name in await client.keys(f"{ledger}articles:*"):
+            days += sum(int(n) for n in await client.hvals(name))
+    lists = {"articles": articles, "articles of all days": days}
     for name, counts in (("visits", visits), ("views", views)):
         total = counts.get("all", 0)
         for length, period in ((10, "days"), (7, "months"), (4, "years")):
             parts = sum(n for key, n in counts.items() if len(key) == length)
             if parts != total:
                 troubles.append(f"the {name} of all {period} are {parts}, their total is {total}")
-    troubles += [f"{top} holds {n} views, not {counted}" for top, n in tops.items() if n != counted]
+    troubles += [f"{each} hold {n} views, not {counted}" for each, n in lists.items() if n != counted]
     if views.get("all", 0) != counted:
         troubles.append(f"{views.get('all', 0)} views in all, but {counted} of the articles")
     if not visits_between[0] <= visits.get("all", 0) <= visits_between[1]:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from visitstats.core.errors import StoreUnfit, VisitstatsError
 from visitstats.files import write_file
+from visitstats.journal.segments import MAGIC
 from visitstats.store import keys
 from visitstats.store.client import translated
 
@@ -40,7 +41,8 @@ def claim_folder(data_dir: Path) -> None:
     try:
         found = path.read_text("ascii", "replace").strip()
     except FileNotFoundError:
-        if any((data_dir / name).exists() for name in ("journal", "last")):
+        # New, or a journal that was copied here: its files say what they are.
+        if any(not _is_ours(segment) for segment in data_dir.glob("journal/[0-9]*/*.log")):
             raise FolderUnfit(
                 f"{data_dir} was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty folder"
             ) from None
@@ -51,3 +53,9 @@ def claim_folder(data_dir: Path) -> None:
         raise FolderUnfit(
             f"{data_dir} has schema {found[:20]}, this program schema {keys.SCHEMA_NUMBER}: use its own version"
         )
+
+
+def _is_ours(segment: Path) -> bool:
+    with segment.open("rb") as file:
+        head = file.read(len(MAGIC))
+    return head in (MAGIC, b"")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.counting import CARRIED_SLOT, NUMBERS_BASELINE, SALT_BYTES, SLOT_MS, SLOTS
+from visitstats.core.counting import NUMBERS_BASELINE, SALT_BYTES
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id

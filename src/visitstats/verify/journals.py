@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from visitstats.core.batch import Batch
-from visitstats.core.counting import SLOT_MS
-from visitstats.slots import Slot, slots_of
+from visitstats.core.counting import HALF_HOUR_MS as SLOT_MS
+from visitstats.journal.reader import Slot, slots_of
 from visitstats.store import keys
 from visitstats.store.inspect import Inspector
 from visitstats.verify.findings import Look

@@ -17,6 +17,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -138,6 +139,7 @@ def _path_of(file: int) -> str:
 
 def _kind(path: str) -> str:
     name = path.removesuffix(" (deleted)").rpartition("/")[2]
+    name = re.sub(r"\.\d+\.new$", ".new", name)  # written beside, by this process
     stem, _, suffix = name.partition(".")
     return f".{suffix}" if suffix and len(stem) == 16 else name if not name.isdigit() else "slot"
 
@@ -147,7 +149,7 @@ def _caller() -> str:
     frame = sys._getframe(2)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
-        if "/visitstats/" in file and not file.endswith("/durable.py"):
+        if "/visitstats/" in file and not file.endswith("/files.py"):
             return frame.f_code.co_qualname
         frame = frame.f_back
     return "?"
