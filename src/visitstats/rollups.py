@@ -25,7 +25,7 @@ PEAK_MS = 60_000
 """A snapshot that is older says nothing of now."""
 CLOSE_DAYS = 3
 """Days back that are closed again, for hits that were applied late."""
-FOLLOW_SECONDS = 1.0
+FOLLOW_SECONDS = 5.0
 """How often it is looked whether the clock was set back."""
 
 
@@ -34,7 +34,7 @@ class Job(NamedTuple):
 
     description: str
     run: Callable[[], Awaitable[None]]
-    seconds: float
+    seconds: int
 
 
 class Rollups:
@@ -94,7 +94,7 @@ def schedule(jobs: list[Job], metrics: Metrics) -> AsyncIOScheduler:
     scheduler = AsyncIOScheduler(timezone="UTC")
     for job in jobs:
         scheduler.add_job(
-            _guarded(job, metrics),
+            guarded(job, metrics),
             IntervalTrigger(seconds=job.seconds, timezone="UTC"),
             name=job.description,
             misfire_grace_time=None,
@@ -114,7 +114,9 @@ async def follow_the_clock(scheduler: AsyncIOScheduler) -> None:
                 job.modify(next_run_time=now)
 
 
-def _guarded(job: Job, metrics: Metrics) -> Callable[[], Awaitable[None]]:
+def guarded(job: Job, metrics: Metrics) -> Callable[[], Awaitable[None]]:
+    """Return what runs a job and outlives what goes wrong: it is run again later."""
+
     async def run() -> None:
         try:
             await job.run()

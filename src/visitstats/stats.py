@@ -96,7 +96,7 @@ class Stats:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
-        self._changed = False
+        self.changed = False
         """Whether there is a snapshot that is not on the disk."""
         self.lost: dict[str, int] = {}
         """Sites of which the store has lost counts: the total that was shown last. Less than that is not shown
@@ -109,11 +109,8 @@ class Stats:
                 self._kept[site_id] = kept
 
     def keep(self) -> None:
-        """Write the snapshots to the disk, if there are new ones, so that they outlive the process. Blocks; raises
-        OSError."""
-        if not self._changed:
-            return
-        self._changed = False
+        """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
+        self.changed = False
         data = self._kept | {
             site_id: Kept(snapshot.numbers, snapshot.at_ms, snapshot.search_engines)
             for site_id, snapshot in list(self._snapshots.items())
@@ -144,7 +141,7 @@ class Stats:
             return shown
         snapshot = _snapshot(live, numbers, at_ms, live.site.box, self._of_search_engines(live))
         self._snapshots[live.site.id] = snapshot
-        self._changed = True
+        self.changed = True
         return snapshot
 
     def last(self, live: LiveSite) -> Snapshot:

@@ -40,7 +40,7 @@ async def test_the_journal_is_synced_for_every_acknowledgement_or_for_none(
             assert (len(files) > before) is synced
         monkeypatch.undo()
         assert app.app.worker is not None
-        assert app.app.worker.ingest.journal.size > HITS * 40
+        assert app.app.worker.ingest.journal_bytes > HITS * 40
     assert all("/journal/00/" in name for name in files)
 
 

@@ -38,7 +38,7 @@ async def test_a_reader_of_both_sides_is_on_one_visit_and_every_page_load_counts
             await behind.connection.numbers("t1")
             worker = behind.app.worker
             assert worker is not None
-            await eventually(lambda: not worker.ingest.applier.lagging, "it is healed from the journal")
+            await eventually(lambda: not worker.applier.lagging, "it is healed from the journal")
             views = await behind.connection.views("t1", ["/before", "/old", "/new", "/both"])
             assert views == {"/before": 1, "/old": 2, "/new": 2, "/both": 4}
             assert (await behind.numbers())["total"] == 2
@@ -66,7 +66,7 @@ async def test_a_beacon_that_came_to_both_sides_counts_once(
             await behind.connection.numbers("t1")
             worker = behind.app.worker
             assert worker is not None
-            await eventually(lambda: not worker.ingest.applier.lagging, "it is healed from the journal")
+            await eventually(lambda: not worker.applier.lagging, "it is healed from the journal")
             assert await behind.connection.views("t1", ["/before", "/old", "/both"]) == {
                 "/before": 1, "/old": 2, "/both": 2,
             }  # fmt: skip

@@ -225,6 +225,14 @@ class Reads:
             return []
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
 
+    async def check_policy(self) -> list[str]:
+        """The same, of what may be changed while it runs. Each new connection looks at the rest (`store.client`)."""
+        with translated():
+            memory: dict[str, Any] = await self._client.info("memory")
+        if reason := why_unfit("", str(memory.get("maxmemory_policy", "")), ""):
+            raise StoreUnfit(reason)
+        return []
+
 
 def _mark(text: bytes | None) -> Mark:
     sequence, _, total = (text or b"0:0").partition(b":")
