@@ -61,13 +61,13 @@ def used_bytes(client: Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def grown(before: Contents, after: Contents, weight: Mapping[bytes, int]) -> float:
-    """The bytes of the elements that came between two looks."""
+def grown(before: Contents, after: Contents, sizes: Contents, weight: Mapping[bytes, int]) -> float:
+    """The bytes of the elements that came between two looks; `weight` is that of keys as large as in `sizes`."""
     total = 0.0
     for name, size in after.items():
         more = size - before.get(name, 0)
-        if more > 0 and size:
-            total += weight.get(name, 0) * more / size
+        if more > 0 and sizes.get(name):
+            total += weight[name] * more / sizes[name]
     return total
 
 

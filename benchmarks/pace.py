@@ -71,7 +71,7 @@ class Answers(msgspec.Struct, frozen=True):
     p99_ms: float
     max_ms: float
     late_p99_ms: float
-    """How late the generator itself sent what was due: what it adds to the latency."""
+    """How late the generator itself sent what was due, and what a connection was free for: what it adds."""
     warm_refused: int
 
     @property
@@ -101,6 +101,8 @@ class _Loop:
         self._selector = selectors.SelectSelector() if order.rate else selectors.EpollSelector()
         self._free: deque[_Connection] = deque()
         self._busy = 0
+        self._blocked_until = 0.0
+        """When a connection became free again after all had been busy."""
         self.reset()
         for _ in range(order.connections):
             self._connect()
@@ -154,7 +156,7 @@ class _Loop:
         hit, request = found
         self._record.write(f"{hit[0]} {hit[1]}\n")
         self.sent += 1
-        self.late.append(now - due)
+        self.late.append(now - max(due, self._blocked_until))
         connection = self._free.popleft()
         connection.due = due
         self._busy += 1
@@ -184,6 +186,8 @@ class _Loop:
         self.taken.append(now - connection.due)
         connection.due = 0.0
         self._busy -= 1
+        if not self._free:
+            self._blocked_until = now
         self._free.append(connection)
         status = buffer[9:12]
         ignored = _IGNORED.search(buffer, 0, end)
