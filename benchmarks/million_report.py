@@ -49,11 +49,11 @@ def _show_costs(console: Console, costs: Sequence[Cost]) -> None:
         small, large = (_of(costs, site, kind) for site in ("small", "large"))
         table.add_row(
             kind,
-            *(f"{statistics.median(cost.store_ns for cost in ones) / 1000:.1f}" for ones in (small, large)),
+            *(f"{_median([cost.store_ns for cost in ones]) / 1000:.1f}" for ones in (small, large)),
             _spread(ratios(costs, kind)),
-            *(f"{statistics.median(cost.app_ns for cost in ones) / 1000:.1f}" for ones in (small, large)),
-            f"{statistics.median(cost.p50_ms for cost in large):.1f}",
-            f"{statistics.median(cost.p99_ms for cost in large):.1f}",
+            *(f"{_median([cost.app_ns for cost in ones]) / 1000:.1f}" for ones in (small, large)),
+            f"{_median([cost.p50_ms for cost in large]):.1f}",
+            f"{_median([cost.p99_ms for cost in large]):.1f}",
         )
     console.print(table)
 
@@ -82,7 +82,7 @@ def _show_holds(console: Console, holds: Sequence[Held]) -> None:
                 site,
                 _least([hold.cpu_ms for hold in ones]),
                 _least([hold.wall_ms for hold in ones]),
-                f"{statistics.median(hold.p999_ms for hold in ones):.1f}",
+                f"{_median([hold.p999_ms for hold in ones]):.1f}",
                 f"{sum(hold.over_5ms for hold in ones)} of {sum(hold.pings for hold in ones):,}",
                 _least([hold.slowest_ms for hold in ones]),
                 Text(worst.slowest),
@@ -93,14 +93,13 @@ def _show_holds(console: Console, holds: Sequence[Held]) -> None:
 def _show_asked(console: Console, found: Found) -> None:
     table = _table(
         "reading the large site, ms",
-        "", "first", "then", "most", "store CPU", "hold, CPU", "PING", "slow log", "its slowest",
+        "", "first", "then", "store CPU", "hold, CPU", "PING", "slow log", "its slowest",
     )  # fmt: skip
     for asked in found.asked:
         table.add_row(
             asked.what,
             f"{asked.taken[0]:,.1f}",
-            f"{statistics.median(asked.taken[1:]):,.1f}" if len(asked.taken) > 1 else "",
-            f"{max(asked.taken):,.1f}" if len(asked.taken) > 1 else "",
+            f"{_median(asked.taken[1:]):,.1f}" if len(asked.taken) > 1 else "",
             f"{asked.store_ms:,.2f}" if asked.store_ms is not None else "",
             f"{asked.hold.cpu_ms:.1f}",
             f"{asked.hold.wall_ms:.1f}",
@@ -149,7 +148,7 @@ def _article(found: Found) -> float:
 
 def _show_goals(console: Console, found: Found) -> None:
     goals = [
-        (f"store per hit, large ÷ small, {kind}", statistics.median(ratios(found.costs, kind)), STORE_GOAL)
+        (f"store per hit, large ÷ small, {kind}", _median(ratios(found.costs, kind)), STORE_GOAL)
         for kind in dict.fromkeys(cost.kind for cost in found.costs)
     ]
     floods = [
@@ -161,13 +160,17 @@ def _show_goals(console: Console, found: Found) -> None:
     goals += [
         ("longest hold by a hit's script, ms", max(floods), HOLD_GOAL_MS),
         ("longest hold by a query or task, ms", max(reads), HOLD_GOAL_MS),
-        ("top 50, ms", max(max(each.taken) for each in found.asked if each.what.startswith("top 50")), TOP_GOAL_MS),
+        ("top 50, ms", max(_median(each.taken) for each in found.asked if each.what.startswith("top 50")), TOP_GOAL_MS),
         ("bytes per article", _article(found), ARTICLE_GOAL),
         ("bytes per visitor, with a hit of theirs", _visitor(found) + _hit(found), VISITOR_GOAL),
     ]
     for what, value, goal in goals:
         verdict = "[green]reached[/]" if value <= goal else "[yellow]not reached[/]"
         console.print(f"goal {what} ≤ {goal:g}; {value:.2f} {verdict}", highlight=False)
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
 
 
 def _least(values: Sequence[float]) -> str:
@@ -177,4 +180,4 @@ def _least(values: Sequence[float]) -> str:
 def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}"
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+    return f"{_median(values):.2f} ({min(values):.2f}–{max(values):.2f})"

@@ -92,7 +92,7 @@ class Probe:
 def _short(command: bytes) -> str:
     """The command's name and its first words that can be printed: EVALSHA, the script's digest, its first key."""
     words = [word[:44].decode() for word in command.split(b" ")[:4] if word.isascii() and word.decode().isprintable()]
-    return " ".join(word[:8] if len(word) == 40 else word for word in words)[:60]
+    return " ".join(word[:8] if len(word) == 40 else word for word in words)[:42]
 
 
 def main() -> int:
