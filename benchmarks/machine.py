@@ -136,6 +136,20 @@ class Cpu:
 
     app: Mapping[tuple[int, int], int]
     store: Mapping[tuple[int, int], int]
+    waited: Mapping[tuple[int, int], int]
+    """How long each of them was ready to run and had no core."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What was used between two moments, in nanoseconds."""
+
+    app: int
+    store: int
+    waited: int
+    """Some of it is for each other's sake; much of it says that somebody else used the core."""
+    ended: int
+    """Threads that ended meanwhile, whose time is missing."""
 
 
 def cpu(*roots: int) -> Cpu:
@@ -145,21 +159,27 @@ def cpu(*roots: int) -> Cpu:
     """
     app: dict[tuple[int, int], int] = {}
     store: dict[tuple[int, int], int] = {}
+    waited: dict[tuple[int, int], int] = {}
     for pid in _family(roots):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             kind = store if Path(f"/proc/{pid}/comm").read_text().startswith(STORE_NAMES) else app
             for task in os.listdir(f"/proc/{pid}/task"):
                 text = Path(f"/proc/{pid}/task/{task}/schedstat").read_text()
-                kind[pid, int(task)] = int(text.split()[0])
-    return Cpu(app, store)
+                used, delayed, _ = text.split()
+                kind[pid, int(task)], waited[pid, int(task)] = int(used), int(delayed)
+    return Cpu(app, store, waited)
 
 
-def used(before: Cpu, after: Cpu) -> tuple[int, int, int]:
-    """(application's ns, store's ns, threads that ended meanwhile and are missing in both)."""
-    ended = len((before.app.keys() - after.app.keys()) | (before.store.keys() - after.store.keys()))
-    app = sum(ns - before.app.get(task, 0) for task, ns in after.app.items())
-    store = sum(ns - before.store.get(task, 0) for task, ns in after.store.items())
-    return app, store, ended
+def used(before: Cpu, after: Cpu) -> Used:
+    """What was used from one moment to the other."""
+
+    def grown(old: Mapping[tuple[int, int], int], new: Mapping[tuple[int, int], int]) -> int:
+        return sum(ns - old.get(task, 0) for task, ns in new.items())
+
+    ended = len(before.waited.keys() - after.waited.keys())
+    return Used(
+        grown(before.app, after.app), grown(before.store, after.store), grown(before.waited, after.waited), ended
+    )
 
 
 def process_tree(*roots: int) -> ProcessTree:

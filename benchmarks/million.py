@@ -180,7 +180,7 @@ class _Run:
 
     def _load(
         self, plan: Plan, *, count: int = 0, rate: float = 0.0, warm: float = 0.0
-    ) -> tuple[pace.Answers, tuple[int, int, int]]:
+    ) -> tuple[pace.Answers, machine.Used]:
         """Send hits; gives what became of them, and the CPU used meanwhile (`machine.used`)."""
         seen: list[machine.Cpu] = []
 
@@ -227,16 +227,14 @@ class _Run:
                 for site in (SMALL, LARGE):
                     count = FLOOD if kind == "known" else FLOOD // 4
                     plan = self._plan(site, kind, count + WARM)
-                    answers, (app, store, _) = self._load(plan, count=count, warm=WARM)
-                    self._add_cost(site, kind, number, app, store, answers)
+                    self._add_cost(site, kind, number, *self._load(plan, count=count, warm=WARM))
             for site in (SMALL, LARGE):
-                answers, (app, store, _) = self._load(self._plan(site, "known", 0), rate=RATE, warm=1.0)
-                self._add_cost(site, STEADY, number, app, store, answers)
+                self._add_cost(site, STEADY, number, *self._load(self._plan(site, "known", 0), rate=RATE, warm=1.0))
             self.say(f"round {number}: costs measured")
 
-    def _add_cost(self, site: str, kind: str, number: int, app: int, store: int, answers: pace.Answers) -> None:
+    def _add_cost(self, site: str, kind: str, number: int, answers: pace.Answers, used: machine.Used) -> None:
         n = max(1, answers.acknowledged)
-        self.found.costs.append(Cost(site, kind, number, app / n, store / n, answers.p50_ms, answers.p99_ms))
+        self.found.costs.append(Cost(site, kind, number, used.app / n, used.store / n, answers.p50_ms, answers.p99_ms))
 
     def holds(self) -> None:
         """The longest holds under floods, with the store alone on its core; and what one more of each kind weighs."""
@@ -330,8 +328,7 @@ class _Run:
             begin = time.perf_counter()
             call()
             taken.append(1000 * (time.perf_counter() - begin))
-            _, used, _ = machine.used(before, machine.cpu(*self._running.roots))
-            store_ns.append(used)
+            store_ns.append(machine.used(before, machine.cpu(*self._running.roots)).store)
             time.sleep(pause)
         probe.begin()
         for _ in range(times):

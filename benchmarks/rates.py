@@ -41,6 +41,8 @@ class Cost(msgspec.Struct, frozen=True):
     """CPU of its own processes for each acknowledged hit."""
     store_ns: float
     """CPU of its Redis or Valkey for each acknowledged hit."""
+    waited_ns: float
+    """Time that its threads were ready to run and had no core, for each acknowledged hit."""
     answers: pace.Answers
 
     @property
@@ -103,16 +105,16 @@ def _cost(
         seen.append(machine.cpu(*running.roots))
 
     answers, hits = pace.run(order, core, begin=look, end=look)
-    app, store, ended = machine.used(*seen)
-    if ended:
-        console.print(f"[bold red]{name} at {order.rate:g}/s: {ended} threads ended, their time is missing[/]")
+    used = machine.used(*seen)
+    if used.ended:
+        console.print(f"[bold red]{name} at {order.rate:g}/s: {used.ended} threads ended, their time is missing[/]")
     if answers.refused:
         console.print(
             f"[bold red]{name} at {order.rate:g}/s: {answers.refused} hits not acknowledged[/] {answers.first_refused}",
             highlight=False,
         )
     each = 1 / max(1, answers.acknowledged)
-    return Cost(name, order.rate, number, app * each, store * each, answers), hits
+    return Cost(name, order.rate, number, used.app * each, used.store * each, used.waited * each, answers), hits
 
 
 def _say(console: Console, number: int, ledger: judge.Ledger, troubles: Sequence[str]) -> None:
@@ -130,7 +132,20 @@ def show(console: Console, found: Sequence[Cost]) -> None:
     rounds = len({one.round for one in found})
     rates = list(dict.fromkeys(one.rate for one in found))
     table = Table(title=f"CPU per hit at a steady rate, medians of {rounds} interleaved round(s), µs")
-    headings = ("hits/s", "", "app", "store", "sum", "÷ bare", "÷ obvious", "p50 ms", "p99 ms", "most ms", "202")
+    headings = (
+        "hits/s",
+        "",
+        "app",
+        "store",
+        "sum",
+        "÷ bare",
+        "÷ obvious",
+        "waited",
+        "p50 ms",
+        "p99 ms",
+        "most ms",
+        "202",
+    )
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for rate in rates:
@@ -143,6 +158,7 @@ def show(console: Console, found: Sequence[Cost]) -> None:
                 *(f"{_median(ones, part) / 1000:,.0f}" for part in (_app, _store, _sum)),
                 _spread(ratios(found, rate, name, "bare")),
                 _spread(ratios(found, rate, name, "obvious")),
+                f"{_median(ones, lambda one: one.waited_ns) / 1000:,.0f}",
                 f"{_median(ones, lambda one: one.answers.p50_ms):.2f}",
                 f"{_median(ones, lambda one: one.answers.p99_ms):.2f}",
                 f"{max(one.answers.max_ms for one in ones):.1f}",

@@ -59,7 +59,7 @@ def test_a_ratio_is_taken_within_its_round() -> None:
     """A machine that is twice as slow in one round must not show in any ratio."""
     answers = pace.Answers(1, 1, 0, 0, "", 1.0, 1.0, 1.0, 1.0, 0.0, 0)
     found = [
-        rates.Cost(name, 200.0, number, app_ns=cost * slow, store_ns=cost * slow, answers=answers)
+        rates.Cost(name, 200.0, number, app_ns=cost * slow, store_ns=cost * slow, waited_ns=0.0, answers=answers)
         for number, slow in ((1, 1.0), (2, 2.0))
         for name, cost in (("bare", 100.0), ("visitstats", 250.0))
     ]
