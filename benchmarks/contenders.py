@@ -95,6 +95,7 @@ def _process(command: Sequence[str], core: int, log: Path, env: Mapping[str, str
             cwd=PROJECT,
             env={**os.environ, **env},
             preexec_fn=on_core(core),
+            start_new_session=True,  # for `machine.prefer`
         )
     try:
         yield process

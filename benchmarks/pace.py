@@ -28,6 +28,7 @@ import msgspec
 
 from benchmarks.beacons import Hit, Plan, requests
 from benchmarks.load import LoadFailed, on_core, read_record
+from benchmarks.machine import prefer
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 32
@@ -225,9 +226,9 @@ def arrivals(rate: float, seconds: float, seed: int) -> Iterator[float]:
 
 def main() -> int:
     """The generator's process: reads an order, warms up, says "warm", waits for a line, measures, says "done"."""
-    with contextlib.suppress(PermissionError):
-        # It should be on time even if others use its core.
-        os.nice(-10)
+    # It should be on time even if others use its core.
+    os.setsid()
+    prefer(os.getpid())
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     with Path(order.record).open("w") as record:
         loop = _Loop(order, record)
