@@ -320,20 +320,28 @@ class _Run:
         self.service.command(*arguments, core=self._load_core)
 
     def _asked(self, what: str, call: Callable[[], object], times: int, pause: float, probe: Probe) -> Asked:
-        """How long it takes, and what it costs the store; then once more for the holds, under the probe's PINGs."""
+        """How long it takes, and what it costs the store; then once more for the holds, under the probe's PINGs. What
+        fails is noted, and the run goes on."""
+
+        def try_it() -> None:
+            try:
+                call()
+            except (contenders.CannotStart, ValueError, OSError, http.client.HTTPException) as error:
+                self.wrong.append(f"{what}: {error}")
+
         taken: list[float] = []
         store_ns: list[int] = []
         for _ in range(times if times > 1 else 0):
             before = machine.cpu(*self._running.roots)
             begin = time.perf_counter()
-            call()
+            try_it()
             taken.append(1000 * (time.perf_counter() - begin))
             store_ns.append(machine.used(before, machine.cpu(*self._running.roots)).store)
             time.sleep(pause)
         probe.begin()
         for _ in range(times):
             begin = time.perf_counter()
-            call()
+            try_it()
             taken += [1000 * (time.perf_counter() - begin)] if times == 1 else []
             time.sleep(pause)
         return Asked(what, taken, statistics.median(store_ns) / 1e6 if store_ns else None, probe.end())
@@ -341,14 +349,7 @@ class _Run:
     def verify(self) -> None:
         """`visitstats verify` of everything, beside the running service."""
         with self._alone(), self._probe() as probe:
-
-            def check() -> None:
-                try:
-                    self._command("verify")
-                except contenders.CannotStart as error:
-                    self.wrong.append(str(error))
-
-            asked = self._asked("visitstats verify", check, 1, 0.0, probe)
+            asked = self._asked("visitstats verify", lambda: self._command("verify"), 1, 0.0, probe)
         self.found.asked.append(asked)
         self.found.verify_seconds = asked.taken[0] / 1000
         self.say(f"verified in {self.found.verify_seconds:.1f} s")
