@@ -28,7 +28,7 @@ help:
 	@echo "make test     checks and all tests, on a real store and in a real browser"
 	@echo "make check    linter, formatter, types, layers, documentation"
 	@echo "make format   let ruff put the code into shape"
-	@echo "make bench    requests per second and CPU per hit, beside two yardsticks"
+	@echo "make bench    CPU per hit at real rates and in a flood, beside two yardsticks"
 	@echo "make soak     faults at random on real servers, and a judge: make soak MINUTES=30 SEED=1"
 	@echo "make compare  made-up hits, and an independent count: make compare HITS=1000000 SEED=1"
 	@echo "make widget   build the widget (needs Node.js)"

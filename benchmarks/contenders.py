@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from benchmarks.beacons import host_of
 from benchmarks.load import on_core
 from visitstats.server_program import NoServerFound, find_server
 
@@ -19,7 +21,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 SITE = "bench"
-HOST = "bench.example"
+HOST = host_of(SITE)
 
 # What our own embedded store uses: the append-only file, written out once a second, no snapshots.
 STORE_OPTIONS = ("--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no")
@@ -56,15 +58,29 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
-    """One GET on the loopback; raises OSError or HTTPException when there is no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path, headers={"Host": HOST})
-        response = connection.getresponse()
+class Client:
+    """A connection to a service on the loopback. Its methods raise OSError or HTTPException when there is no answer."""
+
+    def __init__(self, port: int, timeout: float = 60.0, token: str = "") -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self._headers = {"Host": HOST} | ({"Authorization": f"Bearer {token}"} if token else {})
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return self._request("GET", path, None)
+
+    def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        return self._request("POST", path, body)
+
+    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, headers=self._headers)
+        response = self._connection.getresponse()
         return response.status, response.read()
-    finally:
-        connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
 
 
 @contextlib.contextmanager
@@ -79,6 +95,7 @@ def _process(command: Sequence[str], core: int, log: Path, env: Mapping[str, str
             cwd=PROJECT,
             env={**os.environ, **env},
             preexec_fn=on_core(core),
+            start_new_session=True,  # for `machine.prefer`
         )
     try:
         yield process
@@ -96,16 +113,18 @@ def _tail(log: Path) -> str:
     return "; the end of its log:\n" + log.read_text(errors="replace")[-2000:]
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait(
+    process: subprocess.Popen[bytes], port: int, path: str, log: Path, start_seconds: float = START_SECONDS
+) -> None:
+    deadline = time.monotonic() + start_seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise CannotStart(f"{process.args!r} ended with status {process.returncode}{_tail(log)}")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if get(port, path)[0] < 500:
+        with contextlib.suppress(OSError, http.client.HTTPException), Client(port, timeout=5) as client:
+            if client.get(path)[0] < 500:
                 return
         time.sleep(0.05)
-    raise CannotStart(f"{process.args!r} did not answer on {path} in {START_SECONDS:.0f} s{_tail(log)}")
+    raise CannotStart(f"{process.args!r} did not answer on {path} in {start_seconds:.0f} s{_tail(log)}")
 
 
 def _uvicorn(target: str, port: int) -> list[str]:
@@ -142,31 +161,42 @@ def obvious(folder: Path, core: int) -> Iterator[Running]:
 class Visitstats:
     """(c) visitstats with its embedded store and one worker; it may be served again on the same data."""
 
-    def __init__(self, folder: Path, core: int) -> None:
+    def __init__(self, folder: Path, core: int, sites: Sequence[str] = (SITE,), options: Sequence[str] = ()) -> None:
         self._folder = folder
         self._core = core
-        self._data = folder / "visitstats-data"
+        self.data = folder / "visitstats-data"
         self._command = str(Path(sys.executable).with_name("visitstats"))
-        self._env = {"VISITSTATS_DATA_DIR": str(self._data)}
+        self._env = {"VISITSTATS_DATA_DIR": str(self.data)}
+        self._sites = sites
+        self._options = options
         self._added = False
 
     @contextlib.contextmanager
-    def serve(self) -> Iterator[Running]:
+    def serve(self, start_seconds: float = START_SECONDS) -> Iterator[Running]:
         if not self._added:
-            self._add_site()
+            # UTC, so that the run does not cross midnight of a site that the reader does not think of.
+            for site in self._sites:
+                self.command("site", "add", site, "--host", host_of(site), "--timezone", "UTC", *self._options)
+            self._added = True
         port, log = free_port(), self._folder / "visitstats.log"
         command = [self._command, "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        command += ["--data-dir", str(self._data)]
+        command += ["--data-dir", str(self.data)]
         with _process(command, self._core, log, self._env) as app:
-            _wait(app, port, f"/v1/sites/{SITE}/stats", log)
+            _wait(app, port, f"/v1/sites/{self._sites[-1]}/stats", log, start_seconds)
             yield Running(port, (app.pid,))
 
-    def _add_site(self) -> None:
-        """UTC, so that the run does not cross midnight of a site that the reader does not think of."""
-        command = [self._command, "site", "add", SITE, "--host", HOST, "--timezone", "UTC"]
+    def command(self, *arguments: str, core: int | None = None) -> str:
+        """Run a command of visitstats on the same data; return what it printed. Raises CannotStart when it fails."""
         done = subprocess.run(
-            command, env={**os.environ, **self._env}, capture_output=True, text=True, check=False, cwd=PROJECT
+            [self._command, *arguments],
+            env={**os.environ, **self._env},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT,
+            preexec_fn=None if core is None else on_core(core),
         )
         if done.returncode != 0:
-            raise CannotStart(f"`visitstats site add` failed: {(done.stderr or done.stdout).strip()[-1000:]}")
-        self._added = True
+            said = (done.stderr + done.stdout).strip()[-1000:]
+            raise CannotStart(f"`visitstats {' '.join(arguments)}` failed with status {done.returncode}: {said}")
+        return done.stdout

@@ -1,7 +1,7 @@
 """An arithmetic of its own on what the numbers must be, from nothing but the hits that were sent.
 
-It shares no code with visitstats. The rules (docs/counting.md), for a run that is shorter than an online period
-(300 s) and does not cross midnight: every visitor has one visit; every article has as many views as it has
+It shares no code with visitstats. The rules (docs/counting.md), for a run that is shorter than the pause that ends a
+visit (30 min) and does not cross midnight: every visitor has one visit; every article has as many views as it has
 different visitors.
 """
 
@@ -10,25 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
-from benchmarks.contenders import SITE, get
+from benchmarks.beacons import key_of
+from benchmarks.contenders import SITE, Client
 from benchmarks.load import Hit
 
 ONLINE_SECONDS = 300
 # Leaves room for the second or so that the snapshot may be old.
 ONLINE_CHECKED_SECONDS = 290
 PERIODS = ("today", "week", "month", "year", "total")
-KEYS_PER_CALL = 100
+KEYS_PER_CALL = 500
+"""The most that the API takes."""
 # A hit answered with 202 is applied later; an idle snapshot is up to 1 s old.
 SETTLE_SECONDS = 10.0
-
-
-def key_of(article: int) -> str:
-    """The key of an article of load.lua: its path, as the design's section 6 makes it."""
-    return f"/vi/news/tin-tuc-su-kien/tin-so-{article}.html"
 
 
 @dataclass
@@ -63,24 +59,27 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def read_numbers(port: int) -> dict[str, int]:
+def read_numbers(port: int, site: str = SITE) -> dict[str, int]:
     """The box's numbers; what is not a number (site, moment) is left out."""
-    return {name: value for name, value in _json(port, f"/v1/sites/{SITE}/stats").items() if isinstance(value, int)}
+    with Client(port) as client:
+        numbers = _json(client.get(f"/v1/sites/{site}/stats"))
+    return {name: value for name, value in numbers.items() if isinstance(value, int)}
 
 
-def read_views(port: int, keys: Iterable[str]) -> dict[str, int]:
+def read_views(port: int, keys: Iterable[str], site: str = SITE) -> dict[str, int]:
     wanted = sorted(keys)
     views: dict[str, int] = {}
-    for begin in range(0, len(wanted), KEYS_PER_CALL):
-        query = "&".join("key=" + quote(key, safe="/") for key in wanted[begin : begin + KEYS_PER_CALL])
-        views |= _json(port, f"/v1/sites/{SITE}/views?{query}")["views"]
+    with Client(port) as client:
+        for begin in range(0, len(wanted), KEYS_PER_CALL):
+            body = msgspec.json.encode({"keys": wanted[begin : begin + KEYS_PER_CALL]})
+            views |= _json(client.post(f"/v1/sites/{site}/views", body))["views"]
     return views
 
 
-def _json(port: int, path: str) -> dict[str, Any]:
-    status, body = get(port, path)
+def _json(answer: tuple[int, bytes]) -> dict[str, Any]:
+    status, body = answer
     if status != 200:
-        raise ValueError(f"GET {path[:80]} answered {status}: {body[:200]!r}")
+        raise ValueError(f"the service answered {status}: {body[:200]!r}")
     return msgspec.json.decode(body, type=dict[str, Any])
 
 
@@ -113,11 +112,11 @@ def _compare(wrong: list[str], name: str, got: int | None, want: int, slack: int
         wrong.append(f"{name}: {got}, must be {least}{want}")
 
 
-def settled_differences(ledger: Ledger, port: int) -> list[str]:
+def settled_differences(ledger: Ledger, port: int, site: str = SITE) -> list[str]:
     """`differences` once the service had time to apply what it answered with 202; returns as soon as all is equal."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        wrong = differences(ledger, read_numbers(port), read_views(port, ledger.views()))
+        wrong = differences(ledger, read_numbers(port, site), read_views(port, ledger.views(), site))
         if not wrong or time.monotonic() > deadline:
             return wrong
         time.sleep(0.25)

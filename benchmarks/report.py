@@ -12,8 +12,8 @@ from benchmarks.load import Answers
 FLOOR = "bare POST"
 # The goals, as (row, column, ratio to the floor). Shown, never a reason to fail: a shared machine is noisy.
 GOALS = (
-    ("visitstats hit", "app", 1.4),
-    ("visitstats hit", "sum", 1.6),
+    ("visitstats hit", "app", 1.2),
+    ("visitstats hit", "sum", 1.4),
     ("visitstats stats", "app", 1.15),
 )
 
