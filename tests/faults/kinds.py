@@ -107,7 +107,7 @@ def inside_a_multi(data: bytes, chance: random.Random) -> int:
         if end < 0:
             break
         mark = data.rfind(b"HSET\r\n", data.rfind(b"MULTI\r\n", 0, end), end)
-        if mark > 0 and b":writer:" in data[mark:end]:
+        if mark > 0 and b"}:marks\r\n" in data[mark:end]:
             marks.append(mark + 8)
     return chance.choice(marks) if marks else len(data)
 
