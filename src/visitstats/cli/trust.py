@@ -196,8 +196,6 @@ def _print_report(report: Report) -> None:
         print(f"{site.site}: {counts}: {verdict}")
     for note in report.notes:
         print(f"Note: {note}")
-    for warning in report.warnings:
-        print(f"WARNING: {warning.check}: {warning.subject}: {warning.detail}")
     if report.problems and console.is_terminal:
         table = Table("site", "check", "where", "what is wrong")
         for problem in report.problems:

@@ -65,7 +65,7 @@ class Reads:
                 counting.online_in(ring or b"", now_ms),
                 [int(n or 0) for n in visits],
                 [int(n or 0) for n in views],
-                _mark(mark),
+                mark_of(mark),
             )
         except ValueError as error:
             raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
@@ -78,7 +78,7 @@ class Reads:
                     pipe.hgetall(keys.marks(site_id))
                 found = await pipe.execute() if sites else []
         return {
-            site_id: {writer.decode(): _mark(mark) for writer, mark in marks.items()}
+            site_id: {writer.decode(): mark_of(mark) for writer, mark in marks.items()}
             for site_id, marks in zip(sites, found, strict=True)
         }
 
@@ -226,7 +226,8 @@ class Reads:
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
 
 
-def _mark(text: bytes | None) -> Mark:
+def mark_of(text: bytes | None) -> Mark:
+    """Read a watermark as the ledger has it; zeros for none."""
     sequence, _, total = (text or b"0:0").partition(b":")
     try:
         return Mark(int(sequence), int(total))
