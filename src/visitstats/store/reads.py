@@ -212,11 +212,16 @@ class Reads:
                 for section in ("server", "memory", "persistence"):
                     pipe.info(section)
                 pipe.get(keys.SCHEMA)
-                server, memory, persistence, schema = await pipe.execute()
-        version = str(server.get("valkey_version") or server.get("redis_version", ""))
-        mode = str(server.get("redis_mode") or server.get("server_mode", ""))
-        if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
-            raise StoreUnfit(reason)
+                # What a node of a cluster says of a key matters less than what it says of itself.
+                *about, schema = await pipe.execute(raise_on_error=False)
+            for each in about:
+                if isinstance(each, Exception):
+                    raise each
+            server, memory, persistence = about
+            version = str(server.get("valkey_version") or server.get("redis_version", ""))
+            mode = str(server.get("redis_mode") or server.get("server_mode", ""))
+            if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
+                raise StoreUnfit(reason)
         if schema != b"%d" % keys.SCHEMA_NUMBER:
             await claim_store(self._client)
         # While it reads its append-only file it says that it has none.
