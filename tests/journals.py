@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from visitstats.journal import Journal
+from visitstats.journal.log import OpenJournal
+from visitstats.journal.segments import Segment
 
 MIB = 1 << 20
 HOUR = 3600.0
@@ -15,8 +16,8 @@ HOUR = 3600.0
 @contextmanager
 def opened(
     root: Path, *, max_bytes: int = MIB, keep_seconds: float = HOUR, fsync: bool = True, above: int = 0
-) -> Iterator[Journal]:
-    journal = Journal.open(root, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync, above=above)
+) -> Iterator[OpenJournal]:
+    journal = OpenJournal.open(root, max_bytes=max_bytes, keep_seconds=keep_seconds, fsync=fsync, above=above)
     try:
         yield journal
     finally:
@@ -26,7 +27,13 @@ def opened(
 def kept(root: Path, after: int = 0) -> list[tuple[int, bytes]]:
     """What another process would find in the journal."""
     with opened(root) as journal:
-        return list(journal.read(after))
+        firsts = [int(path.stem, 16) for path in segments(root)]
+        return [
+            record
+            for path, first, end in zip(segments(root), firsts, [*firsts[1:], None], strict=True)
+            for record in Segment(path, first, end).records(journal.writer)
+            if record[0] > after
+        ]
 
 
 def segments(root: Path) -> list[Path]:
@@ -37,6 +44,6 @@ def numbered(count: int) -> list[tuple[int, bytes]]:
     return [(n, b"payload %d" % n) for n in range(1, count + 1)]
 
 
-def fill(journal: Journal, count: int) -> None:
+def fill(journal: OpenJournal, count: int) -> None:
     for _ in range(count):
         journal.append([b"payload %d" % (journal.last_sequence + 1)])

@@ -77,7 +77,14 @@ def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
     yield _memory(condition)
     yield _append_only(condition, embedded=embedded)
     yield _write_errors(condition)
-    if condition.role == "master":
+    if condition.mode == "cluster":
+        yield Row(
+            "role",
+            "fail",
+            "a node of a cluster",
+            "it has only a part of the keys: use a server that is no cluster node",
+        )
+    elif condition.role == "master":
         yield Row("role", "ok", "primary")
     else:
         yield Row(
@@ -95,6 +102,13 @@ def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
         )
     else:
         yield Row("latency", "ok", f"{condition.ping * 1000:.2f} ms a round trip")
+
+
+def check_keys(trouble: str) -> Row:
+    """Say whether our keys are ours; `trouble` is why they are not (`Fitness.check_keys`)."""
+    if trouble:
+        return Row("keys", "fail", trouble, "no hit is counted there until that is put right; hits wait in the journal")
+    return Row("keys", "ok", "ours, of this version")
 
 
 def _version(condition: Condition) -> Row:

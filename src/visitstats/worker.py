@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
+from visitstats.hosts import Hosts
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
@@ -34,6 +36,7 @@ from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.schema import claim_folder
 from visitstats.store.upkeep import Upkeep
+from visitstats.store.writers import Writers
 from visitstats.tasks import end
 from visitstats.uniques import present
 
@@ -130,6 +133,13 @@ class Worker:
         self.ingest = Ingest(settings, journal, positions, self.applier, self.metrics, clock)
         self._forget_by = ForgettingClock(clock, time.monotonic)
         self.losses = LossWatch(kept, self.sites, self.stats, clock)
+        self.hosts = Hosts(
+            settings.data_dir,
+            Writers(url, self._client),
+            journal.writer,
+            socket.gethostname(),
+            lambda: (live.site.id for live in self.sites.all()),
+        )
         self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: list[asyncio.Task[None]] = []
@@ -168,6 +178,7 @@ class Worker:
             self._scheduler.shutdown(wait=False)
         await end(*self._watching)
         await self.ingest.stop()
+        await self.hosts.close()
         if self._replay is not None:
             await self._replay.close()
         if self.journalled:
@@ -207,6 +218,7 @@ class Worker:
         if self.journalled:
             found += [
                 Job("keep the last numbers on disk", self._keep, 1),
+                Job("note what the store has of other hosts", self.hosts.look, 1),
                 Job("look whether the store came back older", self._compare, COMPARE_SECONDS),
                 Job("apply what a dead worker left in its slot", self._adopt, 2),
             ]

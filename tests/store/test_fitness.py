@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import redis
 from redis.asyncio import Redis
 
 from tests.conftest import StartStore
-from tests.store.writing import DAY, NOON, SITE, WRITER
+from tests.driver import PROGRAM
+from tests.store.writing import DAY, NOON, SITE, names_in
+from tests.waiting import wait_until
+from visitstats.core.counting import HALF_HOUR_MS
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
-from visitstats.doctor import check_store
+from visitstats.doctor import check_keys, check_store
 from visitstats.store import keys
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import Fitness, opened
 from visitstats.store.records import Records
+from visitstats.store.schema import FolderUnfit, claim_folder, claim_store
 
 
 @pytest_asyncio.fixture
 async def fitness(redis_url: str) -> AsyncIterator[Fitness]:
     async with opened(redis_url, lambda: NOON) as parts:
+        await claim_store(parts.client)
         await parts.records.put_site(SITE)
         yield parts.fitness
 
@@ -41,7 +51,7 @@ async def test_a_store_that_evicts_is_refused(fitness: Fitness, raw: Redis) -> N
 
 async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(redis_url: str, raw: Redis) -> None:
     """Also when nobody has looked at the store yet, as after its restart."""
-    committer = Committer(redis_url, WRITER)
+    committer = Committer(redis_url)
     await raw.config_set("maxmemory-policy", "volatile-lru")
     try:
         for _ in range(2):
@@ -53,30 +63,49 @@ async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(r
     await committer.close()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        keys.SITES_VERSION,
-        keys.TOKENS,
-        keys.visits(SITE.id),
-        keys.top_all(SITE.id),
-        keys.names(SITE.id),
-        keys.seen(SITE.id, DAY.date, 0).name,
-        keys.top_week(SITE.id, DAY.week[0], 0).name,
-        keys.top_month(SITE.id, DAY.month),
-    ],
-)
+WINDOW = NOON // HALF_HOUR_MS
+OURS = [
+    keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS,
+    *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, WINDOW, box_views=False),
+    keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id),
+    keys.peaks(SITE.id), keys.lease(SITE.id, "close-days"),
+]  # fmt: skip
+
+
+def test_every_kind_of_key_is_looked_at() -> None:
+    looked_at = {found.kind.word for name in OURS if (found := keys.parse(name))}
+    assert looked_at == {row.word for row in keys.KINDS}
+
+
+@pytest.mark.parametrize("name", sorted(set(OURS)))
 async def test_a_key_of_ours_with_another_type_is_refused(fitness: Fitness, raw: Redis, name: str) -> None:
-    """Otherwise every hit of that site would wait in the journal until it is full."""
+    """Otherwise every hit of that site would wait in the journal until it is full. `doctor` says it in the same
+    words."""
     await raw.delete(name)
     await raw.rpush(name, "somebody else's")
-    with pytest.raises(StoreUnfit):
-        await fitness.check_start()
+    lines = []
+    for check in (fitness.check_start, fitness.check_keys):
+        with pytest.raises(StoreUnfit) as refused:
+            await check()
+        lines.append(str(refused.value))
+    assert name in lines[0]
+    assert "another program uses this database" in lines[0]
+    assert "\n" not in lines[0]
+    assert lines[0] == lines[1]
+    row = check_keys(lines[1])
+    assert (row.status, row.found) == ("fail", lines[0])
+
+
+async def test_the_doctor_writes_nothing_into_a_new_store(redis_url: str, raw: Redis) -> None:
+    async with opened(redis_url, lambda: NOON) as parts:
+        await parts.fitness.check_keys()
+    assert await names_in(raw) == []
+    assert check_keys("").status == "ok"
 
 
 async def test_the_line_says_which_key_and_what_to_do(fitness: Fitness, raw: Redis) -> None:
     await raw.rpush(keys.views(SITE.id), "x")
-    with pytest.raises(StoreUnfit, match=r"vs:\{portal:what\}:views is a list, not a hash: another program uses this"):
+    with pytest.raises(StoreUnfit, match=r"vs:\{portal\}:views is a list, not a hash: another program uses this"):
         await fitness.check_start()
 
 
@@ -88,6 +117,96 @@ async def test_sites_that_cannot_be_read_are_refused(fitness: Fitness, raw: Redi
     await raw.set(keys.SITES, "x")
     with pytest.raises(StoreUnfit, match="vs:sites is a string, not a hash"):
         await fitness.check_start()
+
+
+async def test_a_store_of_another_schema_is_refused_in_one_line(fitness: Fitness, raw: Redis) -> None:
+    await raw.set(keys.SCHEMA, keys.SCHEMA_NUMBER + 1)
+    for check in (fitness.check_start, fitness.check_keys):
+        with pytest.raises(StoreUnfit, match=f"^the store has schema {keys.SCHEMA_NUMBER + 1}, this program schema"):
+            await check()
+    await raw.delete(keys.SCHEMA)
+    for check in (fitness.check_start, fitness.check_keys):
+        with pytest.raises(StoreUnfit, match=r"^the store was written by a version before schema"):
+            await check()
+
+
+async def test_a_new_store_is_claimed_by_whoever_starts_first(redis_url: str, raw: Redis) -> None:
+    async with opened(redis_url, lambda: NOON) as parts:
+        assert await parts.fitness.check_start() == []
+    assert await raw.get(keys.SCHEMA) == str(keys.SCHEMA_NUMBER).encode()
+
+
+def test_a_data_folder_of_another_schema_is_refused_in_one_line(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "new")
+    claim_folder(tmp_path / "new")
+    (tmp_path / "new" / "schema").write_text("3\n", "ascii")
+    with pytest.raises(FolderUnfit, match=r"has schema 3, this program schema 2: use its own version$"):
+        claim_folder(tmp_path / "new")
+    slot = tmp_path / "old" / "journal" / "00"
+    slot.mkdir(parents=True)
+    (slot / "0000000000000001.log").write_bytes(b"vsjrnl1\n" + bytes(16))
+    with pytest.raises(FolderUnfit, match=r"was written by a version before schema 2; use an empty folder$"):
+        claim_folder(tmp_path / "old")
+
+
+@pytest.fixture(params=["without slots", "with all slots", "with some slots"])
+def node(request: pytest.FixtureRequest, tmp_path: Path, server: Path) -> Iterator[str]:
+    """The plain address of a node of a cluster."""
+    path = tmp_path / "node.sock"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]  # of the cluster's own talk, which this node has with nobody
+    command = [str(server), "--port", "0", "--unixsocket", str(path), "--save", "", "--bind", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--cluster-enabled", "yes", "--cluster-port", str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    try:
+        with redis.Redis.from_url(f"unix://{path}") as client:
+            wait_until(lambda: answers(client), "the node listens")
+            if request.param != "without slots":
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", 16383 if "all" in request.param else 8000)
+            if "all" in request.param:
+                wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "it is ready")
+        yield f"unix://{path}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(client: redis.Redis) -> bool:
+    with contextlib.suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
+
+
+async def test_a_plain_address_of_a_cluster_node_is_refused_in_one_line(node: str) -> None:
+    """It has a part of the keys, and its scripts are refused: the sites would lag for ever."""
+    async with opened(node, lambda: NOON) as parts:
+        with pytest.raises(StoreUnfit) as refused:
+            await parts.fitness.check_start()
+        rows = {row.check: row for row in check_store(await parts.fitness.condition(), embedded=False)}
+    assert "the store is a node of a cluster" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (rows["role"].status, rows["role"].found) == ("fail", "a node of a cluster")
+    committer = Committer(node)
+    with pytest.raises(StoreUnavailable, match="the store is a node of a cluster"):
+        await committer.ready()
+    await committer.close()
+
+
+async def test_a_command_on_a_cluster_node_says_so_in_one_line(node: str, tmp_path: Path) -> None:
+    for command in (["serve", "--port", "0"], ["site", "list"], ["verify"], ["stats", "portal"], ["doctor"]):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [str(PROGRAM), *command, "--redis-url", node, "--data-dir", str(tmp_path / "data")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        said = done.stdout if command == ["doctor"] else done.stderr
+        assert done.returncode == 1, done
+        assert "a node of a cluster" in said, (command, done)
+        assert command == ["doctor"] or len(said.strip().splitlines()) == 1, said
 
 
 async def test_other_peoples_keys_do_not_matter(fitness: Fitness, raw: Redis) -> None:

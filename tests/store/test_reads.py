@@ -9,119 +9,120 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.conftest import StartStore
-from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, batch_of, commit, gather, numbering
+from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, Writer, beats
 from visitstats.core.batch import Gathering
-from visitstats.core.counting import Numbers, numbers
+from visitstats.core.counting import RING, Numbers, numbers
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
 from visitstats.store import keys, reads
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committer
-from visitstats.store.reads import Counts, Reads
+from visitstats.store.reads import Counts, Mark, Reads
 
 
 @pytest_asyncio.fixture
-async def committer(redis_url: str) -> AsyncIterator[Committer]:
-    committer = Committer(redis_url, WRITER)
-    yield committer
-    await committer.close()
+async def writer(redis_url: str) -> AsyncIterator[Writer]:
+    found = Writer(redis_url)
+    yield found
+    await found.close()
 
 
 async def test_an_empty_store_has_counted_nothing(raw: Redis) -> None:
-    assert await Reads(raw).counts("nobody", DAY, NOON) == Counts(0, [0] * 13, [0] * 13, 0)
+    assert await Reads(raw).counts("nobody", DAY, NOON) == Counts(0, [0] * 13, [0] * 13, Mark(0, 0))
     assert await Reads(raw).views("nobody", ["/a"]) == {"/a": 0}
     assert await Reads(raw).views("nobody", []) == {}
-    assert await Reads(raw).top("nobody", DAY, "day", 10) == []
+    assert [page async for page in Reads(raw).scan_views("nobody", DAY.date) if page] == []
     assert await Reads(raw).ignored("nobody", DAY) == {}
     assert await Reads(raw).uniques("nobody", DAY) == 0
     assert await Reads(raw).article_count("nobody") == 0
 
 
-async def test_the_numbers_are_those_of_the_periods_of_the_day(committer: Committer, raw: Redis) -> None:
+async def test_the_numbers_are_those_of_the_periods_of_the_day(writer: Writer, raw: Redis) -> None:
     """One visit on each of: last year, last month, last week, Sunday's yesterday, Monday, Tuesday (today)."""
     dates = ["2035-12-31", "2036-10-31", "2036-11-15", "2036-11-23", "2036-11-24", "2036-11-25"]
-    for sequence, name in enumerate(dates, 1):
-        day = CALENDAR.day_named(name)
-        await commit(committer, sequence, batch_of((day.start_ms, "An", "/a"), day=day, previous=sequence - 1))
+    for day in map(CALENDAR.day_named, dates):
+        await writer.read(day, (day.start_ms, "An", "/a"))
     tuesday = CALENDAR.day_named("2036-11-25")
     found = await Reads(raw).counts(SITE.id, tuesday, tuesday.start_ms + MINUTE, WRITER)
     assert numbers(found.online, found.visits) == Numbers(1, 1, 1, 2, 4, 5, 6)
     assert numbers(found.online, found.views) == Numbers(1, 1, 1, 2, 4, 5, 6)
-    assert found.watermark == 6
+    assert found.mark == Mark(6, 6)
     sunday = CALENDAR.day_named("2036-11-23")
     then = await Reads(raw).counts(SITE.id, sunday, sunday.end_ms)
     assert numbers(then.online, then.visits).week == 1
-    assert then.watermark == 0
+    assert then.mark == Mark(0, 0)
 
 
-async def test_online_right_after_midnight_are_those_of_yesterday_too(committer: Committer, raw: Redis) -> None:
+async def test_online_right_after_midnight_are_those_of_yesterday_too(writer: Writer, raw: Redis) -> None:
     tomorrow = CALENDAR.day_named(DAY.tomorrow)
-    await commit(committer, 1, batch_of((DAY.end_ms - 1000, "An", "/a"), (DAY.end_ms - 1000, "Bình", "/a")))
-    await commit(
-        committer, 2, batch_of((tomorrow.start_ms, "An", "/a"), day=tomorrow, previous=1), numbering(tomorrow.start_ms)
-    )
+    await writer.read(DAY, (DAY.end_ms - 1000, "An", "/a"), (DAY.end_ms - 1000, "Bình", "/a"))
+    await writer.read(tomorrow, (tomorrow.start_ms, "An", "/a"))
     for seconds, online in ((0, 2), (298, 2), (299, 1), (300, 0)):
         now = tomorrow.start_ms + seconds * 1000
         assert (await Reads(raw).counts(SITE.id, tomorrow, now)).online == online
 
 
-async def test_the_watermark_is_that_of_the_ledger_which_is_behind(committer: Committer, raw: Redis) -> None:
-    await commit(committer, 3, batch_of((NOON, "An", "/a")))
-    await raw.hset(keys.articles_watermark(SITE.id, WRITER), "s", 2)
-    assert await Reads(raw).watermarks([SITE.id, "nobody"], WRITER) == {SITE.id: 2, "nobody": 0}
-    assert (await Reads(raw).counts(SITE.id, DAY, NOON, WRITER)).watermark == 2
-    assert await Reads(raw).watermarks([], WRITER) == {}
-
-
-async def test_lists_are_in_order_and_paged_without_loss(
-    committer: Committer, raw: Redis, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("others", range(1, 9))
+async def test_who_comes_back_into_the_same_place_of_the_ring_is_online(
+    writer: Writer, raw: Redis, others: int
 ) -> None:
+    """The second in which a visitor was last seen may have the place in the ring that the present one takes."""
+    for rounds in range(1, 9):
+        day = CALENDAR.day_at(NOON + rounds * 24 * 60 * MINUTE)
+        noon = NOON + rounds * 24 * 60 * MINUTE
+        moment = noon + rounds * RING * 1000
+        people = [(1000 * n, f"person {n}", "/a") for n in range(others)]
+        await writer.read(day, *((noon + after, *more) for after, *more in people))
+        await writer.read(day, *((moment + after, *more) for after, *more in people))
+        assert (await Reads(raw).counts(SITE.id, day, moment + others * 1000)).online == others
+
+
+async def test_the_watermark_says_how_many_hits_the_ledger_has(writer: Writer, raw: Redis) -> None:
+    await writer.read(DAY, (NOON, "An", "/a"), (NOON, "Bình", "/a"))
     waiting = Gathering(SITE, DAY)
-    for n in range(25):
-        for person in range(n + 1):
-            gather(waiting, NOON, f"person {person}", f"/{n}")
-    await commit(committer, 1, waiting.close(0, NOON))
+    beats(waiting, NOON + 1, "An")
+    await writer.count(waiting)
+    assert await Reads(raw).marks([SITE.id, "nobody"]) == {SITE.id: {WRITER: Mark(2, 2)}, "nobody": {}}
+    assert (await Reads(raw).counts(SITE.id, DAY, NOON, WRITER)).mark == Mark(2, 2)
+    assert (await Reads(raw).counts(SITE.id, DAY, NOON, "f" * 32)).mark == Mark(0, 0)
+    assert await Reads(raw).marks([]) == {}
+
+
+async def test_all_articles_are_read_in_pieces_without_loss(
+    writer: Writer, raw: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reads, "PAGE", 4)
-    expected = [(f"/{n}", n + 1) for n in reversed(range(25))]
-    for period in ("day", "week", "month", "all"):
-        whole = await Reads(raw).top(SITE.id, DAY, period, 100)
-        assert [(row.entry.key, row.views) for row in whole] == expected
-        assert whole[0].entry.title == "Title of /24"
-    assert [row.views for row in await Reads(raw).top(SITE.id, DAY, "all", 3)] == [25, 24, 23]
-    assert [row.views for row in await Reads(raw).top(SITE.id, DAY, "all", 6, 20)] == [5, 4, 3, 2, 1]
-    other_day = CALENDAR.day_named("2036-11-30")
-    assert await Reads(raw).top(SITE.id, other_day, "day", 10) == []
-    assert len(await Reads(raw).top(SITE.id, other_day, "week", 100)) == 25
+    tuesday = CALENDAR.day_named(DAY.tomorrow)
+    expected = {article_id(f"/{n}"): n + 1 for n in range(600)}
+    for n in range(600):
+        await writer.read(DAY, *((NOON, f"person {person}", f"/{n}") for person in range(min(n + 1, 3))))
+    await writer.read(tuesday, (tuesday.start_ms, "An", "/7"))
+    of_day = {article: min(n, 3) for article, n in expected.items()}
+    assert {article: n async for page in Reads(raw).scan_views(SITE.id, DAY.date) for article, n in page} == of_day
+    everything = of_day | {article_id("/7"): 4}
+    assert {article: n async for page in Reads(raw).scan_views(SITE.id) for article, n in page} == everything
+    assert await Reads(raw).views_of(SITE.id, [*expected], []) == list(everything.values())
+    assert await Reads(raw).views_of(SITE.id, [*expected], [DAY.date, tuesday.date]) == list(everything.values())
+    [title] = {entry.title for entry in await Reads(raw).entries(SITE.id, [article_id("/24")])}
+    assert title == "Title of /24"
 
 
-async def test_views_of_many_articles_are_told_by_their_keys(committer: Committer, raw: Redis) -> None:
-    await commit(committer, 1, batch_of((NOON, "An", "/a"), (NOON, "Bình", "/a"), (NOON, "An", "/b")))
+async def test_views_of_many_articles_are_told_by_their_keys(writer: Writer, raw: Redis) -> None:
+    await writer.read(DAY, (NOON, "An", "/a"), (NOON, "Bình", "/a"), (NOON, "An", "/b"))
     assert await Reads(raw).views(SITE.id, ["/b", "/a", "/c", "/b"]) == {"/a": 2, "/b": 1, "/c": 0}
 
 
-async def test_an_article_whose_name_is_not_known_is_listed_by_its_id(committer: Committer, raw: Redis) -> None:
-    await commit(committer, 1, batch_of((NOON, "An", "/a")))
-    await raw.delete(keys.names(SITE.id))
-    [row] = await Reads(raw).top(SITE.id, DAY, "all", 10)
-    assert (row.entry.key, row.views) == (f"?{article_id('/a').hex()}", 1)
+async def test_an_article_whose_name_is_not_known_or_damaged_is_told_by_its_id(writer: Writer, raw: Redis) -> None:
+    await writer.read(DAY, (NOON, "An", "/a"), (NOON, "An", "/b"), (NOON, "An", "/c"))
+    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")  # type: ignore[arg-type]
+    await raw.hdel(keys.names(SITE.id), article_id("/b"))  # type: ignore[arg-type]
+    found = await Reads(raw).entries(SITE.id, [article_id(key) for key in ("/a", "/b", "/c")])
+    assert [entry.key for entry in found] == [f"?{article_id('/a').hex()}", f"?{article_id('/b').hex()}", "/c"]
 
 
-async def test_a_damaged_name_does_not_hide_the_list(committer: Committer, raw: Redis) -> None:
-    await commit(committer, 1, batch_of((NOON, "An", "/a"), (NOON, "An", "/b")))
-    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")
-    assert {row.entry.key for row in await Reads(raw).top(SITE.id, DAY, "all", 10)} == {
-        "/b",
-        f"?{article_id('/a').hex()}",
-    }
-
-
-async def test_unique_visitors_are_estimated_within_one_percent(committer: Committer, raw: Redis) -> None:
+async def test_unique_visitors_are_estimated_within_one_percent(writer: Writer, raw: Redis) -> None:
     """Rule 9."""
-    for sequence in range(1, 11):
-        waiting = Gathering(SITE, DAY)
-        for n in range(1000):
-            gather(waiting, NOON, f"person {sequence * 500 + n}", "/a")
-        await commit(committer, sequence, waiting.close(sequence - 1, NOON))
+    for n in range(1, 11):
+        await writer.read(DAY, *((NOON, f"person {n * 500 + person}", "/a") for person in range(1000)))
     assert await Reads(raw).uniques(SITE.id, DAY) == pytest.approx(5500, rel=0.01)
 
 
@@ -132,9 +133,12 @@ async def test_a_store_that_is_away_is_said_and_not_shown_as_zero(start_store: S
     away = Reads(client)
     for read in (
         lambda: away.counts(SITE.id, DAY, NOON),
-        lambda: away.watermarks([SITE.id], WRITER),
+        lambda: away.marks([SITE.id]),
         lambda: away.views(SITE.id, ["/a"]),
-        lambda: away.top(SITE.id, DAY, "all", 10),
+        lambda: away.views_of(SITE.id, [article_id("/a")], [DAY.date]),
+        lambda: anext(away.scan_views(SITE.id)),
+        lambda: away.has_article(SITE.id, article_id("/a")),
+        lambda: away.entries(SITE.id, [article_id("/a")]),
         lambda: away.article_count(SITE.id),
         lambda: away.ignored(SITE.id, DAY),
         lambda: away.uniques(SITE.id, DAY),

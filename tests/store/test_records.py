@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
-from tests.store.writing import DAY, NOON, SITE, WRITER, batch_of, commit
-from visitstats.core.batch import Batch
+from tests.store.writing import DAY, NOON, SITE, Writer, commit_one
+from visitstats.changes.baselines import Baselines
 from visitstats.core.counting import NUMBERS_BASELINE, numbers
 from visitstats.core.entries import Entry
 from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
+from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.commit import Committer
+from visitstats.store.changes import Changes, setting_baselines
+from visitstats.store.commit import Changed
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
 
@@ -95,9 +99,9 @@ async def test_a_site_whose_rules_cannot_be_applied_is_not_kept(raw: Redis) -> N
 
 
 async def test_a_removed_sites_counts_stay(redis_url: str, raw: Redis) -> None:
-    committer = Committer(redis_url, WRITER)
-    await commit(committer, 1, batch_of((NOON, "An", "/a")))
-    await committer.close()
+    writer = Writer(redis_url)
+    await writer.read(DAY, (NOON, "An", "/a"))
+    await writer.close()
     await Records(raw).put_site(SITE)
     await Records(raw).remove_site(SITE.id)
     assert (await Reads(raw).counts(SITE.id, DAY, NOON)).visits[-2] == 1
@@ -160,49 +164,69 @@ async def test_a_token_is_known_by_its_digest_until_it_is_revoked(raw: Redis) ->
 # Baselines ------------------------------------------------------------------------------------------------------------
 
 
-def other_batch(previous: int) -> Batch:
-    return batch_of((NOON, "An", "/a"), (NOON, "Bình", "/a"), (NOON, "An", "/new"), previous=previous)
+@pytest_asyncio.fixture
+async def writer(redis_url: str) -> AsyncIterator[Writer]:
+    found = Writer(redis_url)
+    yield found
+    await found.close()
 
 
-async def test_baselines_are_added_to_what_was_counted_before_and_after(redis_url: str, raw: Redis) -> None:
+async def set_baselines(raw: Redis, writer: Writer, total: int | None, articles: dict[Entry, int]) -> None:
+    await Baselines(Changes(raw), writer, SITE.id, lambda: NOON).set(total, articles)
+
+
+async def test_baselines_are_added_to_what_was_counted_before_and_after(writer: Writer, raw: Redis) -> None:
     """Rule 7: total = baseline + counted."""
-    committer, records, reads = Committer(redis_url, WRITER), Records(raw), Reads(raw)
-    await commit(committer, 1, other_batch(0))
+    reads = Reads(raw)
+    await writer.read(DAY, (NOON, "An", "/a"), (NOON, "Bình", "/a"), (NOON, "An", "/new"))
     for _ in range(2):
-        await records.set_baseline(SITE.id, 1_000_000, {Entry("/a", "Old title"): 822, Entry("/gone", "Gone"): 5})
+        await set_baselines(raw, writer, 1_000_000, {Entry("/a", "Old title"): 822, Entry("/gone", "Gone"): 5})
         assert await reads.views(SITE.id, ["/a", "/gone", "/new"]) == {"/a": 824, "/gone": 5, "/new": 1}
-    result = await commit(committer, 2, batch_of((NOON, "Chi", "/a"), previous=1))
-    await committer.close()
+    result = await writer.read(DAY, (NOON, "Chi", "/a"))
     assert result.articles == (825,)
     found = await reads.counts(SITE.id, DAY, NOON)
     assert numbers(0, found.visits).total == 1_000_003
     assert numbers(0, found.views).total == 4 + 822 + 5
-    assert [row.views for row in await reads.top(SITE.id, DAY, "day", 9)] == [3, 1]
+    assert await reads.views_of(SITE.id, [article_id("/a"), article_id("/gone")], [DAY.date]) == [3, 0]
+    assert [each.title for each in await reads.entries(SITE.id, [article_id("/gone")])] == ["Gone"]
 
 
-async def test_a_baseline_that_is_corrected_takes_the_old_ones_place(raw: Redis) -> None:
-    records, reads = Records(raw), Reads(raw)
+async def test_a_baseline_that_is_corrected_takes_the_old_ones_place(writer: Writer, raw: Redis) -> None:
     for count in (822, 800, 0):
-        await records.set_baseline(SITE.id, count, {Entry("/a"): count})
-        assert await reads.views(SITE.id, ["/a"]) == {"/a": count}
+        await set_baselines(raw, writer, count, {Entry("/a"): count})
+        assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": count}
         assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == str(count).encode()
 
 
-async def test_baselines_of_any_number_of_articles(raw: Redis) -> None:
+async def test_baselines_of_any_number_of_articles(writer: Writer, raw: Redis) -> None:
     """Lua hands over some 8,000 values at most; a portal has more articles than that."""
     articles = {Entry(f"/{n}", "T"): n for n in range(9_001)}
-    await Records(raw).set_baseline(SITE.id, 0, articles)
-    assert await Reads(raw).article_count(SITE.id) == 9_000  # one has no view
+    await set_baselines(raw, writer, 0, articles)
+    assert await Reads(raw).article_count(SITE.id) == 9_001
     assert await Reads(raw).views(SITE.id, ["/0", "/1", "/9000"]) == {"/0": 0, "/1": 1, "/9000": 9000}
     assert int(await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0) == sum(articles.values())
 
 
-async def test_an_article_that_comes_twice_has_its_last_baseline(raw: Redis) -> None:
-    await Records(raw).set_baseline(SITE.id, 0, {Entry("/a", "First"): 5, Entry("/a", "Second"): 7})
+async def test_an_article_that_comes_twice_has_its_last_baseline(writer: Writer, raw: Redis) -> None:
+    await set_baselines(raw, writer, 0, {Entry("/a", "First"): 5, Entry("/a", "Second"): 7})
     assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 7}
     assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == b"7"
 
 
-async def test_an_empty_list_of_baselines_sets_the_total(raw: Redis) -> None:
-    await Records(raw).set_baseline(SITE.id, 4711, {})
+async def test_an_empty_list_of_baselines_sets_the_total_and_none_leaves_it(writer: Writer, raw: Redis) -> None:
+    await set_baselines(raw, writer, 4711, {})
     assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
+    await set_baselines(raw, writer, None, {Entry("/a"): 5})
+    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
+
+
+async def test_baselines_that_are_delivered_twice_are_set_once(writer: Writer, raw: Redis) -> None:
+    """A replay brings them back: what was set since stays."""
+    first = setting_baselines(SITE.id, NOON, 0, 100, [(article_id("/a"), 7, b"")])
+    assert (await writer.change(first)).word == "ok"
+    await set_baselines(raw, writer, 200, {Entry("/a"): 9})
+    again = await commit_one(writer.committer, 1, first)
+    assert isinstance(again, Changed)
+    assert not again.fresh
+    assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 9}
+    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 200

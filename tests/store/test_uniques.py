@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.store.writing import DAY, SITE, WRITER, commit
+from tests.store.writing import DAY, SITE, Writer
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import salted, visitor_token
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite
 from visitstats.store import keys
-from visitstats.store.commit import Committer
 from visitstats.store.reads import Reads
 from visitstats.store.upkeep import Upkeep
 from visitstats.uniques import STANDARD_ERROR_PERCENT, estimated, present
@@ -24,23 +23,15 @@ TODAY = LiveSite(SITE).calendar.day_named(DAY.date)
 PIECE = 1000
 
 
-class Readers:
+class Readers(Writer):
     """Visitors come, as batches of a worker."""
-
-    def __init__(self, url: str) -> None:
-        self._committer = Committer(url, WRITER)
-        self._sequence = 0
 
     async def come(self, day: Day, tokens: list[bytes]) -> None:
         for start in range(0, len(tokens), PIECE):
             waiting = Gathering(SITE, day)
             for token in tokens[start : start + PIECE]:
                 waiting.add(day.start_ms, token, token, b"", b"", b"article1", b"")
-            batch, self._sequence = waiting.close(self._sequence, day.start_ms), self._sequence + 1
-            await commit(self._committer, self._sequence, batch)
-
-    async def close(self) -> None:
-        await self._committer.close()
+            await self.count(waiting)
 
 
 @pytest_asyncio.fixture
@@ -69,7 +60,7 @@ async def test_many_estimates_are_within_one_percent(raw: Any) -> None:
     off, alone = [], []
     for n in range(40):
         day = f"d{n}"
-        names = [sketch.name for sketch in keys.sketches(SITE.id, day, DAY.end_ms)]
+        names = keys.sketches(SITE.id, day)
         tokens = [chance.randbytes(8) for _ in range(20_000)]
         for part, name in enumerate(names):
             await raw.pfadd(name, *(token for token in tokens if token[0] % len(names) == part))
@@ -93,7 +84,7 @@ async def test_a_week_is_its_days_added_up_even_when_their_sketches_are_gone(rea
     assert list(before) == [day.date for day in days]
     assert sum(before.values()) == pytest.approx(100 * len(days), rel=0.03)
     for day in days:
-        await raw.delete(*(sketch.name for sketch in keys.sketches(SITE.id, day.date, day.end_ms)))
+        await raw.delete(*keys.sketches(SITE.id, day.date))
     assert await estimated(Reads(raw), live, "week", TODAY, TODAY) == before
     now = await present(Reads(raw), live, TODAY)
     assert (now.today, now.week) == (before[TODAY.date], sum(before.values()))

@@ -14,24 +14,21 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.store.town import SITE, Town
-from tests.store.writing import NOON
-from visitstats.core.keys import KeyRules, article_id
-from visitstats.merges import Merges
-from visitstats.patterns import linear_pattern
+from tests.store.writing import DAY, NOON
+from visitstats.core.keys import article_id
 from visitstats.store import keys
 from visitstats.store.changes import Change, Changes
 from visitstats.store.fitness import opened
 from visitstats.verify.merged import MOST_STEPS
 
 A, B, C = (article_id(key) for key in ("/a", "/b", "/c"))
-ALIASES, CHANGES, TOP = keys.aliases(SITE.id), keys.changes(SITE.id), keys.top_all(SITE.id)
+ALIASES, CHANGES, ARTICLES = keys.aliases(SITE.id), keys.changes(SITE.id), keys.articles(SITE.id)
 UNDO = "0badbad0"
 
 
 class Merged(Town):
     """A town in which /a was merged into /b, and /c and /gone are aliases, the last no more."""
 
-    merges: Merges
     merge: str
     undo: str
     undoes: str
@@ -51,14 +48,12 @@ async def town(tmp_path: Path, redis_url: str, raw: Redis) -> AsyncIterator[Merg
     async with opened(redis_url, lambda: NOON) as parts:
         found = Merged(tmp_path, raw, parts)
         await found.live()
-        found.merges = Merges(Changes(raw), SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
         found.merge = (await found.merges.merge("/a", "/b", "an")).id
         await found.merges.merge("/c", "/a", "an", kind="alias")
         gone = await found.merges.merge("/gone", "/b", "an", kind="alias")
         found.undo = (await found.merges.undo(gone.id, "an")).id
         yield found
-        await found.committer.close()
-        found.journal.close()
+        await found.close()
 
 
 async def test_merges_aliases_and_undos_are_right(town: Merged) -> None:
@@ -68,7 +63,11 @@ async def test_merges_aliases_and_undos_are_right(town: Merged) -> None:
 
 
 async def test_a_chain_is_right(town: Merged) -> None:
-    await town.merges.merge("/b", "/old", "an")
+    """Hits on any of its addresses count for its end."""
+    chained = await town.merges.merge("/b", "/old", "an")
+    await town.commit(town.journalled(SITE, DAY, (1, "An", "/a"), (1, "Bình", "/b"), (2, "An", "/old")))
+    assert (await town.verify()).problems == []
+    await town.merges.undo(chained.id, "an")
     assert (await town.verify()).problems == []
 
 
@@ -101,17 +100,28 @@ BREAKS: dict[str, tuple[Callable[[Merged], Awaitable[object]], str, str]] = {
         lambda town: town.raw.hset(ALIASES, A, article_id("/old") + b"/old"), "change", "is an alias of /old"),
     "an alias was removed": (lambda town: town.raw.hdel(ALIASES, A), "change", "/a is an alias of /b; it is not"),
     "an alias leads to no article": (
-        lambda town: town.raw.zrem(TOP, B), "alias", "leads to /b, which is no article"),
+        lambda town: town.raw.hdel(ARTICLES, B), "alias", "leads to /b, which is no article"),
     "two aliases stand for each other": (loop, "alias", f"{A.hex()} leads back to itself"),
     "a chain is too long": (chain, "alias", f"leads on for more than {MOST_STEPS} steps"),
-    "a merged article has views": (lambda town: town.raw.zincrby(TOP, 3, A), "alias", "has 3 views of its own"),
+    "a merged article has views": (lambda town: town.raw.hset(ARTICLES, A, 3), "alias", "has 3 views of its own"),
+    "a merged article is on the list": (lambda town: town.raw.hset(ARTICLES, A, 0), "alias", "has 0 views of its own"),
+    "a merged article has a baseline": (
+        lambda town: town.raw.hset(keys.base(SITE.id), A, 3), "register", f"there is no article {A.hex()}"),
+    "a record says of other views": (
+        lambda town: town.edit(town.merge, views=(712, 9)), "change",
+        "has moved 712 views of /a, whose days and baseline are 711"),
+    "a merged article's day was changed": (
+        lambda town: town.raw.hincrby(keys.articles_of_day(SITE.id, DAY.date), A, 4), "change",  # type: ignore[arg-type]
+        "has moved 711 views of /a, whose days and baseline are 715"),
+    "what was merged is not counted for its end": (
+        lambda town: town.raw.hincrby(ARTICLES, B, -711), "article", f"article {B.hex()} has 9 views"),  # type: ignore[arg-type]
     "a record has gone": (
         lambda town: town.raw.hdel(CHANGES, town.undoes), "change", "has the mark undone and no record"),
     "a record is damaged": (lambda town: town.raw.hset(CHANGES, town.merge, b"\xc1"), "change", "cannot be read"),
     "a record is of another form": (
         lambda town: town.raw.hset(CHANGES, town.merge, b"\x91\x01"), "change", "cannot be read"),
     "a record has no such number": (
-        lambda town: town.edit(town.merge, before=(("all", 5, -3),)), "change", "has counts below zero"),
+        lambda town: town.edit(town.merge, views=(711, -3)), "change", "has counts below zero"),
     "a record has another id": (lambda town: town.raw.hset(CHANGES, "x y", b"\x91"), "change", "change x y cannot be"),
     "a merge undoes something": (
         lambda town: town.edit(town.merge, undoes=UNDO), "change", "undoes what it makes"),

@@ -4,70 +4,107 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from redis.asyncio import Redis
 
-from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, gather, numbering
-from visitstats.core.batch import Gathering, encode
+from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, beats, gather, numbering
+from visitstats.changes.baselines import Baselines
+from visitstats.changes.merges import Merges
+from visitstats.core.batch import ChangeRecord, Gathering, Record, encode
 from visitstats.core.entries import Entry
+from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
-from visitstats.journal import Journal
+from visitstats.journal.log import OpenJournal
+from visitstats.patterns import linear_pattern
 from visitstats.store import keys
-from visitstats.store.commit import Committed, Committer, Work
+from visitstats.store.commit import Changed, Committed, Committer, Work
 from visitstats.store.fitness import Parts
 from visitstats.verify import Report, Verifier
 
 SITE = Site(id="portal", hosts=("portal.vn",), timezone="Asia/Ho_Chi_Minh")
+OTHER = Site(id="other", hosts=("other.vn",), views="every-load", max_articles=1)
 DAY_MS = 24 * 60 * MINUTE
 
 
 class Town:
-    """Reads batches into the journal and commits them; `raw` is for breaking things."""
+    """Journals records and commits them, as the worker of a data folder does; `raw` is for breaking things."""
 
-    def __init__(self, root: Path, raw: Redis, parts: Parts) -> None:
-        self.root = root
+    def __init__(self, data_dir: Path, raw: Redis, parts: Parts) -> None:
+        self.data_dir = data_dir
+        self.root = data_dir / "journal"
         self.raw = raw
         self.parts = parts
-        self.journal = Journal.open(root, max_bytes=1 << 30, keep_seconds=86_400, fsync=False)
-        self.committer = Committer(parts.url, self.journal.writer)
-        self.newest: dict[str, int] = {}
+        self.journal = OpenJournal.open(self.root, max_bytes=1 << 30, keep_seconds=86_400, fsync=False)
+        self.committer = Committer(parts.url)
+        self.newest: dict[str, tuple[int, int]] = {}
 
     @property
     def slot(self) -> Path:
         return self.root / "00"
 
-    def journalled(self, site: Site, day: Day, *hits: tuple[int, str, str], hit_id: str = "") -> Work:
+    @property
+    def merges(self) -> Merges:
+        return Merges(self.parts.records.changes, self, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
+
+    @property
+    def baselines(self) -> Baselines:
+        return Baselines(self.parts.records.changes, self, SITE.id, lambda: NOON)
+
+    def journalled(self, site: Site, day: Day, *hits: tuple[float, str, str], hit_id: str = "") -> Work:
         """Take (minutes after noon, person, article), and return what is to be committed."""
         waiting = Gathering(site, day)
         for minutes, person, article in hits:
-            gather(waiting, day.start_ms + 12 * 60 * MINUTE + minutes * MINUTE, person, article, hit_id)
-        sequence = self.journal.last_sequence + 1
-        batch = waiting.close(self.newest.get(site.id, 0), day.start_ms)
-        self.journal.append([encode(batch)])
-        self.newest[site.id] = sequence
-        return Work(sequence, batch.previous, batch, numbering())
+            gather(waiting, day.start_ms + 12 * 60 * MINUTE + round(minutes * MINUTE), person, article, hit_id)
+        return self.taken(waiting)
+
+    def taken(self, waiting: Gathering) -> Work:
+        """Journal what was gathered."""
+        return self._append(waiting.close(*self.newest.get(waiting.site.id, (0, 0)), waiting.day.start_ms))
 
     async def commit(self, work: Work) -> None:
         [result] = await self.committer.commit([work])
-        assert isinstance(result, Committed)
+        assert isinstance(result, Committed), result
+
+    async def change(self, change: ChangeRecord) -> Changed:
+        """Journal a change and make it: merges and baselines take a town for their recorder."""
+        previous, total = self.newest.get(change.site, (0, 0))
+        [result] = await self.committer.commit(
+            [self._append(msgspec.structs.replace(change, previous=previous, total=total))]
+        )
+        assert isinstance(result, Changed), result
+        return result
+
+    def _append(self, record: Record) -> Work:
+        sequence = self.journal.last_sequence + 1
+        self.journal.append([encode(record)])
+        self.newest[record.site] = sequence, record.total
+        return Work(self.journal.writer, sequence, record.previous, record, numbering())
 
     async def live(self) -> None:
-        """Days of two months and three weeks, baselines, estimates, peaks, a salt."""
+        """Days of two months and three weeks, heartbeats, baselines, estimates, peaks, a salt, a host."""
         await self.parts.records.put_site(SITE)
-        other = Site(id="other", hosts=("other.vn",), views="every-load", max_articles=1)
-        await self.parts.records.put_site(other)
+        await self.parts.records.put_site(OTHER)
         for days in (40, 20, 7, 1, 0):
             day = CALENDAR.day_at(NOON - days * DAY_MS)
             hits = [(n, f"reader {n % 3}", f"/{'ab'[n % 2]}") for n in range(days % 9 + 2)]
             await self.commit(self.journalled(SITE, day, *hits, hit_id="" if days else "once"))
-            await self.commit(self.journalled(other, day, *hits))
-        await self.parts.records.set_baseline(SITE.id, 1000, {Entry("/a", "A"): 700, Entry("/old", "Old"): 5})
+            await self.commit(self.journalled(OTHER, day, *hits))
+        waiting = Gathering(OTHER, DAY)
+        beats(waiting, NOON + 3 * MINUTE, "reader 0", "nobody")
+        await self.commit(self.taken(waiting))
+        await self.baselines.set(1000, {Entry("/a", "A"): 700, Entry("/old", "Old"): 5})
         await self.parts.records.salt(SITE.id, DAY, bytes(32))
         await self.raw.zadd(keys.peaks(SITE.id), {DAY.date: 3})
         await self.raw.hset(keys.uniques(SITE.id), DAY.yesterday, 2)
+        await self.raw.hset(keys.HOSTS, self.journal.writer, "here")
 
-    async def verify(self, only: str = "", again_seconds: float = 0.0) -> Report:
+    async def close(self) -> None:
+        await self.committer.close()
+        self.journal.close()
+
+    async def verify(self, only: str = "", again_seconds: float = 0.0, now: int = NOON) -> Report:
         parts = self.parts
-        return await Verifier(parts.inspector, parts.records, parts.reads, self.root, lambda: NOON).run(
+        return await Verifier(parts.inspector, parts.records, parts.reads, self.root, lambda: now).run(
             only, again_seconds
         )

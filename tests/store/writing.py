@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 from redis.asyncio import Redis
 
 from visitstats.core import counting
-from visitstats.core.batch import Batch, Gathering, hit_id_digest
+from visitstats.core.batch import Batch, ChangeRecord, Gathering, Record, hit_id_digest
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.store.commit import Committed, Committer, Gap, Heartbeats, Numbering, Refused, Work
+from visitstats.store.commit import Changed, Committed, Committer, Numbering, Result, Work
 
 # Far ahead of the server's clock, so that nothing expires during a test.
 CALENDAR = Calendar("Asia/Ho_Chi_Minh")
@@ -53,45 +54,76 @@ def gather(
     )
 
 
-def batch_of(*hits: tuple[int, str, str], site: Site = SITE, previous: int = 0, day: Day = DAY) -> Batch:
-    """A batch of (moment, person, article) hits of one day."""
+def beats(waiting: Gathering, moment: int, *people: str) -> None:
+    """Add people's heartbeats to a batch, as the edge does."""
+    site, day = waiting.site, waiting.day
+    for person in people:
+        waiting.beat(moment, token(site, day.date, person), old_token(site, day, person, moment))
+
+
+def batch_of(
+    *hits: tuple[int, str, str], site: Site = SITE, previous: int = 0, day: Day = DAY, total: int = 0
+) -> Batch:
+    """A batch of (moment, person, article) hits of one day, behind a record with which `total` were journalled."""
     waiting = Gathering(site, day)
     for moment, person, article in hits:
         gather(waiting, moment, person, article)
-    return waiting.close(previous, day.start_ms)
+    return waiting.close(previous, total, day.start_ms)
 
 
-def numbering(now: int = NOON, calendar: Calendar = CALENDAR) -> Numbering:
-    return Numbering(calendar.day_at(now), now)
+def numbering(now: int = NOON, calendar: Calendar = CALENDAR, *, box_views: bool = False) -> Numbering:
+    return Numbering(calendar.day_at(now), now, box_views)
 
 
 async def commit_one(
-    committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None
-) -> Committed | Gap | Refused:
-    [result] = await committer.commit([Work(sequence, batch.previous, batch, numbers or numbering())])
+    committer: Committer, sequence: int, record: Record, numbers: Numbering | None = None, writer: str = WRITER
+) -> Result:
+    [result] = await committer.commit([Work(writer, sequence, record.previous, record, numbers or numbering())])
     return result
 
 
-async def commit(committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None) -> Committed:
+async def commit(
+    committer: Committer, sequence: int, batch: Batch, numbers: Numbering | None = None, writer: str = WRITER
+) -> Committed:
     """Commit a batch that is expected to be taken."""
-    result = await commit_one(committer, sequence, batch, numbers)
+    result = await commit_one(committer, sequence, batch, numbers, writer)
     assert isinstance(result, Committed), result
     return result
 
 
-async def beat(committer: Committer, site: Site, calendar: Calendar, moment: int, people: list[str]) -> None:
-    day = calendar.day_at(moment)
-    await committer.beat(
-        [
-            Heartbeats(
-                site.id,
-                day,
-                [token(site, day.date, person) for person in people],
-                [old_token(site, day, person, moment) for person in people],
-                [moment] * len(people),
-            )
-        ]
-    )
+class Writer:
+    """A writer of a site without a journal: it numbers its records, and commits each at once."""
+
+    def __init__(self, url: str, site: Site = SITE, writer: str = WRITER) -> None:
+        self.committer = Committer(url)
+        self.site = site
+        self.writer = writer
+        self.sequence = 0
+        self.total = 0
+
+    async def count(self, waiting: Gathering, numbers: Numbering | None = None) -> Committed:
+        """Commit what was gathered."""
+        batch = waiting.close(self.sequence, self.total, waiting.day.start_ms)
+        self.sequence, self.total = self.sequence + 1, batch.total
+        return await commit(self.committer, self.sequence, batch, numbers, self.writer)
+
+    async def read(self, day: Day, *hits: tuple[int, str, str]) -> Committed:
+        """Commit (moment, person, article) hits of a day."""
+        waiting = Gathering(self.site, day)
+        for moment, person, article in hits:
+            gather(waiting, moment, person, article)
+        return await self.count(waiting)
+
+    async def change(self, change: ChangeRecord) -> Changed:
+        """Commit a change of a person's: a recorder as `changes.merges` and `changes.baselines` want one."""
+        record = msgspec.structs.replace(change, previous=self.sequence, total=self.total)
+        self.sequence += 1
+        result = await commit_one(self.committer, self.sequence, record, writer=self.writer)
+        assert isinstance(result, Changed), result
+        return result
+
+    async def close(self) -> None:
+        await self.committer.close()
 
 
 async def names_in(client: Redis) -> list[str]:

@@ -17,8 +17,8 @@ from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
 
 WELL = Condition(
-    server="valkey", version="9.1.2", role="master", append_only=True, append_fsync="everysec", append_error="",
-    snapshot_error="", snapshots=False, policy="noeviction", used_bytes=1 << 20, most_bytes=0, machine_bytes=1 << 33,
+    server="valkey", version="9.1.2", role="master", mode="standalone", append_only=True, append_fsync="everysec",
+    append_error="", snapshot_error="", snapshots=False, policy="noeviction", used_bytes=1 << 20, most_bytes=0, machine_bytes=1 << 33,
     clock_ahead=0.01, ping=0.0002,
 )  # fmt: skip
 
@@ -59,6 +59,8 @@ def test_a_store_that_is_well_has_no_advice() -> None:
         ({"most_bytes": 2 << 20}, {}),
         ({"machine_bytes": -1}, {}),
         ({"role": "slave"}, {"role": "fail"}),
+        ({"mode": "cluster"}, {"role": "fail"}),
+        ({"mode": "sentinel"}, {}),
         ({"clock_ahead": 1.5}, {"clock": "warn"}),
         ({"clock_ahead": -1.5}, {"clock": "warn"}),
         ({"ping": 0.02}, {"latency": "warn"}),

@@ -19,7 +19,7 @@ from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.store.schema import claim_folder, claim_store
+from visitstats.store.schema import check_schema, claim_folder, claim_store
 from visitstats.worker import wall_clock
 
 T = TypeVar("T")
@@ -72,12 +72,13 @@ def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]]) -> T:
-    """Do something on all parts of the store that the settings name, as `with_store`."""
+def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]], *, claim: bool = True) -> T:
+    """Do something on all parts of the store that the settings name, as `with_store`. What only looks at it does not
+    `claim` it: an empty one stays empty."""
 
     async def run(url: str) -> T:
         async with opened(url, wall_clock) as parts:
-            await claim_store(parts.client)
+            await (claim_store if claim else check_schema)(parts.client)
             return await work(parts)
 
     with _store_url(settings) as url:

@@ -53,7 +53,7 @@ def verify(
             return await verifier.run(site_id)
 
     with _silent():
-        report = with_parts(settings, check)
+        report = with_parts(settings, check, claim=False)
     if json:
         _print_json({"ok": report.right} | msgspec.structs.asdict(report))
     else:
@@ -165,13 +165,18 @@ def journal_replay(
 
 
 def _store_rows(settings: Settings) -> Iterator[checks.Row]:
-    async def look(parts: Parts) -> Condition:
-        return await parts.fitness.condition()
+    async def look(parts: Parts) -> tuple[Condition, str]:
+        condition = await parts.fitness.condition()
+        try:
+            await parts.fitness.check_keys()
+        except VisitstatsError as error:
+            return condition, str(error)
+        return condition, ""
 
     if not settings.redis_url and not settings.data_dir.is_dir():
         return
     try:
-        condition = with_parts(settings, look)
+        condition, trouble = with_parts(settings, look, claim=False)
     except VisitstatsError as error:
         where = settings.redis_url_shown or "the embedded store"
         yield checks.Row(
@@ -179,6 +184,7 @@ def _store_rows(settings: Settings) -> Iterator[checks.Row]:
         )
         return
     yield from checks.check_store(condition, embedded=not settings.redis_url)
+    yield checks.check_keys(trouble)
 
 
 # Printing -------------------------------------------------------------------------------------------------------------
@@ -196,8 +202,6 @@ def _print_report(report: Report) -> None:
         print(f"{site.site}: {counts}: {verdict}")
     for note in report.notes:
         print(f"Note: {note}")
-    for warning in report.warnings:
-        print(f"WARNING: {warning.check}: {warning.subject}: {warning.detail}")
     if report.problems and console.is_terminal:
         table = Table("site", "check", "where", "what is wrong")
         for problem in report.problems:

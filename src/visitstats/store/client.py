@@ -10,7 +10,10 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    ClusterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -32,11 +35,16 @@ LEAST_VERSION = (7, 0)
 """`#!lua` scripts and EXPIRETIME came with Redis 7.0; Valkey forked from 7.2."""
 
 
+IN_CLUSTER = "the store is a node of a cluster, which has only a part of the keys; use a server that is no cluster node"
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn redis-py's errors into StoreUnavailable, so that nobody else has to know them."""
     try:
         yield
+    except (MovedError, AskError, ClusterDownError) as error:
+        raise StoreUnavailable(IN_CLUSTER) from error
     except (RedisError, OSError) as error:  # a TimeoutError is an OSError
         raise StoreUnavailable(f"the store does not answer: {error}") from error
     except RuntimeError as error:
@@ -74,15 +82,21 @@ def why_unfit(version: str, policy: str, mode: str) -> str:
     if found and (int(found[1]), int(found[2])) < LEAST_VERSION:
         return f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported"
     if mode == "cluster":
-        return (
-            "the store is a node of a cluster, which has only a part of the keys; use a server that is no cluster node"
-        )
+        return IN_CLUSTER
     if policy and policy != "noeviction":
         return (
             f"the store's maxmemory-policy is {policy}: it may evict counts; "
             "set it to noeviction (CONFIG SET, and in its file)"
         )
     return ""
+
+
+def foreign(name: str, types: str = "of another type") -> str:
+    """Say that a key of ours is none of ours."""
+    return (
+        f"the store's key {name} is {types}: another program uses this database; rename that key, or use a database of "
+        "our own (redis://…/1)"
+    )
 
 
 Call = tuple[str, list[str], list[bytes | str | int]]

@@ -21,10 +21,11 @@ from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.client import ANSWER_SECONDS, open_client, translated
+from visitstats.store.client import ANSWER_SECONDS, foreign, open_client, translated
 from visitstats.store.inspect import Inspector
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.schema import check_schema
 
 PIECE = 500
 PINGS = 5
@@ -37,6 +38,8 @@ class Condition(msgspec.Struct, frozen=True):
     """redis or valkey."""
     version: str
     role: str
+    mode: str
+    """standalone, sentinel or cluster."""
     append_only: bool
     append_fsync: str
     append_error: str
@@ -82,6 +85,7 @@ class Fitness:
             server="valkey" if "valkey_version" in info else "redis",
             version=str(info.get("valkey_version") or info.get("redis_version", "")),
             role=str(info.get("role", "")),
+            mode=str(info.get("redis_mode") or info.get("server_mode", "")),
             append_only=bool(int(info.get("aof_enabled", 0))),
             append_fsync=settings.get("appendfsync", ""),
             append_error=_failed(info, "aof_last_write_status", "aof_last_bgrewrite_status"),
@@ -101,7 +105,15 @@ class Fitness:
         StoreUnavailable for one that is away."""
         with _readable():
             warnings = await Reads(self._client).check_fit()
-        await self._check_types([keys.SITES, keys.SITES_VERSION, keys.TOKENS])
+        await self.check_keys()
+        return warnings
+
+    async def check_keys(self) -> None:
+        """Refuse (StoreUnfit) a store in which another program uses our names, one of another schema, and site records
+        that cannot be read. Nothing is written. Raises StoreUnavailable."""
+        with _readable():
+            await check_schema(self._client)
+        await self._check_types([keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS])
         try:
             with _readable():
                 sites = await Records(self._client).sites()
@@ -110,7 +122,6 @@ class Fitness:
                 raise
             raise StoreUnfit(f"{error}; visitstats verify shows more") from error
         await self._check_types([name for site in sites.values() for name in _counted_in(site, self._clock())])
-        return warnings
 
     async def _check_types(self, names: list[str]) -> None:
         for start in range(0, len(names), PIECE):
@@ -123,10 +134,7 @@ class Fitness:
             for name, raw in zip(piece, types, strict=True):
                 named, found = keys.parse(name), raw.decode()
                 if named is not None and found not in ("none", named.kind.type):
-                    raise StoreUnfit(
-                        f"the store's key {name} is a {found}, not a {named.kind.type}: another program uses this "
-                        "database; rename that key, or use a database of our own (redis://…/1)"
-                    )
+                    raise StoreUnfit(foreign(name, f"a {found}, not a {named.kind.type}"))
 
     async def _settings(self, *names: str) -> dict[str, str]:
         try:
@@ -160,8 +168,7 @@ async def opened(url: str, clock: Callable[[], int], answer_seconds: float = ANS
 
 def _counted_in(site: Site, now_ms: int) -> list[str]:
     """The keys of a site that its next hits are counted in."""
-    calendar = Calendar(site.timezone, site.week_start)
-    day = calendar.day_at(now_ms)
+    day = Calendar(site.timezone, site.week_start).day_at(now_ms)
     window = now_ms // HALF_HOUR_MS
     return [
         *keys.of_commit(site.id, day.date, day.yesterday, window, box_views=False),
@@ -169,6 +176,7 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
         keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id),
         keys.peaks(site.id),
+        keys.lease(site.id, "close-days"),
     ]
 
 

@@ -1,9 +1,10 @@
-"""Looking at the store's keys as they are, for `visitstats verify`. Reads only, in pieces of PAGE items, so that
-no command holds the server for long, however large a site is."""
+"""Looking at the store's keys as they are, for `visitstats verify`. Reads only, in pieces, so that no command holds the
+server for long, however large a site is."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -12,10 +13,12 @@ from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.client import translated
 
-PAGE = 250
-"""Items of one command."""
-AT_ONCE = 1000
-"""A list of so many members at most is summed together with what it must agree with, in one transaction."""
+PAGE = 1000
+"""Fields of one command: a few hundred µs on the server."""
+KEYS = 250
+"""Keys of one command."""
+AT_ONCE = 5000
+"""So many fields at most are asked for in one transaction."""
 
 
 class Found(NamedTuple):
@@ -27,30 +30,19 @@ class Found(NamedTuple):
     """Unix seconds; -1 for never."""
 
 
-class Sum(NamedTuple):
-    """A list's sum, and the count it must be equal to: before and after the list was read. While hits come in they
-    differ, and the sum lies between them."""
+class Share(msgspec.Struct):
+    """What the ledger holds of an article, with what was merged into it, at one moment."""
 
-    low: int
-    total: float
-    high: int
+    views: int = 0
+    """Of all time, with the baseline."""
+    base: int = 0
+    days: int = 0
+    """Of all days together."""
 
     @property
     def right(self) -> bool:
-        """Whether they agree."""
-        return self.low <= self.total <= self.high
-
-
-class Article(NamedTuple):
-    """What the articles ledger holds of one article."""
-
-    id: bytes
-    views: float
-    """Its score in the list of all time."""
-    base: bytes | None
-    months: float
-    """The sum of its scores in the lists of the months."""
-    name: bytes | None
+        """Whether the parts are the whole."""
+        return self.views - self.base == self.days
 
 
 class Inspector:
@@ -64,7 +56,7 @@ class Inspector:
         cursor = 0
         while True:
             with translated():
-                reply: Any = await self._client.scan(cursor, match=keys.of_site(site), count=PAGE)
+                reply: Any = await self._client.scan(cursor, match=keys.of_site(site), count=KEYS)
                 cursor, names = reply
                 async with self._client.pipeline(transaction=False) as pipe:
                     for name in names:
@@ -79,14 +71,14 @@ class Inspector:
             if not cursor:
                 return
 
-    async def fields(self, name: str) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """Yield the fields of a hash. One may come twice."""
+    async def fields(self, name: str) -> AsyncIterator[dict[bytes, bytes]]:
+        """Yield the fields of a hash. One may come twice when others are removed meanwhile."""
         cursor = 0
         while True:
             page: Any
             with translated():
                 cursor, page = await self._client.hscan(name, cursor, count=PAGE)
-            yield list(page.items())
+            yield page
             if not cursor:
                 return
 
@@ -125,94 +117,104 @@ class Inspector:
         """Return a hash of dated counts. All at once, so that its numbers belong together, unless it is far longer than
         such a hash gets in ten years."""
         with translated():
-            if await self._client.hlen(name) <= 20 * PAGE:
+            if await self._client.hlen(name) <= AT_ONCE:
                 found: dict[Any, Any] = await self._client.hgetall(name)
             else:
-                found = {field: value async for page in self.fields(name) for field, value in page}
+                found = {field: value async for page in self.fields(name) for field, value in page.items()}
         return {field.decode("utf-8", "backslashreplace"): value for field, value in found.items()}
 
-    async def size(self, name: str, kind: str) -> int:
-        """Return how many items a hash or sorted set has."""
+    async def count(self, name: str, field: str) -> int:
+        """Return one count of a hash."""
         with translated():
-            return int(await (self._client.hlen(name) if kind == "hash" else self._client.zcard(name)))
+            return sum(map(number, await self._hmget(name, [field])))
 
-    async def sum_of(self, name: str, counter: str, fields: list[str]) -> Sum:
-        """Sum a list's scores beside fields of a hash of counts in the same ledger."""
+    async def size(self, name: str) -> int:
+        """Return how many fields a hash has."""
         with translated():
-            if await self._client.zcard(name) <= AT_ONCE:
-                async with self._client.pipeline(transaction=True) as pipe:
-                    pipe.hmget(counter, fields)
-                    pipe.zrange(name, 0, -1, withscores=True)
-                    counted, members = await pipe.execute()
-                return Sum(_total(counted), sum(score for _, score in members), _total(counted))
-            before = await self._client.hmget(counter, fields)
-            # What is seen twice while the server rearranges its table counts once. A hundred bytes a member.
-            seen: dict[bytes, float] = {}
-            async for page in self.scores(name):
-                seen.update(page)
-            after = await self._client.hmget(counter, fields)
-        return Sum(_total(before), sum(seen.values()), _total(after))
+            return int(await self._client.hlen(name))
 
-    async def articles(self, site: str, months: list[str]) -> AsyncIterator[list[Article]]:
-        """Yield every article of a site with what all its keys say of it. While hits come in the parts need not belong
-        together; `article` reads one article at one moment."""
-        async for page in self.scores(keys.top_all(site)):
-            members: Any = [member for member, _ in page]
-            if not members:
-                continue
-            with translated():
-                async with self._client.pipeline(transaction=False) as pipe:
-                    pipe.hmget(keys.base(site), members)
-                    pipe.hmget(keys.names(site), members)
-                    for month in months:
-                        pipe.zmscore(keys.top_month(site, month), members)
-                    bases, names, *scores = await pipe.execute()
-            yield [
-                Article(member, views, bases[n], sum(month[n] or 0 for month in scores), names[n])
-                for n, (member, views) in enumerate(page)
-            ]
+    async def values(self, names: list[str], fields: list[bytes]) -> list[list[bytes | None]]:
+        """Return what these hashes have in these fields, at most PAGE."""
+        asked: Any = fields
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hmget(name, asked)
+                return list(await pipe.execute()) if fields else [[] for _ in names]
 
-    async def article(self, site: str, article: bytes, months: list[str]) -> Article:
-        """Read one article at one moment."""
-        member: Any = article
+    async def shares(self, site: str, groups: dict[bytes, list[bytes]], days: list[str]) -> dict[bytes, Share]:
+        """Return what each article has, with what was merged into it (`groups`: an article's id → all of their ids),
+        each at one moment. `days` are the names of the keys of the days."""
+        names = [keys.articles(site), keys.base(site), *days]
+        found: dict[bytes, Share] = {}
+        piece: list[bytes] = []
+        many = 0
+        for article, ids in groups.items():
+            piece.append(article)
+            many += len(ids) * len(names)
+            if many >= AT_ONCE:
+                found |= await self._shares(piece, groups, names)
+                piece, many = [], 0
+        return found | await self._shares(piece, groups, names)
+
+    async def _shares(
+        self, piece: list[bytes], groups: dict[bytes, list[bytes]], names: list[str]
+    ) -> dict[bytes, Share]:
+        owner = [article for article in piece for _ in groups[article]]
+        asked: Any = [each for article in piece for each in groups[article]]
+        if not asked:
+            return {}
         with translated():
             async with self._client.pipeline(transaction=True) as pipe:
-                pipe.zscore(keys.top_all(site), member)
-                pipe.hget(keys.base(site), member)
-                pipe.hget(keys.names(site), member)
-                for month in months:
-                    pipe.zscore(keys.top_month(site, month), member)
-                views, base, name, *scores = await pipe.execute()
-        return Article(article, views or 0, base, sum(score or 0 for score in scores), name)
-
-    async def unregistered(self, site: str, members: list[bytes]) -> list[bytes]:
-        """Return those of these article ids that the list of all time does not have."""
-        return [member for member, score in (await self.views_of(site, members)).items() if score is None]
-
-    async def views_of(self, site: str, members: list[bytes]) -> dict[bytes, float | None]:
-        """Return what these article ids have in the list of all time; None for one that is not in it."""
-        found: dict[bytes, float | None] = {}
-        for start in range(0, len(members), PAGE):
-            piece: Any = members[start : start + PAGE]
-            with translated():
-                scores = await self._client.zmscore(keys.top_all(site), piece)
-            found |= dict(zip(piece, scores, strict=True))
+                for name in names:
+                    pipe.hmget(name, asked)
+                views, bases, *days = await pipe.execute()
+        found = {article: Share() for article in piece}
+        for n, article in enumerate(owner):
+            share = found[article]
+            share.views += number(views[n])
+            share.base += number(bases[n])
+            share.days += sum(number(day[n]) for day in days)
         return found
 
-    async def watermarks(self, site: str, writer: str) -> tuple[int, int]:
-        """Return a writer's watermarks in the two ledgers, audience first. In this order: the audience ledger is
-        committed first, so that it is never seen behind the other."""
+    async def ring(self, site: str) -> bytes:
+        """Return a site's ring of seconds."""
         with translated():
-            articles = await self._hmget(keys.articles_watermark(site, writer), ["s"])
-            audience = await self._hmget(keys.audience_watermark(site, writer), ["s"])
-        return _total(audience), _total(articles)
+            found: Any = await self._client.get(keys.online(site))
+        return found or b""
+
+    async def presences(self, site: str, names: list[str]) -> tuple[bytes, list[dict[bytes, bytes]]] | None:
+        """Return a site's ring with the presences of these days, all at one moment; None when they are too many for one
+        command."""
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hlen(name)
+                if sum(await pipe.execute() if names else []) > PAGE:
+                    return None
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.get(keys.online(site))
+                for name in names:
+                    pipe.hgetall(name)
+                ring, *found = await pipe.execute()
+        return ring or b"", found
+
+    async def hosts(self) -> dict[str, str]:
+        """Return the host of each writer that ever had one."""
+        with translated():
+            found: dict[Any, Any] = await self._client.hgetall(keys.HOSTS)
+        return {
+            writer.decode("utf-8", "backslashreplace"): host.decode("utf-8", "replace")
+            for writer, host in found.items()
+        }
 
     async def totals(self, site: str) -> tuple[int, int]:
         """Return the visits and the views of all time, each with its baseline."""
         names = [ALL_TIME, NUMBERS_BASELINE]
         with translated():
             replies = [await self._hmget(name, names) for name in (keys.visits(site), keys.views(site))]
-        return _total(replies[0]), _total(replies[1])
+        visits, views = (sum(map(number, reply)) for reply in replies)
+        return visits, views
 
     async def _hmget(self, name: str, fields: list[str]) -> list[Any]:
         try:
@@ -221,10 +223,6 @@ class Inspector:
             return []  # of another type, which is reported
 
 
-def _total(values: list[Any]) -> int:
-    return sum(map(_number, values))
-
-
-def _number(value: Any) -> int:
-    """A stored count; 0 for none and for what is no number, which is reported elsewhere."""
+def number(value: Any) -> int:
+    """Read a stored count; 0 for none and for what is no number, which is reported elsewhere."""
     return int(value) if value and value.isdigit() else 0

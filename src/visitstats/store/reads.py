@@ -65,7 +65,7 @@ class Reads:
                 counting.online_in(ring or b"", now_ms),
                 [int(n or 0) for n in visits],
                 [int(n or 0) for n in views],
-                _mark(mark),
+                mark_of(mark),
             )
         except ValueError as error:
             raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
@@ -78,7 +78,7 @@ class Reads:
                     pipe.hgetall(keys.marks(site_id))
                 found = await pipe.execute() if sites else []
         return {
-            site_id: {writer.decode(): _mark(mark) for writer, mark in marks.items()}
+            site_id: {writer.decode(): mark_of(mark) for writer, mark in marks.items()}
             for site_id, marks in zip(sites, found, strict=True)
         }
 
@@ -212,11 +212,16 @@ class Reads:
                 for section in ("server", "memory", "persistence"):
                     pipe.info(section)
                 pipe.get(keys.SCHEMA)
-                server, memory, persistence, schema = await pipe.execute()
-        version = str(server.get("valkey_version") or server.get("redis_version", ""))
-        mode = str(server.get("redis_mode") or server.get("server_mode", ""))
-        if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
-            raise StoreUnfit(reason)
+                # What a node of a cluster says of a key matters less than what it says of itself.
+                *about, schema = await pipe.execute(raise_on_error=False)
+            for each in about:
+                if isinstance(each, Exception):
+                    raise each
+            server, memory, persistence = about
+            version = str(server.get("valkey_version") or server.get("redis_version", ""))
+            mode = str(server.get("redis_mode") or server.get("server_mode", ""))
+            if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
+                raise StoreUnfit(reason)
         if schema != b"%d" % keys.SCHEMA_NUMBER:
             await claim_store(self._client)
         # While it reads its append-only file it says that it has none.
@@ -234,7 +239,8 @@ class Reads:
         return []
 
 
-def _mark(text: bytes | None) -> Mark:
+def mark_of(text: bytes | None) -> Mark:
+    """Read a watermark as the ledger has it; zeros for none."""
     sequence, _, total = (text or b"0:0").partition(b":")
     try:
         return Mark(int(sequence), int(total))

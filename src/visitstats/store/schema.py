@@ -1,16 +1,18 @@
 """The schema number: which form of the store and of the data folder a program can read. Another one is refused in one
 line; nothing is guessed."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from visitstats.core.errors import StoreUnfit, VisitstatsError
 from visitstats.files import write_file
 from visitstats.journal.segments import MAGIC
 from visitstats.store import keys
-from visitstats.store.client import translated
+from visitstats.store.client import IN_CLUSTER, foreign, translated
 
 FILE = "schema"
 
@@ -21,18 +23,34 @@ class FolderUnfit(VisitstatsError):
 
 async def claim_store(client: Redis) -> None:
     """Refuse (StoreUnfit) a store of another schema; write the number into one that is new. Raises StoreUnavailable."""
-    with translated():
-        number: Any = await client.get(keys.SCHEMA)
-        if number is None:
-            if await client.exists(keys.SITES, keys.SITES_VERSION, keys.TOKENS):
-                raise StoreUnfit(
-                    f"the store was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty database"
-                )
+    if not await check_schema(client):
+        with translated():
             await client.set(keys.SCHEMA, keys.SCHEMA_NUMBER, nx=True)
-            number = await client.get(keys.SCHEMA)
-    if number != str(keys.SCHEMA_NUMBER).encode():
+        await check_schema(client)
+
+
+async def check_schema(client: Redis) -> bool:
+    """Refuse (StoreUnfit) a store of another schema and a node of a cluster, and say whether it bears our number; a new
+    one bears none. Nothing is written. Raises StoreUnavailable."""
+    with translated():
+        with suppress(ResponseError):  # one that does not tell
+            server: Any = await client.info("server")
+            if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
+                raise StoreUnfit(IN_CLUSTER)
+        try:
+            number: Any = await client.get(keys.SCHEMA)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            raise StoreUnfit(foreign(keys.SCHEMA)) from error
+        if number is None and await client.exists(keys.SITES, keys.SITES_VERSION, keys.TOKENS):
+            raise StoreUnfit(
+                f"the store was written by a version before schema {keys.SCHEMA_NUMBER}; use an empty database"
+            )
+    if number is not None and number != str(keys.SCHEMA_NUMBER).encode():
         shown = number.decode("utf-8", "replace")[:20] if isinstance(number, bytes) else number
         raise StoreUnfit(f"the store has schema {shown}, this program schema {keys.SCHEMA_NUMBER}: use its own version")
+    return number is not None
 
 
 def claim_folder(data_dir: Path) -> None:

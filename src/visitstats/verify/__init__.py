@@ -23,10 +23,12 @@ from visitstats.store.inspect import Inspector
 from visitstats.store.keys import Named
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.verify.articles import Articles
 from visitstats.verify.contents import contents, shape
 from visitstats.verify.findings import Look, Problem
-from visitstats.verify.journals import check_journals
+from visitstats.verify.journals import Journals
 from visitstats.verify.merged import Merged
+from visitstats.verify.online import Online
 from visitstats.verify.sums import Sums
 
 AGAIN_SECONDS = 2.5
@@ -48,8 +50,6 @@ class Report(msgspec.Struct, frozen=True):
 
     sites: list[Summary]
     problems: list[Problem]
-    warnings: list[Problem]
-    """What is damaged, though no number is wrong by it."""
     notes: list[str]
     """What is worth knowing and not wrong."""
     keys: int
@@ -86,42 +86,47 @@ class Verifier:
     async def run(self, only: str = "", again_seconds: float = AGAIN_SECONDS) -> Report:
         """Check everything, or one site. Raises StoreUnavailable, and NotFound for a site that is not there."""
         look = await self._look(only)
-        problems, warnings = list(look.problems.values()), list(look.doubts.values())
-        if problems or warnings:
+        problems = list(look.problems.values())
+        if problems:
             await asyncio.sleep(again_seconds)
             before, look = look, await self._look(only)
-            problems, warnings = look.still(before), look.still_doubtful(before)
+            problems = look.still(before)
         count = Counter(problem.site for problem in problems)
         sites = [
             Summary(site, *await self._store.totals(site), articles, count[site])
             for site, articles in sorted(self._articles.items())
         ]
-        return Report(sites, problems, warnings, look.notes, look.keys, look.records)
+        return Report(sites, problems, look.notes, look.keys, look.records)
 
     async def _look(self, only: str) -> Look:
         look = Look()
+        journals = Journals(self._store, self._reads, self._root, look, only)
+        self._progress("journal")
+        journalled = await journals.read()
         found, broken = await self._keys(only, look)
         records = await self._sites(only)
-        self._progress("journal")
-        writers = {
-            site: {named.words[0] for named in names.values() if named.kind.word == "writer"}
-            for site, names in found.items()
-        }
-        journalled = await check_journals(self._store, self._root, writers, look, self._now(), only)
         names = {site for site in {*found, *broken, *records, *journalled} if site}
         if only and only not in names:
             raise NotFound(f"there is no site {only!r}; visitstats site list shows them")
+        await journals.check(sorted(site for site in names if keys.marks(site) not in broken.get(site, ())))
         self._articles = {}
         for site in sorted(names):
             self._progress(f"site {site}")
-            sums = Sums(
-                self._store, self._reads, site, records.get(site), found.get(site, {}), broken.get(site, set()), look,
-                self._now,
-            )  # fmt: skip
-            await sums.check()
-            await Merged(self._store, site, broken.get(site, set()), look).check()
-            self._articles[site] = sums.articles
+            await self._site(site, records.get(site), found.get(site, {}), broken.get(site, set()), look)
         return look
+
+    async def _site(
+        self, site: str, record: Site | None, found: dict[str, Named], broken: set[str], look: Look
+    ) -> None:
+        await Sums(self._store, self._reads, site, record, broken, look, self._now).check()
+        merged = Merged(self._store, site, broken, look)
+        await merged.read()
+        articles = Articles(self._store, site, found, broken, merged.ends, look)
+        await articles.check()
+        await merged.check(articles.of_aliases)
+        seen = {named.words[0]: name for name, named in found.items() if named.kind.word == "seen"}
+        await Online(self._store, site, seen, broken, look, self._now).check()
+        self._articles[site] = articles.known
 
     async def _keys(self, only: str, look: Look) -> tuple[dict[str, dict[str, Named]], dict[str, set[str]]]:
         """Check every key by itself. Return, by site, those that can be read on, and the names of the others."""

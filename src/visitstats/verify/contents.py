@@ -1,5 +1,5 @@
-"""What every key must hold: its type, its end, and whole, sensible values. One function for each kind of key; the
-dictionary of names is checked with the articles.
+"""What every key must hold: its type, its end, and whole, sensible values. One function for each kind of key; presences
+are checked with the ring of seconds (`verify.online`), articles with the sums (`verify.articles`).
 
 A check yields one line for each thing that is wrong. It reads every item of the key, in pieces.
 """
@@ -11,26 +11,26 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.counting import NUMBERS_BASELINE, SALT_BYTES
+from visitstats.core.counting import HALF_HOUR_MS, NUMBERS_BASELINE, SALT_BYTES
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id
 from visitstats.core.periods import ALL_TIME
 from visitstats.core.sites import Site
 from visitstats.store.inspect import Found, Inspector
-from visitstats.store.keys import DAY_MS, Named
+from visitstats.store.keys import DAY_MS, SCHEMA_NUMBER, Named
 from visitstats.store.records import AccessToken
 
 MOST = 2**53
 """A script's numbers are exact below it."""
-HALF_HOURS = 50
-"""The longest day has 25 hours."""
 ID_BYTES = 8
 SLACK_S = 26 * 3600
 """A name tells a date, not a zone: its day ends up to 12 hours before and 14 after that of UTC. A batch that is applied
 late keeps its keys for at least an hour more."""
 
+WRITER = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(rb"\d{1,16}")
+_MARK = re.compile(rb"\d{1,16}:\d{1,16}")
 _decode_site = msgspec.json.Decoder(Site).decode
 _decode_token = msgspec.json.Decoder(AccessToken).decode
 
@@ -67,36 +67,29 @@ def valid_number(value: bytes) -> bool:
     return bool(_NUMBER.fullmatch(value)) and int(value) < MOST
 
 
-def valid_score(score: float) -> bool:
-    """The same of a score."""
-    return 0 <= score < MOST and score == int(score)
-
-
 def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
     """Yield what is wrong with a key's type, name and end of life."""
     kind = named.kind
     if found.type != kind.type:
         yield Complaint("type", f"it is a {found.type}, not a {kind.type}: not written by visitstats")
     for word in named.words:
-        if word[:4].isdigit() and "-" in word and not valid_date(word if len(word) > 7 else f"{word}-01"):
+        if word[:4].isdigit() and "-" in word and not valid_date(word):
             yield Complaint("name", f"{word} is no date")
-    if kind.word == "read" and int(named.words[1]) >= HALF_HOURS:
-        yield Complaint("name", f"a day has no half hour {named.words[1]}")
     if kind.life_ms is None:
         if found.expires_at >= 0:
             yield Complaint(
-                "life", f"the store will forget it at {_moment(found.expires_at)}; it is to be kept for ever"
+                "life", f"the store will forget it at {moment(found.expires_at)}; it is to be kept for ever"
             )
     elif found.expires_at < 0:
         yield Complaint("life", "the store will never forget it; it is to have an end")
     elif found.expires_at > (latest := _latest_end(named, now_ms)):
-        yield Complaint("life", f"it is kept until {_moment(found.expires_at)}; {_moment(latest)} would be the last")
+        yield Complaint("life", f"it is kept until {moment(found.expires_at)}; {moment(latest)} would be the last")
 
 
 def _latest_end(named: Named, now_ms: int) -> int:
     word, life = named.words[0] if named.words else "", named.kind.life_ms or 0
     if named.kind.word == "hits":
-        anchor = int(word) * SLOT_MS
+        anchor = int(word) * HALF_HOUR_MS
     elif valid_date(word):
         anchor = int(datetime.fromisoformat(word).replace(tzinfo=UTC).timestamp() * 1000) + DAY_MS
     else:
@@ -104,7 +97,8 @@ def _latest_end(named: Named, now_ms: int) -> int:
     return max(anchor + life, now_ms if anchor else now_ms + life) // 1000 + SLACK_S
 
 
-def _moment(seconds: int) -> str:
+def moment(seconds: int) -> str:
+    """Write a moment for people."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
     except (ValueError, OverflowError, OSError):
@@ -116,7 +110,7 @@ def _moment(seconds: int) -> str:
 
 async def contents(store: Inspector, name: str, named: Named) -> Lines:
     """Yield what is wrong in a key of the right type."""
-    check = _CHECKS.get((named.kind.ledger, named.kind.word))
+    check = _CHECKS.get(named.kind.word)
     if check is not None:
         async for complaint in check(store, name, named):
             yield complaint
@@ -125,64 +119,33 @@ async def contents(store: Inspector, name: str, named: Named) -> Lines:
 async def _counts(store: Inspector, name: str, named: Named) -> Lines:
     """Fields are periods or the baseline, values are counts."""
     async for page in store.fields(name):
-        for raw, value in page:
-            field = _text(raw)
+        for raw, value in page.items():
+            field = shown(raw)
             if not (valid_period(field) or field == NUMBERS_BASELINE):
                 yield Complaint(field, f"its field {field} is no period")
             if not valid_number(value):
-                yield Complaint(field, f"{field} is {_text(value)}, which is no count")
+                yield Complaint(field, f"{field} is {shown(value)}, which is no count")
 
 
 async def _by_date(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
-        for raw, value in page:
-            if not valid_date(_text(raw)) or not valid_number(value):
-                yield Complaint(_text(raw), f"{_text(raw)} is {_text(value)}: a date and a count are expected")
+        for raw, value in page.items():
+            if not valid_date(shown(raw)) or not valid_number(value):
+                yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)}: a date and a count are expected")
 
 
 async def _by_reason(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
-        for raw, value in page:
+        for raw, value in page.items():
             if not re.fullmatch(rb"[a-z-]{1,40}", raw) or not valid_number(value):
-                yield Complaint(_text(raw), f"{_text(raw)} is {_text(value)}: a reason and a count are expected")
-
-
-async def _by_article(store: Inspector, name: str, named: Named) -> Lines:
-    async for page in store.fields(name):
-        for member, value in page:
-            if len(member) != ID_BYTES or not valid_number(value):
-                yield Complaint(member.hex(), f"article {member.hex()} is {_text(value)}: no count of an article")
-
-
-async def _scores(store: Inspector, name: str, named: Named) -> Lines:
-    """Members are article ids, scores are counts."""
-    async for page in store.scores(name):
-        for member, score in page:
-            if len(member) != ID_BYTES or not valid_score(score):
-                yield Complaint(
-                    member.hex(), f"article {member.hex()} has the score {score:.17g}: no count of an article"
-                )
+                yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)}: a reason and a count are expected")
 
 
 async def _peaks(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.scores(name):
         for member, score in page:
-            if not valid_date(_text(member)) or not valid_score(score):
-                yield Complaint(_text(member), f"{_text(member)} has {score:.17g}: a date and a count are expected")
-
-
-async def _presences(store: Inspector, name: str, named: Named) -> Lines:
-    """Scores are presences (`core.counting.Presence`) of the day of the name, or of the minutes before it."""
-    noon = datetime.fromisoformat(named.words[0]).replace(hour=12, tzinfo=UTC).timestamp() * 1000
-    async for page in store.scores(name):
-        for member, score in page:
-            if len(member.removesuffix(b"<")) != ID_BYTES and len(member) != ID_BYTES:
-                yield Complaint(member.hex(), f"its member {member.hex()} is no token")
-            slot, last = score % SLOTS, score // SLOTS
-            if not valid_score(score) or not (slot < HALF_HOURS or slot == CARRIED_SLOT):
-                yield Complaint(member.hex(), f"visitor {member.hex()} has the score {score:.17g}: no presence")
-            elif abs(last - noon) > 2 * DAY_MS:
-                yield Complaint(member.hex(), f"visitor {member.hex()} was last seen {_moment(int(last) // 1000)}")
+            if not valid_date(shown(member)) or not (0 <= score < MOST and score == int(score)):
+                yield Complaint(shown(member), f"{shown(member)} has {score:.17g}: a date and a count are expected")
 
 
 async def _digests(store: Inspector, name: str, named: Named) -> Lines:
@@ -204,64 +167,83 @@ async def _sketch(store: Inspector, name: str, named: Named) -> Lines:
         yield Complaint("", "it is no HyperLogLog")
 
 
-async def _watermark(store: Inspector, name: str, named: Named) -> Lines:
+async def _marks(store: Inspector, name: str, named: Named) -> Lines:
+    """Fields are writers, values "sequence:hits"."""
     async for page in store.fields(name):
-        for raw, value in page:
-            if raw == b"s" and not valid_number(value):
-                yield Complaint("s", f"its sequence is {_text(value)}")
+        for raw, value in page.items():
+            writer = shown(raw)
+            if not WRITER.fullmatch(writer):
+                yield Complaint(writer, f"its field {writer} is no writer")
+            elif not _MARK.fullmatch(value):
+                yield Complaint(writer, f"the watermark of writer {writer[:8]} is {shown(value)}, not sequence:hits")
+
+
+async def _redo(store: Inspector, name: str, named: Named) -> Lines:
+    """What is put down and not executed yet: a msgpack array of commands (lua/ledger.lua)."""
+    _, start = await store.text(name, 1)
+    if not start or not (0x90 <= start[0] <= 0x9F or start[0] in (0xDC, 0xDD)):
+        yield Complaint("", "it is no list of commands")
+
+
+async def _schema(store: Inspector, name: str, named: Named) -> Lines:
+    _, text = await store.text(name, 20)
+    if text != b"%d" % SCHEMA_NUMBER:
+        yield Complaint("", f"the store has schema {shown(text)}, this program schema {SCHEMA_NUMBER}")
+
+
+async def _hosts(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if not WRITER.fullmatch(shown(raw)) or not value:
+                yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)}: a writer and its host are expected")
 
 
 async def _sites(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
-        for raw, value in page:
+        for raw, value in page.items():
             try:
-                if _decode_site(value).id != _text(raw):
-                    yield Complaint(_text(raw), f"the record of {_text(raw)} is that of another site")
+                if _decode_site(value).id != shown(raw):
+                    yield Complaint(shown(raw), f"the record of {shown(raw)} is that of another site")
             except (msgspec.DecodeError, InvalidSite, UnicodeDecodeError) as error:
-                yield Complaint(_text(raw), f"the record of {_text(raw)} is damaged: {error}")
+                yield Complaint(shown(raw), f"the record of {shown(raw)} is damaged: {error}")
 
 
 async def _tokens(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
-        for raw, value in page:
+        for raw, value in page.items():
             try:
                 _decode_token(value)
                 whole = re.fullmatch(rb"[0-9a-f]{64}", raw) is not None
             except (msgspec.DecodeError, UnicodeDecodeError):
                 whole = False
             if not whole:
-                yield Complaint(_text(raw)[:12], f"the access token {_text(raw)[:12]}… is damaged")
+                yield Complaint(shown(raw)[:12], f"the access token {shown(raw)[:12]}… is damaged")
 
 
 async def _aliases(store: Inspector, name: str, named: Named) -> Lines:
     """Fields are article ids, values the id of another article and its key."""
     async for page in store.fields(name):
-        for member, value in page:
+        for member, value in page.items():
             if len(member) != ID_BYTES or article_id(_whole(value[ID_BYTES:])) != value[:ID_BYTES]:
                 yield Complaint(member.hex(), f"the alias of {member.hex()} leads to no article")
 
 
-_CHECKS: dict[tuple[str, str], Callable[[Inspector, str, Named], Lines]] = {
-    ("", "sites"): _sites,
-    ("", "tokens"): _tokens,
-    ("who", "visits"): _counts,
-    ("who", "uniques"): _by_date,
-    ("who", "peaks"): _peaks,
-    ("who", "salt"): _salt,
-    ("who", "seen"): _presences,
-    ("who", "hits"): _digests,
-    ("who", "unique"): _sketch,
-    ("who", "ignored"): _by_reason,
-    ("who", "writer"): _watermark,
-    ("what", "writer"): _watermark,
-    ("what", "views"): _counts,
-    ("what", "base"): _by_article,
-    ("what", "aliases"): _aliases,
-    ("what", "top:all"): _scores,
-    ("what", "top:month"): _scores,
-    ("what", "top:week"): _scores,
-    ("what", "top:day"): _scores,
-    ("what", "read"): _digests,
+_CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
+    "schema": _schema,
+    "sites": _sites,
+    "tokens": _tokens,
+    "hosts": _hosts,
+    "marks": _marks,
+    "redo": _redo,
+    "salt": _salt,
+    "hits": _digests,
+    "visits": _counts,
+    "views": _counts,
+    "aliases": _aliases,
+    "unique": _sketch,
+    "uniques": _by_date,
+    "ignored": _by_reason,
+    "peaks": _peaks,
 }
 
 
@@ -278,5 +260,6 @@ def _whole(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _text(data: bytes) -> str:
+def shown(data: bytes) -> str:
+    """Write what was stored for people."""
     return data[:80].decode("utf-8", "backslashreplace")

@@ -32,8 +32,6 @@ class Look:
         self.problems: dict[tuple[str, str, str, str], Problem] = {}
         self.notes: list[str] = []
         """What is worth knowing and not wrong."""
-        self.doubts: dict[str, Problem] = {}
-        """What is damaged, though no number is wrong by it."""
         self.keys = 0
         self.records = 0
         """Of the journals."""
@@ -46,14 +44,6 @@ class Look:
         if more > 0:
             subject, detail, unmoved = "", f"and {more} more like these", "more"
         self.problems[site, check, subject, str(unmoved)] = Problem(site, check, subject, detail)
-
-    def doubt(self, check: str, subject: str, detail: str) -> None:
-        """Note damage by which no number is wrong now."""
-        self.doubts[detail] = Problem("", check, subject, detail)
-
-    def still_doubtful(self, before: "Look") -> list[Problem]:
-        """Return what was damaged before and still is, in the same way."""
-        return [doubt for detail, doubt in self.doubts.items() if detail in before.doubts]
 
     def still(self, before: "Look") -> list[Problem]:
         """Return what was wrong before and still is."""

@@ -1,108 +1,153 @@
-"""Do the ledgers' watermarks agree with each other and with the journals of this data folder?"""
+"""Do the ledgers' watermarks agree with the journals of this data folder, and with what it has noted of other hosts?"""
 
+import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
-from visitstats.core.batch import Batch
-from visitstats.core.counting import HALF_HOUR_MS as SLOT_MS
-from visitstats.journal.reader import Slot, slots_of
-from visitstats.store import keys
+from visitstats.core.batch import Batch, Record
+from visitstats.hosts import lacking, read_noted
+from visitstats.journal.reader import Newest, Slot, slots_of
 from visitstats.store.inspect import Inspector
+from visitstats.store.reads import Mark, Reads
 from visitstats.verify.findings import Look
 
 LISTED = 5
 """So many sequences of unapplied records are named."""
+NOTHING = Newest(0, 0)
+NO_MARK = Mark(0, 0)
+
+
+class _Break(NamedTuple):
+    """A record that does not follow the one before it."""
+
+    sequence: int
+    follows: int
+    before: int
+    hits: str
+    """What is wrong with its number of hits; empty when nothing is."""
 
 
 class _Trail:
-    """What a journal says of one site: its sequences, in order, and whether each follows the one before."""
+    """What a journal says of one site, record by record: whether each follows the one before."""
 
     def __init__(self) -> None:
-        self.sequences: list[int] = []
-        self._received = 0
-        self.breaks: list[tuple[int, int, int]] = []
-        """(sequence, the one that it says it follows, the one that is there before it)."""
+        self.newest = NOTHING
+        self.breaks: list[_Break] = []
 
-    def add(self, sequence: int, batch: Batch, first: int) -> None:
-        before, previous = self.sequences[-1] if self.sequences else 0, batch.previous
-        # After a long silence a site begins anew (`Backlog.previous`); moments are those of half hours.
-        anew = previous == 0 and self._received < keys.forgotten_before(batch.received_ms + SLOT_MS)
+    def add(self, sequence: int, record: Record, first: int) -> None:
+        before, total = self.newest
         # What came before the oldest record that is kept was applied and dropped.
-        if previous != before and (before or previous >= first) and not anew:
-            self.breaks.append((sequence, previous, before))
-        self.sequences.append(sequence)
-        self._received = batch.received_ms
+        if record.previous != before and (before or record.previous >= first):
+            self.breaks.append(_Break(sequence, record.previous, before, ""))
+        least = total + (record.size if isinstance(record, Batch) else 0)
+        if before and record.total < least:
+            self.breaks.append(_Break(sequence, before, before, f"{record.total} hits in all, {least} are the fewest"))
+        self.newest = Newest(sequence, record.total)
 
 
-async def check_journals(
-    store: Inspector, root: Path, writers: dict[str, set[str]], look: Look, now_ms: int, only: str = ""
-) -> set[str]:
-    """Read all journals and compare; `writers` are those whose watermarks the store has, by site. Return the sites that
-    were found in the journals. Raises StoreUnavailable."""
-    sites: set[str] = set()
-    ours: set[str] = set()
-    for slot in slots_of(root):
-        trails: dict[str, _Trail] = {}
-        for sequence, batch in slot.batches(keys.forgotten_before(now_ms)):
-            if not only or batch.site == only:
-                trails.setdefault(batch.site, _Trail()).add(sequence, batch, slot.first)
-        ours.add(slot.writer)
-        sites |= trails.keys()
-        look.records += slot.records
-        place = f"journal slot {slot.number:02d}"
-        for damage in slot.damage:
-            look.wrong("", "journal", place, damage, damage)
-        for wrong in slot.outcomes:
-            look.doubt("outcomes", place, wrong)
-        if not slot.held:
-            look.notes += [f"{place}: {torn} (what a crash leaves; it was not acknowledged)" for torn in slot.torn]
-        for site in sorted(trails.keys() | {site for site, known in writers.items() if slot.writer in known}):
-            await _compare(store, slot, place, site, trails.get(site, _Trail()), look)
-    for site, known in sorted(writers.items()):
-        for writer in sorted(known - ours):
-            audience, articles = await store.watermarks(site, writer)
-            _agree(site, writer, audience, articles, look)
-            look.notes.append(
-                f"site {site}: writer {writer[:8]} (up to {audience}) has no journal in this data folder: another "
-                "machine's, or removed"
+class Journals:
+    """The check of the journals under `root`, of one site alone if `only` is named. `writers` are those of which the
+    store has watermarks, by site."""
+
+    def __init__(self, store: Inspector, reads: Reads, root: Path, look: Look, only: str = "") -> None:
+        self._store = store
+        self._reads = reads
+        self._root = root
+        self._look = look
+        self._only = only
+        self._slots: list[tuple[Slot, dict[str, _Trail]]] = []
+
+    async def read(self) -> set[str]:
+        """Read all journals. Return the sites that were found in them, and in the notes on other hosts."""
+        for slot in await asyncio.to_thread(slots_of, self._root):
+            trails: dict[str, _Trail] = {}
+            await asyncio.to_thread(self._follow, slot, trails)
+            self._slots.append((slot, trails))
+        noted = read_noted(self._root.parent)
+        sites = {site for writer in noted.values() for site in writer.sites}
+        return {site for site in sites.union(*(trails for _, trails in self._slots)) if self._only in ("", site)}
+
+    async def check(self, sites: list[str]) -> None:
+        """Compare with the store's watermarks of these sites. Raises StoreUnavailable."""
+        marks = await self._reads.marks(sites)
+        hosts = await self._store.hosts()
+        runs = any(slot.held for slot, _ in self._slots)
+        for slot, trails in self._slots:
+            # A worker may have journalled and committed more since we have read it.
+            await asyncio.to_thread(self._follow, slot, trails)
+            place = f"journal slot {slot.number:02d}"
+            for damage in slot.damage:
+                self._look.wrong("", "journal", place, damage, damage)
+            if not slot.held:
+                self._look.notes += [
+                    f"{place}: {torn} (what a crash leaves; it was not acknowledged)" for torn in slot.torn
+                ]
+            for site in sites:
+                trail = trails.get(site)
+                mark = marks[site].get(slot.writer)
+                if trail or mark:
+                    await self._compare(slot, place, site, trail or _Trail(), mark or NO_MARK, runs=runs)
+            self._look.records += slot.records
+        ours = {slot.writer for slot, _ in self._slots}
+        others: dict[str, int] = {}
+        for site in sites:
+            for writer in marks[site].keys() - ours:
+                others[writer] = others.get(writer, 0) + 1
+        for writer, many in sorted(others.items()):
+            where = f" of host {hosts[writer]}" if writer in hosts else ""
+            self._look.notes.append(
+                f"writer {writer[:8]}{where} ({many} sites) has no journal in this data folder: another host's, or "
+                "removed"
             )
-    return sites
+        for each in lacking(read_noted(self._root.parent), marks):
+            if each.hits:
+                self._look.wrong(
+                    each.site, "lacks", f"host {each.host or '?'}",
+                    f"the store lacks {each.hits} hits of writer {each.writer[:8]} that it had: its journal goes to "
+                    f"{each.noted.sequence}, the store to {each.has.sequence}; start the service of that host, or "
+                    "apply a copy of its data folder: visitstats journal replay --data-dir COPY",
+                    (each.writer, each.has.sequence),
+                )  # fmt: skip
 
+    def _follow(self, slot: Slot, trails: dict[str, _Trail]) -> None:
+        for sequence, record in slot.fresh():
+            if self._only in ("", record.site):
+                trails.setdefault(record.site, _Trail()).add(sequence, record, slot.first)
 
-async def _compare(store: Inspector, slot: Slot, place: str, site: str, trail: _Trail, look: Look) -> None:
-    for sequence, previous, before in trail.breaks:
-        look.wrong(
-            site, "chain", place,
-            f"record {sequence} follows record {previous}, but {before or 'nothing'} is before it",
-            sequence,
-        )  # fmt: skip
-    audience, articles = await store.watermarks(site, slot.writer)
-    newest = trail.sequences[-1] if trail.sequences else 0
-    mark = slot.reached(site, min(audience, articles))
-    waiting = [sequence for sequence in trail.sequences if sequence > mark]
-    if waiting:
+    async def _compare(self, slot: Slot, place: str, site: str, trail: _Trail, mark: Mark, *, runs: bool) -> None:
+        for each in trail.breaks:
+            what = each.hits or f"follows record {each.follows}, but {each.before or 'nothing'} is before it"
+            self._look.wrong(site, "chain", place, f"record {each.sequence} {what}", each)
+        newest = trail.newest
+        if mark.sequence < newest.sequence:
+            await self._waiting(slot, place, site, newest, mark, runs=runs)
+        elif mark.sequence > newest.sequence and mark.sequence >= slot.first > 0:
+            self._look.wrong(
+                site, "ahead", place,
+                f"the store has records up to {mark.sequence}, the journal up to {newest.sequence}: it has lost its "
+                "end, or is an old copy",
+                (newest, mark),
+            )  # fmt: skip
+        elif mark.sequence == newest.sequence and mark.total != newest.total:
+            self._look.wrong(
+                site, "hits", place,
+                f"at record {mark.sequence} the store has {mark.total} hits of this writer, the journal {newest.total}",
+                mark,
+            )  # fmt: skip
+
+    async def _waiting(self, slot: Slot, place: str, site: str, newest: Newest, mark: Mark, *, runs: bool) -> None:
+        def above() -> list[int]:
+            return [sequence for sequence, _ in slot.above({site: mark.sequence})]
+
+        waiting = await asyncio.to_thread(above)
         named = ", ".join(map(str, waiting[:LISTED])) + (", …" if len(waiting) > LISTED else "")
-        how = "its worker applies them" if slot.held else "start the service, or run: visitstats journal replay"
-        look.wrong(
-            site, "unapplied", place,
-            f"{len(waiting)} records are not in the store ({named}): the journal goes up to {newest}, the audience "
-            f"ledger to {audience}, the articles ledger to {articles}; {how}",
-            mark,
-        )  # fmt: skip
-    else:
-        _agree(site, slot.writer, audience, articles, look)
-    if max(audience, articles) > newest and max(audience, articles) >= slot.first > 0:
-        look.wrong(
-            site, "ahead", place,
-            f"the store has batches up to {max(audience, articles)}, the journal up to {newest}: it has lost its end, "
-            "or is an old copy",
-            (newest, audience, articles),
-        )  # fmt: skip
-
-
-def _agree(site: str, writer: str, audience: int, articles: int, look: Look) -> None:
-    if audience != articles:
-        look.wrong(
-            site, "ledgers", f"writer {writer[:8]}",
-            f"the audience ledger goes up to {audience}, the articles ledger to {articles}",
-            (audience, articles),
-        )  # fmt: skip
+        found = (
+            f"{len(waiting)} records are not in the store ({named}): the journal goes up to {newest.sequence}, the "
+            f"store to {mark.sequence}"
+        )
+        if runs:
+            self._look.notes.append(f"{place}: site {site}: {found}; the service runs, and applies them")
+        else:
+            self._look.wrong(
+                site, "unapplied", place, f"{found}; start the service, or run: visitstats journal replay", mark
+            )

@@ -370,19 +370,30 @@ if #new_ids > 0 then
   end
 end
 
--- Rule 4: how many visitors were last seen in each second of a ring (core.counting.online_in).
+-- Rule 4: how many visitors were last seen in each second of a ring (core.counting.online_in). Of two seconds of the batch
+-- that have one place in the ring the later one stays, in whichever order they come.
+local places = {}
 for second, change in pairs(moved) do
   local round, place = floor(second / RING), second % RING
-  local written_in, count = 0, 0
-  if #ring >= 4 * (RING + place + 1) then
-    written_in = struct.unpack('<I4', ring, 4 * place + 1)
-    count = struct.unpack('<I4', ring, 4 * (RING + place) + 1)
+  local cell = places[place]
+  if not cell then
+    cell = {0, 0}
+    if #ring >= 4 * (RING + place + 1) then
+      cell[1] = struct.unpack('<I4', ring, 4 * place + 1)
+      cell[2] = struct.unpack('<I4', ring, 4 * (RING + place) + 1)
+    end
+    places[place] = cell
   end
-  if written_in == round then
-    write('SETRANGE', KEYS[7], 4 * (RING + place), struct.pack('<I4', math.max(count + change, 0)))
-  elseif change > 0 and round > written_in then
+  if cell[1] == round then
+    cell[2], cell[3] = math.max(cell[2] + change, 0), true
+  elseif change > 0 and round > cell[1] then
     write('SETRANGE', KEYS[7], 4 * place, struct.pack('<I4', round))
-    write('SETRANGE', KEYS[7], 4 * (RING + place), struct.pack('<I4', change))
+    cell[1], cell[2], cell[3] = round, change, true
+  end
+end
+for place, cell in pairs(places) do
+  if cell[3] then
+    write('SETRANGE', KEYS[7], 4 * (RING + place), struct.pack('<I4', cell[2]))
   end
 end
 

@@ -1,0 +1,67 @@
+"""The writers of all hosts, and what the ledgers have of each: asked for once a second, so it has to cost little."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from visitstats.store import keys
+from visitstats.store.client import ScriptLine, translated
+from visitstats.store.reads import Mark, mark_of
+
+PIECE = 200
+"""Sites of one command: 0.3 ms on the server."""
+
+
+class Writers:
+    """Every method may raise StoreUnavailable."""
+
+    def __init__(self, url: str, client: Redis) -> None:
+        self._client = client
+        # A line of its own: packing 400 arguments takes redis-py 0.4 ms, each second.
+        self._line = ScriptLine(url, {"marks": (files("visitstats.store") / "lua" / "marks.lua").read_bytes()})
+        self._digests: dict[str, bytes] = {}
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+
+    async def join(self, hosts: Mapping[str, str]) -> None:
+        """Note which host has the journal of a writer."""
+        mapping: Any = hosts
+        with translated():
+            await self._client.hset(keys.HOSTS, mapping=mapping)
+
+    async def many(self) -> int:
+        """Return how many writers are known."""
+        with translated():
+            return int(await self._client.hlen(keys.HOSTS))
+
+    async def hosts(self) -> dict[str, str]:
+        """Return the host of each writer that is known."""
+        with translated():
+            found: dict[Any, Any] = await self._client.hgetall(keys.HOSTS)
+        return {writer.decode("ascii", "replace"): host.decode("utf-8", "replace") for writer, host in found.items()}
+
+    async def moved(self, sites: list[str]) -> dict[str, dict[str, Mark]]:
+        """Return the watermarks of those of these sites of which some have changed since the last time."""
+        found: dict[str, dict[str, Mark]] = {}
+        digests: dict[str, bytes] = {}
+        for start in range(0, len(sites), PIECE):
+            piece = sites[start : start + PIECE]
+            names = [keys.marks(site) for site in piece]
+            known: list[bytes | str | int] = [self._digests.get(site, b"") for site in piece]
+            [reply] = await self._line.run([("marks", names, known)])
+            if isinstance(reply, ResponseError):
+                continue  # a key of another type: the start and `doctor` say so
+            for place, digest, marks in reply:
+                site = piece[place]
+                digests[site] = digest
+                found[site] = {
+                    writer.decode("ascii", "replace"): mark_of(mark)
+                    for writer, mark in zip(marks[::2], marks[1::2], strict=True)
+                }
+        self._digests |= digests  # of what is returned, and not of what was lost on the way
+        return found
