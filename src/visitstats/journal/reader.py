@@ -40,7 +40,7 @@ class Slot:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.number = int(directory.name)
-        self.writer = _writer_of(directory)
+        self.writer = writer_of(directory)
         """The writer id; empty when it cannot be read."""
         self.newest: dict[str, Newest] = {}
         """Of each site."""
@@ -182,7 +182,9 @@ def is_held(directory: Path) -> bool:
     return False
 
 
-def _writer_of(directory: Path) -> str:
+def writer_of(directory: Path) -> str:
+    """Return the writer id of a slot; empty when it cannot be read. A slot without records may get another one (a copy
+    that a process settles in)."""
     try:
         writer = (directory / "writer").read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
