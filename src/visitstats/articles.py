@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date, timedelta
 from heapq import merge
+from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from visitstats.core.entries import Entry
@@ -93,19 +94,13 @@ class Lists:
             raise InvalidQuery(f"limit {limit}: use 1 to {MOST_ROWS}")
         order = await self.order(live, period)
         days = days_of(live.calendar, period, live.calendar.day_at(self._clock()))
-        page: list[bytes] = []
-        left = limit
-        for article in order:
-            page.append(article)
-            if len(page) == min(PAGE, left):
-                for row in await self._page(live, page, days):
+        ids, left = iter(order), limit
+        while left and (page := list(islice(ids, min(PAGE, left)))):
+            # What was merged since the order was read counts for the other article now.
+            for row in await self._page(live, [each for each in page if each not in live.aliases], days):
+                if row.views > 0:
                     yield row
-                left -= len(page)
-                page = []
-                if not left:
-                    return
-        for row in await self._page(live, page, days):
-            yield row
+                    left -= 1
 
     async def _page(self, live: LiveSite, articles: list[bytes], days: list[str]) -> list[Row]:
         if not articles:

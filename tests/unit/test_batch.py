@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from visitstats.core import batch as batches
 from visitstats.core import counting, entries
-from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, Gathering
+from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Gathering
 from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
@@ -17,7 +19,8 @@ from visitstats.core.sites import Site
 
 SITE = Site(id="s", hosts=("portal.vn",), max_articles=77)
 DAY = Calendar("Asia/Ho_Chi_Minh").day_named("2026-11-24")
-NOON = DAY.start_ms + 12 * 3600 * 1000
+HOUR = 3600 * 1000
+NOON = DAY.start_ms + 12 * HOUR
 
 
 def gathering(site: Site = SITE) -> Gathering:
@@ -27,115 +30,154 @@ def gathering(site: Site = SITE) -> Gathering:
 def small_batch() -> Batch:
     waiting = gathering()
     waiting.add(NOON, b"token--1", b"unique-1", b"", b"hit-id-1", b"article1", b"an-entry")
-    waiting.add(NOON + 5, b"token--2", b"unique-1", b"yesterd2", b"", b"article2", b"")
-    waiting.add(NOON + 6, b"token--1", b"unique-1", b"", b"", b"article1", b"")
+    waiting.add(NOON + 5, b"token--2", b"unique-2", b"yesterd2", b"", b"article2", b"")
+    waiting.beat(NOON + 6, b"token--3", b"yesterd3")
+    waiting.beat(NOON + 6, b"token--1", b"")
+    waiting.add(NOON + 7, b"token--1", b"unique-1", b"", b"", b"article1", b"")
     waiting.ignored["bot"] = 3
-    return waiting.close(7, NOON + 9)
+    return waiting.close(7, 40, NOON + 9)
 
 
-def test_the_layout_of_the_audience_columns_is_frozen() -> None:
-    assert msgspec.msgpack.decode(small_batch().audience) == [
+def small_change() -> ChangeRecord:
+    return ChangeRecord("s", 7, 43, NOON, "merge", b"\x92\xa2id\x01")
+
+
+# Hashes are no text, so that msgspec cannot read them back: here each is replaced by a word of the same length.
+WORDS = (
+    (counting.reading(b"token--1", b"article1"), b"reading"),
+    (counting.reading(b"token--2", b"article2"), b"another"),
+)
+
+
+def columns(batch: Batch) -> list[object]:
+    body = batch.body
+    for data, word in WORDS:
+        body = body.replace(data, word)
+    found: list[object] = msgspec.msgpack.decode(body)
+    return found
+
+
+def test_the_columns_of_a_body_are_in_the_order_in_which_the_script_takes_them() -> None:
+    """Hits and heartbeats in the order of their moments; a heartbeat has neither article nor reading."""
+    assert columns(small_batch()) == [
         DAY.start_ms,
-        1_800_000,
-        1_800_000,
-        63,
-        64,
-        300_000,
-        ["token--1", "token--2", "token--1"],
-        [NOON, NOON + 5, NOON + 6],
-        ["hit-id-1", "", ""],
-        ["unique-1"],
-        [[1, "yesterd2"]],
+        DAY.end_ms,
+        ["token--1", "token--2", "token--3", "token--1", "token--1"],
+        [12 * HOUR, 12 * HOUR + 5, 12 * HOUR + 6, 12 * HOUR + 6, 12 * HOUR + 7],
+        [0, 1, -1, -1, 0],
+        ["hit-id-1", "", "", "", ""],
+        ["unique-1", "unique-2", "", "", "unique-1"],
+        ["reading", "another", "", "", "reading"],
+        [[1, "yesterd2"], [2, "yesterd3"]],
+        ["article1", "article2"],
+        [[0, "an-entry"]],
+        77,
         ["2026-11-24", "2026-11", "2026", "all"],
         [["bot", 3]],
     ]
 
 
-def test_the_layout_of_the_articles_columns_is_frozen() -> None:
-    columns = small_batch().articles
-    # Hashes are no text, so that msgspec cannot read them back: here each is replaced by a word of the same length.
-    for data, word in (
-        (counting.reading(b"token--1", b"article1"), b"reading1"),
-        (counting.reading(b"token--2", b"article2"), b"reading2"),
-        (OTHER_ID, b"other-id"),
-        (b"\x91\xa7(other)", b"its-entry"),
-    ):
-        assert data in columns
-        columns = columns.replace(data, word)
-    assert msgspec.msgpack.decode(columns) == [
-        ["article1", "article2"],
-        [0, 1, 0],
-        ["reading1", "reading2", "reading1"],
-        False,
-        [[0, "an-entry"]],
-        77,
-        "other-id",
-        "its-entry",
-        ["2026-11-24", "2026-11", "2026", "all"],
-    ]
+def test_a_site_that_counts_every_load_sends_no_readings() -> None:
+    waiting = gathering(msgspec.structs.replace(SITE, views="every-load"))
+    waiting.add(NOON, b"token--1", b"unique-1", b"", b"", b"article1", b"")
+    assert columns(waiting.close(0, 0, NOON))[7] == []
 
 
 def test_the_layout_of_a_batch_is_frozen() -> None:
     """A journal that this version wrote is replayed by later ones."""
     assert batches.encode(small_batch()).hex() == (
-        "9ba173aa323032362d31312d3234aa323032362d31312d3233aa323032362d31312d3233a7323032362d3131cf000001a20e"
-        "800280ce000f387a0703c49f9dcf000001a20959a680ce001b7740ce001b77403f40ce000493e0dc0003a8746f6b656e2d2d"
-        "31a8746f6b656e2d2d32a8746f6b656e2d2d3193cf000001a20becd480cf000001a20becd485cf000001a20becd486dc0003"
-        "a86869742d69642d31a0a0dc0001a8756e697175652d31919201a8796573746572643294aa323032362d31312d3234a73230"
-        "32362d3131a432303236a3616c6c9192a3626f7403c47699dc0002a861727469636c6531a861727469636c653293000100dc"
-        "0003a8a26698c74936c0c4a894988bd6461e243ba8a26698c74936c0c4c2919200a8616e2d656e7472794da8046ac2871502"
-        "763da991a7286f746865722994aa323032362d31312d3234a7323032362d3131a432303236a3616c6c"
+        "9901a173072bcf000001a20becd480aa323032362d31312d3234aa323032362d31312d323303c5010d9ecf000001a20959a6"
+        "80cf000001a20e800280dc0005a8746f6b656e2d2d31a8746f6b656e2d2d32a8746f6b656e2d2d33a8746f6b656e2d2d31a8"
+        "746f6b656e2d2d3195ce02932e00ce02932e05ce02932e06ce02932e06ce02932e07950001ffff00dc0005a86869742d6964"
+        "2d31a0a0a0a0dc0005a8756e697175652d31a8756e697175652d32a0a0a8756e697175652d31dc0005a7f0ca507a23b67ea7"
+        "32e365858cc252a0a0a7f0ca507a23b67e929201a879657374657264329202a87965737465726433dc0002a861727469636c"
+        "6531a861727469636c6532919200a8616e2d656e7472794d94aa323032362d31312d3234a7323032362d3131a432303236a3"
+        "616c6c9192a3626f7403"
     )
-    assert small_batch().previous == 7
-    assert small_batch().size == 3
+    batch = small_batch()
+    assert (batch.site, batch.previous, batch.total, batch.size) == ("s", 7, 43, 3)
+    assert (batch.at_ms, batch.day, batch.yesterday) == (NOON, "2026-11-24", "2026-11-23")
+
+
+def test_the_layout_of_a_change_is_frozen() -> None:
+    """What people have changed is replayed from the journal, too, among the hits."""
+    assert batches.encode(small_change()).hex() == "9702a173072bcf000001a20becd480a56d65726765c40592a2696401"
+    assert batches.decode(batches.encode(small_change())) == small_change()
+
+
+def test_a_batch_and_a_change_are_told_apart() -> None:
+    payload = batches.encode(small_batch())
+    assert isinstance(batches.decode(payload), Batch)
+    assert isinstance(batches.decode(batches.encode(small_change())), ChangeRecord)
 
 
 @given(st.binary(max_size=200))
 @example(batches.encode(small_batch()).replace(b"2026", b"\xff026"))
 @example(batches.encode(small_batch())[:-1])
+@example(batches.encode(small_change())[:-1])
+@example(msgspec.msgpack.encode([3, "s", 0, 0, 0, "merge", b""]))
+@example(msgspec.msgpack.encode(["s", 0, 0, 0, "2026-11-24", "2026-11-23", 0, b""]))
+@example(msgspec.msgpack.encode([1, "s", "0", 0, 0, "2026-11-24", "2026-11-23", 0, b""]))
+@example(b"")
 def test_bytes_that_are_no_batch_are_refused_by_name(data: bytes) -> None:
-    try:
-        found = batches.decode(data)
-    except msgspec.DecodeError:
-        return
-    assert isinstance(found, Batch)
+    with pytest.raises(msgspec.DecodeError):
+        batches.decode(data)
 
 
-hits = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 5000)), max_size=60)
+events = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 3) | st.none(), st.integers(0, 5000), st.booleans()), max_size=60
+)
 
 
-@given(hits)
-def test_every_hit_has_its_place_and_its_article(several: list[tuple[int, int, int]]) -> None:
+@given(events, st.integers(0, 2**40))
+def test_every_hit_has_its_place_and_its_article(several: list[tuple[int, int | None, int, bool]], before: int) -> None:
+    """An event without an article is a heartbeat."""
     waiting = gathering()
-    for place, (visitor, article, later) in enumerate(several):
-        token, name = b"visitor%d" % visitor, b"article%d" % article
-        assert waiting.add(NOON + later, token, token, b"", b"", name, b"") == place
-    assert len(waiting) == len(several)
-    for place, (_, article, _) in enumerate(several):
-        assert waiting.article_ids[waiting.article_of(place)] == b"article%d" % article
+    for place, (visitor, article, later, carried) in enumerate(several):
+        token, old = b"visitor%d" % visitor, b"before-%d" % visitor if carried else b""
+        if article is None:
+            waiting.beat(NOON + later, token, old)
+        else:
+            name = b"article%d" % article
+            assert waiting.add(NOON + later, token, token, old, b"", name, b"") == place
+    hits = [(place, article) for place, (_, article, _, _) in enumerate(several) if article is not None]
+    assert (len(waiting), waiting.hits) == (len(several), len(hits))
+    for place, article in hits:
+        number = waiting.article_of(place)
+        assert waiting.article_ids[number] == b"article%d" % article
+        assert waiting.number_of(b"article%d" % article) == number
     assert len(set(waiting.article_ids)) == len(waiting.article_ids)
-    closed = waiting.close(0, NOON)
-    audience = msgspec.msgpack.decode(closed.audience)
-    assert closed.size == len(several)
-    assert audience[6] == [f"visitor{visitor}" for visitor, _, _ in several]
-    assert audience[7] == [NOON + later for _, _, later in several]
-    assert sorted(audience[9]) == sorted({f"visitor{visitor}" for visitor, _, _ in several})
+    closed = waiting.close(0, before, NOON)
+    assert (closed.size, closed.total) == (len(hits), before + len(hits))
+    tokens, times, which, *_ = _readable(closed)
+    assert tokens == [f"visitor{visitor}" for visitor, _, _, _ in several]
+    assert times == [12 * HOUR + later for _, _, later, _ in several]
+    assert [place for place, article in enumerate(which) if article != batches.HEARTBEAT] == [n for n, _ in hits]
     assert batches.decode(batches.encode(closed)) == closed
+
+
+def _readable(closed: Batch) -> list[list[Any]]:
+    """Tokens, times and articles of a body: its hashes are no text, and are left out."""
+    start, end, tokens, times, which, *_ = msgspec.msgpack.decode(closed.body, type=list[msgspec.Raw])
+    assert [msgspec.msgpack.decode(each) for each in (start, end)] == [DAY.start_ms, DAY.end_ms]
+    return [msgspec.msgpack.decode(each) for each in (tokens, times, which)]
 
 
 def test_beacons_that_were_not_counted_may_travel_alone() -> None:
     waiting = gathering()
     waiting.ignored["bot"] = 2
-    closed = waiting.close(0, NOON)
-    assert (closed.size, closed.window) == (0, NOON // (30 * 60 * 1000))
-    assert msgspec.msgpack.decode(closed.audience)[12] == [["bot", 2]]
+    closed = waiting.close(0, 5, NOON)
+    assert (closed.size, closed.total, closed.at_ms) == (0, 5, NOON)
+    assert columns(closed)[13] == [["bot", 2]]
 
 
-def test_hit_ids_are_remembered_by_the_half_hour_of_the_first_hit() -> None:
+def test_a_batch_stands_at_the_moment_of_its_first_event() -> None:
+    """A replay applies the batches of all writers in this order; hit ids are remembered by its half hour."""
     waiting = gathering()
-    waiting.add(NOON - 1, b"token--1", b"unique-1", b"", b"", b"article1", b"")
+    waiting.beat(NOON - 1, b"token--1", b"")
     waiting.add(NOON + 1, b"token--1", b"unique-1", b"", b"", b"article1", b"")
-    assert waiting.close(0, NOON + 2).window == NOON // (30 * 60 * 1000) - 1
+    closed = waiting.close(0, 0, NOON + 2)
+    assert (closed.at_ms, closed.window) == (NOON - 1, NOON // (30 * 60 * 1000) - 1)
 
 
 @pytest.mark.parametrize("hit_id", ["", "1", "x" * 5000, "đủ loại chữ", "\0"])
@@ -176,20 +218,3 @@ def test_the_layout_of_an_entry_is_frozen() -> None:
         "2026-11-24",
     ]
     assert entries.decode(msgspec.msgpack.encode(["/a"])) == Entry("/a")
-
-
-def test_who_started_a_visit_is_known_after_the_readings_are_gone() -> None:
-    """Also when the hit that did was a beacon that was counted elsewhere: or the visit would be looked for again."""
-    noon = (NOON - DAY.start_ms) // counting.SLOT_MS
-    slots = bytes((counting.DUPLICATE, noon - 1, noon))
-    outcome = batches.encode_decision(
-        batches.Decision(slots, 1, (1, 1), bytes((batches.STARTED, batches.COUNTED, batches.COUNTED)))
-    )
-    payload = batches.encode(small_batch())
-    decision = batches.decided(batches.reduce(payload, outcome), b"")
-    assert decision is not None
-    assert decision.started == 1
-    assert dict(zip((b"token--1", b"token--2"), zip(decision.slots, decision.marks, strict=True), strict=True)) == {
-        b"token--1": (noon, batches.STARTED),
-        b"token--2": (noon - 1, 0),
-    }

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from visitstats.cli import app
-from visitstats.core import counting, keys
+from visitstats.core import counting, keys, link
 from visitstats.core.presets import PRESETS
 from visitstats.settings import Settings
 from visitstats.web.edge import Edge
@@ -96,6 +96,14 @@ def test_every_route_is_documented_and_no_other() -> None:
 def test_every_metric_is_documented_and_no_other() -> None:
     assert {"visitstats_hits_total", "visitstats_visits", "visitstats_batch_hits"} <= metrics()
     assert first_column("metrics.md", "visitstats_") == metrics()
+
+
+def test_every_word_for_the_store_is_documented_and_no_other() -> None:
+    """What `/readyz` says when something is wrong must be found in the documentation by whoever is woken by it."""
+    table = (
+        (DOCS / "api.md").read_text(encoding="utf-8").partition("\n| `store` | the store |\n")[2].partition("\n\n")[0]
+    )
+    assert re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE) == list(link.WORDS)
 
 
 def test_every_reason_not_to_count_is_documented() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from visitstats.core.errors import StoreUnavailable
-from visitstats.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
+from visitstats.ingest.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
 
 NOW = 1_000 * MINUTE_MS
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visitstats.settings import SETTINGS, InvalidSetting, Settings
+from visitstats.core import counting
+from visitstats.settings import SETTINGS, InvalidSetting, Setting, Settings
+from visitstats.store import keys
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def test_the_defaults_serve_this_machine_only_with_an_embedded_store(tmp_path: P
 def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
     written(tmp_path / "visitstats.toml", 'port = 1\nworkers = 2\nhost = "0.0.0.0"\n')
     settings = Settings.load({"port": 3}, {"VISITSTATS_PORT": "2", "VISITSTATS_WORKERS": "4"})
-    assert (settings.port, settings.workers, settings.host, settings.batch_max_hits) == (3, 4, "0.0.0.0", 500)  # noqa: S104
+    assert (settings.port, settings.workers, settings.host, settings.batch_max_hits) == (3, 4, "0.0.0.0", 255)  # noqa: S104
 
 
 def test_an_option_that_was_not_given_overrides_nothing() -> None:
@@ -104,8 +106,10 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting() -> None:
         ("PORT", "-1", '"-1"; expected a whole number from 0 to 65535'),
         ("PORT", "٨٠", '"٨٠"; expected a whole number from 0 to 65535'),
         ("WORKERS", "0", '"0"; expected a whole number from 1 to 64'),
-        ("JOURNAL_KEEP_HOURS", "49", '"49"; expected a whole number of hours from 1 to 48'),
-        ("BATCH_MAX_HITS", "1001", '"1001"; expected a whole number of hits from 1 to 1000'),
+        ("JOURNAL_KEEP_HOURS", "25", '"25"; expected a whole number of hours from 1 to 24'),
+        ("GATHER_MS", "101", '"101"; expected a whole number of milliseconds from 0 to 100'),
+        ("BATCH_MAX_HITS", "1001", '"1001"; expected a whole number of hits from 32 to 1000'),
+        ("BATCH_MAX_HITS", "31", '"31"; expected a whole number of hits from 32 to 1000'),
         ("LOG_LEVEL", "loud", '"loud"; expected one of debug, info, warning, error'),
         ("DATA_DIR", "", '""; expected a folder'),
         ("HOST", " ", '" "; expected a text that is not empty'),
@@ -190,3 +194,18 @@ def test_a_worker_process_gets_the_very_same_settings(overrides: dict[str, objec
 def test_every_field_has_its_row_and_every_default_is_allowed() -> None:
     assert [row.name for row in SETTINGS] == list(Settings.__struct_fields__)
     assert [row.name for row in Settings.document()] == list(Settings.__struct_fields__)
+
+
+def test_the_journal_is_never_kept_for_longer_than_what_decides_about_its_hits() -> None:
+    """A replay decides again: a presence or a hit id that the store had forgotten would be counted twice."""
+    [keep] = [row for row in SETTINGS if row.name == "journal_keep_hours"]
+    longest = max(hours for hours in range(1, 100) if _allowed(keep, hours))
+    assert longest * keys.HOUR_MS < keys.DECIDING_MS <= counting.SALT_LIFE_MS
+
+
+def _allowed(setting: Setting, value: object) -> bool:
+    try:
+        Settings.load({setting.name: value})
+    except InvalidSetting:
+        return False
+    return True

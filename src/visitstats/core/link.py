@@ -63,7 +63,7 @@ TABLE: dict[State, dict[Event, State]] = {
     State.REPLICA: {**_DOWN, Event.REPLAY: State.REPLAYING},
     State.FULL: {**_DOWN, Event.REPLAY: State.REPLAYING},
     State.REFUSING: {**_DOWN, Event.REPLAY: State.REPLAYING},
-    State.UNFIT: {Event.TRUSTED: State.BEHIND, Event.STOP: State.CLOSING},
+    State.UNFIT: {Event.DOUBTED: State.UNFIT, Event.TRUSTED: State.BEHIND, Event.STOP: State.CLOSING},
     State.CLOSING: {},
 }
 """What is not in it changes nothing."""
@@ -88,7 +88,9 @@ class Link:
 
     def on(self, event: Event, reason: str = "") -> bool:
         """Note an event; return whether the state is another one now."""
-        after = TABLE[self.state].get(event, self.state)
+        after = TABLE[self.state].get(event)
+        if after is None:
+            return False
         if after in (State.CONNECTED, State.BEHIND):
             self.reason = ""
         elif reason:

@@ -168,7 +168,10 @@ class Applier:
 
     def applied_up_to(self, taken: int) -> int:
         """Return the sequence up to which everything is in the store, of what was taken up to `taken`."""
-        reached = [self._positions.applied.get(site, 0) for site in self._positions.behind]
+        positions = self._positions
+        # While the store is away, or was seen to be older, any site may lack something, and not only those with hits.
+        known = positions.behind if self.link.commits and not positions.older else positions.newest
+        reached = [positions.applied.get(site, 0) for site in known if positions.is_behind(site)]
         if self._committing:
             reached.append(self._committing - 1)
         elif self._queue:
@@ -328,7 +331,7 @@ class Applier:
         """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
         record = item.record
         self._positions.apply(record.site, item.sequence)
-        waiting = self._unanswered.pop(item.sequence, None)
+        waiting = self._unanswered.get(item.sequence)  # taken away last: after a bug here it is answered all the same
         if isinstance(result, Committed) and isinstance(record, Batch):
             if result.fresh:
                 self._metrics.batch_committed(record.site, record.size, result.started)
@@ -348,6 +351,7 @@ class Applier:
                 self._changed.add(record.site)
             if isinstance(waiting, WaitingChange) and not waiting.future.done():
                 waiting.future.set_result(result)
+        self._unanswered.pop(item.sequence, None)
 
     def _note_capped(self, waiting: Waiting, result: Committed) -> None:
         other = waiting.number_of(OTHER_ID)

@@ -26,7 +26,7 @@ from visitstats.core.periods import Calendar
 from visitstats.directory import LiveSite
 from visitstats.ingest.positions import Positions
 from visitstats.journal.log import OpenJournal
-from visitstats.journal.reader import Slot, is_held, slot_folders
+from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
 from visitstats.journal.segments import NAME
 from visitstats.store.commit import Committer, Gap, Numbering, Refused, Result, Work
 from visitstats.store.reads import Marks, Reads
@@ -227,7 +227,7 @@ class Replay:
 
     def _slot(self, path: Path) -> Slot:
         slot = self._slots.get(path)
-        if slot is None or not slot.writer:
+        if slot is None or slot.writer != writer_of(path):
             slot = self._slots[path] = Slot(path)
         return slot
 

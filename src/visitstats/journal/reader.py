@@ -4,6 +4,7 @@ for: the slot may be another process's.
 Its newest records may be missing here, and a record that is being written looks like a torn end.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -20,6 +21,8 @@ from visitstats.journal.segments import NAME, WRITER_BYTES, Segment
 
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
 _SEGMENT = f"{NAME}.log"
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What a process lacks for a moment says nothing of the file: whoever went on would take its records for lost."""
 
 
 class Newest(NamedTuple):
@@ -31,12 +34,13 @@ class Newest(NamedTuple):
 
 
 class Slot:
-    """One slot, and what has been read of it. `scan` reads what has come since the last time."""
+    """One slot, and what has been read of it. `scan` reads what has come since the last time. What reads raises OSError
+    when the process lacks files or memory; it goes on from there the next time."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.number = int(directory.name)
-        self.writer = _writer_of(directory)
+        self.writer = writer_of(directory)
         """The writer id; empty when it cannot be read."""
         self.newest: dict[str, Newest] = {}
         """Of each site."""
@@ -51,6 +55,8 @@ class Slot:
         self.since_ms = 0
         """When its oldest record was received, in milliseconds since the epoch; 0 for no record."""
         self._segments: list[Segment] = []
+        self._done: set[Path] = set()
+        """Segments that were read to their end, after another had begun: nothing is written to them any more."""
         self._unreadable: dict[Path, str] = {}
         self._no_records: list[str] = []
 
@@ -96,6 +102,8 @@ class Slot:
                     self.since_ms = self.since_ms or record.at_ms
                     self.newest[record.site] = Newest(sequence, record.total)
                     yield sequence, record
+            if segment.end is not None:
+                self._done.add(segment.path)
 
     def above(self, marks: dict[str, int]) -> Iterator[tuple[int, Record]]:
         """Yield the records of sites above their watermarks, as (sequence, record), of those that were read. Blocks."""
@@ -123,11 +131,11 @@ class Slot:
             if found:
                 found[-1].end = first
             found.append(known.get(path) or Segment(path, first))
-        ended = {segment.path for segment in self._segments[:-1]}
+        self._done.intersection_update(paths)
         self._segments = found
         self.first = found[0].first if found else 0
         self.size = sum(_size_of(path) for path in paths)
-        return [segment for segment in found if segment.path not in ended]
+        return [segment for segment in found if segment.path not in self._done]
 
     def _payloads(self, segment: Segment, after: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
         try:
@@ -135,6 +143,8 @@ class Slot:
         except FileNotFoundError:
             return  # pruned since we looked: it was applied
         except (OSError, JournalDamaged) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                raise
             self._unreadable[segment.path] = str(error)
 
     def _decode(self, segment: Segment | None, sequence: int, payload: bytes) -> Record | None:
@@ -172,10 +182,14 @@ def is_held(directory: Path) -> bool:
     return False
 
 
-def _writer_of(directory: Path) -> str:
+def writer_of(directory: Path) -> str:
+    """Return the writer id of a slot; empty when it cannot be read. A slot without records may get another one (a copy
+    that a process settles in)."""
     try:
         writer = (directory / "writer").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise
         return ""
     return writer if _WRITER.fullmatch(writer) else ""
 

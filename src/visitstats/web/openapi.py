@@ -202,7 +202,7 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "site": {"type": "string"},
             "period": {"type": "string"},
-            "at": {"type": "string"},
+            **{name: {"type": "string", "format": "date-time"} for name in ("at", "order_at")},
             "articles": {"type": "array", "items": {"type": "object"}},
         },
     },
