@@ -130,6 +130,8 @@ class Worker:
         self.ingest = Ingest(settings, journal, positions, self.applier, self.metrics, clock)
         self._forget_by = ForgettingClock(clock, time.monotonic)
         self.losses = LossWatch(kept, self.sites, self.stats, clock)
+        self.sites.on_loss.append(self.applier.doubt)
+        self.sites.has_all = lambda: self.applier.has_all
         self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: list[asyncio.Task[None]] = []
