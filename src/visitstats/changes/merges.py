@@ -184,6 +184,7 @@ class Merges:
                 "later": f"{merge.change.target} was merged itself since; undo change {later} first",
                 "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
                 "again": "it has changed just now; try again",
+                "id": "the id that was drawn for this change is taken; try again",
                 "short": f"{merge.change.target} has less in {made.detail} than is to be given back; "
                 "visitstats verify says more",
             }.get(made.reason, f"change {merge.id} cannot be undone ({made.reason})")
@@ -200,6 +201,7 @@ def _refusal(made: Changed, sides: Sides, kind: Kind) -> VisitstatsError:
         {
             "counted": f"{sides.source} has {sides.source_views} views of its own: merge it",
             "too-many": f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses",
+            "id": "the id that was drawn for this change is taken; try again",
             "again": f"what {sides.source} and {sides.target} stand for has changed just now; try again",
             "alias": f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit",
         }.get(made.reason, f"{sides.source} cannot be merged ({made.reason})")
