@@ -72,8 +72,13 @@ class SiteDirectory:
         self._looked = -REFRESH_SECONDS
         self._blind = False
         """The last look into the store failed."""
-        self.on_loss: Callable[[], None] = lambda: None
+        self._lost: dict[str, Mapping[bytes, str]] = {}
+        """Site → the aliases that are known here of a store that has lost everything."""
+        self.on_loss: list[Callable[[], None]] = []
         """Called when the store turns out to have lost everything, before the sites are put back."""
+        self.has_all: Callable[[], bool] = lambda: True
+        """Whether the store has everything that is journalled, as far as is known. After a loss aliases are put back
+        only then: those that were made by a journalled merge come back with it, and with its record."""
 
     def get(self, site_id: str) -> LiveSite | None:
         """Return a site that is known here."""
@@ -103,15 +108,21 @@ class SiteDirectory:
         try:
             version = await self._records.sites_version()
             self._blind = False
+            if version and self._lost and self.has_all():
+                for site_id in list(self._lost):
+                    await self._records.changes.keep_aliases(site_id, self._lost[site_id])
+                    del self._lost[site_id]
+                version = await self._records.sites_version()
             if version == self._version:
                 return
             if not version and self._live:
                 # Each change of a site raises the version: one that is gone went with everything in the store.
                 log.error("the store has lost its sites; they are put back as they are known here")
-                self.on_loss()
+                for each in self.on_loss:
+                    each()
+                self._lost |= {live.site.id: live.aliases for live in self.all() if live.aliases}
                 for live in self.all():
                     await self._records.put_site(live.site)
-                    await self._records.changes.keep_aliases(live.site.id, live.aliases)
                 version = await self._records.sites_version()
             sites = await self._records.sites()
             changed = await self._read_aliases(sites)
@@ -212,7 +223,8 @@ class SiteDirectory:
         changed = [site for site in sites if versions.get(site) != self._alias_versions.get(site)]
         for site in changed:
             # The version first: a change in between is read once more.
-            self._aliases[site] = await self._records.changes.aliases(site) or NO_ALIASES
+            found = {**self._lost.get(site, NO_ALIASES), **await self._records.changes.aliases(site)}
+            self._aliases[site] = found or NO_ALIASES
             if site in versions:
                 self._alias_versions[site] = versions[site]
             else:

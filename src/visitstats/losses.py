@@ -106,7 +106,7 @@ class LossWatch:
         self._clock = clock
         self.sites = 0
         """Of so many sites counts are missing."""
-        sites.on_loss = self._note
+        sites.on_loss.append(self._note)
 
     def load(self) -> None:
         """Take over what is known to be missing; it is not shown as less from now on."""

@@ -140,6 +140,8 @@ class Worker:
             socket.gethostname(),
             lambda: (live.site.id for live in self.sites.all()),
         )
+        self.sites.on_loss.append(self.applier.doubt)
+        self.sites.has_all = lambda: self.applier.has_all
         self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: list[asyncio.Task[None]] = []

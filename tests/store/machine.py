@@ -16,8 +16,8 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
-from tests.store.oracle import Beat, Hit, Oracle
 from tests.client import until
+from tests.store.oracle import Beat, Hit, Oracle
 from visitstats.core import counting
 from visitstats.core.batch import Gathering, encode, hit_id_digest
 from visitstats.core.entries import Entry

@@ -1,50 +1,114 @@
-"""Merges for the tests: articles and changes of a site on a real store, and how all of its numbers look."""
+"""Changes for the tests: articles, merges and baselines of a site on a real store, and how all of its numbers look."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
-from tests.store.writing import CALENDAR, DAY, NOON, SITE, WRITER, commit, gather, numbering
-from visitstats.core.batch import Gathering
+from visitstats.articles import Lists as Listed
+from visitstats.changes.baselines import Baselines
+from visitstats.changes.merges import Merges
+from visitstats.core import counting
+from visitstats.core.batch import ChangeRecord, Gathering, Record
 from visitstats.core.entries import Entry
+from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import KeyRules, article_id
-from visitstats.core.periods import Day
+from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.merges import Merges
+from visitstats.directory import LiveSite
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.changes import Changes
-from visitstats.store.commit import Committed, Committer
-from visitstats.store.records import Records
+from visitstats.store.commit import Changed, Committed, Committer, Numbering, Result, Work
+from visitstats.store.reads import Reads
 
-EVERY_LOAD = Site(id=SITE.id, hosts=SITE.hosts, views="every-load")
-"""Each hit is a view: what is added up is easy to see."""
+# Far ahead of the server's clock, so that nothing expires during a test.
+CALENDAR = Calendar("Asia/Ho_Chi_Minh")
+DAY = CALENDAR.day_named("2036-11-24")
 BEFORE = CALENDAR.day_named("2036-10-31")
+WRITER = "0123456789abcdef0123456789abcdef"
+SITE = Site(id="portal", hosts=("portal.vn",), views="every-load")
+"""Each hit is a view: what is added up is easy to see."""
 Lists = dict[str, dict[str, int]]
-"""List (as `keys.top` names it; "base" for the baselines) → article → views, without those that have none."""
+"""List ("all", a date, a month, "w" and a week's first date; "base" for the baselines) → article → views, without those
+that have none."""
 
 
-class Merging:
-    """A site with its hits, its merges and its numbers."""
+def gathered(site: Site, day: Day, moment: int, *articles: str) -> Gathering:
+    """Hits on articles, a millisecond and a person each."""
+    waiting = Gathering(site, day)
+    for n, article in enumerate(articles):
+        token = counting.visitor_token(
+            counting.salted(day.date.encode().ljust(32, b"-")), site.id, f"person {n}", b"agent", ""
+        )
+        entry = encode_entry(Entry(article, f"Title of {article}"))
+        waiting.add(moment + n, token, token, b"", b"", article_id(article), entry)
+    return waiting
 
-    def __init__(self, url: str, raw: Redis, site: Site = EVERY_LOAD) -> None:
+
+class Writer:
+    """A writer of one site's records, in their order. It keeps them, as a journal does; so it is a recorder, too."""
+
+    def __init__(self, url: str, name: str = WRITER) -> None:
+        self.committer = Committer(url)
+        self.name = name
+        self.records: list[Record] = []
+        self.now = DAY.start_ms + 12 * 3600 * 1000
+        self.site = SITE
+
+    def write(self, what: Gathering | ChangeRecord) -> int:
+        """Journal a batch or a change, and return its sequence."""
+        previous, total = len(self.records), self.records[-1].total if self.records else 0
+        record: Record
+        if isinstance(what, Gathering):
+            record = what.close(previous, total, self.now)
+        else:
+            record = msgspec.structs.replace(what, previous=previous, total=total, at_ms=self.now)
+        self.records.append(record)
+        return previous + 1
+
+    async def send(self, sequence: int, day: Day = DAY) -> Result:
+        """Commit a record, once more or for the first time."""
+        record = self.records[sequence - 1]
+        numbering = Numbering(day, day.start_ms + 1000)
+        [result] = await self.committer.commit([Work(self.name, sequence, record.previous, record, numbering)])
+        return result
+
+    async def commit(self, waiting: Gathering) -> Committed:
+        result = await self.send(self.write(waiting), waiting.day)
+        assert isinstance(result, Committed), result
+        return result
+
+    async def change(self, change: ChangeRecord) -> Changed:
+        """Make a change, as whoever orders it wants it made (`changes.scribe.Recorder`)."""
+        result = await self.send(self.write(change))
+        assert isinstance(result, Changed), result
+        return result
+
+    async def close(self) -> None:
+        await self.committer.close()
+
+
+class Merging(Writer):
+    """A site with its hits, its merges, its baselines and its numbers."""
+
+    def __init__(self, url: str, raw: Redis, site: Site = SITE) -> None:
+        super().__init__(url)
         self.raw = raw
         self.site = site
-        self.records = Records(raw)
-        self.committer = Committer(url, WRITER)
-        self.sequence = 0
-        self.now = NOON
-        self.names: dict[bytes, str] = {}
-
-    @property
-    def changes(self) -> Changes:
-        return self.records.changes
+        self.changes = Changes(raw)
+        self.days: set[str] = set()
 
     @property
     def merges(self) -> Merges:
-        return Merges(self.changes, self.site.id, KeyRules(self.site, linear_pattern), lambda: self.now)
+        return Merges(self.changes, self, self.site.id, KeyRules(self.site, linear_pattern), lambda: self.now)
+
+    @property
+    def baselines(self) -> Baselines:
+        return Baselines(self.changes, self, self.site.id)
 
     async def merge(self, source: str, target: str, why: str = "") -> str:
         """Merge, and return the change's id."""
@@ -54,60 +118,64 @@ class Merging:
         return (await self.merges.undo(change_id, "binh")).id
 
     def gathered(self, day: Day, *articles: str) -> Gathering:
-        waiting = Gathering(self.site, day)
-        for n, article in enumerate(articles):
-            self.names[article_id(article)] = article
-            gather(waiting, day.start_ms + n, f"person {n}", article)
-        return waiting
+        """Hits by ids that nobody has resolved."""
+        self.days.add(day.date)
+        return gathered(self.site, day, day.start_ms, *articles)
 
     async def read(self, *articles: str, day: Day = DAY) -> Committed:
-        """One hit on each of these, by ids that nobody has resolved."""
+        """One hit on each of these."""
         return await self.commit(self.gathered(day, *articles))
 
-    async def commit(self, waiting: Gathering) -> Committed:
-        previous, self.sequence = self.sequence, self.sequence + 1
-        batch = waiting.close(previous, waiting.day.start_ms)
-        return await commit(self.committer, self.sequence, batch, numbering(waiting.day.start_ms + 1000))
-
     async def lists(self) -> Lists:
-        """All lists, with the baselines."""
+        """All lists as people are shown them, and the baselines."""
+        live = LiveSite(self.site, await self.changes.aliases(self.site.id))
+        reads = Reads(self.raw)
         found: Lists = {}
-        async for raw_name in self.raw.scan_iter(keys.top(self.site.id, "*")):
-            name: str = raw_name.decode()
-            members: Any = await self.raw.zrange(name, 0, -1, withscores=True)
-            scores = {self.names[member]: int(score) for member, score in members if score}
-            assert all(score >= 0 for _, score in members), name
-            found[name.split(":top:")[1]] = scores
+        for date in sorted(self.days):
+            day = live.calendar.day_named(date)
+            listed = Listed(reads, lambda day=day: day.start_ms)  # type: ignore[misc]
+            names = {"day": date, "week": "w" + day.week[0], "month": day.month}
+            if date == max(self.days):
+                names["all"] = "all"
+            for period, name in names.items():
+                async with aclosing(listed.rows(live, period, 1000)) as rows:  # type: ignore[type-var]
+                    found[name] = {row.entry.key: row.views async for row in rows if row.views}
         bases: Any = await self.raw.hgetall(keys.base(self.site.id))
-        found["base"] = {self.names[member]: int(n) for member, n in bases.items() if int(n)}
+        entries = await reads.entries(self.site.id, list(bases))
+        found["base"] = {entry.key: int(n) for entry, n in zip(entries, bases.values(), strict=True) if int(n)}
         return found
 
     async def everything(self) -> dict[str, Any]:
-        """Every key of the articles ledger but the changes and watermarks, as it is."""
-        found: dict[str, Any] = {}
-        raw_name: Any
-        async for raw_name in self.raw.scan_iter(f"vs:{{{self.site.id}:what}}:*"):
-            name: str = raw_name.decode()
-            if name == keys.changes(self.site.id) or ":writer:" in name:
-                continue
-            kind: Any = await self.raw.type(name)
-            content: Any
-            if kind == b"zset":
-                content = dict(await self.raw.zrange(name, 0, -1, withscores=True))  # type: ignore[arg-type]
-            elif kind == b"hash":
-                content = await self.raw.hgetall(name)
-            else:
-                content = await self.raw.smembers(name)
-            found[name] = (content, await self.raw.expiretime(name))
-        return found
+        """Every key of the ledger but the changes and watermarks, as it is."""
+        return {
+            name: content
+            for name, content in (await ledger(self.raw, self.site.id)).items()
+            if name not in (keys.changes(self.site.id), keys.marks(self.site.id))
+        }
 
-    async def close(self) -> None:
-        await self.committer.close()
+
+async def ledger(raw: Redis, site: str = SITE.id) -> dict[str, Any]:
+    """Every key of a ledger, with what is in it and when it is forgotten."""
+    found: dict[str, Any] = {}
+    raw_name: Any
+    async for raw_name in raw.scan_iter(keys.of_site(site)):
+        name: str = raw_name.decode()
+        kind: Any = await raw.type(name)
+        content: Any
+        if kind == b"hash":
+            content = await raw.hgetall(name)
+        elif kind == b"set":
+            content = await raw.smembers(name)
+        else:
+            assert kind == b"string", (name, kind)
+            content = await raw.get(name)
+        found[name] = (content, await raw.expiretime(name))
+    return found
 
 
 async def some_reading(merging: Merging) -> Lists:
     """Three articles on two days of two months, two of them with baselines."""
     await merging.read("/old", "/old", "/new", day=BEFORE)
     await merging.read("/old", "/new", "/new", "/third")
-    await merging.records.set_baseline(SITE.id, 0, {Entry("/old"): 500, Entry("/third"): 7})
+    await merging.baselines.set(None, {Entry("/old"): 500, Entry("/third"): 7})
     return await merging.lists()

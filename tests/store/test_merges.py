@@ -12,12 +12,16 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from tests.store.merging import EVERY_LOAD, Merging, some_reading
-from tests.store.writing import CALENDAR, DAY, SITE
-from visitstats.core.errors import NotFound, StoreUnavailable, VisitstatsError
+from tests.store.merging import BEFORE, DAY, SITE, Merging, gathered, ledger, some_reading
+from visitstats.articles import Lists
+from visitstats.changes import merges
+from visitstats.changes.merges import MergeRefused, NoSuchArticle
+from visitstats.core.entries import Entry
+from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.keys import article_id
-from visitstats.merges import MergeRefused, NoSuchArticle
-from visitstats.store import changes, keys
+from visitstats.directory import LiveSite
+from visitstats.store import changes, commit, keys
+from visitstats.store.commit import Changed, Refused
 from visitstats.store.reads import Reads
 
 
@@ -28,7 +32,7 @@ async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
     await found.close()
 
 
-async def test_a_merge_adds_up_every_list_that_is_kept(merging: Merging) -> None:
+async def test_a_merge_adds_up_every_list(merging: Merging) -> None:
     """All time, each month, each week, each day; baselines too. Other articles and the site's totals stay."""
     await some_reading(merging)
     views: Any = await merging.raw.hgetall(keys.views(SITE.id))
@@ -76,18 +80,19 @@ async def test_hits_of_the_old_address_count_for_the_other_and_say_its_views(mer
     result = await merging.commit(waiting)
     assert result.articles == (509, 509, 9)
     assert result.added == (2, 1, 1)
-    assert await merging.raw.zscore(keys.top_all(SITE.id), article_id("/old")) == 0
-    entries = await Reads(merging.raw).top(SITE.id, DAY, "all", 10)
-    assert [(row.entry.key, row.views) for row in entries] == [("/new", 509), ("/third", 9)]
-    assert entries[0].entry.title == "Title of /new", "the old page's title is not the article's"
+    assert not await Reads(merging.raw).has_article(SITE.id, article_id("/old"))
+    assert (await merging.lists())["all"] == {"/new": 509, "/third": 9}
+    [entry] = await Reads(merging.raw).entries(SITE.id, [article_id("/new")])
+    assert entry.title == "Title of /new", "the old page's title is not the article's"
 
 
-async def test_lists_for_editors_do_not_show_what_was_merged(merging: Merging) -> None:
+@pytest.mark.parametrize("period", ["day", "week", "month", "all"])
+async def test_lists_for_editors_do_not_show_what_was_merged(merging: Merging, period: str) -> None:
     await some_reading(merging)
     await merging.merge("/old", "/new")
-    for period in ("day", "week", "month", "all"):
-        rows = await Reads(merging.raw).top(SITE.id, DAY, period, 10)
-        assert [row.entry.key for row in rows] == ["/new", "/third"], period
+    live = LiveSite(SITE, await merging.changes.aliases(SITE.id))
+    listed = Lists(Reads(merging.raw), lambda: merging.now)
+    assert [row.entry.key async for row in listed.rows(live, period, 10)] == ["/new", "/third"]
 
 
 async def test_chains_lead_to_their_end_and_are_undone_from_it(merging: Merging) -> None:
@@ -188,10 +193,9 @@ async def test_the_list_of_changes_says_who_when_why_and_what(merging: Merging) 
     change = oldest.change
     assert (change.kind, change.who, change.why, change.at_ms) == ("merge", "an", "Cổng mới, địa chỉ mới", merging.now)
     assert (change.source, change.target, change.moved) == ("/old", "/new", 503)
-    assert {name: (n, other) for name, n, other in change.before} == {
-        "all": (503, 3), "2036-10": (2, 1), "2036-11": (1, 2), "w2036-10-27": (2, 1), "w2036-11-24": (1, 2),
-        "2036-10-31": (2, 1), "2036-11-24": (1, 2),
-    }  # fmt: skip
+    assert (change.views, change.bases) == ((503, 3), (500, -1))
+    assert (newest.change.views, newest.change.bases) == ((-1, 506), (-1, 500))
+    assert (newest.change.source, newest.change.target, newest.change.who) == ("/old", "/new", "binh")
 
 
 @pytest.mark.parametrize(("who", "why"), [("", ""), ("\u200b", ""), ("x" * 81, ""), ("an", "x" * 501)])
@@ -202,65 +206,41 @@ async def test_a_change_needs_a_name_and_a_reason_of_reasonable_length(merging: 
     assert await merging.merges.audit(10) == []
 
 
-async def test_a_list_that_is_past_its_life_is_neither_needed_nor_made_again(merging: Merging) -> None:
+async def test_an_undo_does_not_need_the_days(merging: Merging) -> None:
+    """They are kept for a time, a merge for ever."""
     await some_reading(merging)
     merged = await merging.merge("/old", "/new")
-    gone = keys.top(SITE.id, "2036-10-31")
-    await merging.raw.delete(gone)
+    await merging.raw.delete(keys.articles_of_day(SITE.id, BEFORE.date))
     await merging.undo(merged)
     found = await merging.lists()
-    assert "2036-10-31" not in found
-    assert found["2036-10"] == {"/old": 2, "/new": 1}
+    assert (found["all"], found["2036-10"]) == ({"/old": 503, "/new": 3, "/third": 8}, {})
 
 
-async def test_an_undo_that_would_make_a_count_negative_is_refused(merging: Merging) -> None:
+@pytest.mark.parametrize(("name", "words"), [("articles", "views"), ("base", "baselines")])
+async def test_an_undo_that_would_make_a_count_negative_is_refused(merging: Merging, name: str, words: str) -> None:
     """Somebody has changed the store by hand."""
     await some_reading(merging)
     merged = await merging.merge("/old", "/new")
-    name: Any = article_id("/new")
-    await merging.raw.zadd(keys.top(SITE.id, "2036-10"), {name: 1})
+    await merging.raw.hset(getattr(keys, name)(SITE.id), article_id("/new"), "1")
     before = await merging.everything()
-    with pytest.raises(MergeRefused, match="/new has less in 2036-10 than is to be given back"):
+    with pytest.raises(MergeRefused, match=f"/new has less in {words} than is to be given back"):
         await merging.undo(merged)
     assert await merging.everything() == before
 
 
 async def test_an_id_that_is_taken_is_not_used_again(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record is never written over."""
-    drawn = iter(["00000001", "00000001", "00000002", "00000002", "00000003"])
-    monkeypatch.setattr(changes, "new_id", lambda: next(drawn))
+    """A record is never written over; whoever drew the id tries again."""
+    drawn = iter(["00000001", "00000001", "00000001", "00000002"])
+    monkeypatch.setattr(merges, "new_id", lambda: next(drawn))
     await some_reading(merging)
     assert await merging.merge("/old", "/new") == "00000001"
-    assert await merging.merge("/third", "/new") == "00000002"
-    assert await merging.undo("00000001") == "00000003"
-    assert [each.id for each in await merging.merges.audit(9)] == ["00000003", "00000002", "00000001"]
-
-
-async def test_a_day_that_begins_while_a_merge_is_prepared_is_not_forgotten(merging: Merging) -> None:
-    """The lists are named before the script runs; a hit in between may have made new ones."""
-    await some_reading(merging)
-    listed, later = merging.changes._lists, CALENDAR.day_named("2036-12-01")
-
-    async def late(site: str) -> tuple[list[str], int]:
-        found = await listed(site)
-        if "2036-12" not in found[0]:
-            await merging.read("/old", day=later)
-        return found
-
-    merging.changes._lists = late  # type: ignore[method-assign]
-    await merging.merge("/old", "/new")
-    assert (await merging.lists())["2036-12-01"] == {"/new": 1}
-
-
-async def test_lists_of_weeks_that_began_on_another_weekday_are_merged_too(redis_url: str, raw: Redis) -> None:
-    sunday = Merging(redis_url, raw, msgspec.structs.replace(EVERY_LOAD, week_start=7))
-    await sunday.read("/old", "/new", day=CALENDAR.day_named("2036-11-24"))
-    week = keys.top_week(SITE.id, "2036-11-23", DAY.end_ms)
-    # As a worker wrote it while the site's weeks began on Sunday.
-    await raw.rename(keys.top_week(SITE.id, "2036-11-24", DAY.end_ms).name, week.name)
-    await sunday.merge("/old", "/new")
-    assert (await sunday.lists())["w2036-11-23"] == {"/new": 2}
-    await sunday.close()
+    for change in (merging.merge("/third", "/new"), merging.undo("00000001")):
+        before = await merging.everything()
+        with pytest.raises(MergeRefused, match="is taken; try again"):
+            await change
+        assert await merging.everything() == before
+    assert await merging.undo("00000001") == "00000002"
+    assert [each.id for each in await merging.merges.audit(9)] == ["00000002", "00000001"]
 
 
 async def test_a_site_has_so_many_aliases_and_no_more(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,27 +252,45 @@ async def test_a_site_has_so_many_aliases_and_no_more(merging: Merging, monkeypa
 
 
 async def test_aliases_are_put_back_when_the_store_has_lost_them(merging: Merging) -> None:
+    """But for those that it has by now, which may lead elsewhere."""
     await some_reading(merging)
     await merging.merge("/old", "/new")
+    await merging.merge("/third", "/new")
     known = await merging.changes.aliases(SITE.id)
     await merging.raw.flushall()
-    merging.sequence = 0
+    merging.records.clear()
+    await merging.read("/third", "/other")
+    await merging.merge("/third", "/other")
     await merging.changes.keep_aliases(SITE.id, known)
-    assert await merging.changes.aliases(SITE.id) == known
+    now = await merging.changes.aliases(SITE.id)
+    assert now == {article_id("/old"): "/new", article_id("/third"): "/other"}
+    noted: Any = await merging.raw.hkeys(keys.changes(SITE.id))
+    marks = {name for name in noted if name.endswith(b":kept")}
+    assert marks == {article_id("/old").hex().encode() + b":kept"}
     assert (await merging.read("/old")).articles == (1,)
 
 
-@pytest.mark.parametrize("damaged", ["aliases", "changes", "base", "views", "top_all"])
+@pytest.mark.parametrize("damaged", ["aliases", "changes", "base", "articles"])
 async def test_a_key_of_another_type_is_found_before_anything_is_written(merging: Merging, damaged: str) -> None:
+    """Not even the watermark: the change is made when somebody has mended that."""
     await some_reading(merging)
     name = getattr(keys, damaged)(SITE.id)
+    kept = await merging.raw.dump(name)
     await merging.raw.delete(name)
     await merging.raw.set(name, "not what it should be")
-    before = await merging.raw.dbsize(), await merging.raw.exists(keys.changes(SITE.id))
+    before = await ledger(merging.raw)
     change = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
-    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-        await merging.changes.merge(SITE.id, change)
-    assert (await merging.raw.dbsize(), await merging.raw.exists(keys.changes(SITE.id))) == before
+    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    result = await merging.send(sequence)
+    assert isinstance(result, Refused)
+    assert "WRONGTYPE" in result.error
+    assert await ledger(merging.raw) == before
+    await merging.raw.delete(name)
+    if kept is not None:
+        await merging.raw.restore(name, 0, kept)
+    assert isinstance(again := await merging.send(sequence), Changed)
+    assert again.word == "ok"
+    assert (await merging.lists())["all"] == {"/new": 506, "/third": 8}
 
 
 def test_aliases_in_a_circle_lead_somewhere_all_the_same() -> None:
@@ -306,8 +304,135 @@ async def test_hits_on_aliases_in_a_circle_do_not_hold_up_the_store(merging: Mer
     mapping: Any = {article_id(alias): article_id(key) + key.encode() for alias, key in pairs}
     await merging.raw.hset(keys.aliases(SITE.id), mapping=mapping)
     assert (await merging.read("/a")).started == 1
+    assert await merging.lists()
 
 
 def test_all_keys_of_a_change_are_in_one_slot() -> None:
-    names = [each(SITE.id) for each in (keys.aliases, keys.changes, keys.base, keys.views, keys.top_all)]
-    assert len({key_slot(name.encode()) for name in (*names, keys.top(SITE.id, "w2036-11-24"))}) == 1
+    assert len({key_slot(name.encode()) for name in keys.of_change(SITE.id)}) == 1
+
+
+# One record, once --------------------------------------------------------------------------------------------------
+
+
+async def test_a_change_that_is_committed_again_changes_nothing(merging: Merging) -> None:
+    """Whoever has read it in a journal may send it, as often as he likes."""
+    await some_reading(merging)
+    merged = await merging.merge("/old", "/new")
+    await merging.undo(merged)
+    await merging.merge("/third", "/new")
+    before = await ledger(merging.raw)
+    for sequence in range(1, len(merging.records) + 1):
+        result = await merging.send(sequence)
+        assert not getattr(result, "fresh", True)
+    assert await ledger(merging.raw) == before
+
+
+async def test_a_change_waits_for_the_record_before_it(merging: Merging) -> None:
+    """Of the same writer: nothing is written, and the answer says where to go on."""
+    await some_reading(merging)
+    merging.write(merging.gathered(DAY, "/old"))
+    change = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
+    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    before = await ledger(merging.raw)
+    assert await merging.send(sequence) == commit.Gap(sequence - 2)
+    assert await ledger(merging.raw) == before
+
+
+async def test_a_refused_change_is_a_record_that_was_taken_and_changed_nothing(merging: Merging) -> None:
+    """The records behind it must not wait for it."""
+    await some_reading(merging)
+    before = await merging.everything()
+    change = changes.Change("merge", merging.now, "an", "", "/nix", "/new", "")
+    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    assert await merging.send(sequence) == Changed("refused", "unknown")
+    assert await merging.send(sequence) == Changed("")
+    assert await merging.everything() == before
+    assert await merging.merges.audit(9) == []
+    assert (await merging.read("/new")).articles == (4,)
+
+
+async def test_two_who_merge_the_same_at_once(merging: Merging, redis_url: str) -> None:
+    """Both have looked, and both were told that it can be done: one is made, the other one hears of it."""
+    await some_reading(merging)
+    other = Merging(redis_url, merging.raw)
+    other.name = "f" * 32
+    sides = merging.merges.sides
+
+    async def and_then_the_other(source: str, target: str) -> merges.Sides:
+        found = await sides(source, target)
+        await other.merge("/old", "/third")
+        return found
+
+    mine = merging.merges
+    mine.sides = and_then_the_other  # type: ignore[method-assign]
+    with pytest.raises(MergeRefused, match="somebody else has just merged /old or /new"):
+        await mine.merge("/old", "/new", "an")
+    assert (await merging.lists())["all"] == {"/new": 3, "/third": 511}
+    assert [each.change.target for each in await merging.merges.audit(9)] == ["/third"]
+    await other.close()
+
+
+@pytest.mark.parametrize("server_takes_two_steps", [True, False])
+async def test_hits_and_changes_are_the_same_in_one_step_and_in_two(
+    merging: Merging, server_takes_two_steps: bool
+) -> None:
+    """Redis 7.0 to 8.2 put each record down before it is executed; nothing of that is left."""
+    await merging.committer.ready()
+    merging.committer._line.two_steps = server_takes_two_steps
+    await some_reading(merging)
+    merged = await merging.merge("/old", "/new")
+    with pytest.raises(MergeRefused):
+        await merging.merge("/new", "/old")
+    change = changes.Change("merge", merging.now, "an", "", "/nix", "/new", "")
+    assert (await merging.change(changes.merging(SITE.id, "00000001", change))).reason == "unknown"
+    await merging.read("/old", "/third")
+    await merging.undo(merged)
+    assert (await merging.lists())["all"] == {"/old": 503, "/new": 4, "/third": 9}
+    assert not await merging.raw.exists(keys.redo(SITE.id))
+    marks: Any = await merging.raw.hgetall(keys.marks(SITE.id))
+    assert marks == {merging.name.encode(): b"%d:9" % len(merging.records)}
+
+
+async def test_a_merged_article_gives_its_place_back_and_takes_it_again(redis_url: str, raw: Redis) -> None:
+    """A site's cap is of articles, not of addresses; an undo may go above it."""
+    small = Merging(redis_url, raw, msgspec.structs.replace(SITE, max_articles=2))
+    await small.read("/old", "/new", "/late")
+    merged = await small.merge("/old", "/new")
+    await small.read("/fresh")
+    await small.undo(merged)
+    assert (await small.read("/late", "/old", "/fresh")).articles == (-1, 2, 2)
+    assert (await small.lists())["all"] == {"(other)": 2, "/old": 2, "/new": 1, "/fresh": 2}
+    await small.close()
+
+
+async def test_an_article_of_a_baseline_alone_can_be_merged_and_parted(merging: Merging) -> None:
+    """It was never read here; its old counter's number goes along, also when that is 0."""
+    await merging.read("/new")
+    await merging.baselines.set(None, {Entry("/old"): 40, Entry("/zero"): 0})
+    before = await merging.everything()
+    one, two = await merging.merge("/old", "/new"), await merging.merge("/zero", "/new")
+    assert (await merging.lists())["all"] == {"/new": 41}
+    await merging.undo(two)
+    await merging.undo(one)
+    assert await merging.everything() == before
+
+
+def test_a_change_can_be_named_from_its_record_alone() -> None:
+    """For the log: nobody may be there who ordered it."""
+    change = changes.Change("alias", 1, "Chị Lan", "why", "/cũ", "/mới", "")
+    record = changes.merging(SITE.id, "00000001", change)
+    assert changes.describe(record) == "alias /cũ into /mới by Chị Lan (change 00000001)"
+    undo = msgspec.structs.replace(change, kind="undo", undoes="00000001")
+    assert changes.describe(changes.undoing(SITE.id, "00000002", undo)) == (
+        "undo 00000001 by Chị Lan (change 00000002)"
+    )
+    assert changes.describe(changes.setting_baselines(SITE.id, 0, 1, [])) == "baselines"
+
+
+async def test_late_hits_of_a_journal_count_for_the_other_article_on_their_own_day(merging: Merging) -> None:
+    await some_reading(merging)
+    late = gathered(SITE, BEFORE, BEFORE.start_ms + 1000, "/old")
+    await merging.merge("/old", "/new")
+    await merging.commit(late)
+    found = await merging.lists()
+    assert (found["all"]["/new"], found["2036-10-31"]["/new"]) == (507, 4)

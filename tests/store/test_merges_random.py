@@ -1,12 +1,10 @@
-"""Hits, merges, undos and replays in any order: every list is what plain books say, and no total ever changes but by a
-hit."""
+"""Hits, merges, undos, baselines, repetitions and losses in any order: every list is what plain books say, and no total
+ever changes but by a hit or a baseline."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,84 +12,22 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.store.merging import Lists, Merging
-from tests.store.writing import CALENDAR, SITE, batch_of, commit_one, numbering
-from visitstats.core.batch import Batch
+from tests.faults.copies import Copy, copy_of, put_back
+from tests.store.books import Books, Event
+from tests.store.merging import CALENDAR, SITE, Merging, Writer, gathered
 from visitstats.core.entries import Entry
-from visitstats.core.errors import VisitstatsError
+from visitstats.core.errors import BaselineRefused, VisitstatsError
 from visitstats.core.keys import article_id
 from visitstats.embedded import EmbeddedStore
 from visitstats.store import keys
+from visitstats.store.changes import Logged
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committed, Committer
+from visitstats.store.commit import Changed, Committed
 
 ARTICLES = ["/a", "/b", "/c", "/d", "/e"]
 DAYS = ["2036-10-31", "2036-11-23", "2036-11-24"]
 """Two months, and two weeks that are not theirs."""
 OTHER_WRITER = "f" * 32
-
-
-@dataclass
-class Merge:
-    source: str
-    target: str
-    moved: dict[str, int]
-    active: bool = True
-
-
-@dataclass
-class Books:
-    """The slow way: every list as a counter of its own."""
-
-    lists: dict[str, Counter[str]] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-    merges: dict[str, Merge] = field(default_factory=dict)
-
-    def end(self, article: str) -> str:
-        steps = {merge.source: merge.target for merge in self.merges.values() if merge.active}
-        while article in steps:
-            article = steps[article]
-        return article
-
-    def hit(self, date: str, article: str) -> None:
-        article = self.end(article)
-        self.known.add(article)
-        for name in ("all", date, date[:7], "w" + CALENDAR.day_named(date).week[0]):
-            self.lists.setdefault(name, Counter())[article] += 1
-
-    def baseline(self, article: str, views: int) -> None:
-        self.known.add(article)
-        for name in ("all", "base"):
-            self.lists.setdefault(name, Counter())[article] += views
-
-    def may_merge(self, source: str, target: str, kind: str) -> bool:
-        """Whether a merge is to be made."""
-        end = self.end(target)
-        counted = self.lists.get("all", Counter())[source] > 0
-        known = source in self.known if kind == "merge" else not counted
-        return source != target and source != end and self.end(source) == source and known and end in self.known
-
-    def merge(self, change_id: str, source: str, target: str) -> None:
-        end, moved = self.end(target), {}
-        for name, row in self.lists.items():
-            if row[source]:
-                moved[name] = row.pop(source)
-                row[end] += moved[name]
-        self.merges[change_id] = Merge(source, end, moved)
-
-    def may_undo(self, change_id: str) -> bool:
-        merge = self.merges.get(change_id)
-        return merge is not None and merge.active and self.end(merge.target) == merge.target
-
-    def undo(self, change_id: str) -> None:
-        merge = self.merges[change_id]
-        merge.active = False
-        for name, views in merge.moved.items():
-            self.lists[name][merge.source] += views
-            self.lists[name][merge.target] -= views
-
-    def shown(self) -> Lists:
-        return {name: {article: n for article, n in row.items() if n} for name, row in self.lists.items()}
 
 
 class World:
@@ -100,89 +36,155 @@ class World:
     def __init__(self, url: str) -> None:
         self.client = open_client(url)
         self.merging = Merging(url, self.client)
-        self.merging.names = {article_id(article): article for article in ARTICLES}
-        self.other = Committer(url, OTHER_WRITER)
-        self.books = Books()
-        self.waiting: list[tuple[str, list[str], Batch]] = []
-        self.written: list[Batch] = []
-        self.changes: list[str] = []
-        self.hits = 0
+        self.other = Writer(url, OTHER_WRITER)
+        self.order: list[Event] = []
+        """What the ledger has, in the order in which it took it."""
+        self.waiting: list[Event] = []
+        self.ids: list[str] = []
+        self.copy: tuple[Copy, int] | None = None
+        self.moment = 0
+
+    @property
+    def books(self) -> Books:
+        return Books.of(self.order)
+
+    def event(self, writer: Writer, kind: str, *what: Any) -> Event:
+        self.moment += 1
+        return Event(self.moment, writer.name, len(writer.records), kind, what)
+
+    # Hits ------------------------------------------------------------------------------------------------------------
 
     async def hit(self, date: str, articles: list[str]) -> None:
         result = await self.merging.read(*articles, day=CALENDAR.day_named(date))
-        self.count(date, articles)
-        assert result.articles == tuple(
-            self.books.lists["all"][self.books.end(article)] for article in dict.fromkeys(articles)
-        )
+        self.order.append(self.event(self.merging, "hit", date, tuple(articles)))
+        books = self.books
+        assert result.articles == tuple(books.all[books.end(article)] for article in dict.fromkeys(articles))
 
-    def journal(self, date: str, articles: list[str]) -> None:
+    async def journal(self, date: str, articles: list[str]) -> None:
         """Another worker has journalled these and waits for the store."""
         day = CALENDAR.day_named(date)
-        hits = [(day.start_ms + n, f"person {n}", article) for n, article in enumerate(articles)]
-        previous = len(self.written) + len(self.waiting)
-        batch = batch_of(*hits, site=self.merging.site, previous=previous, day=day)
-        self.waiting.append((date, articles, batch))
+        self.merging.days.add(date)
+        self.other.write(gathered(SITE, day, day.start_ms, *articles))
+        self.waiting.append(self.event(self.other, "hit", date, tuple(articles)))
 
     async def apply(self) -> None:
         if self.waiting:
-            date, articles, batch = self.waiting.pop(0)
-            self.written.append(batch)
-            await self.send(len(self.written), batch, fresh=True)
-            self.count(date, articles)
+            event = self.waiting.pop(0)
+            assert isinstance(result := await self.send(event), Committed)
+            assert result.fresh
+            self.order.append(event)
 
-    async def replay(self) -> None:
-        """Everything that the other worker has applied comes again."""
-        for sequence, batch in enumerate(self.written, 1):
-            await self.send(sequence, batch, fresh=False)
+    async def send(self, event: Event) -> Committed | Changed:
+        writer = self.merging if event.writer == self.merging.name else self.other
+        day = CALENDAR.day_named(event.what[0]) if event.kind == "hit" else CALENDAR.day_named(DAYS[-1])
+        result = await writer.send(event.sequence, day)
+        assert isinstance(result, Committed | Changed), result
+        return result
 
-    async def send(self, sequence: int, batch: Batch, *, fresh: bool) -> None:
-        result = await commit_one(self.other, sequence, batch, numbering(batch.end_ms - 1))
-        assert isinstance(result, Committed)
-        assert result.fresh == fresh
+    async def again(self) -> None:
+        """Everything that was applied comes again."""
+        for each in self.order:
+            assert not (await self.send(each)).fresh
 
-    def count(self, date: str, articles: list[str]) -> None:
-        self.hits += len(articles)
-        for article in articles:
-            self.books.hit(date, article)
+    # Losses ----------------------------------------------------------------------------------------------------------
 
-    async def merge(self, source: str, target: str, kind: Any) -> None:
-        allowed = self.books.may_merge(source, target, kind)
-        event(f"{kind}: {allowed}")
-        try:
-            made = await self.merging.merges.merge(source, target, "an", kind=kind)
-        except VisitstatsError:
-            assert not allowed
-        else:
-            assert allowed
-            self.changes.append(made.id)
-            self.books.merge(made.id, source, target)
+    async def keep(self) -> None:
+        """A copy of the store is made."""
+        self.copy = (await copy_of(self.client), len(self.order))
+
+    async def lose(self) -> None:
+        """The copy is put back, and what it lacks is applied again, in the order of the moments."""
+        if self.copy is None:
+            return
+        copy, length = self.copy
+        await put_back(self.client, copy, 0)
+        lacking = sorted(self.order[length:], key=lambda each: each.moment)
+        event(f"{len(lacking)} records are lost, with {sum(each.kind != 'hit' for each in lacking)} changes")
+        self.order[length:] = lacking
+        expected = self.books.said
+        for each in lacking:
+            result = await self.send(each)
+            assert result.fresh
+            if isinstance(result, Changed):
+                assert (result.word == "ok") == (expected[each] == ""), (each, result, expected[each])
+
+    # Changes ---------------------------------------------------------------------------------------------------------
+
+    async def merge(self, source: str, target: str, kind: Any = "merge") -> None:
+        books = self.books
+        end = books.end(target)
+        pointless = source in (target, end) or source in books.aliases
+        await self.order_change(
+            self.merging.merges.merge(source, target, "an", kind=kind), kind, (source, end), pointless
+        )
+
+    async def alias(self, source: str, target: str) -> None:
+        await self.merge(source, target, "alias")
 
     async def undo(self, which: int) -> None:
-        if not self.changes:
-            return
-        change_id = self.changes[which % len(self.changes)]
-        allowed = self.books.may_undo(change_id)
-        event(f"undo: {allowed}")
+        if self.ids:
+            merged = self.ids[which % len(self.ids)]
+            pointless = merged not in self.books.merges
+            await self.order_change(self.merging.merges.undo(merged, "an"), "undo", (merged,), pointless)
+
+    async def order_change(self, change: Any, kind: str, what: tuple[str, ...], pointless: bool) -> None:
+        """Order a change. One that is seen to be impossible at once is not even journalled; else the ledger says."""
+        written = len(self.merging.records)
+        made: Logged | None = None
         try:
-            made = await self.merging.merges.undo(change_id, "an")
-        except VisitstatsError:
-            assert not allowed
+            made = await change
+        except VisitstatsError as error:
+            refusal = str(error)
+        assert (len(self.merging.records) == written) == pointless
+        if pointless:
+            assert made is None
+            return
+        mine = self.event(self.merging, kind, made.id if made else "", *what)
+        self.order.append(mine)
+        said = self.books.said[mine]
+        event(f"{kind}: {said or 'made'}")
+        assert (said == "") == (made is not None), (said, made or refusal)
+        if made:
+            self.ids.append(made.id)
+
+    async def baseline(self, totals: dict[str, int]) -> None:
+        books = self.books
+        resolved: dict[str, int] = {}
+        for article, n in totals.items():
+            resolved[books.end(article)] = resolved.get(books.end(article), 0) + n
+        refused = any(n < books.least(article) for article, n in resolved.items())
+        event(f"baseline: {'refused' if refused else 'set'}")
+        try:
+            await self.merging.baselines.set(None, {Entry(article): n for article, n in totals.items()})
+        except BaselineRefused:
+            assert refused
         else:
-            assert allowed
-            self.changes.append(made.id)
-            self.books.undo(change_id)
+            assert not refused
+            self.order.append(self.event(self.merging, "baseline", books.noted, tuple(resolved.items())))
+
+    # What must hold --------------------------------------------------------------------------------------------------
 
     async def check(self) -> None:
+        books = self.books
         found = await self.merging.lists()
-        assert {name: row for name, row in found.items() if row} == {
-            name: row for name, row in self.books.shown().items() if row
-        }
+        shown = books.shown()
+        assert {name: row for name, row in found.items() if row} == {name: row for name, row in shown.items() if row}
         views: Any = await self.client.hgetall(keys.views(SITE.id))
         counts = {name.decode(): int(n) for name, n in views.items()}
-        assert counts.get("all", 0) == self.hits
-        for name, n in counts.items():
-            if name in found and name != "base":
-                assert sum(found[name].values()) == n + (counts.get("base", 0) if name == "all" else 0), name
+        base = sum(books.base.values())
+        assert (counts.get("all", 0), counts.get("base", 0)) == (books.hits, base)
+        assert sum(found.get("all", {}).values()) == books.hits + base
+        for date, row in books.days.items():
+            assert counts[date] == sum(row.values()) == sum(found[date].values())
+        ends: Any = {article_id(article): books.end(article) for article in books.aliases}
+        assert await self.merging.changes.aliases(SITE.id) == ends
+        logged = {each.id: bool(each.undone) for each in await self.merging.merges.audit(1000)}
+        made = {change_id: merge.undone for change_id, merge in books.merges.items()}
+        assert logged == made | dict.fromkeys(books.undos, False)
+        register: Any = await self.client.hgetall(keys.articles(SITE.id))
+        assert {article: int(n) for article, n in register.items()} == {
+            article_id(article): n for article, n in books.all.items()
+        }
 
     async def close(self) -> None:
         await self.merging.close()
@@ -199,21 +201,25 @@ def store(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[Em
 
 article = st.sampled_from(ARTICLES)
 reading = st.tuples(st.sampled_from(DAYS), st.lists(article, min_size=1, max_size=4))
+pair = st.tuples(article, article)
 step = st.one_of(
     st.tuples(st.just("hit"), reading),
     st.tuples(st.just("journal"), reading),
-    st.tuples(st.just("apply"), st.none()),
-    st.tuples(st.just("replay"), st.none()),
-    st.tuples(st.just("merge"), st.tuples(article, article)),
-    st.tuples(st.just("merge"), st.tuples(article, article)),
-    st.tuples(st.just("alias"), st.tuples(article, article)),
-    st.tuples(st.just("undo"), st.integers(0, 20)),
+    st.tuples(st.just("apply"), st.just(())),
+    st.tuples(st.just("again"), st.just(())),
+    st.tuples(st.just("keep"), st.just(())),
+    st.tuples(st.just("lose"), st.just(())),
+    st.tuples(st.just("merge"), pair),
+    st.tuples(st.just("merge"), pair),
+    st.tuples(st.just("alias"), pair),
+    st.tuples(st.just("undo"), st.tuples(st.integers(0, 20))),
+    st.tuples(st.just("baseline"), st.tuples(st.dictionaries(article, st.integers(0, 50), min_size=1, max_size=3))),
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(article, st.integers(1, 50), max_size=2), st.lists(step, min_size=3, max_size=25))
-def test_counts_are_conserved_whatever_is_merged_and_undone(
+def test_counts_are_conserved_whatever_is_changed_undone_and_lost(
     store: EmbeddedStore, baselines: dict[str, int], steps: list[tuple[str, Any]]
 ) -> None:
     asyncio.run(play(store.url, baselines, steps))
@@ -223,21 +229,14 @@ async def play(url: str, baselines: dict[str, int], steps: list[tuple[str, Any]]
     world = World(url)
     try:
         await world.client.flushall()
-        await world.merging.records.set_baseline(SITE.id, 0, {Entry(name): n for name, n in baselines.items()})
-        for name, n in baselines.items():
-            world.books.baseline(name, n)
+        if baselines:
+            await world.baseline(baselines)
         await world.hit(DAYS[0], ["/a", "/b", "/b", "/c", "/d"])
+        await world.keep()
         for what, how in steps:
-            if what == "hit":
-                await world.hit(*how)
-            elif what == "journal":
-                world.journal(*how)
-            elif what in ("merge", "alias"):
-                await world.merge(how[0], how[1], what)
-            elif what == "undo":
-                await world.undo(how)
-            else:
-                await getattr(world, what)()
+            await getattr(world, what)(*how)
             await world.check()
+        await world.lose()
+        await world.check()
     finally:
         await world.close()

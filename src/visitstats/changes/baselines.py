@@ -1,30 +1,28 @@
 """Baselines: the counts that an older counter brought along (rule 7)."""
 
 from visitstats.changes.scribe import Recorder
-from visitstats.core.counting import Clock
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
-from visitstats.core.errors import BaselineRefused, StoreUnavailable
+from visitstats.core.errors import BaselineRefused, ChangePending
 from visitstats.core.keys import article_id
 from visitstats.store.changes import PAGE, Changes, Logged, setting_baselines
 
 
 class Baselines:
-    """Sets the baselines of one site. `clock` gives the moment in milliseconds."""
+    """Sets the baselines of one site."""
 
-    def __init__(self, changes: Changes, recorder: Recorder, site: str, clock: Clock) -> None:
+    def __init__(self, changes: Changes, recorder: Recorder, site: str) -> None:
         self._changes = changes
         self._recorder = recorder
         self._site = site
-        self._clock = clock
 
     async def set(self, total: int | None, articles: dict[Entry, int]) -> None:
         """Set the site's total (None: leave it) and what articles have. Repeatable.
 
         Of entries with the same key the last counts. That of an alias is added to that of the article for which it
         stands: the same list may be set again after a merge, and nothing of it is lost. Raises BaselineRefused, before
-        anything is set, when an article would have less than undoing its merges gives back; StoreUnavailable;
-        JournalFull.
+        anything is set, when an article would have less than undoing its merges gives back; ChangePending when all of
+        it is journalled, and not in the store yet; StoreUnavailable; JournalFull; Overloaded.
         """
         wanted = {entry.key: (entry, n) for entry, n in articles.items()}
         done = False
@@ -36,14 +34,16 @@ class Baselines:
         many = await self._changes.many(self._site)
         items = await self._resolved(wanted)
         pieces = [items[start : start + PAGE] for start in range(0, len(items), PAGE)] or [[]]
+        pending = False
         for number, piece in enumerate(pieces):
             last = number == len(pieces) - 1
-            record = setting_baselines(self._site, self._clock(), many, total if last else None, piece)
-            made = await self._recorder.change(record)
+            made = await self._recorder.change(setting_baselines(self._site, many, total if last else None, piece))
             if made is None:
-                raise StoreUnavailable("the baselines are journalled; they are set when the store is back")
-            if made.word == "refused":
+                pending = True  # the rest must be journalled, too: nobody is here when the store is back
+            elif made.word == "refused":
                 return False  # somebody merged articles at the same moment: look again
+        if pending:
+            raise ChangePending("the baselines are written down, and are set when the store takes them")
         return True
 
     async def _resolved(self, wanted: dict[str, tuple[Entry, int]]) -> list[tuple[bytes, int, bytes]]:

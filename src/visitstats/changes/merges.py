@@ -11,7 +11,7 @@ import msgspec
 
 from visitstats.changes.scribe import Recorder
 from visitstats.core.batch import OTHER_KEY, ChangeRecord
-from visitstats.core.errors import HitRejected, NotFound, StoreUnavailable, VisitstatsError
+from visitstats.core.errors import ChangePending, HitRejected, NotFound, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.text import visible
 from visitstats.store.changes import (
@@ -35,8 +35,14 @@ class MergeRefused(VisitstatsError):
     """A merge or an undo that cannot be made. Nothing was changed."""
 
 
-class ChangePending(StoreUnavailable):
-    """A change that is journalled, and not in the store yet."""
+class MergePending(ChangePending):
+    """A merge or an undo that is journalled, and not in the store yet: `logged` without the numbers from before."""
+
+    def __init__(self, logged: Logged) -> None:
+        super().__init__(
+            f"change {logged.id} is written down, and is made when the store takes it; look at visitstats audit then"
+        )
+        self.logged = logged
 
 
 class NoSuchArticle(NotFound):
@@ -91,19 +97,20 @@ class Merges:
 
     async def merge(self, source: str, target: str, who: str, why: str = "", kind: Kind = "merge") -> Logged:
         """Merge the article `source` into `target`, each named by its key or an address; as `alias`, for a key under
-        which nothing was counted yet. Raises NoSuchArticle, and MergeRefused for what cannot be merged."""
+        which nothing was counted yet. Raises NoSuchArticle, MergeRefused for what cannot be merged, MergePending,
+        JournalFull and Overloaded."""
         change = self._change(kind, who, why)
         sides = await self.sides(source, target)
         change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
         change_id = new_id()
-        made = await self._record(change_id, merging(self._site, change_id, change))
+        made = await self._record(Logged(change_id, change), merging(self._site, change_id, change))
         if isinstance(made, Changed):
             raise _refusal(made, sides, kind)
         return made
 
     async def undo(self, change_id: str, who: str, why: str = "") -> Logged:
-        """Undo a merge or an alias by its id. Raises NotFound, and MergeRefused when something else has to be undone
-        first."""
+        """Undo a merge or an alias by its id. Raises NotFound, MergeRefused when something else has to be undone first,
+        MergePending, JournalFull and Overloaded."""
         change = self._change("undo", who, why)
         everything = await self._changes.all(self._site)
         merge = next((each for each in everything if each.id == change_id), None)
@@ -115,7 +122,7 @@ class Merges:
             change, source=merge.change.source, target=merge.change.target, undoes=merge.id
         )
         own_id = new_id()
-        made = await self._record(own_id, undoing(self._site, own_id, change))
+        made = await self._record(Logged(own_id, change), undoing(self._site, own_id, change))
         if isinstance(made, Changed):
             raise self._no_undo(made, merge, everything)
         return made
@@ -124,18 +131,23 @@ class Merges:
         """Return the site's changes, the newest first."""
         return (await self._changes.all(self._site))[:limit]
 
-    async def _record(self, change_id: str, record: ChangeRecord) -> Logged | Changed:
-        """Have a change made; returns what the ledger refuses. Raises ChangePending, JournalFull, Overloaded."""
+    async def _record(self, logged: Logged, record: ChangeRecord) -> Logged | Changed:
+        """Have a change made; returns what the ledger refuses."""
         if self._recorder is None:
             raise MergeRefused("nothing can be changed without a journal")
         made = await self._recorder.change(record)
         if made is None:
-            raise ChangePending(f"change {change_id} is written down; it is made when the store is back")
+            raise MergePending(logged)
         if made.word == "refused":
             return made
-        await self._changes.tell(self._site)
-        found = decode_change(made.record) if made.word else await self._changes.find(self._site, change_id)
-        return Logged(change_id, found) if found is not None else Changed("refused", "alias")
+        if made.word:
+            return Logged(logged.id, decode_change(made.record))
+        # Another process was quicker with our record (it looked into the journal after a loss).
+        try:
+            found = await self._changes.find(self._site, logged.id)
+        except StoreUnavailable as error:
+            raise MergePending(logged) from error
+        return Changed("refused", "again") if found is None else Logged(logged.id, found)
 
     # Shared --------------------------------------------------------------------------------------------------------
 
@@ -171,6 +183,8 @@ class Merges:
                 "undone": f"change {merge.id} is undone already (by {merge.undone})",
                 "later": f"{merge.change.target} was merged itself since; undo change {later} first",
                 "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
+                "again": "it has changed just now; try again",
+                "id": "the id that was drawn for this change is taken; try again",
                 "short": f"{merge.change.target} has less in {made.detail} than is to be given back; "
                 "visitstats verify says more",
             }.get(made.reason, f"change {merge.id} cannot be undone ({made.reason})")
@@ -187,6 +201,8 @@ def _refusal(made: Changed, sides: Sides, kind: Kind) -> VisitstatsError:
         {
             "counted": f"{sides.source} has {sides.source_views} views of its own: merge it",
             "too-many": f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses",
+            "id": "the id that was drawn for this change is taken; try again",
+            "again": f"what {sides.source} and {sides.target} stand for has changed just now; try again",
             "alias": f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit",
         }.get(made.reason, f"{sides.source} cannot be merged ({made.reason})")
     )

@@ -1,6 +1,7 @@
 """How a command writes changes beside a running service: into a slot of the journal of its own."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
@@ -12,8 +13,10 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.periods import Calendar
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot
-from visitstats.store.commit import Changed, Committer, Gap, Numbering, Refused, Work
-from visitstats.store.reads import Reads
+from visitstats.store.changes import Changes
+from visitstats.store.commit import Changed, Committer, Numbering, Refused, Work
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 KEEP_SECONDS = 24 * 3600.0
@@ -23,27 +26,41 @@ class Recorder(Protocol):
     """What takes a change: it is journalled, and then applied."""
 
     async def change(self, change: ChangeRecord) -> Changed | None:
-        """Return what the ledger said; None when the store did not answer in time, and the change is applied later.
-        Raises JournalFull."""
+        """Return what the ledger said, when all workers have been told that something has changed; None when the store
+        did not answer in time, and the change is applied later. `previous`, `total` and `at_ms` are filled in here.
+        Raises JournalFull and Overloaded."""
         ...
 
 
 class Scribe:
     """A writer of changes. Not for hits: each record is committed before the next. What could not be committed is in
-    the slot, and is applied by a worker within seconds."""
+    the slot, and is applied by a worker within seconds, or when the service starts. `clock` gives the moment in
+    milliseconds; `replaying` says whether a worker replays the journals just now: what is older comes first."""
 
-    def __init__(self, journal: OpenJournal, url: str, reads: Reads) -> None:
+    def __init__(
+        self,
+        journal: OpenJournal,
+        url: str,
+        changes: Changes,
+        clock: Callable[[], int],
+        replaying: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._journal = journal
         self._committer = Committer(url)
-        self._reads = reads
+        self._changes = changes
+        self._clock = clock
+        self._replaying = replaying
         self._newest = Slot(journal.directory)
-        self._newest.scan()
 
     @classmethod
-    def open(cls, root: Path, url: str, reads: Reads, clock: Callable[[], int]) -> Self:
+    def open(
+        cls, root: Path, url: str, changes: Changes, clock: Callable[[], int], replaying: Callable[[], bool]
+    ) -> Self:
         """Take a slot of the journal under `root`. Raises JournalFull. Blocks."""
         journal = OpenJournal.open(root, max_bytes=MAX_BYTES, keep_seconds=KEEP_SECONDS, above=clock())
-        return cls(journal, url, reads)
+        found = cls(journal, url, changes, clock, replaying)
+        found._newest.scan()
+        return found
 
     async def close(self) -> None:
         """Release the slot."""
@@ -51,26 +68,27 @@ class Scribe:
         self._journal.close()
 
     async def change(self, change: ChangeRecord) -> Changed | None:
-        """Journal a change and apply it."""
+        """Journal a change and apply it (`Recorder`)."""
         site = change.site
         newest = self._newest.newest.get(site)
-        mark = (await self._reads.marks([site]))[site].get(self._journal.writer)
-        if newest is not None and (mark is None or mark.sequence < newest.sequence):
-            raise StoreUnavailable("an earlier change of this slot is not applied yet; a running service does that")
-        previous = newest.sequence if newest else 0
-        record = msgspec.structs.replace(change, previous=previous, total=newest.total if newest else 0)
+        now = self._clock()
+        previous, total = newest or (0, 0)
+        record = msgspec.structs.replace(change, previous=previous, total=total, at_ms=now)
         sequence = self._journal.last_sequence + 1
         await asyncio.to_thread(self._journal.append, [encode(record)])
         await asyncio.to_thread(self._newest.scan)
-        work = Work(
-            self._journal.writer, sequence, previous, record, Numbering(Calendar("UTC").day_at(change.at_ms), 0)
-        )
-        try:
-            [result] = await self._committer.commit([work])
-        except StoreUnavailable:
+        if self._replaying():
             return None
-        if isinstance(result, Changed):
-            return result
-        if isinstance(result, Gap | Refused):
-            raise StoreUnavailable(f"the store does not take the change: {result}")
-        raise TypeError(result)
+        numbering = Numbering(Calendar("UTC").day_at(now), now)
+        try:
+            [made] = await self._committer.commit([Work(self._journal.writer, sequence, previous, record, numbering)])
+            if isinstance(made, Changed):
+                await self._changes.tell(site)
+                return made
+        except StoreUnavailable as error:
+            log.debug("the change waits in the journal: %s", error)
+            return None
+        if isinstance(made, Refused):
+            log.error("the store refuses the change: %s", made.error)
+        # Or one before it in this slot, of a worker that is gone, is not applied yet: whoever does that applies this.
+        return None

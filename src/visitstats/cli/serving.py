@@ -139,7 +139,7 @@ async def _prepare_demo(settings: Settings, parts: Parts) -> None:
     )
     seed = next(article for article in load_articles() if article.path == "")
     async with scribe(settings, parts) as recorder:
-        baselines = Baselines(parts.records.changes, recorder, "demo", wall_clock)
+        baselines = Baselines(parts.records.changes, recorder, "demo")
         await baselines.set(None, {Entry("/demo", seed.title): SEED_VIEWS})
 
 

@@ -14,6 +14,7 @@ from visitstats.changes.scribe import Scribe
 from visitstats.core.errors import NotFound
 from visitstats.core.sites import Site
 from visitstats.embedded import running_store
+from visitstats.ingest.replay import is_replayed
 from visitstats.settings import Settings
 from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
@@ -89,7 +90,10 @@ def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]], *, cla
 async def scribe(settings: Settings, parts: Parts) -> AsyncIterator[Scribe]:
     """Open what writes changes, beside a running service. Raises JournalFull and FolderUnfit."""
     await asyncio.to_thread(claim_folder, settings.data_dir)
-    found = await asyncio.to_thread(Scribe.open, settings.data_dir / "journal", parts.url, parts.reads, wall_clock)
+    root = settings.data_dir / "journal"
+    found = await asyncio.to_thread(
+        Scribe.open, root, parts.url, parts.records.changes, wall_clock, lambda: is_replayed(root)
+    )
     try:
         yield found
     finally:

@@ -56,6 +56,7 @@ class ChangeRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     previous: int
     total: int
     at_ms: int
+    """When it was journalled: what was counted before that is there when it is made, also after a loss."""
     kind: str
     """The script's name for it: merge, undo or baseline."""
     body: bytes

@@ -32,6 +32,10 @@ class StoreUnavailable(VisitstatsError):
     """Redis or Valkey did not answer, or refused to write. Nothing is known of what it did with the last command."""
 
 
+class ChangePending(StoreUnavailable):
+    """A change of a person's that is journalled, and will be made when the store takes it."""
+
+
 class StoreRefuses(StoreUnavailable):
     """Redis or Valkey answers, and takes no writes. `kind` is replica, full (out of memory) or refusing."""
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from visitstats.core.batch import OTHER_ID, Batch, Record
+from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord, Record
 from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
 from visitstats.core.link import Event, Link, State
 from visitstats.directory import SiteDirectory
@@ -25,6 +25,7 @@ from visitstats.ingest.replay import Replay, numbering
 from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
 from visitstats.metrics import Metrics
 from visitstats.stats import Stats
+from visitstats.store.changes import describe
 from visitstats.store.commit import Changed, Committed, Committer, Gap, Numbering, Result, Work
 from visitstats.tasks import end
 
@@ -84,8 +85,9 @@ class Applier:
         self._announce = announce
         self._told = False
         """Whether the log has said that something is wrong with the store."""
-        self._changed: set[str] = set()
-        """Sites in which a change was made that was not announced to all workers yet."""
+        self._changed: dict[str, list[tuple[WaitingChange, Changed]]] = {}
+        """Sites in which a change was made that was not announced to all workers yet, with whoever waits for it: who is
+        told of a change finds it made wherever he looks."""
         self._most_hits = batch_max_hits
         self.batch_hits = batch_max_hits
         """How many hits a batch may hold, so that its script does not hold the store for longer than HOLD_SECONDS."""
@@ -151,7 +153,7 @@ class Applier:
             self._positions.wake.set()
             await asyncio.wait({self._task}, timeout=seconds / 2)
             await end(self._task)
-        self._answer_from_journal(None)
+        self._fall_behind()
         await self._committer.close()
 
     def suspend(self, reason: str) -> None:
@@ -165,6 +167,17 @@ class Applier:
         """Go on committing."""
         if self.link.on(Event.TRUSTED):
             self._positions.wake.set()
+
+    def doubt(self) -> None:
+        """Have the store compared with the journals before anything more is committed."""
+        if self._replay is not None:
+            self._positions.older = True
+            self._positions.wake.set()
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the store has everything that is journalled here, as far as is known."""
+        return self.link.commits and not self._positions.older and not self._positions.behind
 
     def applied_up_to(self, taken: int) -> int:
         """Return the sequence up to which everything is in the store, of what was taken up to `taken`."""
@@ -204,9 +217,7 @@ class Applier:
                     await self._bring_up()
                 await self._commit_queue()
                 while self._changed:
-                    site = next(iter(self._changed))
-                    await self._announce(site)
-                    self._changed.discard(site)
+                    await self._announce_change(next(iter(self._changed)))
             except (StoreUnavailable, JournalDamaged, OSError) as error:
                 self._lose_store(error)
             except Exception as error:
@@ -284,6 +295,17 @@ class Applier:
             for item, result in zip(work, results, strict=True):
                 self._take_note(item, result)
 
+    async def _announce_change(self, site: str) -> None:
+        """Have all workers read a site's aliases anew, and answer whoever waits for that. Raises StoreUnavailable."""
+        made = self._changed.pop(site)
+        try:
+            await self._announce(site)
+        except BaseException:
+            self._changed.setdefault(site, [])
+            raise
+        finally:
+            _answer(made)
+
     def _numbering(self, record: Record) -> Numbering:
         return numbering(self._sites.get(record.site), self._clock())
 
@@ -322,8 +344,8 @@ class Applier:
             self._metrics.replayed.inc(item.record.size)
         if item.writer == self._positions.writer:
             self._note_applied(item, result)
-        elif isinstance(result, Changed) and result.fresh:
-            self._changed.add(item.record.site)
+        elif isinstance(result, Changed):
+            self._note_changed(item, result, None)
         if not self.link.trusted:
             raise StoreUnavailable(self.link.reason)
 
@@ -347,15 +369,26 @@ class Applier:
             elif result.nameless:
                 self._known.forget_all()
         elif isinstance(result, Changed):
-            if result.fresh:
-                self._changed.add(record.site)
-            if isinstance(waiting, WaitingChange) and not waiting.future.done():
-                waiting.future.set_result(result)
+            self._note_changed(item, result, waiting if isinstance(waiting, WaitingChange) else None)
         self._unanswered.pop(item.sequence, None)
 
-    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
-        other = waiting.number_of(OTHER_ID)
-        by_minute = 0 if other is None else result.added[other]
+    def _note_changed(self, item: Work, result: Changed, waiting: WaitingChange | None) -> None:
+        """Take note of what the ledger said of a change."""
+        site = item.record.site
+        announced = self._changed.setdefault(site, [])
+        if waiting is not None:
+            announced.append((waiting, result))
+        elif result.word == "refused" and isinstance(item.record, ChangeRecord):
+            # Nobody is there to be told: it was made again after a loss, or its maker did not wait for the store.
+            log.warning("site %s: a change was not made (%s): %s", site, result.reason, describe(item.record))
+        self._positions.wake.set()
+
+    def _note_capped(self, waiting: Waiting, result: Committed) ->
+    None:
+        other =
+        waiting.number_of(OTHER_ID) by_minute = 0 if other is None
+        else
+        result.added[other]
         if by_minute or min(result.added, default=0) < 0:
             by_site = -sum(views for views in result.added if views < 0)
             self._metrics.views_capped(waiting.site.id, by_site, by_minute)
@@ -381,6 +414,8 @@ class Applier:
         """Leave what is not committed to the replay."""
         self._positions.behind.update(record.site for _, _, record in self._queue)
         self._queue.clear()
+        for made in self._changed.values():
+            _answer(made)
         self._answer_from_journal(None)
         self._idle.set()
         self._positions.wake.set()
@@ -405,3 +440,11 @@ class Applier:
             else:
                 self._metrics.pending.inc(waiting.hits)
                 waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
+
+
+def _answer(made: list[tuple[WaitingChange, Changed]]) -> None:
+    """Answer those who wait for changes of which the ledger has said what became of them."""
+    for waiting, result in made:
+        if not waiting.future.done():
+            waiting.future.set_result(result)
+    made.clear()

@@ -117,7 +117,7 @@ class Ingest:
 
     async def change(self, change: ChangeRecord) -> Changed | None:
         """Journal a change of a person's and apply it; None when it is journalled, and the store did not answer in
-        time. `previous` and `total` are filled in here. Raises JournalFull and Overloaded."""
+        time. `previous`, `total` and `at_ms` are filled in here. Raises JournalFull and Overloaded."""
         if self._closing:
             raise Overloaded("the service is about to end; try again")
         waiting = WaitingChange(change, asyncio.get_running_loop().create_future())
@@ -278,7 +278,7 @@ class Ingest:
 
 def _closed(waiting: Waiting | WaitingChange, previous: int, total: int, now_ms: int) -> Record:
     if isinstance(waiting, WaitingChange):
-        return msgspec.structs.replace(waiting.change, previous=previous, total=total)
+        return msgspec.structs.replace(waiting.change, previous=previous, total=total, at_ms=now_ms)
     return waiting.close(previous, total, now_ms)
 
 

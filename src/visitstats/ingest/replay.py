@@ -119,6 +119,17 @@ class _Turn:
         return True
 
 
+def is_replayed(root: Path) -> bool:
+    """Whether a process replays the journal under `root` just now."""
+    if not (root / FILE).exists():
+        return False
+    turn = _Turn(root)
+    try:
+        return turn.taken()
+    finally:
+        turn.close()
+
+
 class _Older(Exception):
     """The store came back older while it was brought up: begin again."""
 

@@ -24,6 +24,8 @@ MOST_ALIASES = 20_000
 """Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
 PAGE = 1000
 UNDONE, KEPT = ":undone", ":kept"
+HEAD = 4
+"""Where in the body of a merge's or undo's record the head of the change stands (`Change.head`)."""
 
 Kind = Literal["merge", "alias", "undo"]
 
@@ -74,24 +76,24 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 def merging(site: str, change_id: str, change: Change) -> ChangeRecord:
-    """Write a merge or an alias for the journal."""
+    """Write a merge or an alias for the journal. Whoever journals it fills in its place and its moment."""
     source, target = article_id(change.source), article_id(change.target)
     body = (
         change_id, text(source), text(target), text(change.target.encode()), change.head, change.kind == "merge",
         MOST_ALIASES,
     )  # fmt: skip
-    return ChangeRecord(site, 0, 0, change.at_ms, "merge", _pack(body))
+    return ChangeRecord(site, 0, 0, 0, "merge", _pack(body))
 
 
 def undoing(site: str, change_id: str, change: Change) -> ChangeRecord:
     """Write the undoing of a merge for the journal."""
     source, target = article_id(change.source), article_id(change.target)
     body = (change_id, change.undoes, text(source), text(target), change.head)
-    return ChangeRecord(site, 0, 0, change.at_ms, "undo", _pack(body))
+    return ChangeRecord(site, 0, 0, 0, "undo", _pack(body))
 
 
 def setting_baselines(
-    site: str, at_ms: int, changes: int, total: int | None, articles: list[tuple[bytes, int, bytes]]
+    site: str, changes: int, total: int | None, articles: list[tuple[bytes, int, bytes]]
 ) -> ChangeRecord:
     """Write baselines for the journal: the site's (None to leave it) and of at most PAGE articles (id, baseline,
     dictionary entry or nothing). `changes` is what `Changes.many` said when aliases were looked up."""
@@ -103,7 +105,18 @@ def setting_baselines(
         [n for _, n, _ in articles],
         [text(entry) for _, _, entry in articles],
     )
-    return ChangeRecord(site, 0, 0, at_ms, "baseline", _pack(body))
+    return ChangeRecord(site, 0, 0, 0, "baseline", _pack(body))
+
+
+def describe(record: ChangeRecord) -> str:
+    """Say in a line what a change in the journal is, for the log."""
+    if record.kind == "baseline":
+        return "baselines"
+    # Not as a whole: ids of articles are written as text, and are none.
+    body = msgspec.msgpack.decode(record.body, type=list[msgspec.Raw])
+    change = _decode(body[HEAD])
+    what = f"undo {change.undoes}" if change.undoes else f"{change.kind} {change.source} into {change.target}"
+    return f"{what} by {change.who} (change {msgspec.msgpack.decode(body[0])})"
 
 
 def decode_change(record: bytes) -> Change:
@@ -141,12 +154,16 @@ class Changes:
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
         """Put aliases back that the store has lost. Their records are lost, which is noted beside the changes, as
         "ALIAS:kept"."""
-        items = [(alias, article_id(key) + key.encode()) for alias, key in aliases.items()]
+        there = await self.aliases(site)
+        lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in there}
+        items: Any = list(lost.items())
         with translated():
             for start in range(0, len(items), PAGE):
-                mapping: Any = dict(items[start : start + PAGE])
-                await self._client.hset(keys.changes(site), mapping={alias.hex() + KEPT: 1 for alias in mapping})
-                await self._client.hset(keys.aliases(site), mapping=mapping)
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for alias, value in items[start : start + PAGE]:
+                        pipe.hset(keys.changes(site), alias.hex() + KEPT, "1")
+                        pipe.hsetnx(keys.aliases(site), alias, value)
+                    await pipe.execute()
         if items:
             await self.tell(site)
 

@@ -1,6 +1,6 @@
 """The routes by which editors merge articles and undo it, and read who changed what."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from visitstats.articles import InvalidQuery
-from visitstats.changes.merges import Merges
+from visitstats.changes.merges import MergePending, Merges
 from visitstats.core.periods import Calendar
 from visitstats.directory import LiveSite
 from visitstats.store.changes import Kind, Logged
@@ -63,14 +63,13 @@ class ChangeRoutes:
         token, live = await self._editor(request)
         order = await _order(request, MergeOrder)
         kind: Kind = "alias" if order.alias else "merge"
-        made = await self._merges(live).merge(order.source, order.into, token.name, order.why, kind)
-        return await self._made(live, made)
+        return await self._made(live, self._merges(live).merge(order.source, order.into, token.name, order.why, kind))
 
     async def undo(self, request: Request) -> Response:
         """Undo a merge."""
         token, live = await self._editor(request)
         order = await _order(request, UndoOrder)
-        return await self._made(live, await self._merges(live).undo(order.change, token.name, order.why))
+        return await self._made(live, self._merges(live).undo(order.change, token.name, order.why))
 
     async def audit(self, request: Request) -> Response:
         """Answer the changes of a site, the newest first."""
@@ -95,12 +94,16 @@ class ChangeRoutes:
     def _merges(self, live: LiveSite) -> Merges:
         return Merges(self._worker.records.changes, self._worker.ingest, live.site.id, live.key_rules, self._clock)
 
-    async def _made(self, live: LiveSite, made: Logged) -> Response:
+    async def _made(self, live: LiveSite, making: Awaitable[Logged]) -> Response:
+        headers = [*answers.JSON, answers.NEVER_STORED]
+        try:
+            made = await making
+        except MergePending as pending:
+            change = as_json(live.calendar, pending.logged) | {"views": None}
+            return json({"site": live.site.id, "change": change, "pending": True, "detail": str(pending)}, headers, 202)
         # This worker knows at once; the others within a second.
         await self._worker.sites.refresh()
-        return json(
-            {"site": live.site.id, "change": as_json(live.calendar, made)}, [*answers.JSON, answers.NEVER_STORED]
-        )
+        return json({"site": live.site.id, "change": as_json(live.calendar, made)}, headers)
 
 
 def as_json(calendar: Calendar, logged: Logged) -> dict[str, Any]:

@@ -103,10 +103,10 @@ def document() -> dict[str, Any]:
             )
         },
     }
-    paths |= {
-        f"/v1/admin/sites/{{site}}/{action}": {"post": operation(summary, "Changed", body=body, bearer=True)}
-        for action, summary, body in (("merge", "Merge an article into another", _MERGE), ("undo", "Undo it", _UNDO))
-    }
+    for action, summary, body in (("merge", "Merge an article into another", _MERGE), ("undo", "Undo it", _UNDO)):
+        change = operation(summary, "Changed", body=body, bearer=True)
+        change["responses"]["202"] = _answer("Changed")
+        paths[f"/v1/admin/sites/{{site}}/{action}"] = {"post": change}
     paths |= {
         f"/v1/admin/sites/{{site}}/{action}": {"get": operation(summary, schema, query=query, bearer=True)}
         for action, summary, schema, query in (

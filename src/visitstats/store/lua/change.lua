@@ -113,7 +113,7 @@ local function undo(id, merged, from, into, head)
   end
   local record = record_of(head, number, views, bases)
   if had[1] >= 0 then
-    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back), into, digits(views[2] - back))
+    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back), into, digits(math.max(views[2], 0) - back))
   end
   if had_bases[1] >= 0 then
     write('HSET', KEYS[5], from, digits(base_back))
@@ -121,7 +121,7 @@ local function undo(id, merged, from, into, head)
     if had_bases[2] < 0 and bases[2] == base_back then
       write('HDEL', KEYS[5], into)
     else
-      write('HSET', KEYS[5], into, digits(bases[2] - base_back))
+      write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) - base_back))
     end
   end
   write('HDEL', KEYS[2], from)

@@ -1,0 +1,242 @@
+"""Hits, merges, undos, baselines, repetitions and losses in any order: every list is what plain books say, and no total
+ever changes but by a hit or a baseline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from tests.faults.copies import Copy, copy_of, put_back
+from tests.store.books import Books, Event
+from tests.store.merging import CALENDAR, SITE, Merging, Writer, gathered
+from visitstats.core.entries import Entry
+from visitstats.core.errors import BaselineRefused, VisitstatsError
+from visitstats.core.keys import article_id
+from visitstats.embedded import EmbeddedStore
+from visitstats.store import keys
+from visitstats.store.changes import Logged
+from visitstats.store.client import open_client
+from visitstats.store.commit import Changed, Committed
+
+ARTICLES = ["/a", "/b", "/c", "/d", "/e"]
+DAYS = ["2036-10-31", "2036-11-23", "2036-11-24"]
+"""Two months, and two weeks that are not theirs."""
+OTHER_WRITER = "f" * 32
+
+
+class World:
+    """A store and the books beside it; `check` is called after every step."""
+
+    def __init__(self, url: str) -> None:
+        self.client = open_client(url)
+        self.merging = Merging(url, self.client)
+        self.other = Writer(url, OTHER_WRITER)
+        self.order: list[Event] = []
+        """What the ledger has, in the order in which it took it."""
+        self.waiting: list[Event] = []
+        self.ids: list[str] = []
+        self.copy: tuple[Copy, int] | None = None
+        self.moment = 0
+
+    @property
+    def books(self) -> Books:
+        return Books.of(self.order)
+
+    def event(self, writer: Writer, kind: str, *what: Any) -> Event:
+        self.moment += 1
+        return Event(self.moment, writer.name, len(writer.records), kind, what)
+
+    # Hits ------------------------------------------------------------------------------------------------------------
+
+    async def hit(self, date: str, articles: list[str]) -> None:
+        result = await self.merging.read(*articles, day=CALENDAR.day_named(date))
+        self.order.append(self.event(self.merging, "hit", date, tuple(articles)))
+        books = self.books
+        assert result.articles == tuple(books.all[books.end(article)] for article in dict.fromkeys(articles))
+
+    async def journal(self, date: str, articles: list[str]) -> None:
+        """Another worker has journalled these and waits for the store."""
+        day = CALENDAR.day_named(date)
+        self.merging.days.add(date)
+        self.other.write(gathered(SITE, day, day.start_ms, *articles))
+        self.waiting.append(self.event(self.other, "hit", date, tuple(articles)))
+
+    async def apply(self) -> None:
+        if self.waiting:
+            event = self.waiting.pop(0)
+            assert isinstance(result := await self.send(event), Committed)
+            assert result.fresh
+            self.order.append(event)
+
+    async def send(self, event: Event) -> Committed | Changed:
+        writer = self.merging if event.writer == self.merging.name else self.other
+        day = CALENDAR.day_named(event.what[0]) if event.kind == "hit" else CALENDAR.day_named(DAYS[-1])
+        result = await writer.send(event.sequence, day)
+        assert isinstance(result, Committed | Changed), result
+        return result
+
+    async def again(self) -> None:
+        """Everything that was applied comes again."""
+        for each in self.order:
+            assert not (await self.send(each)).fresh
+
+    # Losses ----------------------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """A copy of the store is made."""
+        self.copy = (await copy_of(self.client), len(self.order))
+
+    async def lose(self) -> None:
+        """The copy is put back, and what it lacks is applied again, in the order of the moments."""
+        if self.copy is None:
+            return
+        copy, length = self.copy
+        await put_back(self.client, copy, 0)
+        lacking = sorted(self.order[length:], key=lambda each: each.moment)
+        event(f"{len(lacking)} records are lost, with {sum(each.kind != 'hit' for each in lacking)} changes")
+        self.order[length:] = lacking
+        expected = self.books.said
+        for each in lacking:
+            result = await self.send(each)
+            assert result.fresh
+            if isinstance(result, Changed):
+                assert (result.word == "ok") == (expected[each] == ""), (each, result, expected[each])
+
+    # Changes ---------------------------------------------------------------------------------------------------------
+
+    async def merge(self, source: str, target: str, kind: Any = "merge") -> None:
+        books = self.books
+        end = books.end(target)
+        pointless = source in (target, end) or source in books.aliases
+        await self.order_change(
+            self.merging.merges.merge(source, target, "an", kind=kind), kind, (source, end), pointless
+        )
+
+    async def alias(self, source: str, target: str) -> None:
+        await self.merge(source, target, "alias")
+
+    async def undo(self, which: int) -> None:
+        if self.ids:
+            merged = self.ids[which % len(self.ids)]
+            pointless = merged not in self.books.merges
+            await self.order_change(self.merging.merges.undo(merged, "an"), "undo", (merged,), pointless)
+
+    async def order_change(self, change: Any, kind: str, what: tuple[str, ...], pointless: bool) -> None:
+        """Order a change. One that is seen to be impossible at once is not even journalled; else the ledger says."""
+        written = len(self.merging.records)
+        made: Logged | None = None
+        try:
+            made = await change
+        except VisitstatsError as error:
+            refusal = str(error)
+        assert (len(self.merging.records) == written) == pointless
+        if pointless:
+            assert made is None
+            return
+        mine = self.event(self.merging, kind, made.id if made else "", *what)
+        self.order.append(mine)
+        said = self.books.said[mine]
+        event(f"{kind}: {said or 'made'}")
+        assert (said == "") == (made is not None), (said, made or refusal)
+        if made:
+            self.ids.append(made.id)
+
+    async def baseline(self, totals: dict[str, int]) -> None:
+        books = self.books
+        resolved: dict[str, int] = {}
+        for article, n in totals.items():
+            resolved[books.end(article)] = resolved.get(books.end(article), 0) + n
+        refused = any(n < books.least(article) for article, n in resolved.items())
+        event(f"baseline: {'refused' if refused else 'set'}")
+        try:
+            await self.merging.baselines.set(None, {Entry(article): n for article, n in totals.items()})
+        except BaselineRefused:
+            assert refused
+        else:
+            assert not refused
+            self.order.append(self.event(self.merging, "baseline", books.noted, tuple(resolved.items())))
+
+    # What must hold --------------------------------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        books = self.books
+        found = await self.merging.lists()
+        shown = books.shown()
+        assert {name: row for name, row in found.items() if row} == {name: row for name, row in shown.items() if row}
+        views: Any = await self.client.hgetall(keys.views(SITE.id))
+        counts = {name.decode(): int(n) for name, n in views.items()}
+        base = sum(books.base.values())
+        assert (counts.get("all", 0), counts.get("base", 0)) == (books.hits, base)
+        assert sum(found.get("all", {}).values()) == books.hits + base
+        for date, row in books.days.items():
+            assert counts[date] == sum(row.values()) == sum(found[date].values())
+        ends: Any = {article_id(article): books.end(article) for article in books.aliases}
+        assert await self.merging.changes.aliases(SITE.id) == ends
+        logged = {each.id: bool(each.undone) for each in await self.merging.merges.audit(1000)}
+        made = {change_id: merge.undone for change_id, merge in books.merges.items()}
+        assert logged == made | dict.fromkeys(books.undos, False)
+        register: Any = await self.client.hgetall(keys.articles(SITE.id))
+        assert {article: int(n) for article, n in register.items()} == {
+            article_id(article): n for article, n in books.all.items()
+        }
+
+    async def close(self) -> None:
+        await self.merging.close()
+        await self.other.close()
+        await self.client.aclose()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[EmbeddedStore]:
+    """One server for all examples."""
+    with EmbeddedStore.start(tmp_path_factory.mktemp("merges"), server=server) as running:
+        yield running
+
+
+article = st.sampled_from(ARTICLES)
+reading = st.tuples(st.sampled_from(DAYS), st.lists(article, min_size=1, max_size=4))
+pair = st.tuples(article, article)
+step = st.one_of(
+    st.tuples(st.just("hit"), reading),
+    st.tuples(st.just("journal"), reading),
+    st.tuples(st.just("apply"), st.just(())),
+    st.tuples(st.just("again"), st.just(())),
+    st.tuples(st.just("keep"), st.just(())),
+    st.tuples(st.just("lose"), st.just(())),
+    st.tuples(st.just("merge"), pair),
+    st.tuples(st.just("merge"), pair),
+    st.tuples(st.just("alias"), pair),
+    st.tuples(st.just("undo"), st.tuples(st.integers(0, 20))),
+    st.tuples(st.just("baseline"), st.tuples(st.dictionaries(article, st.integers(0, 50), min_size=1, max_size=3))),
+)
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(article, st.integers(1, 50), max_size=2), st.lists(step, min_size=3, max_size=25))
+def test_counts_are_conserved_whatever_is_changed_undone_and_lost(
+    store: EmbeddedStore, baselines: dict[str, int], steps: list[tuple[str, Any]]
+) -> None:
+    asyncio.run(play(store.url, baselines, steps))
+
+
+async def play(url: str, baselines: dict[str, int], steps: list[tuple[str, Any]]) -> None:
+    world = World(url)
+    try:
+        await world.client.flushall()
+        if baselines:
+            await world.baseline(baselines)
+        await world.hit(DAYS[0], ["/a", "/b", "/b", "/c", "/d"])
+        await world.keep()
+        for what, how in steps:
+            await getattr(world, what)(*how)
+            await world.check()
+        await world.lose()
+        await world.check()
+    finally:
+        await world.close()
