@@ -211,8 +211,8 @@ class Worker:
 
     @property
     def duties(self) -> list[Job]:
-        """What a worker looks after every few seconds. Not by the scheduler, which costs some 0.5 ms each time: together
-        these would be half of what an idle worker takes."""
+        """What a worker looks after every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
+        together these would be half of what an idle worker takes."""
         found = [
             Job("look whether the store may evict", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),

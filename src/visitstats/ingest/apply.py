@@ -383,12 +383,9 @@ class Applier:
             log.warning("site %s: a change was not made (%s): %s", site, result.reason, describe(item.record))
         self._positions.wake.set()
 
-    def _note_capped(self, waiting: Waiting, result: Committed) ->
-    None:
-        other =
-        waiting.number_of(OTHER_ID) by_minute = 0 if other is None
-        else
-        result.added[other]
+    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
+        other = waiting.number_of(OTHER_ID)
+        by_minute = 0 if other is None else result.added[other]
         if by_minute or min(result.added, default=0) < 0:
             by_site = -sum(views for views in result.added if views < 0)
             self._metrics.views_capped(waiting.site.id, by_site, by_minute)
