@@ -71,6 +71,7 @@ IGNORED_REASONS = frozenset(
         "content-type",
         "duplicate",
         "archived",
+        "excluded",
         "rate",
     }
 )

@@ -11,6 +11,7 @@ from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import BaselineRefused, InvalidSite, NotFound, StoreUnavailable
+from visitstats.core.hosts import Hosts
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
@@ -80,9 +81,10 @@ class Records:
         async with self._client.pipeline() as pipe:
             await pipe.watch(keys.SITES)
             for other in (await self.sites()).values():
-                shared = set(other.hosts).intersection(site.hosts)
-                if shared and other.id != site.id and not (site.shared_hosts and other.shared_hosts):
-                    raise InvalidSite(f"site {site.id}: {min(shared)} is a host of site {other.id} already")
+                if other.id == site.id or (site.shared_hosts and other.shared_hosts):
+                    continue
+                if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
+                    raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(keys.SITES, site.id, _encode(site))
             try:
