@@ -129,8 +129,7 @@ def frame_query(box: Box, preset: str) -> str:
     known = asked_box(query)
     if box.lines != known.lines:
         query["lines"] = lines_text(box)
-        if any(line.label for line in box.lines):
-            query["labels"] = "|".join(line.label for line in box.lines)
+        query["labels"] = "|".join(box.label(line) for line in box.lines)
     for name, value, usual in (
         ("title", box.shown_title, known.shown_title),
         ("format", box.format, known.format),

@@ -9,7 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from visitstats.core.box_markup import RIGHT_TO_LEFT, Shown
-from visitstats.core.boxes import Box
+from visitstats.core.boxes import UNKNOWN, Box
 
 FONT = "Arial, 'Liberation Sans', 'Noto Sans', Helvetica, sans-serif"
 MONO = "Consolas, 'DejaVu Sans Mono', 'Liberation Mono', Menlo, monospace"
@@ -81,9 +81,16 @@ def spoken(box: Box, shown: Shown) -> str:
 
 
 def text_width(text: str, size: float = SIZE) -> float:
-    """About how wide a text is, in pixels, from above: letters of scripts that Arial has not are wider."""
-    wide = sum(1.05 if c >= "\u1100" else 0.34 if c in " .,:;|ilj'’()" else 0.72 if c.isupper() else 0.6 for c in text)
-    return wide * size
+    """About how wide a text is in Arial, in pixels, rather from above."""
+    return sum(_letter_width(letter) for letter in text) * size
+
+
+def _letter_width(letter: str) -> float:
+    if letter >= "\u2e80":
+        return 1.05  # Chinese, Japanese, Korean
+    if letter in " .,:;|ilj'’()tfrI":
+        return 0.36
+    return 0.72 if letter.isupper() else 0.57
 
 
 def _list(box: Box, shown: Shown, palette: Palette, width: int) -> str:
@@ -117,7 +124,7 @@ def _list(box: Box, shown: Shown, palette: Palette, width: int) -> str:
             y += STEP if not place else 18
             parts.append(_text(start, y - 8, row, fill=palette.text, rtl=_is_rtl(box)))
         y += 0 if beside else 18
-        parts.append(_text(end, y - 8, value, fill=palette.value, weight=700, anchor="end", rtl=_is_rtl(box)))
+        parts.append(_text(end, y - 8, value, fill=_ink(palette, value), weight=700, anchor="end", rtl=_is_rtl(box)))
     y += 6
     if shown.state(box) == "stale":
         y += 16
@@ -132,7 +139,7 @@ def _list(box: Box, shown: Shown, palette: Palette, width: int) -> str:
 
 def _row(box: Box, shown: Shown, palette: Palette) -> str:
     """Labels and numbers side by side: pills for a badge, text for a line."""
-    pills, parts, x, size = "vs-badge" in box.looks, list[str](), 0.0, 12
+    pills, parts, spans, x, size = "vs-badge" in box.looks, list[str](), "", 0.0, 12
     for number, line in enumerate(box.lines):
         label, value = box.label(line), shown.value(box, line)
         if pills:
@@ -147,11 +154,10 @@ def _row(box: Box, shown: Shown, palette: Palette) -> str:
             x += left + right + 2
         else:
             text = f"{' | ' if number else ''}{label}: "
-            parts.append(
-                _text(x, 15, text, fill=palette.text, keep=True, width=text_width(text))
-                + _text(x + text_width(text), 15, value, fill=palette.text, weight=700, width=text_width(value))
-            )
-            x += text_width(text) + text_width(value)
+            spans += f'{escape(text)}<tspan font-weight="700">{escape(value)}</tspan>'
+            x += text_width(text) + 1.1 * text_width(value)
+    if spans:
+        parts.append(f'<text y="15" fill="{palette.text}" xml:space="preserve">{spans}</text>')
     return _svg(box, shown, round(x - (2 if pills else 0)) or 1, 20, "".join(parts))
 
 
@@ -193,14 +199,12 @@ def _svg(box: Box, shown: Shown, width: int, height: int, inner: str) -> str:
 
 def _text(
     x: float, y: float, text: str, *, fill: str, size: float = 0, weight: int = 0, anchor: str = "", inset: int = 0,
-    rtl: bool = False, keep: bool = False, width: float = 0,
+    rtl: bool = False,
 ) -> str:  # fmt: skip
     more = (
         (f' font-size="{size}"' if size else "")
         + (f' font-weight="{weight}"' if weight else "")
         + (f' text-anchor="{anchor}"' if anchor else "")
-        + (' xml:space="preserve"' if keep else "")
-        + (f' textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs"' if width else "")
     )
     x += -inset if rtl else inset
     return f'<text x="{x:.1f}" y="{y}" fill="{fill}"{more}>{escape(text)}</text>'
@@ -215,6 +219,10 @@ def _wrapped(text: str, width: float) -> list[str]:
         else:
             rows[-1] = longer
     return rows
+
+
+def _ink(palette: Palette, value: str) -> str:
+    return palette.text if value == UNKNOWN else palette.value
 
 
 def _on(back: str) -> str:

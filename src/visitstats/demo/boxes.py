@@ -134,8 +134,8 @@ def _live() -> str:
     script = "\n".join(line for line in code.splitlines() if line.startswith("<script"))
     return (
         f'<div class="widths"><div class="w240"><h3>script</h3>{script}</div>'
-        f'<div class="w240"><h3>/box</h3><iframe src="{root}v1/sites/demo/box{query}" title="Thống kê truy cập, trong khung" '
-        'width="240" height="300" frameborder="0"></iframe></div>'
+        f'<div class="w240"><h3>/box</h3><iframe src="{root}v1/sites/demo/box{query}" '
+        'title="Thống kê truy cập, trong khung" width="240" height="300" frameborder="0"></iframe></div>'
         f'<div class="w240"><h3>box.svg</h3><img src="{root}v1/sites/demo/box.svg{query}" '
         'alt="Thống kê truy cập của cổng minh họa, dạng hình"></div></div>'
     )
@@ -161,4 +161,5 @@ def _sample(anchor: str, name: str, about: str, rows: str, code: str = "") -> st
         if code
         else ""
     )
-    return f'<section class="sample" id="{anchor}"><h3>{escape(name)} <small>{escape(about)}</small></h3>{rows}{copied}</section>'
+    heading = f"<h3>{escape(name)} <small>{escape(about)}</small></h3>"
+    return f'<section class="sample" id="{anchor}">{heading}{rows}{copied}</section>'
