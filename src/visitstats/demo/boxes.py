@@ -66,12 +66,22 @@ def gallery_pages() -> dict[str, tuple[str, bytes]]:
     }
     template = Template((content / "gallery.html").read_text("utf-8"))
     page = template.substitute(
+        overview=_overview() + _overview(night=True),
         presets="\n".join(_preset(name, box) for name, box in PRESETS.items()),
         themes="\n".join(_theme(name) for name in THEMES),
         states="\n".join(_states()),
         live=_live(),
     )
     return {GALLERY: (_HTML, page.encode()), **pages}
+
+
+def _overview(*, night: bool = False) -> str:
+    made = []
+    for name, box in PRESETS.items():
+        shown = msgspec.structs.replace(box, theme=f"{box.theme} vs-dark") if night else box
+        heading = f'<p class="name"><a href="#mau-{name}">{name}</a></p>'
+        made.append(f'<div class="w190">{heading}{box_html(shown, SAMPLE, places=False)}</div>')
+    return f'<div class="widths overview{" night" if night else ""}">{"".join(made)}</div>'
 
 
 def _preset(name: str, box: Box) -> str:
