@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.addresses import article_key
@@ -76,6 +76,8 @@ def test_tracking_behind_a_second_question_mark_changes_nothing(
 
 
 @given(PATHS, st.lists(tags(), min_size=1, max_size=3), st.sampled_from(["&", "&amp;", "%3F", "%26", "?"]))
+@example("/champ;jsessionid=1", ["session_id=0"], "&amp;")
+@example("/champ;jsessionid=1", ["jsessionid=0", "fbclid=1"], "&amp;amp;")
 def test_tracking_that_was_added_to_the_path_changes_nothing(path: str, added: list[str], mark: str) -> None:
     tail = "&".join(added).replace("/", "").replace("\\", "")
     tail = quote(tail, safe="%") if mark.startswith("%") else tail

@@ -81,7 +81,8 @@ BY_VALUE: Mapping[str, re.Pattern[str]] = MappingProxyType(
 """Names that only track with certain values; with others they may name an article."""
 
 PATH_SESSION = re.compile(
-    r";(?:jsessionid|phpsessid|sessionid|session_id|sid|cfid|cftoken|wosid)(?:=[^;]*)?(?=;|\Z)", re.IGNORECASE
+    r"(?<!&amp)(?<!;amp);(?:jsessionid|phpsessid|sessionid|session_id|sid|cfid|cftoken|wosid)(?:=[^;?&]*)?(?=[;?&]|\Z)",
+    re.IGNORECASE,
 )
 """A session at the end of a part of a path: Servlet specification 6, section 7.1.3, and those who followed it."""
 SESSION_SEGMENT = re.compile(r"\((?:[A-Za-z]\([A-Za-z0-9_!*'-]*\))+\)")
