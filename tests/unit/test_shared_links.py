@@ -128,6 +128,8 @@ def test_a_page_that_google_translates_is_the_page(path: str, ids: str, language
 @pytest.mark.parametrize("value", ["1712345678901", "0"])
 def test_jquerys_number_against_caches_changes_nothing_and_a_word_does(value: str) -> None:
     assert article_key(PORTAL, f"{ORIGIN}/?id=1&_={value}") == "/?id=1"
+    assert article_key(PORTAL, f"{ORIGIN}/?id=1?_={value}") == "/?id=1"
+    assert article_key(PORTAL, f"{ORIGIN}/a&_={value}") == "/a"
     assert article_key(PORTAL, f"{ORIGIN}/?id=1&_=so-ket") == "/?_=so-ket&id=1"
 
 

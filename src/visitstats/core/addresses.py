@@ -91,14 +91,13 @@ class Spelling(msgspec.Struct, frozen=True):
                 continue
             name = _bare(_decode(raw_name, self.ignore_case))
             lower = name.lower()
-            if not self._counts(lower):
+            if lower not in self.only if self.only else self._tracks(lower):
                 continue
             # Values keep their case even then: in SharePoint's addresses they are names of lists.
             value = _decode(raw_value)
             if "?" in value or "&" in value:
                 value = self._untracked(value).rstrip("?")
-            tracks = BY_VALUE.get(lower)
-            if value and (tracks is None or lower in self.only or not tracks.fullmatch(value)):
+            if value and (lower not in BY_VALUE or not self._tracks(lower, value)):
                 kept.append((self.only.get(lower, name), value))
         kept.sort(key=lambda parameter: parameter[0])
         return "&".join([f"{_quote(name, QUERY_SAFE)}={_quote(value, QUERY_SAFE)}" for name, value in kept])
@@ -113,21 +112,21 @@ class Spelling(msgspec.Struct, frozen=True):
         spelled = Address(self.path(route), self.query(query)).text
         return "" if spelled == "/" else spelled
 
-    def _counts(self, name: str) -> bool:
-        if self.only:
-            return name in self.only
-        return not self._tracks(name)
-
-    def _tracks(self, name: str) -> bool:
-        return name not in self.only and (name in self.dropped or name.startswith(self.dropped_beginnings))
+    def _tracks(self, name: str, value: str = "") -> bool:
+        """Whether a parameter only tracks, by its name in lower case, or by its value as well."""
+        if name in self.only:
+            return False
+        if name in self.dropped or name.startswith(self.dropped_beginnings):
+            return True
+        return name in BY_VALUE and BY_VALUE[name].fullmatch(value) is not None
 
     def _untracked(self, text: str) -> str:
         """A value or a part of a path without the tracking parameters that somebody has added to it, as to an address
         that had a query already (`?id=5?fbclid=x`) or none at all (`/a&fbclid=x`). Whatever else stands there stays."""
         kept = [_PIECE.split(text, maxsplit=1)[0]]
         for found in _PIECE.finditer(text):
-            name, equals, _ = found[2].partition("=")
-            if not (self._tracks(_bare(name).lower()) and (equals or found[1] == "?")):
+            name, equals, value = found[2].partition("=")
+            if not (self._tracks(_bare(name).lower(), value) and (equals or found[1] == "?")):
                 kept.append(found[0])
         made = "".join(kept)
         return made if made == text else made.rstrip("?&")
