@@ -167,7 +167,8 @@ def _row(boxes: list[tuple[Box, Shown]], *, night: bool = False) -> str:
 def _sample(anchor: str, name: str, about: str, rows: str, code: str = "") -> str:
     copied = (
         f'<div class="code"><button type="button" data-copy="{anchor}-ma">Chép đoạn mã</button>'
-        f'<pre id="{anchor}-ma" tabindex="0" aria-label="Đoạn mã {escape(name)}">{escape(code)}</pre></div>'
+        f'<pre id="{anchor}-ma" tabindex="0" role="group" aria-label="Đoạn mã {escape(name)}">'
+        f"{escape(code)}</pre></div>"
         if code
         else ""
     )

@@ -68,7 +68,7 @@ class Boxes:
             '<link rel="stylesheet" href="../../../widget/themes/box.css">\n</head>\n'
         )
         scheme = ' class="vs-frame-dark"' if "vs-dark" in box.looks else ""
-        page = f"{head}<body{scheme}>\n{box_html(box, shown, places=False)}\n</body>\n</html>\n"
+        page = f"{head}<body{scheme}>\n<main>\n{box_html(box, shown, places=False)}\n</main>\n</body>\n</html>\n"
         policy = (b"content-security-policy", FRAME_POLICY.encode())
         return _cached(request, "text/html; charset=utf-8", page, shown, [policy])
 
