@@ -82,12 +82,11 @@ def box_html(box: Box, shown: Shown, *, places: bool = True) -> str:
     return joint.join(made)
 
 
-def snippet(site: str, api: str, box: Box, *, preset: str = DEFAULT_PRESET) -> str:
+def snippet(site: str, api: str, box: Box, *, preset: str = DEFAULT_PRESET, script: str = "") -> str:
     """What is pasted into a portal's pages: the style sheet, the script with everything that the box is, and a frame
-    for readers without JavaScript. `api` is the address of the service, as `/vs` or https://counter.example.vn."""
-    attributes = attributes_of(box)
-    written = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
-    made = [f'<script async src="{escape(api)}/widget.js" data-site="{escape(site)}"{written}></script>']
+    for readers without JavaScript. `api` is the address of the service, as `/vs` or https://counter.example.vn;
+    `script` another form of the script than the short one, made with `attributes_of`."""
+    made = [script or _short_form(site, api, box)]
     if box.theme:
         made.insert(0, f'<link rel="stylesheet" href="{escape(api)}/widget/themes/box.css">')
     frame = f"{api}/v1/sites/{site}/box{frame_query(box, preset)}"
@@ -100,18 +99,24 @@ def snippet(site: str, api: str, box: Box, *, preset: str = DEFAULT_PRESET) -> s
 
 
 def attributes_of(box: Box) -> dict[str, str]:
-    """Spell a box out in the attributes of the widget's snippet."""
+    """Spell a box out in the attributes of the widget's snippet, by their names without `data-`."""
     made = {
-        "data-lang": box.language,
-        "data-title": box.shown_title,
-        "data-lines": lines_text(box),
-        "data-labels": "|".join(box.label(line) for line in box.lines),
-        "data-format": box.format,
-        "data-structure": box.structure,
-        "data-theme": box.theme,
+        "lang": box.language,
+        "title": box.shown_title,
+        "lines": lines_text(box),
+        "labels": "|".join(box.label(line) for line in box.lines),
+        "format": box.format,
+        "structure": box.structure,
+        "theme": box.theme,
     }
-    silent = {"data-lang": "vi", "data-format": "", "data-structure": "ul", "data-theme": ""}
+    silent = {"lang": "vi", "format": "", "structure": "ul", "theme": ""}
     return {name: value for name, value in made.items() if silent.get(name) != value}
+
+
+def _short_form(site: str, api: str, box: Box) -> str:
+    said = {"site": site, **attributes_of(box)}
+    written = "".join(f' data-{name}="{escape(value)}"' for name, value in said.items())
+    return f'<script async src="{escape(api)}/widget.js"{written}></script>'
 
 
 def lines_text(box: Box) -> str:
