@@ -142,6 +142,11 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
         "thong-bao:2642": ("/vi/thong-bao/Tin/so-ket-2642.html",),
     },
     "sharepoint": {
+        "/pages/bai.aspx": (
+            "/Pages/bai.aspx?csf=1&web=1",
+            "/pages/BAI.aspx?xsdata=MDV&sdata=x&ovuser=a%2Cb&Source=%2F",
+        ),
+        "/pages/bai.aspx?mode=2": ("/Pages/bai.aspx?Mode=2&web=1",),
         "/detailnews.aspx?listname=TinTuc&newsid=12": (
             "/detailnews.aspx?NEWSID=12&CategoryId=3&ListName=TinTuc",
             "/DetailNews.aspx?listname=TinTuc&x=1&newsid=12#a",
@@ -217,6 +222,7 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
         "/tin-tuc/a": ("/?q=tin-tuc/a&destination=x",),
     },
     "liferay": {
+        "/web/guest/van-ban?id=5": ("/web/guest/van-ban?id=5&p_auth=Ab12&redirect=%2Fhome",),
         "content:guest/so-ket": (
             "/vi/web/guest/-/so-ket",
             "/web/guest/w/so-ket?x=1",

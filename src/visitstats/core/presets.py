@@ -77,9 +77,13 @@ PRESETS: Mapping[str, Preset] = {
     "sharepoint": Preset(
         about="SharePoint: case makes no difference, but in the values of parameters. A news item is its page, "
         "`ListName` and `NewsId`, a list item its page below `/Lists/…` and `ItemID` (`ID`); other parameters beside "
-        "them make no difference. Elsewhere all parameters count but those of the editing ribbon.",
+        "them make no difference. Elsewhere all parameters count but those of the editing ribbon and of shared links.",
         ignore_case=True,
-        drop_params=("Source", "ContentTypeId", "IsDlg", "InitialTabId", "VisibilityContext"),
+        drop_params=(
+            *("Source", "ContentTypeId", "IsDlg", "InitialTabId", "VisibilityContext"),
+            # What Teams, Outlook and "Copy link" add.
+            *("csf", "web", "xsdata", "sdata", "ovuser", "clickparams", "wdLOR"),
+        ),
         rules=(
             (
                 r"^(/[^?#]*)\?(?:[^#]*&)?(listname=[^&#]+)&(?:[^#]*&)?(newsid=[0-9]+)(?:[&#].*)?$",
@@ -102,6 +106,7 @@ PRESETS: Mapping[str, Preset] = {
         about="Liferay: the site's name (when the address has it) and the title in the address, with the site's number "
         "where it follows, on whatever page the article is shown; blogs and older addresses with an asset's number "
         "likewise.",
+        drop_params=("redirect", "inheritRedirect", "p_auth", "p_p_auth"),
         rules=(
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_SITES_CONTENT}", r"content:\1/\2"),
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1/\2"),
