@@ -172,7 +172,8 @@ def days_of(calendar: Calendar, period: str, day: Day) -> list[str]:
 
 def address(live: LiveSite, row: Row) -> str:
     """Return where an article is to be found: its own address, or the site's host with the key."""
-    return row.entry.url or (f"https://{live.site.hosts[0]}{row.entry.key}" if row.entry.key.startswith("/") else "")
+    host = live.site.main_host
+    return row.entry.url or (f"https://{host}{row.entry.key}" if host and row.entry.key.startswith("/") else "")
 
 
 def csv_text(live: LiveSite, found: list[Row], language: str = "vi", separator: str = ";") -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from visitstats.core.counting import SALT_LIFE_MS, Salted, salted
 from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
+from visitstats.core.exclusions import ExcludedPaths
 from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
@@ -43,7 +44,7 @@ _UNKNOWN = b"?"
 class LiveSite:
     """A site with what a worker keeps beside its record."""
 
-    __slots__ = ("aliases", "calendar", "key_rules", "offices", "salts", "site")
+    __slots__ = ("aliases", "calendar", "excluded_networks", "excluded_paths", "key_rules", "offices", "salts", "site")
 
     def __init__(self, site: Site, aliases: Mapping[bytes, str] = NO_ALIASES) -> None:
         """Raises InvalidSite for rewrite rules that cannot be applied here."""
@@ -52,6 +53,8 @@ class LiveSite:
         self.key_rules = KeyRules(site, linear_pattern, aliases)
         self.calendar = Calendar(site.timezone, site.week_start)
         self.offices = Networks(site.office_networks)
+        self.excluded_networks = Networks(site.excluded_networks)
+        self.excluded_paths = ExcludedPaths(site.excluded_paths)
         self.salts: dict[str, Salted] = {}
         """Date → the day's salt, ready to make tokens with."""
 

@@ -15,6 +15,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.waiting import wait_until
+from visitstats.core.box_markup import snippet
+from visitstats.core.boxes import PRESETS, THEMES
 
 pytestmark = pytest.mark.browser
 
@@ -171,3 +173,33 @@ def test_a_reader_who_keeps_the_page_open_stays_online(reader: Page, demo: Demo)
         reader.clock.run_for(61_000)
     assert beat.value.status == 200
     assert beat.value.json()["online"] >= 1
+
+
+def test_the_gallery_shows_every_box_and_its_code(browser: Browser, demo: Demo) -> None:
+    """Every preset and theme at three widths on both grounds, quiet under its policy; the code can be copied without
+    `navigator.clipboard`, which plain http does not have."""
+    context = browser.new_context(user_agent=AGENT, viewport={"width": 940, "height": 900})
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.add_init_script(WATCH + "Object.defineProperty(navigator, 'clipboard', {value: undefined});")
+    page.goto(f"{demo.url}boxes/")
+    for name in PRESETS:
+        sample = page.locator(f"#mau-{name}")
+        assert [sample.locator(f".w{width} .vs-box").count() for width in (160, 240, 320)] == [2, 2, 2]
+        assert sample.locator(".night .vs-dark").count() == 3
+        expect(sample.locator("pre")).to_have_text(snippet("portal", "/vs", PRESETS[name], preset=name))
+    assert page.locator("section[id^=kieu-]").count() == len(THEMES)
+    expect(page.frame_locator("iframe").locator(".vs-today .vs-value")).to_have_text(re.compile(r"^[\d.]+$"))
+    page.wait_for_function("document.querySelector('img[src*=\"box.svg\"]').naturalWidth == 240")
+    expect(page.locator("#song-mau [data-vs=today]")).to_have_text(re.compile(r"^[\d.]+$"))
+    page.click("#mau-digits button")
+    expect(page.locator("#mau-digits button")).to_have_text("Đã chép")
+    assert page.evaluate("getSelection().toString()").startswith('<link rel="stylesheet"')
+    for width in (940, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("violations") == []
+    assert said == []
+    context.close()

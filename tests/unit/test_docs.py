@@ -15,7 +15,8 @@ import pytest
 import typer
 
 from visitstats.cli import app
-from visitstats.core import counting, keys, link
+from visitstats.core import boxes, counting, keys, link
+from visitstats.core.box_words import WORDS
 from visitstats.core.presets import PRESETS
 from visitstats.settings import Settings
 from visitstats.web.edge import Edge
@@ -120,6 +121,15 @@ def test_every_preset_is_documented_with_its_examples() -> None:
     examples = [(name, *example) for name, preset in PRESETS.items() for example in preset.examples]
     assert undocumented("keys.md", ((name,) for name in PRESETS)) == []
     assert undocumented("keys.md", ((address, key) for _, address, key in examples)) == []
+
+
+def test_every_box_is_documented() -> None:
+    """The tables of docs/boxes.md are those of the program."""
+    assert undocumented("boxes.md", ((name, box.theme) for name, box in boxes.PRESETS.items())) == []
+    assert undocumented("boxes.md", boxes.THEMES.items()) == []
+    looks = [(name,) for row in boxes.LOOKS.values() for name in row]
+    words = [(name,) for name in (*boxes.LINES, *boxes.FORMATS, *boxes.STRUCTURES, *WORDS)]
+    assert undocumented("boxes.md", looks + words) == []
 
 
 def test_the_rules_of_keys_have_the_same_numbers_for_readers() -> None:

@@ -142,6 +142,11 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
         "thong-bao:2642": ("/vi/thong-bao/Tin/so-ket-2642.html",),
     },
     "sharepoint": {
+        "/pages/bai.aspx": (
+            "/Pages/bai.aspx?csf=1&web=1",
+            "/pages/BAI.aspx?xsdata=MDV&sdata=x&ovuser=a%2Cb&Source=%2F",
+        ),
+        "/pages/bai.aspx?mode=2": ("/Pages/bai.aspx?Mode=2&web=1",),
         "/detailnews.aspx?listname=TinTuc&newsid=12": (
             "/detailnews.aspx?NEWSID=12&CategoryId=3&ListName=TinTuc",
             "/DetailNews.aspx?listname=TinTuc&x=1&newsid=12#a",
@@ -180,7 +185,44 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
         "pages:468686": ("/Portal/PAGES/2023-01-30/Khac-468686.ASPX", "/portal/pages/2024-1-3/a-b-468686.aspx?x=1#c"),
         "/portal/pages/2023-01-30/468686.aspx": ("/portal/pages/2023-01-30/468686.aspx",),
     },
+    "joomla": {
+        "article:12": (
+            "/index.php?option=com_content&view=article&id=12:ten-bai&catid=8&Itemid=105",
+            "/index.php?view=article&option=com_content&amp;id=12&limitstart=1&start=2",
+            "/index.php/tin-tuc/12-ten-bai",
+            "/vi/tin-tuc/8-tin/12-ten-khac.html?start=1&fbclid=x",
+            "/component/content/article?id=12:ten-bai&catid=8",
+            "/component/content/article/12",
+            "/component/content/article/8-tin/12-ten-bai",
+            "/tin-tuc/12-ten-bai?tmpl=component&print=1&layout=default",
+        ),
+        "item:12": (
+            "/tin/item/12-ten-bai.html",
+            "/index.php?option=com_k2&view=item&layout=item&id=12:x&tmpl=component",
+        ),
+    },
+    "dnn": {
+        "dnnarticle:12": ("/x/Tabid/63/articleid/12/khac.aspx?popUp=true", "/Default.aspx?tabid=63&ArticleID=12"),
+        "easydnnnews:12": (
+            "/khac/ArticleID/12/ArtMID/9",
+            "/Default.aspx?ArtMID=437&ArticleID=12&tabid=63",
+            "/Tin/artmid/437/articleid/12/a?fbclid=x",
+        ),
+        "newsarticle:12": (
+            "/a/tabid/63/articleType/ArticleView/articleId/12/language/vi-VN/Ten-bai.aspx",
+            "/Default.aspx?tabid=9&articletype=articleview&ArticleId=12",
+        ),
+        "post:12": ("/Blog/PostId/12/a", "/Default.aspx?tabid=4&EntryId=12"),
+        "tab:63/item:12": ("/a/tabid/63/mid/400/ItemId/12/Default.aspx", "/Default.aspx?ItemID=12&mid=400&tabid=63"),
+        "tab:63": ("/Khac/tabid/63/Default.aspx", "/?tabid=63&language=en-US"),
+    },
+    "drupal": {
+        "/node/12": ("/node/12/print", "/node/12/amp?x=1", "/printpdf/12", "/print/pdf/node/12", "/index.php/node/12/"),
+        "/en/node/12": ("/en?q=node/12", "/en/print/12"),
+        "/tin-tuc/a": ("/?q=tin-tuc/a&destination=x",),
+    },
     "liferay": {
+        "/web/guest/van-ban?id=5": ("/web/guest/van-ban?id=5&p_auth=Ab12&redirect=%2Fhome",),
         "content:guest/so-ket": (
             "/vi/web/guest/-/so-ket",
             "/web/guest/w/so-ket?x=1",

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.addresses import TAILS, article_key
-from visitstats.core.addresses import C0_AND_SPACE, MAX_URL_CHARS, TRACKING_NAMES
+from visitstats.core import tracking
+from visitstats.core.addresses import C0_AND_SPACE, MAX_URL_CHARS
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import MAX_KEY_BYTES, article_id
 from visitstats.core.presets import PRESETS
@@ -138,7 +139,7 @@ def test_the_query_is_kept_sorted_and_without_tracking(query: str, expected: str
 
 
 def test_every_tracking_parameter_is_dropped_in_any_case() -> None:
-    query = "&".join(f"{name.upper()}=1" for name in sorted(TRACKING_NAMES))
+    query = "&".join(f"{name.upper()}=1" for name in sorted(tracking.NAMES))
     assert key(f"/a?{query}&id=5") == "/a?id=5"
 
 

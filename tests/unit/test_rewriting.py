@@ -91,6 +91,26 @@ def test_the_three_addresses_of_a_nukeviet_article_are_one() -> None:
             "/wps/portal/x?WCM_GLOBAL_CONTEXT=/wps/wcm/connect/lib/b",
         ),
         ("wordpress", "/?p=954 /?p=955 /?page_id=954 /?attachment_id=954 /a /b /2023/05 /?s=amp /?cat=3"),
+        (
+            "joomla",
+            "/index.php?option=com_content&view=article&id=12 /index.php?option=com_content&view=article&id=13:a "
+            "/index.php?option=com_content&view=category&id=12 /index.php?option=com_k2&view=item&id=12:a "
+            "/index.php?option=com_contact&view=contact&id=12 /tin/14-a /tin/item/14-a /tin/2023-bao-cao-a "
+            "/tin/2023-bao-cao-b /gioi-thieu/2023-bao-cao-a /tin?view=category&id=12 /index.php?Itemid=12 /tin /12 "
+            "/tin?option=com_weblinks&view=article&id=12",
+        ),
+        (
+            "dnn",
+            "/a/tabid/63/ArticleID/12/a.aspx /a/tabid/63/ArticleID/13/a.aspx /a/ArtMID/1/ArticleID/12/a "
+            "/a/articleType/ArticleView/articleId/12/a.aspx /a/EntryId/12/a /a/tabid/63/Default.aspx /?tabid=64 /a /b "
+            "/a/tabid/63/ItemID/12/a.aspx /a/tabid/64/ItemID/12/a.aspx /a/tabid/63/NewsID/12/a.aspx /?tabid=63&CatId=2 "
+            "/?tabid=63&CatId=3 /a/tabid/63/CategoryId/5/Default.aspx",
+        ),
+        (
+            "drupal",
+            "/node/12 /node/13 /en/node/12 /node/12/edit /taxonomy/term/12 /?q=taxonomy/term/13 /tin-tuc/a /tin-tuc/b "
+            "/?q=a/b&id=1 /?q=a/b&id=2 /tin?page=1 /tin?page=2",
+        ),
         ("press", "/tin/a-1.html /tin/a-2.html /in-an/a-1.html /tin/b?id=1 /tin/b?id=2 /amp-cong-suat /may-print"),
     ],
 )
@@ -122,8 +142,8 @@ def test_a_rule_of_the_site_is_an_exception_to_its_preset() -> None:
 
 
 def test_a_preset_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(InvalidSite, match="no preset 'joomla'; there are nukeviet, portal-pages"):
-        site_of(preset=("joomla",))
+    with pytest.raises(InvalidSite, match="no preset 'typo3'; there are nukeviet, portal-pages"):
+        site_of(preset=("typo3",))
 
 
 # Rules -------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +16,8 @@ from visitstats.core import counting
 
 ANN = crowd(1, "explain")[0]
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-RULES = ["beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "visitor"]
+RULES = ["beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "network"]
+RULES += ["visitor"]
 RULES += ["rate", "duplicate", "visit", "articles", "view"]
 
 
@@ -128,8 +130,8 @@ async def test_every_reason_is_explained_by_some_test() -> None:
     walked = {case[-1] for test in (test_a_refusal_is_the_one_that_a_hit_gets,
                                     test_what_is_no_beacon_is_refused_for_the_same_reason)
               for mark in test.pytestmark for case in mark.args[1]}  # fmt: skip
-    # These have tests of their own: test_what_the_store_knows…, test_an_archive…, test_a_network…
-    assert walked | {"duplicate", "archived", "rate"} == counting.IGNORED_REASONS
+    # These have tests of their own: test_what_the_store_knows…, test_an_archive…, test_a_network…, test_what_a_site_…
+    assert walked | {"duplicate", "archived", "rate", "excluded"} == counting.IGNORED_REASONS
 
 
 async def test_when_several_rules_refuse_it_is_the_first_that_the_service_asks(app: Running) -> None:
@@ -190,6 +192,35 @@ async def test_a_network_that_has_sent_too_much(tmp_path: Path, redis_url: str) 
         found = await explained(app, Hit(ANN, "/a"))
         assert step(found, "rate")[:2] == ("refused", "rate")
         assert (await app.connection.hit("t1", Hit(ANN, "/a"))).ignored == found["reason"] == "rate"
+
+
+@pytest.mark.parametrize(
+    ("site", "page", "rule", "note"),
+    [
+        ({"excluded_networks": (f"{ANN.address}/32",)}, "/a", "network", "its network is one that the site excludes"),
+        ({"excluded_paths": ("/admin/*",)}, "/Admin/tin/sua?id=5", "page", "the site excludes /admin/*"),
+        ({"excluded_paths": ("/*?preview=true",)}, "/?p=9&preview=true", "page", "the site excludes /*?preview=true"),
+    ],
+)
+async def test_what_a_site_excludes_is_counted_apart_and_told(
+    app: Running, site: dict[str, Any], page: str, rule: str, note: str
+) -> None:
+    """Editors at work are no readers. They still see the numbers, and everybody else counts."""
+    await app.put_site(**site)
+    ben = replace(crowd(9, "explain")[8], address="198.51.100.7")
+    others = "/a" if site.get("excluded_paths") else page
+    assert (await app.connection.hit("t1", Hit(ben, others))).ignored == ""
+    found = await explained(app, Hit(ANN, page))
+    assert (found["counted"], found["reason"], step(found, rule)) == (False, "excluded", ("refused", "excluded", note))
+    answer = await app.connection.hit("t1", Hit(ANN, page))
+    assert (answer.status, answer.ignored, answer.json["total"]) == (200, "excluded", 1)
+    pixel = await app.connection.request(
+        "GET", f"/v1/sites/t1/hit.gif?u=https://{HOST}{quote(page)}", headers=ANN.headers
+    )
+    assert (pixel.status, pixel.ignored) == (200, "excluded")
+    await app.ignored({"excluded": 2})
+    await app.put_site()
+    assert (await app.connection.hit("t1", Hit(ANN, page))).ignored == "", "a change holds for the next hit"
 
 
 async def test_an_archive_and_a_reader_who_asks_not_to_be_followed(app: Running) -> None:

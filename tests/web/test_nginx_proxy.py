@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import pytest
 
@@ -201,6 +203,20 @@ def test_the_pixel_is_counted_every_time_and_never_kept(proxy: Proxy) -> None:
         assert (answer.status, answer.headers["content-type"], len(answer.body)) == (200, "image/gif", 43)
     views = proxy.ask("GET", "/vs/v1/sites/pixel/views?key=/tin-tuc/c.html")
     assert json.loads(views.body) == {"views": {"/tin-tuc/c.html": 3}}
+
+
+def test_a_box_without_a_script_and_its_style_sheet_come_through(proxy: Proxy) -> None:
+    """The frame's links are relative: the service does not know its prefix."""
+    frame = proxy.ask("GET", "/vs/v1/sites/portal/box?preset=classic")
+    assert (frame.status, frame.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "frame-ancestors *" in frame.headers["content-security-policy"]
+    for link in re.findall(r'href="([^"]+)"', frame.body.decode()):
+        sheet = proxy.ask("GET", urljoin("/vs/v1/sites/portal/box", link))
+        assert (sheet.status, sheet.headers["content-type"]) == (200, "text/css; charset=utf-8"), link
+    picture = proxy.ask("GET", "/vs/v1/sites/portal/box.svg")
+    assert (picture.status, picture.headers["content-type"]) == (200, "image/svg+xml")
+    again = proxy.ask("GET", "/vs/v1/sites/portal/box.svg", headers={"If-None-Match": picture.headers["etag"]})
+    assert again.status == 304
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,8 @@ async def test_it_outlives_the_process(tmp_path: Path, redis_url: str) -> None:
 def test_the_snippet_of_such_a_site_has_the_line(tmp_path: Path, redis_url: str) -> None:
     shell = Shell(tmp_path, redis_url)
     shell("site", "add", "s", "--host", "portal.vn")
-    assert "data-lines" not in shell("site", "embed", "s")
+    assert 'data-lines="online,today,week,total"' in shell("site", "embed", "s")
     shell("site", "set", "s", "--show-search-engines")
-    assert 'data-site="s" data-lines="online,search_engines,today,week,total"></script>' in shell("site", "embed", "s")
+    usual = shell("site", "embed", "s")
+    assert 'data-lines="online,search_engines,today,week,total"' in usual
+    assert 'data-labels="Đang online|Máy chủ tìm kiếm|Hôm nay|Trong tuần|Tất cả"' in usual

@@ -97,6 +97,26 @@ async def test_a_portal_that_moves_takes_its_counts_along(app: Running) -> None:
     assert (await app.numbers())["total"] == 2
 
 
+async def test_a_portal_of_many_names_counts_on_each_of_them(app: Running) -> None:
+    """A province with 150 sub-domains names them once; a reader who has a page translated is a reader."""
+    await app.put_site(hosts=("*.tinh.example.vn",))
+    for reader, host in zip(
+        crowd(4, "many"),
+        ("xa1.tinh.example.vn", "www.tinh.example.vn", "a.xa2.tinh.example.vn", "xa1-tinh-example-vn.translate.goog"),
+        strict=True,
+    ):
+        body, headers = Hit(reader, "/tin/1").body(host), reader.headers | {"origin": f"https://{host}"}
+        answer = await app.connection.request("POST", "/v1/sites/t1/hit", body, headers)
+        assert (answer.ignored, answer.json["key"]) == ("", "/tin/1"), host
+    for host in ("tinh2.example.vn", "eviltinh.example.vn", "evil-vn.translate.goog"):
+        answer = await app.connection.request("POST", "/v1/sites/t1/hit", Hit(ANN, "/tin/1").body(host), ANN.headers)
+        assert answer.ignored == "host"
+    assert (await app.numbers())["total"] == 4
+    headers = {"authorization": await app.token("viewer", "t1")}
+    rows = (await app.connection.request("GET", "/v1/admin/sites/t1/articles?period=all", headers=headers)).json
+    assert [row["url"] for row in rows["articles"]] == ["https://xa1.tinh.example.vn/tin/1"], "an address that exists"
+
+
 async def test_an_archive_shows_its_numbers_and_counts_no_more(app: Running) -> None:
     await app.connection.hit("t1", Hit(ANN, "/a"))
     before = await app.numbers()
@@ -171,7 +191,7 @@ def test_a_rule_that_cannot_be_applied_is_refused_and_nothing_is_changed(shell: 
     refused = shell("site", "set", "s", "--rule", "^/a => b", "--rule", "(a+ => x", fails=True)
     assert refused == "visitstats: site s: rule 2: missing ): (a+\n"
     assert "rule 1: write it as 'PATTERN => TEMPLATE'" in shell("site", "set", "s", "--rule", "^/a->b", fails=True)
-    assert "there is no preset 'joomla'" in shell("site", "set", "s", "--preset", "joomla", fails=True)
+    assert "there is no preset 'typo3'" in shell("site", "set", "s", "--preset", "typo3", fails=True)
     shown = shell("site", "show", "s")
     assert r"-c(?P<id>\d+)\.html$ => bai:{id}" in shown
     assert "press nukeviet" in shown
@@ -196,3 +216,33 @@ def test_the_way_of_addresses_is_shown(shell: Shell) -> None:
     assert "Key: tin:5\n" in shell("key", "s", "https://portal.vn/a", "--key", "tin:5")
     assert "Not counted: bad-url" in shell("key", "s", "/a\udcff")
     assert "there is no site 'no'" in shell("key", "no", "https://portal.vn/a", fails=True)
+
+
+def test_an_address_that_is_pasted_as_a_host_is_read_as_its_host_and_told(shell: Shell) -> None:
+    """Administrators copy it from the browser."""
+    told = shell("site", "set", "s", "--host", "https://portal2.example.vn/", "--host", "*.example.vn")
+    assert "https://portal2.example.vn/ is read as the host portal2.example.vn.\n" in told
+    assert "portal2.example.vn *.example.vn" in told
+    assert "*.gov.vn' is too wide" in shell("site", "set", "s", "--add-host", "*.gov.vn", fails=True)
+
+
+def test_what_a_site_excludes_is_set_shown_and_taken_back(shell: Shell) -> None:
+    told = shell("site", "set", "s", "--exclude-network", "10.20.0.0/16", "--exclude-path", "/admin/*")
+    assert "10.20.0.0/16" in told
+    assert "/admin/*" in told
+    assert "must begin with '/'" in shell("site", "set", "s", "--exclude-path", "admin", fails=True)
+    assert "/admin/*" not in shell("site", "set", "s", "--exclude-path", "")
+
+
+def test_the_snippet_of_a_box_is_printed_as_it_was_asked_for(shell: Shell) -> None:
+    """One table of boxes: what the command prints is what the gallery shows."""
+    printed = shell("site", "embed", "s", "--api", "/vs/", "--preset", "classic-long", "--theme", "government-red")
+    link, script, noscript = printed.strip().splitlines()
+    assert link == '<link rel="stylesheet" href="/vs/widget/themes/box.css">'
+    assert 'data-lines="online|today,yesterday,week,last_week,month,last_month|total"' in script
+    assert 'data-theme="vs-portal vs-red"' in script
+    assert "/vs/v1/sites/s/box?preset=classic-long&amp;theme=vs-portal+vs-red" in noscript
+    own = shell("site", "embed", "s", "--theme", "", "--lines", "online,total", "--title", "", "--lang", "en")
+    assert "<link" not in own
+    assert 'data-lang="en" data-title="" data-lines="online,total" data-labels="Online now|Total"' in own
+    assert "there is no preset 'x'; there are lao-cai" in shell("site", "embed", "s", "--preset", "x", fails=True)

@@ -146,6 +146,7 @@ async def _prepare_demo(settings: Settings, parts: Parts) -> None:
 def _invite(address: str, traffic: bool, rate: float) -> None:
     console = Console()
     console.print(f"\n  The portal with its counter:  [bold link]{address}/demo/[/]")
+    console.print(f"  A gallery of boxes:           {address}/demo/boxes/")
     console.print(f"  Its numbers:                  {address}/v1/sites/demo/stats")
     console.print("  Ctrl-C ends it; the next run carries on with the same numbers.\n")
     if traffic:

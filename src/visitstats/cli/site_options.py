@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from visitstats.core.errors import InvalidSite
-from visitstats.core.hosts import fold_host
+from visitstats.core.hosts import meant_host
 from visitstats.core.presets import PRESETS
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -34,7 +34,7 @@ def _switch(flags: str, text: str) -> Any:
 
 
 OPTIONS: dict[str, Any] = {
-    "hosts": _list("--host", "A host of the portal"),
+    "hosts": _list("--host", "A host of the portal, or *.example.vn for it and all below it"),
     "name": _text("--name", "Its name, for people."),
     "timezone": _text("--timezone", "Time zone of its days.", "Asia/Ho_Chi_Minh"),
     "week_start": _number("--week-start", "First day of the week: 1 Monday … 7 Sunday.", "1"),
@@ -56,6 +56,8 @@ OPTIONS: dict[str, Any] = {
         "--new-articles", "New articles in a minute; what is beyond counts as (other).", "60000"
     ),
     "office_networks": _list("--office", "A network that is not limited, as 10.20.0.0/16 or 203.0.113.7"),
+    "excluded_networks": _list("--exclude-network", "A network whose visits do not count, as 10.20.0.0/16"),
+    "excluded_paths": _list("--exclude-path", "Pages that do not count, as /admin/* or /*?preview=true"),
     "visitors_per_network": _number(
         "--visitors-per-network", "Visit ids of one address and browser in half an hour; 0: no limit.", "500"
     ),
@@ -89,16 +91,24 @@ def fields(given: dict[str, Any]) -> dict[str, Any]:
             made[field] = tuple(text for text in value if text)
     if "hosts" in made:
         made["hosts"] = folded(made["hosts"])
-    if "office_networks" in made:
-        made["office_networks"] = tuple(dict.fromkeys(_network(text) for text in made["office_networks"]))
+    for field in ("office_networks", "excluded_networks"):
+        if field in made:
+            made[field] = tuple(dict.fromkeys(_network(text) for text in made[field]))
     if "rules" in made:
         made["rules"] = tuple(_rule(number, text) for number, text in enumerate(made["rules"], 1))
     return made
 
 
 def folded(hosts: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Return hosts in their one spelling, each once. Raises HitRejected "host"."""
-    return tuple(dict.fromkeys(fold_host(host) for host in hosts))
+    """Return hosts in their one spelling, each once, and say so of what was pasted as an address. Raises HitRejected
+    "host"."""
+    found: dict[str, None] = {}
+    for text in hosts:
+        host = meant_host(text)
+        if "/" in text:
+            print(f"{text} is read as the host {host}.")
+        found[host] = None
+    return tuple(found)
 
 
 def shown(value: object) -> str:

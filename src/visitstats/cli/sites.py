@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from visitstats.cli.embedding import site_embed, usual_snippet
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.cli.site_options import fields, folded, shown, with_site_options
+from visitstats.core.boxes import PRESETS
 from visitstats.core.errors import InvalidSite
 from visitstats.core.sites import Site
 from visitstats.store.reads import Reads
@@ -37,9 +39,10 @@ def site_add(
         await records.put_site(site)
 
     with_store(config, data_dir, redis_url, add)
-    print(f"Site {site.id} is added. Paste this line where the box shall stand:\n")
-    print(f"  {_snippet(site)}\n")
-    print('Behind the portal\'s own address /vs/ use src="/vs/widget.js" (deploy/nginx shows how).')
+    print(f"Site {site.id} is added. Paste this where the box shall stand:\n")
+    print(f"{usual_snippet(site)}\n")
+    print("Behind the portal's own address /vs/ (deploy/nginx shows how), or with another look:")
+    print(f"  visitstats site embed {site.id} --api /vs --preset {'|'.join(PRESETS)}")
 
 
 @app.command("set")
@@ -96,13 +99,7 @@ def site_show(
     _show(with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id)))
 
 
-@app.command("embed")
-def site_embed(
-    site_id: Annotated[str, typer.Argument(metavar="ID")],
-    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
-) -> None:  # fmt: skip
-    """Print the snippet to paste into a portal's pages."""
-    print(_snippet(with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))))
+app.command("embed")(site_embed)
 
 
 @app.command("remove")
@@ -138,8 +135,3 @@ def _show(site: Site) -> None:
     for field in msgspec.structs.fields(Site):
         table.add_row(field.name, escape(shown(getattr(site, field.name))))
     Console().print(table)
-
-
-def _snippet(site: Site) -> str:
-    lines = ' data-lines="online,search_engines,today,week,total"' if site.show_search_engines else ""
-    return f'<script async src="https://YOUR-COUNTER/widget.js" data-site="{site.id}"{lines}></script>'

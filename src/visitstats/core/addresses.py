@@ -13,6 +13,7 @@ import msgspec
 from visitstats.core.errors import HitRejected
 from visitstats.core.hosts import fold_host
 from visitstats.core.text import nfc
+from visitstats.core.tracking import BY_VALUE, NAMES, PATH_SESSION, PREFIXES, SESSION_SEGMENT
 
 # Our edge reads 8 KiB of body; browsers and proxies stop at 8 KiB of request line, too (Apache, nginx).
 MAX_URL_CHARS = 8192
@@ -29,20 +30,11 @@ INDEX_NAMES = frozenset(
     for stem in ("index", "default")
     for suffix in ("html", "htm", "shtml", "php", "asp", "aspx", "jsp", "jsf", "cfm")
 )
-# Parameters that tell how a reader came, not what is read. In lower case: they are compared without case.
-TRACKING_PREFIXES = ("utm_", "fb_", "__cf_chl_")
-# fmt: off
-TRACKING_NAMES = frozenset({
-    "fbclid", "gclid", "gclsrc", "gad_source", "gad_campaignid", "dclid", "gbraid", "wbraid", "msclkid", "yclid",
-    "ysclid", "twclid", "ttclid", "li_fat_id", "igsh", "igshid", "_hsenc", "_hsmi", "mkt_tok", "mc_cid",
-    "mc_eid", "_ga", "_gl", "_openstat", "srsltid", "zarsrc", "zanpid", "gidzl", "typeinapp", "mibextid", "replytocom",
-    "nocache", "phpsessid", "jsessionid",
-})
-# fmt: on
-
 _URL = re.compile(r"https?://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.IGNORECASE | re.DOTALL)
 _TAIL = re.compile(r"([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
-_SESSION = re.compile(r";jsessionid(?:=[^;]*)?(?=;|\Z)", re.IGNORECASE)
+# What copying leaves before a name: `&amp;` for `&`, a second `?`, a space.
+_BEFORE_NAME = re.compile(r"(?:[? ]|amp;)+", re.IGNORECASE)
+_PIECE = re.compile(r"([?&])([^?&]*)")
 
 
 class Address(NamedTuple):
@@ -77,10 +69,12 @@ class Spelling(msgspec.Struct, frozen=True):
         """Rule 3. A backslash separates as `/` does, as in browsers; an encoded one or an encoded `/` is data."""
         kept: list[str] = []
         for part in raw.replace("\\", "/").split("/"):
-            segment = _SESSION.sub("", _decode(part, self.ignore_case))
+            segment = PATH_SESSION.sub("", _decode(part, self.ignore_case))
+            if "&" in segment or "?" in segment:
+                segment = self._untracked(segment)
             if segment == "..":
                 del kept[-1:]
-            elif segment not in ("", "."):
+            elif segment not in ("", ".") and not (segment[0] == "(" and SESSION_SEGMENT.fullmatch(segment)):
                 kept.append(segment)
         while kept and kept[-1].lower() in INDEX_NAMES:
             kept.pop()
@@ -95,10 +89,15 @@ class Spelling(msgspec.Struct, frozen=True):
             raw_name, _, raw_value = part.replace("+", " ").partition("=")
             if not raw_value:
                 continue
-            # Values keep their case even then: in SharePoint's addresses they are names of lists.
-            name, value = _decode(raw_name, self.ignore_case), _decode(raw_value)
+            name = _bare(_decode(raw_name, self.ignore_case))
             lower = name.lower()
-            if self._counts(lower):
+            if lower not in self.only if self.only else self._tracks(lower):
+                continue
+            # Values keep their case even then: in SharePoint's addresses they are names of lists.
+            value = _decode(raw_value)
+            if "?" in value or "&" in value:
+                value = self._untracked(value).rstrip("?")
+            if value and (lower not in BY_VALUE or not self._tracks(lower, value)):
                 kept.append((self.only.get(lower, name), value))
         kept.sort(key=lambda parameter: parameter[0])
         return "&".join([f"{_quote(name, QUERY_SAFE)}={_quote(value, QUERY_SAFE)}" for name, value in kept])
@@ -113,10 +112,24 @@ class Spelling(msgspec.Struct, frozen=True):
         spelled = Address(self.path(route), self.query(query)).text
         return "" if spelled == "/" else spelled
 
-    def _counts(self, name: str) -> bool:
-        if self.only:
-            return name in self.only
-        return not (name in self.dropped or name.startswith(self.dropped_beginnings))
+    def _tracks(self, name: str, value: str = "") -> bool:
+        """Whether a parameter only tracks, by its name in lower case, or by its value as well."""
+        if name in self.only:
+            return False
+        if name in self.dropped or name.startswith(self.dropped_beginnings):
+            return True
+        return name in BY_VALUE and BY_VALUE[name].fullmatch(value) is not None
+
+    def _untracked(self, text: str) -> str:
+        """A value or a part of a path without the tracking parameters that somebody has added to it, as to an address
+        that had a query already (`?id=5?fbclid=x`) or none at all (`/a&fbclid=x`). Whatever else stands there stays."""
+        kept = [_PIECE.split(text, maxsplit=1)[0]]
+        for found in _PIECE.finditer(text):
+            name, equals, value = found[2].partition("=")
+            if not (self._tracks(_bare(name).lower(), value) and (equals or found[1] == "?")):
+                kept.append(found[0])
+        made = "".join(kept)
+        return made if made == text else made.rstrip("?&")
 
 
 def spelling(
@@ -129,8 +142,8 @@ def spelling(
         ignore_case=ignore_case,
         hash_routes=hash_routes,
         only={name.lower(): name.lower() if ignore_case else name for name in id_params},
-        dropped=TRACKING_NAMES.union(names),
-        dropped_beginnings=TRACKING_PREFIXES + tuple(name[:-1] for name in names if name.endswith("*")),
+        dropped=NAMES.union(names),
+        dropped_beginnings=PREFIXES + tuple(name[:-1] for name in names if name.endswith("*")),
     )
 
 
@@ -156,6 +169,11 @@ def split_tail(tail: str) -> Address:
     match = _TAIL.match(tail)
     assert match is not None  # noqa: S101 - the pattern matches every text
     return Address(match[1], match[2] or "", match[3] or "")
+
+
+def _bare(name: str) -> str:
+    found = _BEFORE_NAME.match(name)
+    return name[found.end() :] if found else name
 
 
 def _decode(text: str, ignore_case: bool = False) -> str:

@@ -67,6 +67,7 @@ IGNORED_REASONS = frozenset(
         "content-type",
         "duplicate",
         "archived",
+        "excluded",
         "rate",
     }
 )

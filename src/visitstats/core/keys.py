@@ -3,12 +3,14 @@
 These rules, in this order, decide it (docs/keys.md says the same to readers):
 
 1. An explicit key, given by the page, is the key. One that is an address of the site's takes the place of the page's.
-2. The site is known by the host of the page's address; a host that is not the site's is refused. With the site's
-   `use_canonical`, a canonical link to one of the site's own hosts takes the place of the page's address.
-3. Path: percent-decoded once to Unicode NFC and encoded again; `;jsessionid`, index names, trailing `/` dropped;
-   `.` and `..` resolved; `//` collapsed; case kept unless the site says `ignore_case`.
-4. Query: kept, sorted by name, without empty values and without the parameters that only track; when the site
-   names its `id_params`, only those, in its own spelling of their names.
+2. The site is known by the host of the page's address, or of the page that a translation proxy shows; a host that is
+   not the site's is refused. With the site's `use_canonical`, a canonical link to one of the site's own hosts takes the
+   place of the page's address.
+3. Path: percent-decoded once to Unicode NFC and encoded again; sessions (`;jsessionid=…`, `/(S(…))`), index names,
+   trailing `/` dropped; `.` and `..` resolved; `//` collapsed; case kept unless the site says `ignore_case`.
+4. Query: kept, sorted by name, without empty values and without the parameters that only track (`core.tracking`), also
+   where they were added wrongly (`&amp;`, a second `?`, no `?`); when the site names its `id_params`, only those, in
+   its own spelling of their names.
 5. The fragment is dropped, but for a route (`#/…`) when the site says `hash_routes`.
 6. Rewrite rules, those of the site and then those of its presets, each on what the one before has made. Where a pattern
    is found, its template is the new address, spelled by rules 3 to 5 again; or, when it neither begins with `/` nor is
@@ -32,7 +34,7 @@ import msgspec
 
 from visitstats.core.addresses import C0_AND_SPACE, MAX_URL_CHARS, Address, encoded, spelling, split_tail, split_url
 from visitstats.core.errors import HitRejected, InvalidSite
-from visitstats.core.hosts import fold_host
+from visitstats.core.hosts import Hosts, fold_host
 from visitstats.core.presets import PRESETS
 from visitstats.core.rewriting import MAX_PROGRAM, Compile, Rewrite, compiled
 from visitstats.core.sites import Site
@@ -115,7 +117,7 @@ class KeyRules:
     def __init__(self, site: Site, compile_pattern: Compile, aliases: Mapping[bytes, str] = NO_ALIASES) -> None:
         presets = [PRESETS[name] for name in site.preset]
         self._aliases = aliases
-        self._hosts = frozenset(site.hosts)
+        self._hosts = Hosts(site.hosts)
         self._spelling = spelling(
             ignore_case=site.ignore_case or any(preset.ignore_case for preset in presets),
             hash_routes=site.hash_routes,
@@ -314,7 +316,7 @@ def origin_allowed(site: Site, origin: str) -> bool:
     if match is None:
         return False
     try:
-        return fold_host(match[1]) in site.hosts
+        return fold_host(match[1]) in Hosts(site.hosts)
     except HitRejected:
         return False
 

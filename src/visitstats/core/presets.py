@@ -38,6 +38,14 @@ _LIFERAY_CONTENT = "/-/asset_publisher/[^/?#]+/content/(id/[0-9]+|[^/?#]+)"
 _LIFERAY_SITES_CONTENT = r"/-/asset_publisher/[^/?#]+/content/([^/?#]+/[0-9]+)(?:[/?#].*)?$"
 _LIFERAY_DISPLAY_PAGE = "/(?:-|w)/([^/?#]+)(?:[?#].*)?$"
 
+# What buttons and apps add when somebody shares a page. Only where the path, or a parameter that is known, names the
+# article: elsewhere `from` and `source` may be a part of it.
+_SHARE_PARAMS = ("share", "shared", "share_from", "sharefrom", "via", "ref", "refer", "referrer", "from", "source")
+
+# An article's number before its alias, as `12-ten-bai`. Not a year, because Joomla may be told to leave the numbers
+# out: then `2023-bao-cao` is an alias.
+_JOOMLA_NUMBER = "([0-9]{1,3}|[03-9][0-9]{3}|1[0-8][0-9]{2}|2[1-9][0-9]{2}|[0-9]{5,})"
+
 PRESETS: Mapping[str, Preset] = {
     "nukeviet": Preset(
         about="NukeViet 4 and its eGovernment edition: module and id; slug, category, print and savefile make no "
@@ -69,9 +77,13 @@ PRESETS: Mapping[str, Preset] = {
     "sharepoint": Preset(
         about="SharePoint: case makes no difference, but in the values of parameters. A news item is its page, "
         "`ListName` and `NewsId`, a list item its page below `/Lists/…` and `ItemID` (`ID`); other parameters beside "
-        "them make no difference. Elsewhere all parameters count but those of the editing ribbon.",
+        "them make no difference. Elsewhere all parameters count but those of the editing ribbon and of shared links.",
         ignore_case=True,
-        drop_params=("Source", "ContentTypeId", "IsDlg", "InitialTabId", "VisibilityContext"),
+        drop_params=(
+            *("Source", "ContentTypeId", "IsDlg", "InitialTabId", "VisibilityContext"),
+            # What Teams, Outlook and "Copy link" add.
+            *("csf", "web", "xsdata", "sdata", "ovuser", "clickparams", "wdLOR"),
+        ),
         rules=(
             (
                 r"^(/[^?#]*)\?(?:[^#]*&)?(listname=[^&#]+)&(?:[^#]*&)?(newsid=[0-9]+)(?:[&#].*)?$",
@@ -94,6 +106,7 @@ PRESETS: Mapping[str, Preset] = {
         about="Liferay: the site's name (when the address has it) and the title in the address, with the site's number "
         "where it follows, on whatever page the article is shown; blogs and older addresses with an asset's number "
         "likewise.",
+        drop_params=("redirect", "inheritRedirect", "p_auth", "p_p_auth"),
         rules=(
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_SITES_CONTENT}", r"content:\1/\2"),
             (rf"{_LIFERAY_GROUP}(?:/[^?#]*)?{_LIFERAY_CONTENT}", r"content:\1/\2"),
@@ -153,7 +166,8 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "wordpress": Preset(
         about="WordPress: `?p=`, `?page_id=` and `?attachment_id=` decide where they are; `/amp`, `/embed`, `/print` "
-        "and pages of comments are the article; `/index.php/…` is the address without it.",
+        "and pages of comments are the article; `/index.php/…` is the address without it; share buttons' `share`, "
+        "`ref`, `from`, `source`, `via` make no difference.",
         drop_params=(
             "amp",
             "noamp",
@@ -168,6 +182,7 @@ PRESETS: Mapping[str, Preset] = {
             "moderation-hash",
             "doing_wp_cron",
             "print",
+            *_SHARE_PARAMS,
         ),
         rules=(
             (r"^/index\.php(/.*)$", r"\1"),
@@ -184,8 +199,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "press": Preset(
         about="Newspapers: `amp` and `print` as a part of the path, `.amp` at its end or as a parameter make no "
-        "difference; nor does `m.` before the host (never does, on any site).",
-        drop_params=("amp", "print", "outputType"),
+        "difference; nor do share buttons' `share`, `ref`, `from`, `source`, `via`, nor `m.` before the host (never "
+        "does, on any site).",
+        drop_params=("amp", "print", "outputType", *_SHARE_PARAMS),
         rules=(
             (r"^(/(?:[^?#]*/)?)(?:amp|print)(/[^?#]*)?([?#].*)?$", r"\1\2\3"),
             (r"^(/[^?#]*[^/?#])\.(?:amp|print)(\.html?)?([?#].*)?$", r"\1\2\3"),
@@ -196,6 +212,100 @@ PRESETS: Mapping[str, Preset] = {
             ("/tin-tuc/so-ket-4567.html/amp?utm_source=zalo", "/tin-tuc/so-ket-4567.html"),
             ("/tin-tuc/so-ket-4567.amp", "/tin-tuc/so-ket-4567"),
             ("/tin-tuc/so-ket-4567.html?print=1", "/tin-tuc/so-ket-4567.html"),
+            ("/tin-tuc/so-ket-4567.html?ref=zalo&share=1", "/tin-tuc/so-ket-4567.html"),
+        ),
+    ),
+    "joomla": Preset(
+        about="Joomla: the article's number, in whatever menu, category and language the page is shown, with its alias "
+        "or without it; K2's items likewise. In readable addresses the number stands before the alias (`/12-ten-bai`); "
+        'a portal that leaves the numbers out (Joomla 4: "Remove IDs from URLs") does not need this preset.',
+        drop_params=("tmpl", "print", "fontstyle", "joscclean", "return"),
+        rules=(
+            (r"^/index\.php(/.*)$", r"\1"),
+            (
+                r"^/[^?#]*\?(?:[^#]*&)?id=([0-9]+)(?::[^&#]*)?(?:&[^#]*)?&option=com_content&(?:[^#]*&)?view=article(?:[&#].*)?$",
+                r"article:\1",
+            ),
+            (
+                r"^/[^?#]*\?(?:[^#]*&)?id=([0-9]+)(?::[^&#]*)?(?:&[^#]*)?&option=com_k2&(?:[^#]*&)?view=item(?:[&#].*)?$",
+                r"item:\1",
+            ),
+            (r"^/(?:[^?#]*/)?component/content/article\?(?:[^#]*&)?id=([0-9]+)(?::[^&#]*)?(?:[&#].*)?$", r"article:\1"),
+            (r"^/(?:[^?#]*/)?component/content/article/(?:[0-9]+-[^/?#]+/)?([0-9]+)(?:[-.?#][^/]*)?$", r"article:\1"),
+            (r"^/(?:[^?#]*/)?item/([0-9]+)-[^/?#]+(?:[?#].*)?$", r"item:\1"),
+            # Where no component is named, the menu's is meant.
+            (r"^/[^?#]*\?(?:[^#]*&)?id=([0-9]+)(?::[^&#]*)?(?:&[a-n][^&#]*)*&view=article(?:[&#].*)?$", r"article:\1"),
+            (rf"^/(?:[^?#]*/)?{_JOOMLA_NUMBER}-[^/?#]*[a-zA-Z][^/?#]*(?:[?#].*)?$", r"article:\1"),
+        ),
+        examples=(
+            ("/index.php?option=com_content&view=article&id=12:ten-bai&catid=8:tin&Itemid=101", "article:12"),
+            ("/index.php?option=com_content&view=article&id=12&Itemid=105", "article:12"),
+            ("/tin-tuc/12-ten-bai?tmpl=component&print=1", "article:12"),
+            ("/vi/component/content/article/8-tin/12-ten-bai.html", "article:12"),
+            ("/tin-tuc?view=article&id=12:ten-bai&catid=8", "article:12"),
+            (
+                "/index.php?option=com_content&view=category&id=12&Itemid=101",
+                "/?Itemid=101&id=12&option=com_content&view=category",
+            ),
+            ("/index.php?option=com_k2&view=item&id=12:ten-bai&Itemid=7", "item:12"),
+            ("/gioi-thieu/2023-bao-cao", "/gioi-thieu/2023-bao-cao"),
+        ),
+    ),
+    "dnn": Preset(
+        about="DNN (DotNetNuke): case makes no difference, but in the values of parameters. The number of the article "
+        "decides, by the module that shows it (News Articles, EasyDNNnews, DNNArticle, the blog), whatever page, "
+        "module number and title the address has; a page without one is its `tabid`.",
+        ignore_case=True,
+        drop_params=("language", "mid", "ctl", "skinsrc", "containersrc", "popup", "dnnprintmode", "returnurl"),
+        rules=(
+            (r"[/?&]artmid[/=][0-9]+[/&](?:[^#]*[/&])?articleid[/=]([0-9]+)(?:[/?&#].*)?$", r"easydnnnews:\1"),
+            (r"[/?&]articleid[/=]([0-9]+)[/&](?:[^#]*[/&])?artmid[/=][0-9]+(?:[/?&#].*)?$", r"easydnnnews:\1"),
+            (r"/articleview/(?:[^?#]*/)?articleid/([0-9]+)(?:[/?#].*)?$", r"newsarticle:\1"),
+            (
+                r"[?&]articleid=([0-9]+)&(?:[^#]*&)?articletype=(?i:articleview)(?:[&#].*)?$",
+                r"newsarticle:\1",
+            ),
+            (r"[/?&]articleid[/=]([0-9]+)(?:[/?&#].*)?$", r"dnnarticle:\1"),
+            (r"[/?&](?:entryid|postid)[/=]([0-9]+)(?:[/?&#].*)?$", r"post:\1"),
+            (r"/tabid/([0-9]+)(?:/[^?#]*)?/(item|news)id/([0-9]+)(?:[/?#].*)?$", r"tab:\1/\2:\3"),
+            (r"[?&](item|news)id=([0-9]+)&(?:[^#]*&)?tabid=([0-9]+)(?:[&#].*)?$", r"tab:\3/\1:\2"),
+            (r"^(?:/[^?#]*)?/tabid/([0-9]+)(?:/language/[a-z]{2}-[a-z]{2})?$", r"tab:\1"),
+            (r"^/\?tabid=([0-9]+)$", r"tab:\1"),
+        ),
+        examples=(
+            ("/Tin-tuc/tabid/63/ArticleID/12/Ten-bai.aspx", "dnnarticle:12"),
+            ("/tin-khac/tabid/70/articleid/12/Default.aspx", "dnnarticle:12"),
+            ("/Tin-tuc/ArtMID/437/ArticleID/12/Ten-bai", "easydnnnews:12"),
+            ("/Tin-tuc/articleType/ArticleView/articleId/12/Ten-bai.aspx", "newsarticle:12"),
+            ("/Default.aspx?tabid=63&articleType=ArticleView&articleId=12&language=vi-VN", "newsarticle:12"),
+            ("/Blog/EntryId/12/Ten-bai", "post:12"),
+            ("/Gioi-thieu/tabid/63/language/vi-VN/Default.aspx", "tab:63"),
+            ("/Default.aspx?TabId=63", "tab:63"),
+        ),
+    ),
+    "drupal": Preset(
+        about="Drupal: `/node/12`, `?q=node/12` and their print, amp and comment pages are one; a readable address "
+        "(`/tin-tuc/ten-bai`) is another, which only `--use-canonical` or an alias can join. Each language that the "
+        "path names has articles of its own.",
+        drop_params=("destination", "_format", "_wrapper_format", "render", "amp", "print"),
+        rules=(
+            (r"^/index\.php(/.*)$", r"\1"),
+            (r"^(/[a-z]{2}(?:-[a-z]+)?|/)\?(?:[^#]*&)?q=(node/[0-9]+)(?:[&#].*)?$", r"\1/\2"),
+            (r"^(/[a-z]{2}(?:-[a-z]+)?|/)\?q=([^&#]+)$", r"\1/\2"),
+            (
+                r"^(/[a-z]{2}(?:-[a-z]+)?)?/(?:print(?:pdf|mail)?|print/(?:pdf|html)/node)/([0-9]+)(?:[?#].*)?$",
+                r"\1/node/\2",
+            ),
+            (r"^((?:/[a-z]{2}(?:-[a-z]+)?)?/node/[0-9]+)(?:/(?:amp|print|printable/[a-z]+))?(?:[?#].*)?$", r"\1"),
+        ),
+        examples=(
+            ("/node/12", "/node/12"),
+            ("/?q=node/12&destination=front", "/node/12"),
+            ("/index.php?q=node/12", "/node/12"),
+            ("/node/12?page=1#comment-7", "/node/12"),
+            ("/print/12", "/node/12"),
+            ("/en/node/12/printable/print", "/en/node/12"),
+            ("/tin-tuc/ten-bai", "/tin-tuc/ten-bai"),
         ),
     ),
 }

@@ -14,7 +14,7 @@ from visitstats.core.text import visible
 MAX_PATTERN_CHARS = 200
 MAX_TEMPLATE_CHARS = 200
 MAX_RULES = 50
-MAX_PROGRAM = 3000
+MAX_PROGRAM = 3500
 """All patterns of a site together, in instructions: 25 ordinary rules have some 1,000. With `keys.MAX_REWRITTEN` it
 bounds the work that one address can cause."""
 

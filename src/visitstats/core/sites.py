@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from visitstats.core.errors import HitRejected, InvalidSite
-from visitstats.core.hosts import fold_host
+from visitstats.core.exclusions import check_pattern
+from visitstats.core.hosts import WILDCARD, fold_pattern
 from visitstats.core.presets import PRESETS
 from visitstats.core.rewriting import check_rules
 
@@ -28,10 +29,11 @@ DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
 # that makes up visit ids (bad-inputs row 22) does not get far.
 DEFAULT_VISITORS_PER_NETWORK = 500
 MOST_OFFICE_NETWORKS = 1000
+MOST_EXCLUDED_PATHS = 100
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One portal. Times and periods of its numbers are in `timezone`; `hosts` are folded (`core.hosts.fold_host`)."""
+    """One portal. Times and periods of its numbers are in `timezone`; `hosts` are folded (`hosts.fold_pattern`)."""
 
     id: str
     name: str = ""
@@ -71,6 +73,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In each worker (`visitstats.newcomers`); what is read beyond it counts as "(other)"."""
     office_networks: tuple[str, ...] = ()
     """Networks that are not limited, as 10.20.0.0/16: many readers behind few addresses."""
+    excluded_networks: tuple[str, ...] = ()
+    """Networks whose hits are not counted (reason "excluded"): those of the people who make the portal."""
+    excluded_paths: tuple[str, ...] = ()
+    """Pages that are not counted, as /admin/* (`core.exclusions`)."""
     visitors_per_network: int = DEFAULT_VISITORS_PER_NETWORK
     """Visit ids of one address and agent in half an hour that are told apart (rule 1); 0 for all."""
 
@@ -80,8 +86,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not self.hosts:
             raise InvalidSite(f"site {self.id}: at least one host is needed, as in --host portal.example.vn")
         for host in self.hosts:
-            if host != _folded(self.id, host):
-                raise InvalidSite(f"site {self.id}: {host!r} is written {fold_host(host)!r} in a record")
+            if host != (folded := _folded(self.id, host)):
+                raise InvalidSite(f"site {self.id}: {host!r} is written {folded!r} in a record")
         for name in self.preset:
             if name not in PRESETS:
                 raise InvalidSite(f"site {self.id}: there is no preset {name[:40]!r}; there are {', '.join(PRESETS)}")
@@ -103,10 +109,23 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if not 0 <= self.visitors_per_network <= 1_000_000:
             raise InvalidSite(f"site {self.id}: visitors_per_network is 0 to 1000000, not {self.visitors_per_network}")
-        if len(self.office_networks) > MOST_OFFICE_NETWORKS:
-            raise InvalidSite(f"site {self.id}: at most {MOST_OFFICE_NETWORKS} office networks")
-        for network in self.office_networks:
-            _check_network(self.id, network)
+        for kind, networks in (("office", self.office_networks), ("excluded", self.excluded_networks)):
+            if len(networks) > MOST_OFFICE_NETWORKS:
+                raise InvalidSite(f"site {self.id}: at most {MOST_OFFICE_NETWORKS} {kind} networks")
+            for network in networks:
+                _check_network(self.id, network)
+        if len(self.excluded_paths) > MOST_EXCLUDED_PATHS:
+            raise InvalidSite(f"site {self.id}: at most {MOST_EXCLUDED_PATHS} excluded paths")
+        try:
+            for pattern in self.excluded_paths:
+                check_pattern(pattern)
+        except InvalidSite as error:
+            raise InvalidSite(f"site {self.id}: {error}") from error
+
+    @property
+    def main_host(self) -> str:
+        """The host under which its pages are found when an address has none; "" when it has patterns alone."""
+        return next((host for host in self.hosts if not host.startswith(WILDCARD)), "")
 
 
 def _check_network(site: str, network: str) -> None:
@@ -120,6 +139,6 @@ def _check_network(site: str, network: str) -> None:
 
 def _folded(site: str, host: str) -> str:
     try:
-        return fold_host(host)
+        return fold_pattern(host)
     except HitRejected as error:
         raise InvalidSite(f"site {site}: {error}") from error

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
+from visitstats.core.hosts import Hosts
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
@@ -71,9 +72,10 @@ class Records:
         async with self._client.pipeline() as pipe:
             await pipe.watch(keys.SITES)
             for other in (await self.sites()).values():
-                shared = set(other.hosts).intersection(site.hosts)
-                if shared and other.id != site.id and not (site.shared_hosts and other.shared_hosts):
-                    raise InvalidSite(f"site {site.id}: {min(shared)} is a host of site {other.id} already")
+                if other.id == site.id or (site.shared_hosts and other.shared_hosts):
+                    continue
+                if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
+                    raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.set(keys.SCHEMA, keys.SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))

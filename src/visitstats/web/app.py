@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from visitstats.articles import InvalidQuery
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
+from visitstats.core.boxes import BadBox
 from visitstats.core.errors import (
     Denied,
     HitRejected,
@@ -27,6 +28,7 @@ from visitstats.core.errors import (
     VisitstatsError,
 )
 from visitstats.core.limits import NetworkRate
+from visitstats.demo.boxes import GALLERY, GALLERY_POLICY, gallery_pages
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
 from visitstats.settings import Settings
 from visitstats.tasks import end
@@ -34,6 +36,7 @@ from visitstats.web import answers
 from visitstats.web.address import ClientAddress, Headers
 from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
+from visitstats.web.boxes import Boxes
 from visitstats.web.changes import ChangeRoutes
 from visitstats.web.connections import SilentPeers
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
@@ -49,6 +52,7 @@ log = logging.getLogger(__name__)
 ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
+    BadBox: (400, "bad-query"),
     MergeRefused: (409, "merge-refused"),
     NoSuchSite: (404, "no-such-site"),
     NoSuchArticle: (404, "no-such-article"),
@@ -117,6 +121,7 @@ class Application:
             # The admin's first: one of them is a public route that is asked another question.
             *admin.routes(),
             *ChangeRoutes(worker, public, admin, clock).routes(),
+            *Boxes(worker, public).routes(),
             *public.routes(),
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
@@ -168,10 +173,11 @@ async def _openapi(request: Request) -> Response:
 
 
 def _demo_routes() -> list[BaseRoute]:
-    pages = demo_pages()
+    pages = demo_pages() | gallery_pages()
 
     async def page(request: Request) -> Response:
-        found = pages.get(request.path_params["path"])
+        path = request.path_params["path"]
+        found = pages.get(path)
         if found is None:
             raise HTTPException(404)
         kind, body = found
@@ -179,7 +185,7 @@ def _demo_routes() -> list[BaseRoute]:
             200,
             [
                 (b"content-type", kind.encode()),
-                (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+                (b"content-security-policy", (GALLERY_POLICY if path == GALLERY else CONTENT_SECURITY_POLICY).encode()),
                 (b"x-content-type-options", b"nosniff"),
                 (b"cache-control", b"no-cache"),
             ],

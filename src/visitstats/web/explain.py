@@ -78,6 +78,7 @@ class Explanation:
         known = article is not None and await self._reads.has_article(live.site.id, article.id)
         article = self._newcomer(article, known)
         address, network = self._senders.addresses.of(peer, headers)
+        self._excluded(address)
         visitor = await self._visitor(address, headers, beacon)
         self._rate(address, network)
         await self._duplicate(beacon)
@@ -132,6 +133,14 @@ class Explanation:
         else:
             self._add("articles", "", f"the site has {many} articles, of {site.max_articles} at most")
         return article is OTHER
+
+    def _excluded(self, address: str) -> None:
+        try:
+            self._senders.check_network(self._live, address)
+        except HitRejected as refused:
+            self._add("network", refused.reason, refused.detail)
+        else:
+            self._add("network", "")
 
     def _rate(self, address: str, network: int) -> None:
         if self._memory is None:

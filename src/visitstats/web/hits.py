@@ -97,6 +97,7 @@ class Hits:
                 article, new = OTHER, False
                 entry = self._entry(live, article, beacon)
         address, network = senders.addresses.of(peer, headers)
+        senders.check_network(live, address)
         visit_id = visit_id_of(headers, beacon.visit_id)
         token, unique, old_token, capped = senders.visitor(live, day, moment, address, agent, visit_id)
         # The last that can refuse it, so that a hit which has to wait for something takes from its bucket once.
@@ -183,7 +184,8 @@ class Hits:
             return b""
         if article.alias:
             return encode_entry(Entry(article.key)) if known.get(name) is None else b""
-        url = "" if f"{live.site.hosts[0]}{article.key}" in beacon.url else beacon.url[:1024]
+        host = live.site.main_host
+        url = "" if host and f"{host}{article.key}" in beacon.url else beacon.url[:1024]
         return encode_entry(Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published))
 
     def _is_new(self, live: LiveSite, article: Article, moment_ms: int, *, asked: bool) -> bool:
@@ -203,7 +205,9 @@ class Hits:
 
 
 def article_of(live: LiveSite, beacon: HitBeacon) -> Article:
-    """Return the article that a beacon's page shows. Raises HitRejected."""
+    """Return the article that a beacon's page shows. Raises HitRejected, also for a page that the site excludes."""
     own = live.key_rules.own_key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+    if pattern := live.excluded_paths.pattern_of(beacon.url):
+        raise HitRejected("excluded", f"the site excludes {pattern}")
     key = live.key_rules.resolve(own)
     return Article(key, article_id(key), _json(key), key != own)

@@ -43,6 +43,9 @@ _UNDO = {
 }
 
 
+_BOX = ("preset", "lines", "labels", "title", "format", "structure", "theme", "lang")
+
+
 def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
     site = {"name": "site", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -89,6 +92,11 @@ def document() -> dict[str, Any]:
             "get": operation("The views of articles", "Views", query=("key",)),
             "post": operation("The views of many articles", "Views", body=keys),
         },
+        "/v1/sites/{site}/box": {
+            "get": operation("The box as a page for a frame", "text/html; charset=utf-8", query=_BOX)
+        },
+        "/v1/sites/{site}/box.svg": {"get": operation("The box as a picture", "image/svg+xml", query=(*_BOX, "width"))},
+        "/v1/sites/{site}/badge.json": {"get": operation("What a badge says", "Badge", query=("line", *_BOX))},
         "/v1/admin/sites/{site}/articles": {
             "get": operation(
                 "The articles of a period, the most read first",
@@ -131,6 +139,8 @@ def document() -> dict[str, Any]:
 def _answer(schema: str) -> dict[str, Any]:
     if schema == "Gif":
         return {"description": "a picture of 43 bytes", "content": {"image/gif": {}}}
+    if "/" in schema:
+        return {"description": "text", "content": {schema.partition(";")[0]: {}}}
     return {
         "description": schema,
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
@@ -165,6 +175,13 @@ _SCHEMAS: dict[str, Any] = {
             "estimate": {"const": True},
             "standard_error_percent": {"type": "number"},
             "days": _COUNTS,
+        },
+    },
+    "Badge": {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "integer"} for name in ("schemaVersion", "cacheSeconds")},
+            **{name: {"type": "string"} for name in ("label", "message", "color")},
         },
     },
     "Changed": {"type": "object", "properties": {"site": {"type": "string"}, "change": _CHANGE}},

@@ -15,7 +15,7 @@ from visitstats.directory import LiveSite
 from visitstats.web import answers
 from visitstats.worker import Worker
 
-ACTIONS = ("hit", "hit.gif", "alive", "stats", "views")
+ACTIONS = ("hit", "hit.gif", "alive", "stats", "views", "box", "box.svg", "badge.json")
 """What pages of other origins may ask of a site, and may therefore ask about beforehand."""
 MOST_KEYS = 500
 LONGEST_KEY = 4096

@@ -1,6 +1,6 @@
 """Who sent a beacon, and does it count: what rules 1, 2 and 8 of counting say of a beacon's sender.
 
-    archive → origin → agent → webdriver → prefetch → token of the visitor → rate of the network
+    archive → origin → agent → webdriver → prefetch → excluded network → token of the visitor → rate of the network
 
 Nothing in here waits, and nothing of a sender is kept but in caches and tables of a fixed size. `Hits` counts by these
 decisions and `web/explain.py` explains by them. The rate of the network and the cap of its visitors cost 0.9 µs of the
@@ -105,6 +105,11 @@ class Senders:
         return Verdict(reason, counting.SEARCH_ENGINE if self._agents.is_search_engine(text) else "")
 
     # Addresses -----------------------------------------------------------------------------------------------------
+
+    def check_network(self, live: LiveSite, address: str) -> None:
+        """Raise HitRejected for an address of a network that the site excludes."""
+        if live.site.excluded_networks and parse(address) in live.excluded_networks:
+            raise HitRejected("excluded", "its network is one that the site excludes")
 
     def refuse_rate(self, live: LiveSite, address: str) -> None:
         """Raise HitRejected for an address whose network is not allowed another hit (`allows`), unless it has no

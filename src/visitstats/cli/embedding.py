@@ -1,0 +1,81 @@
+"""visitstats site embed: what is pasted into a portal's pages, from the table of boxes."""
+
+from typing import Annotated
+
+import typer
+
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
+from visitstats.core.box_markup import snippet
+from visitstats.core.box_words import WORDS
+from visitstats.core.boxes import (
+    DEFAULT_PRESET,
+    FORMATS,
+    LINES,
+    PRESETS,
+    STRUCTURES,
+    THEMES,
+    asked_box,
+    for_site,
+)
+from visitstats.core.sites import Site
+
+SERVICE = "https://YOUR-COUNTER"
+
+ApiOption = Annotated[str, typer.Option("--api", help="Address of the service: /vs, or https://counter.example.vn.")]
+PresetOption = Annotated[str, typer.Option("--preset", help=f"The box: {', '.join(PRESETS)}.")]
+
+
+def _text(flag: str, text: str) -> typer.models.OptionInfo:
+    return typer.Option(flag, help=text, show_default=False)  # type: ignore[no-any-return]
+
+
+ThemeOption = Annotated[
+    str | None, _text("--theme", f"Its look: {', '.join(THEMES)}, or classes; empty: the page's own.")
+]
+LinesOption = Annotated[
+    str | None, _text("--lines", f"Its lines, as online,today|total (| is a gap): {', '.join(LINES)}.")
+]
+LabelsOption = Annotated[str | None, _text("--labels", "Their labels, in the same order, as Đang online|Hôm nay.")]
+TitleOption = Annotated[str | None, _text("--title", "Its title; empty: none.")]
+FormatOption = Annotated[
+    str | None, _text("--format", f"How numbers are written: {', '.join(FORMATS)}, or zeros as 00000000.")
+]
+StructureOption = Annotated[str | None, _text("--structure", f"Its elements: {', '.join(STRUCTURES)}.")]
+LanguageOption = Annotated[str | None, _text("--lang", f"Its language: {', '.join(WORDS)}.")]
+
+
+def site_embed(
+    site_id: Annotated[str, typer.Argument(metavar="ID")],
+    api: ApiOption = SERVICE,
+    preset: PresetOption = DEFAULT_PRESET,
+    theme: ThemeOption = None,
+    lines: LinesOption = None,
+    labels: LabelsOption = None,
+    title: TitleOption = None,
+    form: FormatOption = None,
+    structure: StructureOption = None,
+    lang: LanguageOption = None,
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Print the snippet to paste into a portal's pages."""
+    options = {
+        "preset": preset,
+        "theme": theme,
+        "lines": lines,
+        "labels": labels,
+        "title": title,
+        "format": form,
+        "structure": structure,
+        "lang": lang,
+    }
+    box = asked_box({name: text for name, text in options.items() if text is not None})
+    site = with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))
+    if lines is None:
+        box = for_site(box, search_engines=site.show_search_engines, add=True)
+    print(snippet(site.id, api.rstrip("/"), box, preset=preset))
+
+
+def usual_snippet(site: Site) -> str:
+    """Return the snippet of the usual box."""
+    box = for_site(PRESETS[DEFAULT_PRESET], search_engines=site.show_search_engines, add=True)
+    return snippet(site.id, SERVICE, box)
