@@ -15,7 +15,7 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.periods import Day
 from visitstats.store import keys
-from visitstats.store.client import Call, ScriptLine
+from visitstats.store.line import Call, ScriptLine
 
 _pack = msgspec.msgpack.Encoder().encode
 

@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from visitstats.store import keys
-from visitstats.store.client import ScriptLine, translated
+from visitstats.store.client import translated
+from visitstats.store.line import ScriptLine
 from visitstats.store.reads import Mark, mark_of
 
 PIECE = 200
