@@ -331,7 +331,7 @@ class Applier:
             log.error("the store refuses record %d of site %s: %s", item.sequence, site, result.error)
 
     def _measure(self, seconds: float, work: list[Work]) -> None:
-        self._metrics.commit_seconds.observe(seconds)
+        self._metrics.commit_took(seconds)
         hits = sum(item.record.size for item in work if isinstance(item.record, Batch))
         if hits >= LEAST_HITS:
             # Half of the way at each measurement: one that was slow for another reason does not count for long.

@@ -8,7 +8,6 @@ acknowledged; then it is applied (`ingest.apply`). All hits of a batch wait for 
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.directory import LiveSite
 from visitstats.ingest.apply import Applier
+from visitstats.ingest.disk import Disk
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.waiting import Waiting, WaitingChange
 from visitstats.journal.log import Journal
@@ -68,7 +68,7 @@ class Ingest:
         self._applier = applier
         self._metrics = metrics
         self._clock = clock
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._disk = Disk()
         self._open: dict[tuple[str, str], Waiting] = {}
         self._full: list[Waiting] = []
         self._changes: list[WaitingChange] = []
@@ -162,7 +162,8 @@ class Ingest:
         await asyncio.wait({run}, timeout=self._limits.shutdown_seconds / 4)
         await end(run, routine)
         await self._applier.stop(self._limits.shutdown_seconds / 4)
-        self._disk.shutdown(wait=True)
+        self._metrics.flush()
+        await asyncio.to_thread(self._disk.close)
         self._journal.close()
 
     @property
@@ -172,7 +173,7 @@ class Ingest:
 
     async def prune(self, now_ms: int) -> None:
         """Delete journal segments that are applied and past the retention."""
-        await self._on_disk(lambda: self._journal.prune(now_ms / 1000))
+        await self._disk.run(lambda: self._journal.prune(now_ms / 1000))
 
     # Group commit --------------------------------------------------------------------------------------------------
 
@@ -186,7 +187,8 @@ class Ingest:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await self._let_join()
+            if self._waiting >= CROWD:
+                await self._let_join()
             self._wake.clear()
             gathered: list[Waiting | WaitingChange] = [*self._changes, *self._full, *self._open.values()]
             self._full, self._open, self._changes, self._waiting = [], {}, [], 0
@@ -203,7 +205,7 @@ class Ingest:
 
     async def _let_join(self) -> None:
         """Let those of a crowd join a batch whose requests are here already, or just coming in."""
-        for _ in range(JOIN_TURNS if self._waiting >= CROWD else 1):
+        for _ in range(JOIN_TURNS):
             waiting = self._waiting
             await asyncio.sleep(0)
             if self._waiting == waiting:
@@ -227,7 +229,7 @@ class Ingest:
         durable = hits > 0 or any(isinstance(waiting, WaitingChange) for waiting in gathered)
         payloads = [encode(record) for _, _, record in work]
         try:
-            await self._on_disk(lambda: self._journal.append(payloads, durable=durable))
+            await self._disk.run(lambda: self._journal.append(payloads, durable=durable))
         except JournalFull as error:
             self._note_trouble(str(error))
             self._metrics.journal_refused.inc(hits)
@@ -255,7 +257,7 @@ class Ingest:
         """Find out whether the journal would take hits again, also when nobody sends any: whoever asks `/readyz` first
         may send none until then."""
         try:
-            await self._on_disk(self._journal.probe)
+            await self._disk.run(self._journal.probe)
         except JournalFull as error:
             self._note_trouble(str(error))
         else:
@@ -266,14 +268,12 @@ class Ingest:
             await asyncio.sleep(ROUTINE_SECONDS)
             self._metrics.heartbeats.inc(self._heartbeats)
             self._heartbeats = 0
+            self._metrics.flush()
             self._note_applied()
             if self.trouble:
                 await self._probe()
             if self._open:
                 self._wake.set()
-
-    async def _on_disk(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
 
 def _closed(waiting: Waiting | WaitingChange, previous: int, total: int, now_ms: int) -> Record:
