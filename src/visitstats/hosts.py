@@ -119,11 +119,12 @@ class Hosts:
     async def look(self) -> None:
         """Look at the watermarks, or, if another process of this host does that, at what it has found. To be called
         once a second. Raises OSError."""
+        leads = await asyncio.to_thread(self._leads)
         try:
             if not self._joined:
                 await self._writers.join({self._writer: self._name})
                 self._joined = True
-            if await asyncio.to_thread(self._leads):
+            if leads:
                 await self._watch()
         except StoreUnavailable as error:
             log.debug("the watermarks of other hosts cannot be read: %s", error)

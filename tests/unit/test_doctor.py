@@ -18,8 +18,8 @@ from visitstats.store.fitness import Condition
 
 WELL = Condition(
     server="valkey", version="9.1.2", role="master", mode="standalone", append_only=True, append_fsync="everysec",
-    append_error="", snapshot_error="", snapshots=False, policy="noeviction", used_bytes=1 << 20, most_bytes=0, machine_bytes=1 << 33,
-    clock_ahead=0.01, ping=0.0002,
+    append_error="", snapshot_error="", snapshots=False, policy="noeviction", used_bytes=1 << 20, most_bytes=0,
+    machine_bytes=1 << 33, clock_ahead=0.01, ping=0.0002,
 )  # fmt: skip
 
 
