@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "losses",
         "merges",
         "newcomers",
+        "hosts",
     ),
     ("worker",),
     ("web", "demo"),
