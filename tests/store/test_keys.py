@@ -162,7 +162,7 @@ async def test_every_key_of_a_used_store_is_of_its_type_and_permanent_or_expires
         kinds.add(found.kind.word)
         expires = await raw.expiretime(name)
         assert (expires == -1) == (found.kind.life_ms is None), name
-        assert (await raw.type(name)).decode() == found.kind.type, name
+        assert await raw.type(name) == found.kind.type.encode(), name
         assert found.kind.type != "zset" or found.kind.word == "peaks", "no sorted set is on the way of a hit"
     assert kinds == {row.word for row in keys.KINDS}, "everything was used"
 
