@@ -130,8 +130,8 @@ class Hosts:
             log.debug("the watermarks of other hosts cannot be read: %s", error)
 
     def _leads(self) -> bool:
-        """Take the lock, if it is free; else read what the one who has it has found. In this thread: it takes some 30 µs,
-        a hand-over to another one more."""
+        """Take the lock, if it is free; else read what the one who has it has found. In this thread: a hand-over to
+        another one would take longer."""
         if self._lock is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = try_lock(self._folder)

@@ -42,7 +42,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "losses",
         "merges",
         "newcomers",
-        "hosts",
     ),
     ("worker",),
     ("web", "demo"),
