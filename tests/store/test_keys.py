@@ -142,6 +142,7 @@ async def busy(url: str, writer: Writer) -> None:
         merges = Merges(records.changes, writer, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
         await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
         await merges.merge("/0", "/1", "an")
+        await records.changes.tell(SITE.id)
         # A record that was put down, and not executed yet.
         waiting = Gathering(SITE, DAY)
         gather(waiting, DAY.end_ms - 1, "person 1", "/1")
