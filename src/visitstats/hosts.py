@@ -119,17 +119,19 @@ class Hosts:
     async def look(self) -> None:
         """Look at the watermarks, or, if another process of this host does that, at what it has found. To be called
         once a second. Raises OSError."""
+        leads = self._leads()
         try:
             if not self._joined:
                 await self._writers.join({self._writer: self._name})
                 self._joined = True
-            if await asyncio.to_thread(self._leads):
+            if leads:
                 await self._watch()
         except StoreUnavailable as error:
             log.debug("the watermarks of other hosts cannot be read: %s", error)
 
     def _leads(self) -> bool:
-        """Take the lock, if it is free; else read what the one who has it has found. Blocks."""
+        """Take the lock, if it is free; else read what the one who has it has found. In this thread: a hand-over to
+        another one would take longer."""
         if self._lock is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = try_lock(self._folder)

@@ -7,7 +7,7 @@ never a path or an agent.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -170,23 +170,34 @@ class Metrics:
         """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
         mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
 
-    def expose(self, sites: Iterable[SiteNumbers], *, store_up: bool, store_fit: bool, journal_up: bool) -> bytes:
-        """Return the text of a scrape: all workers' metrics (those of others at most a second old) and the sites'
-        numbers."""
+    def expose(
+        self,
+        sites: Iterable[SiteNumbers],
+        *,
+        store_up: bool,
+        store_fit: bool,
+        journal_up: bool,
+        lacks: Mapping[str, int],
+    ) -> bytes:
+        """Return the text of a scrape: all workers' metrics (others' at most a second old), the sites' numbers, and how many hits of which host the
+        store lacks."""
         self.flush()
         registry = CollectorRegistry()
         if self._directory.is_dir():
             MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
-        registry.register(_Sites(list(sites), store_up, store_fit, journal_up))
+        registry.register(_Sites(list(sites), store_up, store_fit, journal_up, lacks))
         return generate_latest(registry)
 
 
 class _Sites(Collector):
-    def __init__(self, sites: list[SiteNumbers], store_up: bool, store_fit: bool, journal_up: bool) -> None:
+    def __init__(
+        self, sites: list[SiteNumbers], store_up: bool, store_fit: bool, journal_up: bool, lacks: Mapping[str, int]
+    ) -> None:
         self._sites = sites
         self._store_up = store_up
         self._store_fit = store_fit
         self._journal_up = journal_up
+        self._lacks = lacks
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("visitstats_store_up", "1 when the store answered this scrape, else 0.")
@@ -204,6 +215,12 @@ class _Sites(Collector):
         )
         takes.add_metric([], float(self._journal_up))
         yield takes
+        lacks = GaugeMetricFamily(
+            "visitstats_store_lacks_hits", "Hits of other hosts that the store had, and lacks now.", labels=["host"]
+        )
+        for host, hits in self._lacks.items():
+            lacks.add_metric([host], hits)
+        yield lacks
         online = GaugeMetricFamily("visitstats_online", "Visitors online now.", labels=["site"])
         visits = GaugeMetricFamily("visitstats_visits", "Visits, by calendar period.", labels=["site", "period"])
         views = GaugeMetricFamily("visitstats_views", "Article views, by calendar period.", labels=["site", "period"])

@@ -142,6 +142,7 @@ async def busy(url: str, writer: Writer) -> None:
         merges = Merges(records.changes, writer, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
         await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
         await merges.merge("/0", "/1", "an")
+        await records.changes.tell(SITE.id)
         # A record that was put down, and not executed yet.
         waiting = Gathering(SITE, DAY)
         gather(waiting, DAY.end_ms - 1, "person 1", "/1")
@@ -162,7 +163,7 @@ async def test_every_key_of_a_used_store_is_of_its_type_and_permanent_or_expires
         kinds.add(found.kind.word)
         expires = await raw.expiretime(name)
         assert (expires == -1) == (found.kind.life_ms is None), name
-        assert (await raw.type(name)).decode() == found.kind.type, name
+        assert await raw.type(name) == found.kind.type.encode(), name
         assert found.kind.type != "zset" or found.kind.word == "peaks", "no sorted set is on the way of a hit"
     assert kinds == {row.word for row in keys.KINDS}, "everything was used"
 

@@ -70,9 +70,8 @@ async def test_who_comes_back_into_the_same_place_of_the_ring_is_online(
         day = CALENDAR.day_at(NOON + rounds * 24 * 60 * MINUTE)
         noon = NOON + rounds * 24 * 60 * MINUTE
         moment = noon + rounds * RING * 1000
-        people = [(1000 * n, f"person {n}", "/a") for n in range(others)]
-        await writer.read(day, *((noon + after, *more) for after, *more in people))
-        await writer.read(day, *((moment + after, *more) for after, *more in people))
+        for start in (noon, moment):
+            await writer.read(day, *((start + 1000 * n, f"person {n}", "/a") for n in range(others)))
         assert (await Reads(raw).counts(SITE.id, day, moment + others * 1000)).online == others
 
 
@@ -113,8 +112,8 @@ async def test_views_of_many_articles_are_told_by_their_keys(writer: Writer, raw
 
 async def test_an_article_whose_name_is_not_known_or_damaged_is_told_by_its_id(writer: Writer, raw: Redis) -> None:
     await writer.read(DAY, (NOON, "An", "/a"), (NOON, "An", "/b"), (NOON, "An", "/c"))
-    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")  # type: ignore[arg-type]
-    await raw.hdel(keys.names(SITE.id), article_id("/b"))  # type: ignore[arg-type]
+    await raw.hset(keys.names(SITE.id), article_id("/a"), b"\xc1")
+    await raw.hdel(keys.names(SITE.id), article_id("/b"))
     found = await Reads(raw).entries(SITE.id, [article_id(key) for key in ("/a", "/b", "/c")])
     assert [entry.key for entry in found] == [f"?{article_id('/a').hex()}", f"?{article_id('/b').hex()}", "/c"]
 

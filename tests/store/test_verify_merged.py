@@ -111,10 +111,10 @@ BREAKS: dict[str, tuple[Callable[[Merged], Awaitable[object]], str, str]] = {
         lambda town: town.edit(town.merge, views=(712, 9)), "change",
         "has moved 712 views of /a, whose days and baseline are 711"),
     "a merged article's day was changed": (
-        lambda town: town.raw.hincrby(keys.articles_of_day(SITE.id, DAY.date), A, 4), "change",  # type: ignore[arg-type]
+        lambda town: town.raw.hincrby(keys.articles_of_day(SITE.id, DAY.date), A, 4), "change",
         "has moved 711 views of /a, whose days and baseline are 715"),
     "what was merged is not counted for its end": (
-        lambda town: town.raw.hincrby(ARTICLES, B, -711), "article", f"article {B.hex()} has 9 views"),  # type: ignore[arg-type]
+        lambda town: town.raw.hincrby(ARTICLES, B, -711), "article", f"article {B.hex()} has 9 views"),
     "a record has gone": (
         lambda town: town.raw.hdel(CHANGES, town.undoes), "change", "has the mark undone and no record"),
     "a record is damaged": (lambda town: town.raw.hset(CHANGES, town.merge, b"\xc1"), "change", "cannot be read"),
@@ -160,7 +160,7 @@ async def test_a_merge_between_two_looks_is_work_and_nothing_wrong(
         looks += name == CHANGES
         return fields(name) if name != CHANGES or looks < 2 else ended()
 
-    async def ended() -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    async def ended() -> AsyncIterator[dict[bytes, bytes]]:
         await town.raw.hset(CHANGES, town.merge, record)
         async for page in fields(CHANGES):
             yield page

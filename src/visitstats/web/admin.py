@@ -228,6 +228,7 @@ class Admin:
             store_up=up,
             store_fit=self._worker.applier.link.word != "unfit",
             journal_up=not self._worker.ingest.trouble,
+            lacks=self._worker.hosts.lacks,
         )
         return raw(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), answers.NEVER_STORED], text)
 

@@ -114,6 +114,7 @@ class Public:
                 "store": worker.applier.link.word,
                 "lagging_sites": worker.applier.lagging,
                 "sites_with_losses": worker.losses.sites,
+                "store_lacks_hits": sum(worker.hosts.lacks.values()),
             },
             [*answers.JSON, answers.NEVER_STORED],
             200 if ready else 503,

@@ -2,15 +2,15 @@
 -- Which sites' watermarks are others than those that are known, and what they are now: asked for once a second, of all
 -- sites in one command (visitstats.hosts).
 --
--- KEYS  the watermarks of sites        ARGV  for each, the digest of those that are known; '' for none
--- Output: for each site that has moved {its place from 0, digest, {writer, watermark, writer, watermark, …}}
+-- KEYS  the watermarks of sites        ARGV  for each, those that are known, as they are answered
+-- Output: for each site that has moved {its place from 0, all watermarks in one text, {writer, watermark, writer, …}}
 
+local call, concat = redis.call, table.concat
 local moved = {}
 for i = 1, #KEYS do
-  local marks = redis.call('HGETALL', KEYS[i])
-  local digest = redis.sha1hex(table.concat(marks, ' '))
-  if digest ~= ARGV[i] then
-    moved[#moved + 1] = {i - 1, digest, marks}
+  local now = concat(call('HVALS', KEYS[i]), ' ')
+  if now ~= ARGV[i] then
+    moved[#moved + 1] = {i - 1, now, call('HGETALL', KEYS[i])}
   end
 end
 return moved
