@@ -15,8 +15,8 @@ import pytest
 
 import visitstats
 
-# A floor to a row: each part may import those of the rows above its own; never one of a row below, never one that stands
-# beside it, and never in a circle.
+# A floor to a row: each part may import those of the rows above its own; never one of a row below, never one that
+# stands beside it, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("files", "tasks", "patterns", "networks", "server_program"),
