@@ -219,6 +219,6 @@ async def test_a_start_asks_a_store_that_hangs_one_question(tmp_path: Path, star
         asked, _ = silent.accept()
         with asked, pytest.raises(BlockingIOError):
             silent.accept()
-    assert (worker.ready, worker.store) == (True, "away")
+    assert (worker.ready, worker.applier.link.word) == (True, "away")
     assert worker.sites.get("t1") is not None
     await worker.stop()
