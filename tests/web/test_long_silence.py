@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.client import HOST, Hit, crowd, until
+from tests.client import HOST, Hit, crowd
 from tests.store.writing import batch_of, names_in
 from tests.web.inprocess import Clock, Running, running
 from visitstats.core.batch import encode
