@@ -46,7 +46,7 @@ async def alright(app: Running, raw: Redis, log: pytest.LogCaptureFixture) -> No
     """Nothing is wrong, nothing is waited for, and nobody was alarmed."""
     worker = app.app.worker
     assert worker is not None
-    assert (worker.ingest.applier.gaps, worker.ingest.applier.lagging) == (0, 0)
+    assert (worker.applier.gaps, worker.applier.lagging) == (0, 0)
     assert not [record for record in log.records if record.name.startswith("visitstats") and record.levelno > 30]
     assert "came back" not in log.text
     root = worker.settings.data_dir / "journal"
