@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from redis.asyncio import Redis
-from visitstats.merges import Merges
 
 from tests.store.writing import CALENDAR, DAY, NOON, SITE, WRITER, commit, gather, numbering
 from visitstats.core.batch import Gathering
@@ -13,6 +12,7 @@ from visitstats.core.entries import Entry
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
+from visitstats.merges import Merges
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.changes import Changes

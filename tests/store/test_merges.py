@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from visitstats.merges import MergeRefused, NoSuchArticle
 
 from tests.store.merging import EVERY_LOAD, Merging, some_reading
 from tests.store.writing import CALENDAR, DAY, SITE
 from visitstats.core.errors import NotFound, StoreUnavailable, VisitstatsError
 from visitstats.core.keys import article_id
+from visitstats.merges import MergeRefused, NoSuchArticle
 from visitstats.store import changes, keys
 from visitstats.store.reads import Reads
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from visitstats.merges import MergeRefused
 
 from tests.store.merging import BEFORE, Merging, some_reading
 from tests.store.writing import SITE
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable
+from visitstats.merges import MergeRefused
 from visitstats.store import keys
 
 

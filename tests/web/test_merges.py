@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from visitstats.merges import Merges
 
 from tests.client import HOST, Answer, Connection, Hit, crowd
 from tests.shell import Shell
 from tests.web.inprocess import NOON, Running
+from visitstats.merges import Merges
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
 

@@ -104,14 +104,14 @@ async def test_verify_says_what_is_wrong_and_exits_1(service: Service) -> None:
     day = Calendar(noon_zone()).day_at(int(time.time() * 1000))
     path = (service.data_dir / "valkey" / "socket").read_text("utf-8")
     with redis.Redis(unix_socket_path=path) as raw:
-        raw.hincrby("vs:{broken:who}:visits", day.date, 1)
+        raw.hincrby("vs:{broken}:visits", day.date, 1)
         try:
             done = run(service, "verify", "broken")
             found = run(service, "verify", "broken", "--json")
         finally:
-            raw.hincrby("vs:{broken:who}:visits", day.date, -1)
+            raw.hincrby("vs:{broken}:visits", day.date, -1)
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"WRONG: broken: days: vs:{{broken:who}}:visits: {day.month} has 10, its days together 11" in done.stdout
+    assert f"WRONG: broken: days: vs:{{broken}}:visits: {day.month} has 10, its days together 11" in done.stdout
     assert found.returncode == 1
     report = json.loads(found.stdout)
     assert report["ok"] is False
