@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from tests.client import Hit, Visitor
 
 VISIT_GAP_MS = 30 * 60 * 1000
-ONLINE_MS = 300 * 1000
+ONLINE_S = 300
 PERIODS = ("today", "yesterday", "week", "month", "year", "total")
 
 
@@ -136,7 +136,7 @@ class Judge:
             if self._every_load or reading not in read:  # rule 5
                 read.add(reading)
                 views[day, reading[2]] += 1
-        online = sum(1 for moment in seen.values() if now - moment < ONLINE_MS)
+        online = sum(1 for moment in seen.values() if now // 1000 - moment // 1000 < ONLINE_S)
         return visits, views, online, aliases
 
 

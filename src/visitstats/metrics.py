@@ -179,8 +179,8 @@ class Metrics:
         journal_up: bool,
         lacks: Mapping[str, int],
     ) -> bytes:
-        """Return the text of a scrape: all workers' metrics (others' at most a second old), the sites' numbers, and how many hits of which host the
-        store lacks."""
+        """Return the text of a scrape: all workers' metrics (others' at most a second old), the sites' numbers, and how
+        many hits of which host the store lacks."""
         self.flush()
         registry = CollectorRegistry()
         if self._directory.is_dir():

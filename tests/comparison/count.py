@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from tests.comparison.traffic import Beacon, Portal
 
 HALF_HOUR = 30 * 60 * 1000
-ONLINE = 300 * 1000
+ONLINE_SECONDS = 300
 FORGOTTEN_EVERY = 10 * 60 * 1000
 OTHER = "(other)"
 
@@ -108,7 +108,7 @@ class Count:
 
     def online(self, ms: int) -> int:
         """Rule 4."""
-        return sum(ms - here.last < ONLINE for here in self._here.values())
+        return sum(ms // 1000 - here.last // 1000 < ONLINE_SECONDS for here in self._here.values())
 
     def box(self, day: date, counted: Counter[date]) -> dict[str, int]:
         """Rule 6: what the box shows on a day, of `visits` or of `views`; the whole day, week, month and year."""

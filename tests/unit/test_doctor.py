@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.journals import opened
+from tests.unit.slots import opened
 from visitstats.doctor import Machine, Row, check_folder, check_machine, check_store, mount_type, versions
 from visitstats.losses import note_loss
 from visitstats.settings import Settings

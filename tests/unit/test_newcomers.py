@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from visitstats.core.errors import StoreUnavailable
-from visitstats.ingest.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
+from visitstats.ingest import newcomers as waiting_room
+from visitstats.ingest.newcomers import MINUTE_MS, Newcomers
 
 NOW = 1_000 * MINUTE_MS
 
@@ -105,15 +108,17 @@ async def test_while_the_store_is_away_ten_times_as_many_are_let_in() -> None:
     assert not await newcomers.may_enter("s", name(1), NOW + MINUTE_MS, 3)
 
 
-async def test_a_store_that_is_silent_lets_nobody_in_and_holds_nobody_up() -> None:
+async def test_a_store_that_is_silent_lets_nobody_in_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is slow because of an attack must not open the door to it. Who waits is bounded, too."""
+    monkeypatch.setattr(waiting_room, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(waiting_room, "MOST_WAITING", 500)
     store = Store()
     newcomers = Newcomers(store.registered)
     store.silent.clear()
-    asking = [asyncio.create_task(newcomers.may_enter("s", name(n), NOW, 3)) for n in range(MOST_WAITING + 100)]
+    asking = [asyncio.create_task(newcomers.may_enter("s", name(n), NOW, 3)) for n in range(600)]
     await asyncio.wait(asking, timeout=20)
     assert all(task.done() and not task.result() for task in asking)
-    assert sum(map(len, newcomers._waiting.values())) <= MOST_WAITING
+    assert sum(map(len, newcomers._waiting.values())) <= 500
     store.silent.set()
     assert not await newcomers.may_enter("s", name(1), NOW, 3)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.client import HOST, Connection, Hit, crowd, until
 from tests.conftest import StartStore
@@ -219,6 +220,46 @@ async def test_a_start_asks_a_store_that_hangs_one_question(tmp_path: Path, star
         asked, _ = silent.accept()
         with asked, pytest.raises(BlockingIOError):
             silent.accept()
-    assert (worker.ready, worker.store) == (True, "away")
+    assert (worker.ready, worker.applier.link.word) == (True, "away")
     assert worker.sites.get("t1") is not None
     await worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("word", "broken", "mended"),
+    [
+        ("full", ("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        ("replica", ("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        ("refusing", ("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+        (
+            "unfit",
+            ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+            ("CONFIG", "SET", "maxmemory-policy", "noeviction"),
+        ),
+    ],
+)
+async def test_a_store_that_takes_no_writes_is_told_by_its_word_and_loses_no_hit(
+    tmp_path: Path, start_store: StartStore, word: str, broken: tuple[str, ...], mended: tuple[str, ...]
+) -> None:
+    """Hits are acknowledged all the same (202), the service stays ready, and everything is counted when it is over."""
+    store = start_store()
+    with redis.Redis.from_url(store.url) as raw:
+        async with running(tmp_path / "data", store.url) as app:
+
+            async def said(expected: str) -> bool:
+                ready = await app.connection.request("GET", "/readyz")
+                assert (ready.status, ready.json["ready"]) == (200, True)
+                return bool(ready.json["store"] == expected)
+
+            assert (await app.connection.hit("t1", Hit(ANN, "/a"))).status == 200
+            assert await said("ok")
+            raw.execute_command(*broken)
+            if word == "unfit":
+                await until(lambda: said(word), "the next look, a second later", 5)
+            answer = await app.connection.hit("t1", Hit(BEN, "/a"))
+            assert (answer.status, answer.json["pending"], answer.json["total"]) == (202, True, 1)
+            await until(lambda: said(word), f"it is said to be {word}", 5)
+            raw.execute_command(*mended)
+            await until(lambda: said("ok"), "everything is counted", 10)
+            last = await app.connection.hit("t1", Hit(CAM, "/a"))
+            assert (last.status, last.json["total"], last.json["views"]) == (200, 3, 3)

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from tests.client import HOST, Hit, crowd
 from tests.web.inprocess import Running, running
 from visitstats.core.beacon import HitBeacon
+from visitstats.core.counting import decode_presence
 from visitstats.core.errors import StoreUnavailable
 from visitstats.store import keys
 from visitstats.store.client import open_client
@@ -54,7 +55,7 @@ async def test_articles_that_are_there_are_counted_whatever_the_minute_brings(ap
     await app.put_site(new_articles_per_minute=1)
     worker = app.app.worker
     assert worker is not None
-    worker.sites.entries.clear()
+    worker.known.entries.clear()
     app.clock.advance(60)
     for n in range(3):
         await app.connection.hit("t1", Hit(OTHERS[n], f"/new-{n}"))
@@ -144,7 +145,7 @@ async def test_while_the_store_is_away_no_article_loses_its_hits(app: Running, m
     async def away(site: str, articles: list[bytes]) -> list[bool]:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(app.app.worker.records, "registered", away)
+    monkeypatch.setattr(app.app.worker.known.newcomers, "_registered", away)
     for n in range(4):
         assert (await app.connection.hit("t1", Hit(OTHERS[n], f"/{n}"))).json["key"] == f"/{n}"
 
@@ -162,6 +163,7 @@ async def test_a_replay_of_capped_hits_counts_the_same(tmp_path: Path, redis_url
     await raw_client.flushall()
     await raw_client.hset(keys.SITES, mapping=sites)
     await raw_client.set(keys.SITES_VERSION, "again")
+    await raw_client.set(keys.SCHEMA, keys.SCHEMA_NUMBER)
     async with running(tmp_path / "data", redis_url, site=False) as app:
         assert await app.connection.views("t1", pages) == before
         found = await app.numbers()
@@ -192,7 +194,7 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     """Ten readers load 60,000 addresses that were never seen, 10,000 a minute.
 
     What grows with such an attack is bounded by settings: at most `max_articles` + 1 articles in the store, at most
-    `new_articles_per_minute` readings a minute and worker beyond them (in sets that are gone after some seven hours),
+    `new_articles_per_minute` readings a minute and worker beyond them (in presences that are gone a day later),
     and the worker's caches of a fixed number of items. So ten million addresses leave what these leave: in the second
     half of this test neither the worker nor the store grows.
     """
@@ -231,12 +233,14 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     counts = await worker.reads.counts("t1", live.calendar.day_at(app.clock.ms), app.clock.ms)
     assert counts.visits[-2] == 11
     assert counts.views[-2] >= ARTICLES
-    readings = [await raw_client.scard(name) async for name in raw_client.scan_iter(b"vs:{t1:what}:read:*")]
-    assert sum(readings) <= 10 * A_MINUTE + 11
-    assert len(worker.sites.entries) <= 10 * A_MINUTE + 3
+    stored = await raw_client.hvals(keys.seen("t1", live.calendar.day_at(app.clock.ms).date))
+    readings = [len(decode_presence(presence).read) for presence in stored]
+    assert len(readings) == 11
+    assert sum(readings) <= 10 * A_MINUTE + 11 * 2
+    assert len(worker.known.entries) <= 10 * A_MINUTE + 3
     assert len(hits._articles) <= 20_000
-    assert all(len(minute.newcomers) <= A_MINUTE for minute in worker.sites.newcomers._minutes.values())
-    assert not worker.sites.newcomers._waiting
+    assert all(len(minute.newcomers) <= A_MINUTE for minute in worker.known.newcomers._minutes.values())
+    assert not worker.known.newcomers._waiting
     (worker_half, store_half), (worker_end, store_end) = halves
     assert worker_end < worker_half + 8_000_000, halves
     assert store_end < store_half + 1_000_000, halves

@@ -21,7 +21,8 @@ from tests.store.writing import batch_of
 from visitstats.core.batch import encode
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.journal import Journal
+from visitstats.journal.log import OpenJournal
+from visitstats.store.schema import claim_folder
 
 
 def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,14 +104,14 @@ async def test_verify_says_what_is_wrong_and_exits_1(service: Service) -> None:
     day = Calendar(noon_zone()).day_at(int(time.time() * 1000))
     path = (service.data_dir / "valkey" / "socket").read_text("utf-8")
     with redis.Redis(unix_socket_path=path) as raw:
-        raw.hincrby("vs:{broken:who}:visits", day.date, 1)
+        raw.hincrby("vs:{broken}:visits", day.date, 1)
         try:
             done = run(service, "verify", "broken")
             found = run(service, "verify", "broken", "--json")
         finally:
-            raw.hincrby("vs:{broken:who}:visits", day.date, -1)
+            raw.hincrby("vs:{broken}:visits", day.date, -1)
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"WRONG: broken: days: vs:{{broken:who}}:visits: {day.month} has 10, its days together 11" in done.stdout
+    assert f"WRONG: broken: days: vs:{{broken}}:visits: {day.month} has 10, its days together 11" in done.stdout
     assert found.returncode == 1
     report = json.loads(found.stdout)
     assert report["ok"] is False
@@ -165,9 +166,11 @@ def leave_behind(service: Service, many: int) -> None:
     now = int(time.time() * 1000)
     site = Site(id="t1", hosts=(HOST,), timezone=noon_zone())
     day = Calendar(site.timezone).day_at(now)
-    journal = Journal.open(service.data_dir / "journal", max_bytes=1 << 30, keep_seconds=3600)
+    claim_folder(service.data_dir)
+    journal = OpenJournal.open(service.data_dir / "journal", max_bytes=1 << 30, keep_seconds=3600)
     for n in range(many):
-        batch = batch_of((now, f"reader {n}", f"/{n}"), site=site, previous=n and journal.last_sequence, day=day)
+        previous = n and journal.last_sequence
+        batch = batch_of((now, f"reader {n}", f"/{n}"), site=site, previous=previous, day=day, total=n)
         journal.append([encode(batch)])
     journal.close()
 
@@ -234,8 +237,8 @@ def test_a_store_that_evicts_stops_the_start(apart: Service) -> None:
 
 def test_a_foreign_key_stops_the_start(apart: Service) -> None:
     with client(apart) as raw:
-        raw.rpush("vs:{t1:what}:top:all", "x")
-    assert "the store's key vs:{t1:what}:top:all is a list, not a zset" in refused(apart)
+        raw.rpush("vs:{t1}:articles", "x")
+    assert "the store's key vs:{t1}:articles is a list, not a hash" in refused(apart)
 
 
 def test_a_store_that_does_not_let_us_in_stops_the_start(apart: Service) -> None:
