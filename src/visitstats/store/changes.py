@@ -154,10 +154,10 @@ class Changes:
                 return resolved(steps)
 
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
-        """Put aliases back that the store has lost. Their records are lost, which is noted beside the changes, as
-        "ALIAS:kept"."""
-        there = await self.aliases(site)
-        lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in there}
+        """Put aliases back that the store has lost with their records, which is noted beside the changes, as
+        "ALIAS:kept". Of those that have a record it is known whether they are in force."""
+        known = {article_id(each.change.source) for each in await self.all(site)} | (await self.aliases(site)).keys()
+        lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in known}
         items: Any = list(lost.items())
         with translated():
             for start in range(0, len(items), PAGE):
