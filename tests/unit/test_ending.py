@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 import pytest
-
 from visitstats.ending import end
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from visitstats.core.errors import StoreUnavailable
 from visitstats.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
+
+from visitstats.core.errors import StoreUnavailable
 
 NOW = 1_000 * MINUTE_MS
 
