@@ -8,7 +8,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from visitstats.apply import Applier
 
 from tests.client import Connection, Hit, crowd, until
 from tests.driver import Load, under
@@ -19,6 +18,7 @@ from tests.faults.external import ExternalStore
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 from tests.web.inprocess import running
+from visitstats.apply import Applier
 
 BUDGET_MIB = 5
 FLAT_MIB = 2

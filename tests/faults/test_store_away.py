@@ -8,13 +8,12 @@ import signal
 import time
 from pathlib import Path
 
-from visitstats.rebuild import WAIT_SECONDS
-
 from tests.client import Connection, Hit, crowd, until
 from tests.driver import Load, under
 from tests.faults.conftest import Serve
 from tests.faults.conserved import HEAL_SECONDS, Stream, conserved, metrics
 from tests.faults.external import ExternalStore
+from visitstats.rebuild import WAIT_SECONDS
 from visitstats.stats import HEALING_MS
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS
 from visitstats.web.server import MORE_SECONDS

@@ -9,14 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from visitstats.replay import Backlog
-
 from tests.journals import opened
 from tests.store.rollbacks import KEEP, Hit, Writer, copy_of, put_back
 from tests.store.writing import CALENDAR, NOON, beat, numbering
 from visitstats.core.batch import Batch
 from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
+from visitstats.replay import Backlog
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer, Work

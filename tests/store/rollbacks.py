@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visitstats.replay import Backlog
-
 from tests.store.writing import CALENDAR, NOON, SITE, gather, numbering, token
 from visitstats.core import counting
 from visitstats.core.batch import Batch, Gathering, encode, hit_id_digest, reduce
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.journal import REDUCE_SECONDS, Journal
+from visitstats.replay import Backlog
 from visitstats.store import keys
 from visitstats.store.commit import Committed, Committer, Work
 from visitstats.store.reads import Reads

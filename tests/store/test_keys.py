@@ -8,7 +8,6 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from visitstats.merges import Merges
 
 from tests.store.writing import (
     CALENDAR,
@@ -30,6 +29,7 @@ from visitstats.core.entries import Entry, encode
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
+from visitstats.merges import Merges
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Committer, Work

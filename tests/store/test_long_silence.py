@@ -9,14 +9,14 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from visitstats.replay import Adoption, Backlog, Limits
-from visitstats.slots import survey
 
 from tests.journals import opened
 from tests.store.rollbacks import KEEP, Hit, Writer, copy_of, files, numbers_of, put_back
 from tests.store.writing import MINUTE, NOON, SITE, numbering
 from visitstats import journal as journals
 from visitstats.core.sites import Site
+from visitstats.replay import Adoption, Backlog, Limits
+from visitstats.slots import survey
 from visitstats.store import keys
 from visitstats.store.commit import Committer
 from visitstats.store.reads import Reads

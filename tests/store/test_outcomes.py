@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from visitstats.replay import Adoption, Backlog, Limits
 
 from tests.journals import opened
 from tests.store.rollbacks import KEEP, Hit, Writer, copy_of, files, numbers_of, put_back
@@ -20,6 +19,7 @@ from visitstats.core import counting
 from visitstats.core.batch import COUNTED, STARTED, Decision, decided, encode_decision
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
+from visitstats.replay import Adoption, Backlog, Limits
 from visitstats.store.commit import KEPT_DECISIONS, Committed, Committer, Work
 from visitstats.store.reads import Reads
 

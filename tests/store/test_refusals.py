@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
-from visitstats.replay import PIECE, Backlog
 
 from tests.store.rollbacks import KEEP, Hit, Writer
 from tests.store.writing import NOON, SITE
 from visitstats.core.errors import StoreUnavailable
 from visitstats.journal import Journal
+from visitstats.replay import PIECE, Backlog
 from visitstats.store.commit import BETWEEN, Committer
 from visitstats.store.reads import Reads
 

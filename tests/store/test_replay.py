@@ -16,7 +16,6 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
-from visitstats.replay import PIECE, Backlog, Record
 
 from tests.store.writing import DAY, NOON, batch_of, numbering
 from visitstats import journal as journals
@@ -26,6 +25,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
 from visitstats.journal import Journal
+from visitstats.replay import PIECE, Backlog, Record
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer, Gap, Numbering, Refused, Work

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from visitstats.replay import Backlog
 
 from tests.journals import opened
 from tests.store.rollbacks import DECIDING, KEEP, Hit, Writer, copy_of, numbers_of, put_back
@@ -20,6 +19,7 @@ from tests.store.writing import MINUTE, NOON
 from visitstats import journal as journals
 from visitstats.core.sites import Site
 from visitstats.embedded import EmbeddedStore
+from visitstats.replay import Backlog
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committer
 from visitstats.store.reads import Reads

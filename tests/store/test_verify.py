@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from visitstats.framing import frame
-from visitstats.merges import Merges
 
 from tests.store.town import DAY_MS, SITE, Town
 from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, WRITER, gather, numbering
@@ -20,6 +18,8 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import NotFound
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.sites import Site
+from visitstats.framing import frame
+from visitstats.merges import Merges
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Work

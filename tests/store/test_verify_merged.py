@@ -12,11 +12,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from visitstats.merges import Merges
 
 from tests.store.town import SITE, Town
 from tests.store.writing import NOON
 from visitstats.core.keys import KeyRules, article_id
+from visitstats.merges import Merges
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.changes import Change, Changes

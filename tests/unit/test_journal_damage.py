@@ -10,11 +10,11 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
-from visitstats.framing import RECORD, SEQUENCE
-from visitstats.segments import START
 
 from tests.journals import fill, kept, numbered, opened, segments
 from visitstats.core.errors import JournalFull
+from visitstats.framing import RECORD, SEQUENCE
+from visitstats.segments import START
 
 # Damage ---------------------------------------------------------------------------------------------------------------
 

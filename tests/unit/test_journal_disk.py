@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from visitstats.closed_journal import ClosedJournal
-from visitstats.durable import put_in_place
 
 from tests.journals import HOUR, MIB, fill, kept, numbered, opened, segments
 from visitstats import journal as journals
 from visitstats import outcomes
+from visitstats.closed_journal import ClosedJournal
 from visitstats.core.errors import JournalFull
+from visitstats.durable import put_in_place
 from visitstats.journal import Journal
 
 

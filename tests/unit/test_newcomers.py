@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from visitstats.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
-
 from visitstats.core.errors import StoreUnavailable
+from visitstats.newcomers import MINUTE_MS, MOST_WAITING, Newcomers
 
 NOW = 1_000 * MINUTE_MS
 

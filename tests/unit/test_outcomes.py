@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from visitstats.framing import RECORD
 
 from tests.journals import MIB, fill, kept, numbered, opened, segments
 from visitstats import journal as journals
 from visitstats import outcomes
 from visitstats.core.batch import Decision, encode_decision
+from visitstats.framing import RECORD
 from visitstats.journal import REDUCE_SECONDS, Journal
 
 DAY = 24 * 3600.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from visitstats.slots import slots_of, survey
 
 from tests.journals import opened
 from tests.store.writing import DAY, NOON, batch_of
 from visitstats.core.batch import encode
 from visitstats.core.counting import SLOT_MS
+from visitstats.slots import slots_of, survey
 
 
 def write(root: Path, count: int) -> None:
