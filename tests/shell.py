@@ -11,16 +11,18 @@ from tests.driver import PROGRAM
 class Shell:
     """Commands on a store of the test's own."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, data_dir: Path | None = None) -> None:
         self._folder = folder
-        self._url = redis_url
+        self._environ = {"VISITSTATS_REDIS_URL": redis_url, "COLUMNS": "200", "PATH": ""}
+        if data_dir is not None:
+            self._environ["VISITSTATS_DATA_DIR"] = str(data_dir)
 
     def __call__(self, *arguments: str, fails: bool = False, typed: str = "") -> str:
         """What a command prints, with these lines typed; on stderr alone if it is to fail."""
         done = subprocess.run(
             [str(PROGRAM), *arguments],
             cwd=self._folder,
-            env={"VISITSTATS_REDIS_URL": self._url, "COLUMNS": "200", "PATH": ""},
+            env=self._environ,
             capture_output=True,
             text=True,
             input=typed,

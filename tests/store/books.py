@@ -29,6 +29,7 @@ class Merge:
     target: str
     views: int | None
     base: int | None
+    target_known: bool
     target_had_base: bool
     undone: bool = False
 
@@ -68,24 +69,19 @@ class Books:
         return ""
 
     def merge(self, change_id: str, source: str, target: str) -> str:
-        return self._join(change_id, source, target, "unknown" if source not in self.all else "")
-
-    def alias(self, change_id: str, source: str, target: str) -> str:
-        return self._join(change_id, source, target, "counted" if self.all.get(source) else "")
-
-    def _join(self, change_id: str, source: str, target: str, reason: str) -> str:
         if source in self.aliases or target in self.aliases:
             return "alias"
-        if reason or target not in self.all:
-            return reason or "into-unknown"
         views, base = self.all.pop(source, None), self.base.pop(source, None)
-        self.merges[change_id] = Merge(source, target, views, base, target in self.base)
-        self.all[target] += views or 0
+        self.merges[change_id] = Merge(source, target, views, base, target in self.all, target in self.base)
+        if views is not None:
+            self.all[target] = self.all.get(target, 0) + views
         if base is not None:
             self.base[target] = self.base.get(target, 0) + base
         self.aliases[source] = target
         self.noted += 1
         return ""
+
+    alias = merge
 
     def undo(self, change_id: str, merged: str) -> str:
         merge = self.merges.get(merged)
@@ -101,6 +97,8 @@ class Books:
         if merge.views is not None:
             self.all[merge.source] = views
             self.all[merge.target] -= views
+            if not merge.target_known and not self.all[merge.target]:
+                del self.all[merge.target]
         if merge.base is not None:
             self.base[merge.source] = base
             self.base[merge.target] -= base

@@ -166,6 +166,8 @@ async def ledger(raw: Redis, site: str = SITE.id) -> dict[str, Any]:
             content = await raw.hgetall(name)
         elif kind == b"set":
             content = await raw.smembers(name)
+        elif kind == b"zset":
+            content = await raw.zrange(name, 0, -1, withscores=True)
         else:
             assert kind == b"string", (name, kind)
             content = await raw.get(name)

@@ -341,34 +341,68 @@ async def test_a_change_waits_for_the_record_before_it(merging: Merging) -> None
 async def test_a_refused_change_is_a_record_that_was_taken_and_changed_nothing(merging: Merging) -> None:
     """The records behind it must not wait for it."""
     await some_reading(merging)
+    merged = await merging.merge("/old", "/new")
     before = await merging.everything()
-    change = changes.Change("merge", merging.now, "an", "", "/nix", "/new", "")
+    change = changes.Change("merge", merging.now, "an", "", "/old", "/third", "")
     sequence = merging.write(changes.merging(SITE.id, "00000001", change))
-    assert await merging.send(sequence) == Changed("refused", "unknown")
+    assert await merging.send(sequence) == Changed("refused", "alias")
     assert await merging.send(sequence) == Changed("")
     assert await merging.everything() == before
-    assert await merging.merges.audit(9) == []
-    assert (await merging.read("/new")).articles == (4,)
+    assert [each.id for each in await merging.merges.audit(9)] == [merged]
+    assert (await merging.read("/new")).articles == (507,)
 
 
-async def test_two_who_merge_the_same_at_once(merging: Merging, redis_url: str) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "all_time"),
+    [
+        (("/old", "/third"), {"/new": 3, "/third": 511}),
+        (("/new", "/third"), {"/old": 503, "/third": 11}),
+        (("/new", "/old"), {"/old": 506, "/third": 8}),
+    ],
+    ids=["the same article", "the one that it is merged into", "the other way round"],
+)
+async def test_two_who_merge_at_once(
+    merging: Merging, redis_url: str, theirs: tuple[str, str], all_time: dict[str, int]
+) -> None:
     """Both have looked, and both were told that it can be done: one is made, the other one hears of it."""
     await some_reading(merging)
     other = Merging(redis_url, merging.raw)
     other.name = "f" * 32
-    sides = merging.merges.sides
+    mine = merging.merges
+    sides = mine.sides
 
     async def and_then_the_other(source: str, target: str) -> merges.Sides:
         found = await sides(source, target)
-        await other.merge("/old", "/third")
+        await other.merge(*theirs)
         return found
 
-    mine = merging.merges
     mine.sides = and_then_the_other  # type: ignore[method-assign]
     with pytest.raises(MergeRefused, match="somebody else has just merged /old or /new"):
         await mine.merge("/old", "/new", "an")
-    assert (await merging.lists())["all"] == {"/new": 3, "/third": 511}
-    assert [each.change.target for each in await merging.merges.audit(9)] == ["/third"]
+    assert (await merging.lists())["all"] == all_time
+    assert [each.change.target for each in await merging.merges.audit(9)] == [theirs[1]]
+    await other.close()
+
+
+async def test_two_who_undo_at_once(merging: Merging, redis_url: str) -> None:
+    """What was moved is given back once."""
+    await some_reading(merging)
+    before = await merging.everything()
+    merged = await merging.merge("/old", "/new")
+    other = Merging(redis_url, merging.raw)
+    other.name = "f" * 32
+    mine, everything = merging.changes, merging.changes.all
+
+    async def and_then_the_other(site: str) -> list[changes.Logged]:
+        found = await everything(site)
+        mine.all = everything  # type: ignore[method-assign]
+        await other.undo(merged)
+        return found
+
+    mine.all = and_then_the_other  # type: ignore[method-assign]
+    with pytest.raises(MergeRefused, match="is undone already"):
+        await merging.undo(merged)
+    assert await merging.everything() == before
     await other.close()
 
 
@@ -383,8 +417,8 @@ async def test_hits_and_changes_are_the_same_in_one_step_and_in_two(
     merged = await merging.merge("/old", "/new")
     with pytest.raises(MergeRefused):
         await merging.merge("/new", "/old")
-    change = changes.Change("merge", merging.now, "an", "", "/nix", "/new", "")
-    assert (await merging.change(changes.merging(SITE.id, "00000001", change))).reason == "unknown"
+    change = changes.Change("merge", merging.now, "an", "", "/old", "/third", "")
+    assert (await merging.change(changes.merging(SITE.id, "00000001", change))).reason == "alias"
     await merging.read("/old", "/third")
     await merging.undo(merged)
     assert (await merging.lists())["all"] == {"/old": 503, "/new": 4, "/third": 9}
@@ -415,6 +449,21 @@ async def test_an_article_of_a_baseline_alone_can_be_merged_and_parted(merging: 
     await merging.undo(two)
     await merging.undo(one)
     assert await merging.everything() == before
+
+
+async def test_a_merge_of_articles_that_the_store_does_not_know_yet(merging: Merging) -> None:
+    """After a loss the hits that made them known may come later, from another host; the merge is not lost for that."""
+    merged = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
+    alias = changes.Change("alias", merging.now, "an", "", "/late", "/new", "")
+    await merging.read("/old", "/late")
+    assert (await merging.change(changes.merging(SITE.id, "00000001", merged))).word == "ok"
+    assert (await merging.change(changes.merging(SITE.id, "00000002", alias))).word == "ok"
+    assert (await merging.lists())["all"] == {"/new": 2}, "by its name"
+    await merging.read("/new", "/late")
+    assert (await merging.lists())["all"] == {"/new": 4}
+    await merging.undo("00000002")
+    await merging.undo("00000001")
+    assert (await merging.lists())["all"] == {"/old": 1, "/late": 1, "/new": 2}
 
 
 def test_a_change_can_be_named_from_its_record_alone() -> None:

@@ -10,10 +10,9 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.store.merging import BEFORE, SITE, Merging, ledger
-from visitstats.changes.merges import MergeRefused
 from visitstats.core.entries import Entry
 from visitstats.store import keys
-from visitstats.store.changes import Change
+from visitstats.store.changes import Change, undoing
 from visitstats.store.changes import merging as merging_record
 from visitstats.store.commit import Changed
 
@@ -130,8 +129,8 @@ async def test_another_merge_finishes_it_too(merging: Merging) -> None:
     await begin(merging)
     async with CutOff(merging, 3):
         assert not await is_whole(merging.merge("/old", "/new"))
-    with pytest.raises(MergeRefused, match="somebody else has just merged"):
-        await merging.merge("/old", "/third")
+    change = Change("merge", merging.now, "an", "", "/old", "/third", "")
+    assert await merging.change(merging_record(SITE.id, "00000001", change)) == Changed("refused", "alias")
     assert (await merging.lists())["all"] == {"/new": 509, "/third": 8}
 
 
@@ -178,6 +177,6 @@ async def test_what_is_refused_is_cut_off_as_well(merging: Merging) -> None:
 
 async def is_refused(merging: Merging) -> bool:
     """Order what the script refuses; whether its refusal was written down whole."""
-    change = Change("merge", merging.now, "an", "", "/nix", "/new", "")
-    assert await merging.change(merging_record(SITE.id, "00000001", change)) == Changed("refused", "unknown")
+    change = Change("undo", merging.now, "an", "", "/old", "/new", "00000009")
+    assert await merging.change(undoing(SITE.id, "00000001", change)) == Changed("refused", "unknown")
     return not await merging.raw.exists(keys.redo(SITE.id))

@@ -113,7 +113,8 @@ class World:
     async def merge(self, source: str, target: str, kind: Any = "merge") -> None:
         books = self.books
         end = books.end(target)
-        pointless = source in (target, end) or source in books.aliases
+        pointless = source in (target, end) or source in books.aliases or end not in books.all
+        pointless |= source not in books.all if kind == "merge" else bool(books.all.get(source))
         await self.order_change(
             self.merging.merges.merge(source, target, "an", kind=kind), kind, (source, end), pointless
         )
@@ -124,7 +125,9 @@ class World:
     async def undo(self, which: int) -> None:
         if self.ids:
             merged = self.ids[which % len(self.ids)]
-            pointless = merged not in self.books.merges
+            books = self.books
+            merge = books.merges.get(merged)
+            pointless = merge is None or merge.undone or merge.target in books.aliases
             await self.order_change(self.merging.merges.undo(merged, "an"), "undo", (merged,), pointless)
 
     async def order_change(self, change: Any, kind: str, what: tuple[str, ...], pointless: bool) -> None:

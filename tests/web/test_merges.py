@@ -10,44 +10,24 @@ from typing import Any
 import pytest
 from visitstats.merges import Merges
 
-from tests.client import HOST, Answer, Connection, Hit, crowd
+from tests.client import HOST, Connection, Hit, crowd
 from tests.shell import Shell
+from tests.store.merging import Writer
 from tests.web.inprocess import NOON, Running
+<<<<<<< HEAD
+=======
+from tests.web.orders import ADMIN, Desk, read
+from visitstats.changes.merges import Merges
+>>>>>>> merges
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
 
 ANN, BEN, CAM = crowd(3, "merges")
-ADMIN = "/v1/admin/sites/t1"
-
-
-class Desk:
-    """Where orders are given, each by somebody with a token of some scope who is called like it."""
-
-    def __init__(self, app: Running) -> None:
-        self._app = app
-        self._tokens: dict[str, str] = {}
-
-    async def bearer(self, scope: str) -> dict[str, str]:
-        if scope not in self._tokens:
-            self._tokens[scope] = await self._app.token(scope, "t1", scope)
-        return {"authorization": self._tokens[scope]}
-
-    async def __call__(self, action: str, body: Any = None, scope: str = "editor", **headers: str) -> Answer:
-        named = await self.bearer(scope) | headers
-        return await self._app.connection.request("POST", f"{ADMIN}/{action}", body, named)
-
-    async def audit(self, query: str = "", scope: str = "editor") -> Answer:
-        return await self._app.connection.request("GET", f"{ADMIN}/audit{query}", headers=await self.bearer(scope))
 
 
 @pytest.fixture
 def desk(app: Running) -> Desk:
     return Desk(app)
-
-
-async def read(app: Running, *pages: str, **more: Any) -> None:
-    for n, page in enumerate(pages):
-        await app.connection.hit("t1", Hit(crowd(50, "readers")[n], page))
 
 
 async def test_an_old_address_is_the_other_article_for_readers_from_then_on(app: Running, desk: Desk) -> None:
@@ -92,7 +72,7 @@ async def test_the_old_page_does_not_rename_the_article(app: Running, desk: Desk
     await load("/new", "New", ANN)
     await desk("merge", {"from": "/old", "into": "/new"})
     assert app.app.worker is not None
-    app.app.worker.sites.entries.clear()  # as after a start
+    app.app.worker.known.forget_all()  # as after a start
     for title in ("Old", "Older"):
         await load("/old", title, BEN)
     headers = {"authorization": await app.token("viewer")}
@@ -181,7 +161,7 @@ async def test_orders_are_for_editors_and_administrators_of_the_site(
 async def shell(app: Running, tmp_path: Path, redis_url: str) -> Shell:
     """A command line beside the running service, with three articles to merge."""
     await read(app, "/old", "/old", "/new")
-    return Shell(tmp_path, redis_url)
+    return Shell(tmp_path, redis_url, tmp_path / "data")
 
 
 async def views(app: Running, *asked: str) -> dict[str, int]:
@@ -244,11 +224,14 @@ async def test_a_worker_that_knows_nothing_of_a_merge_yet_counts_right_all_the_s
     assert live is not None
     # As another worker made it, whose word has not come here yet.
     client = open_client(redis_url)
-    await Merges(Changes(client), "t1", live.key_rules, app.clock).merge("/old", "/new", "an")
+    writer = Writer(redis_url)
+    await Merges(Changes(client), writer, "t1", live.key_rules, app.clock).merge("/old", "/new", "an")
     hit = await app.connection.hit("t1", Hit(ANN, "/old"))
     assert hit.json["views"] == 3
     assert hit.json["total"] == 3
+    await Changes(client).tell("t1")
     await client.aclose()
+    await writer.close()
     await worker.sites.refresh()
     assert (await app.connection.hit("t1", Hit(BEN, "/old"))).json == {
         **hit.json, "key": "/new", "views": 4, **dict.fromkeys(("online", "today", "week", "month", "year", "total"), 4)

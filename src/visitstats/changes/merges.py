@@ -55,8 +55,9 @@ class Sides(msgspec.Struct, frozen=True):
     source: str
     target: str
     """Where the aliases that it was named by lead to."""
-    source_views: int
-    target_views: int
+    source_views: int | None
+    """None for an article that the site does not have."""
+    target_views: int | None
 
 
 class Merges:
@@ -75,7 +76,8 @@ class Merges:
         self._clock = clock
 
     async def sides(self, source: str, target: str) -> Sides:
-        """Look at two articles, named by key or address, before they are merged. Raises MergeRefused."""
+        """Look at two articles, named by key or address, before they are merged. Raises MergeRefused, and NoSuchArticle
+        for a target under which nothing was ever counted."""
         source, target = self._key(source), self._key(target)
         if source == target:
             raise MergeRefused(f"{source} cannot be merged with itself")
@@ -87,13 +89,17 @@ class Merges:
             raise MergeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
         if article_id(source) in aliases:
             for each in await self._changes.all(self._site):
-                if each.change.source == source and each.change.kind != "undo" and not each.undone:
+                if _stands(each, source):
                     raise MergeRefused(
                         f"{source} is an alias of {aliases[article_id(source)]} already "
                         f"(change {each.id}); visitstats undo {self._site} {each.id} takes it back"
                     )
         source_views, target_views = await self._changes.views(self._site, [source, end])
-        return Sides(source, end, source_views or 0, target_views or 0)
+        if target_views is None:
+            raise NoSuchArticle(f"{_NOTHING} {end}, and so there is nothing to merge into; open its page once")
+        if len(aliases) >= MOST_ALIASES:
+            raise _too_many()
+        return Sides(source, end, source_views, target_views)
 
     async def merge(self, source: str, target: str, who: str, why: str = "", kind: Kind = "merge") -> Logged:
         """Merge the article `source` into `target`, each named by its key or an address; as `alias`, for a key under
@@ -101,11 +107,17 @@ class Merges:
         JournalFull and Overloaded."""
         change = self._change(kind, who, why)
         sides = await self.sides(source, target)
+        if kind == "merge" and sides.source_views is None:
+            raise NoSuchArticle(
+                f"{_NOTHING} {sides.source}, and so there is nothing to merge; visitstats alias is for a new key"
+            )
+        if kind == "alias" and sides.source_views:
+            raise MergeRefused(f"{sides.source} has {sides.source_views} views of its own: merge it")
         change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
         change_id = new_id()
         made = await self._record(Logged(change_id, change), merging(self._site, change_id, change))
         if isinstance(made, Changed):
-            raise _refusal(made, sides, kind)
+            raise _refusal(made, sides)
         return made
 
     async def undo(self, change_id: str, who: str, why: str = "") -> Logged:
@@ -118,13 +130,17 @@ class Merges:
             raise NotFound(f"site {self._site} has no change {change_id[:40]!r}; visitstats audit lists them")
         if merge.change.kind == "undo":
             raise MergeRefused(f"change {merge.id} is an undo; to take it back, merge again")
+        if merge.undone:
+            raise self._no_undo("undone", merge, everything)
+        if any(_stands(each, merge.change.target) for each in everything):
+            raise self._no_undo("later", merge, everything)
         change = msgspec.structs.replace(
             change, source=merge.change.source, target=merge.change.target, undoes=merge.id
         )
         own_id = new_id()
         made = await self._record(Logged(own_id, change), undoing(self._site, own_id, change))
         if isinstance(made, Changed):
-            raise self._no_undo(made, merge, everything)
+            raise self._no_undo(made.reason, merge, everything, made.detail)
         return made
 
     async def audit(self, limit: int) -> list[Logged]:
@@ -169,40 +185,40 @@ class Merges:
             raise MergeRefused("a key has something in it that can be seen")
         return key
 
-    def _no_undo(self, made: Changed, merge: Logged, everything: list[Logged]) -> VisitstatsError:
-        later = next(
-            (
-                each.id
-                for each in everything
-                if each.change.source == merge.change.target and each.change.kind != "undo" and not each.undone
-            ),
-            "",
-        )
+    def _no_undo(self, reason: str, merge: Logged, everything: list[Logged], detail: str = "") -> MergeRefused:
+        later = next((each.id for each in everything if _stands(each, merge.change.target)), "")
         return MergeRefused(
             {
-                "undone": f"change {merge.id} is undone already (by {merge.undone})",
+                "undone": f"change {merge.id} is undone already" + (f" (by {merge.undone})" if merge.undone else ""),
                 "later": f"{merge.change.target} was merged itself since; undo change {later} first",
                 "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
                 "again": "it has changed just now; try again",
                 "id": "the id that was drawn for this change is taken; try again",
-                "short": f"{merge.change.target} has less in {made.detail} than is to be given back; "
+                "short": f"{merge.change.target} has less in {detail} than is to be given back; "
                 "visitstats verify says more",
-            }.get(made.reason, f"change {merge.id} cannot be undone ({made.reason})")
+            }.get(reason, f"change {merge.id} cannot be undone ({reason})")
         )
 
 
-def _refusal(made: Changed, sides: Sides, kind: Kind) -> VisitstatsError:
-    unknown = "nothing was ever counted for {}, and so there is nothing to merge"
-    if made.reason == "unknown":
-        return NoSuchArticle(unknown.format(sides.source) + "; visitstats alias makes an alias of a new key")
-    if made.reason == "into-unknown":
-        return NoSuchArticle(unknown.format(sides.target).replace("to merge", "to merge into; open its page once"))
+def _stands(logged: Logged, key: str) -> bool:
+    """Whether a key stands for another by this change."""
+    return logged.change.source == key and logged.change.kind != "undo" and not logged.undone
+
+
+def _refusal(made: Changed, sides: Sides) -> MergeRefused:
+    if made.reason == "too-many":
+        return _too_many()
     return MergeRefused(
         {
-            "counted": f"{sides.source} has {sides.source_views} views of its own: merge it",
-            "too-many": f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses",
             "id": "the id that was drawn for this change is taken; try again",
             "again": f"what {sides.source} and {sides.target} stand for has changed just now; try again",
             "alias": f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit",
         }.get(made.reason, f"{sides.source} cannot be merged ({made.reason})")
     )
+
+
+def _too_many() -> MergeRefused:
+    return MergeRefused(f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses")
+
+
+_NOTHING = "nothing was ever counted for"

@@ -14,7 +14,7 @@ import fcntl
 import logging
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
@@ -196,10 +196,10 @@ class Replay:
         finally:
             self._turn.give_up()
 
-    async def check(self, mine: Positions) -> None:
-        """Look whether the store still has what the slots of this machine hold, as far as they were read; `mine` is
-        woken when it does not. Raises StoreUnavailable."""
-        slots = [slot for slot in self._slots.values() if slot.newest]
+    async def check(self, mine: Positions, apart: Iterable[Path] = ()) -> None:
+        """Look whether the store still has what the slots of this machine hold, apart from some of them, as far as they
+        were read; `mine` is woken when it does not. Raises StoreUnavailable."""
+        slots = [slot for path, slot in self._slots.items() if slot.newest and path not in apart]
         marks = await self._marks(mine, {site for slot in slots for site in slot.newest})
         if any(slot.writer != mine.writer and self._lacking(slot, marks, set()) for slot in slots):
             mine.older = True
@@ -212,6 +212,12 @@ class Replay:
             return []
         try:
             stale = await asyncio.to_thread(self._stale, mine.writer)
+            if stale:
+                await self.check(mine, stale)
+            if mine.older:
+                # The store has lost something, and these are not all that has to be decided again: that is done for all
+                # slots together, in the order of the moments.
+                return []
             if stale and not await self._merge(applied, mine, within=set(stale)):
                 self._settled |= stale
             free = [path for path in self._slots if path in self._settled and not is_held(path)]

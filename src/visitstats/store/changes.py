@@ -14,6 +14,8 @@ from redis.asyncio import Redis
 
 from visitstats.core.batch import ChangeRecord
 from visitstats.core.counting import NUMBERS_BASELINE
+from visitstats.core.entries import Entry
+from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.wire import column, text
@@ -79,8 +81,8 @@ def merging(site: str, change_id: str, change: Change) -> ChangeRecord:
     """Write a merge or an alias for the journal. Whoever journals it fills in its place and its moment."""
     source, target = article_id(change.source), article_id(change.target)
     body = (
-        change_id, text(source), text(target), text(change.target.encode()), change.head, change.kind == "merge",
-        MOST_ALIASES,
+        change_id, text(source), text(target), text(change.target.encode()), change.head,
+        text(encode_entry(Entry(change.target))), MOST_ALIASES,
     )  # fmt: skip
     return ChangeRecord(site, 0, 0, 0, "merge", _pack(body))
 
@@ -152,10 +154,10 @@ class Changes:
                 return resolved(steps)
 
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
-        """Put aliases back that the store has lost. Their records are lost, which is noted beside the changes, as
-        "ALIAS:kept"."""
-        there = await self.aliases(site)
-        lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in there}
+        """Put aliases back that the store has lost with their records, which is noted beside the changes, as
+        "ALIAS:kept". Of those that have a record it is known whether they are in force."""
+        known = {article_id(each.change.source) for each in await self.all(site)} | (await self.aliases(site)).keys()
+        lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in known}
         items: Any = list(lost.items())
         with translated():
             for start in range(0, len(items), PAGE):

@@ -9,14 +9,16 @@
 -- Output
 --   {'gap', watermark}          nothing was written: go back to the record after the watermark
 --   {'ok', record}              made; of a baseline record is ''
---   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Merge: id, alias, unknown,
---                               into-unknown, counted, too-many. Undo: id, unknown, undone, later (the target was merged
+--   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Merge: id (it is taken), alias (one of
+--                               the two is one by now), too-many. Undo: id, unknown, undone, later (the target was merged
 --                               itself), moved (the alias is another one), short (the target has less in the list `word`
 --                               than is to be given back). Baseline: moved (somebody merged since it was worked out)
 --   {'seen'}                    the ledger had the record
 --
 -- A merge moves the views of all time and the baseline; what an article was read on each day stays with it, and whoever
--- reads days adds an alias's to those of the article for which it stands.
+-- reads days adds an alias's to those of the article for which it stands. What the two articles have is no reason to refuse
+-- (who orders a merge is told before it is journalled): after a loss the hits that made one known may come later, from
+-- another host, and the merge must not be lost for that.
 
 local mark = watermark()
 if tonumber(ARGV[3]) > mark then
@@ -52,32 +54,30 @@ local function both(from, into)
   return {tonumber(views[1] or '-1'), tonumber(views[2] or '-1')}, {tonumber(bases[1] or '-1'), tonumber(bases[2] or '-1')}
 end
 
-local function merge(id, from, into, into_key, head, must_be_known, most)
-  -- id of the change, ids of the articles, the second one's key, the record's head, whether the first must have been read
-  -- (a merge) or must not (an alias), the most aliases.
+local function merge(id, from, into, into_key, head, entry, most)
+  -- id of the change, ids of the articles, the second one's key, the record's head, the second one's dictionary entry (for
+  -- one that is not known yet), the most aliases.
   local edges = redis.call('HMGET', KEYS[2], from, into)
   local aliases, number = redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])
   local views, bases = both(from, into)
+  local named = redis.call('HEXISTS', KEYS[6], into)
   if redis.call('HEXISTS', KEYS[3], id) == 1 then
     return refuse('id')
   elseif edges[1] or edges[2] then
     return refuse('alias')
-  elseif must_be_known and views[1] < 0 then
-    return refuse('unknown')
-  elseif not must_be_known and views[1] > 0 then
-    return refuse('counted')
-  elseif views[2] < 0 then
-    return refuse('into-unknown')
   elseif aliases >= most then
     return refuse('too-many')
   end
   local record = record_of(head, number, views, bases)
   if views[1] >= 0 then
-    write('HSET', KEYS[4], into, digits(views[2] + views[1]))
+    write('HSET', KEYS[4], into, digits(math.max(views[2], 0) + views[1]))
     write('HDEL', KEYS[4], from)
+    if named == 0 then
+      write('HSET', KEYS[6], into, entry)
+    end
   end
   if bases[1] >= 0 then
-    write('HSET', KEYS[5], into, digits(bases[1] + math.max(bases[2], 0)))
+    write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) + bases[1]))
     write('HDEL', KEYS[5], from)
   end
   write('HSET', KEYS[2], from, into .. into_key)
@@ -113,11 +113,16 @@ local function undo(id, merged, from, into, head)
   end
   local record = record_of(head, number, views, bases)
   if had[1] >= 0 then
-    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back), into, digits(math.max(views[2], 0) - back))
+    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back))
+    -- What was not there before the merge is not there again, unless it was read since.
+    if had[2] < 0 and views[2] == back then
+      write('HDEL', KEYS[4], into)
+    else
+      write('HSET', KEYS[4], into, digits(math.max(views[2], 0) - back))
+    end
   end
   if had_bases[1] >= 0 then
     write('HSET', KEYS[5], from, digits(base_back))
-    -- What had no baseline before the merge has none again, unless it was given one since.
     if had_bases[2] < 0 and bases[2] == base_back then
       write('HDEL', KEYS[5], into)
     else
