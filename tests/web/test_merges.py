@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from visitstats.merges import Merges
 
 from tests.client import HOST, Connection, Hit, crowd
 from tests.shell import Shell
 from tests.store.merging import Writer
 from tests.web.inprocess import NOON, Running
-<<<<<<< HEAD
-=======
 from tests.web.orders import ADMIN, Desk, read
 from visitstats.changes.merges import Merges
->>>>>>> merges
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
 
