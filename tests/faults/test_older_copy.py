@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -126,7 +127,8 @@ async def test_a_clone_that_counts_with_our_writer_id_is_said(
     """A machine that was cloned while it ran cannot be told from its twin on the disk; its sequences give it away."""
     async with running(tmp_path / "data", redis_url) as app, Redis.from_url(redis_url) as client:
         assert (await app.connection.hit("t1", Hit(READERS[0], "/a"))).status == 200
-        for writer, mark in (await client.hgetall("vs:{t1}:marks")).items():
+        marks: Any = await client.hgetall("vs:{t1}:marks")
+        for writer, mark in marks.items():
             sequence, total = mark.split(b":")
             await client.hset("vs:{t1}:marks", writer, b"%d:%s" % (int(sequence) + 1, total))
         assert (await app.connection.hit("t1", Hit(READERS[1], "/a"))).status == 200

@@ -190,10 +190,8 @@ class Machine:
 
     async def copy(self) -> Copy:
         """Everything in the store, with the moments at which it is forgotten."""
-        found = {}
-        for name in await self.client.keys():
-            found[name] = (await self.client.dump(name), max(0, await self.client.pexpiretime(name)))
-        return cast(Copy, found)
+        client: Any = self.client
+        return {name: (await client.dump(name), max(0, await client.pexpiretime(name))) for name in await client.keys()}
 
     async def lose(self, copy: Copy) -> None:
         """The store comes back as it was, and all connections break."""
