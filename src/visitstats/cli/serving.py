@@ -24,7 +24,8 @@ from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.web.server import CannotServe, listen, run, set_up_logging
+from visitstats.web.log import set_up_logging
+from visitstats.web.server import CannotServe, listen, run
 from visitstats.worker import wall_clock
 
 TRAFFIC_PER_MINUTE = 20.0
