@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.client import BROWSERS, HOST, Connection, until
+from tests.driver import Service
+from tests.waiting import wait_until
 from tests.web.byhand import App, Loop, connected
 from tests.web.inprocess import Running
 from visitstats.web.connections import (
@@ -289,10 +294,59 @@ def test_only_so_many_connections_of_one_address_are_open() -> None:
 def test_files_are_left_for_the_journal_and_the_store() -> None:
     """4: however many addresses there are, and a proxy's connections are files, too."""
     peers = Peers(0, lambda address: True)
-    peers.most = 10
+    peers.limit(10)
     assert [peers.open(f"192.0.2.{n}") for n in range(11)] == [True] * 10 + [False]
     peers.close("192.0.2.1")
     assert peers.open("192.0.2.99")
+    # Where files are few, one address may not take them all.
+    peers = Peers(512)
+    peers.limit(896)
+    assert sum(peers.open("192.0.2.66") for _ in range(600)) == 224
+
+
+def test_a_worker_takes_as_many_files_as_it_may_have() -> None:
+    """The soft limit is 1,024 on most systems, and one address has taken them all in half a second."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300));"
+        "from visitstats.web.server import raise_file_limit;"
+        "print(raise_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["300", "300"]
+
+
+def test_one_address_cannot_take_the_connections_of_a_real_service(tmp_path: Path) -> None:
+    """4: idle ones, too. Its own connections beyond the cap are closed; another address is served."""
+    service = Service(tmp_path / "data", workers=1)
+    service.environ |= {"VISITSTATS_CONNECTIONS_PER_ADDRESS": "20", "VISITSTATS_TRUSTED_PROXIES": "127.0.0.9/32"}
+    service.start()
+    try:
+        many = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
+        trusted = [_from("127.0.0.9", service.port) for _ in range(40)]
+        for each in (*many, *trusted):
+            each.setblocking(False)
+        wait_until(lambda: sum(map(_is_open, many)) == 20, "those beyond the cap are closed", 10)
+        assert all(map(_is_open, trusted))
+        with _from("127.0.0.2", service.port) as other:
+            other.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+        for each in (*many, *trusted):
+            each.close()
+    finally:
+        service.stop()
+
+
+def _from(address: str, port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def test_a_connection_too_many_is_closed_before_it_is_read() -> None:

@@ -50,6 +50,12 @@ class Peers:
         self._open: dict[str | bytes, int] = {}
         self._silent: dict[str | bytes, int] = {}
 
+    def limit(self, most: int) -> None:
+        """Allow so many connections in all, and one address a quarter of them."""
+        self.most = most
+        if self._most_of_one:
+            self._most_of_one = min(self._most_of_one, max(most // 4, 1))
+
     def open(self, address: str) -> bool:
         """Note one more connection of an address, if that may have another."""
         if self.most is not None and self.count >= self.most:

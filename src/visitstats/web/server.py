@@ -204,7 +204,7 @@ def _settle_in(app: "Application") -> None:
     port)."""
     set_up_logging(os.environ.get("VISITSTATS_LOG_LEVEL", "info"))
     files = raise_file_limit()
-    app.peers.most = max(files - KEPT_FILES, files // 2)
+    app.peers.limit(max(files - KEPT_FILES, files // 2))
     # What is loaded by now stays: no collection has to look at it again. A hit makes many objects that are gone with
     # its answer by reference counting alone; looking for cycles after each 700 of them made 23.8 µs
     # of our part of a hit into 27.3 (medians of three runs).
