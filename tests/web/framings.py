@@ -27,7 +27,7 @@ def framings() -> Iterator[tuple[bytes, bytes]]:
     for line in (
         b"Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAA",
         b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAA",
-        b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==",
+        b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHM=",
         b"Connection: Upgrade\r\nUpgrade: anything/1",
         b"Connection: keep-alive, upgrade\r\nUpgrade: tls/1.0, x",
         b"Upgrade: h2c",
