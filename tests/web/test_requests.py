@@ -6,6 +6,9 @@ and nothing that was sent behind it is.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httptools
 import pytest
 from hypothesis import given, settings
@@ -27,7 +30,7 @@ from tests.web.smuggling import (
     request,
 )
 from visitstats.web.connections import MOST_WAITING
-from visitstats.web.heads import MOST_HEADERS
+from visitstats.web.heads import LONGEST_HEAD, MOST_HEADERS
 
 
 @pytest.mark.parametrize("name", TAKEN)
@@ -76,6 +79,14 @@ async def test_an_expectation_that_nobody_knows() -> None:
 async def test_more_headers_than_anybody_sends(count: int) -> None:
     said = await sent([BEFORE + request(*["a: b"] * count, SIZE, body=BODY)])
     assert ([seen[2] for seen in said.seen], said.statuses, said.closed) == ([b"before"], [200, 431], True)
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000], ids=["at once", "in pieces"])
+async def test_a_target_longer_than_any(piece: int) -> None:
+    """414 (RFC 9112, 3), and no more of it is kept than a head may have."""
+    raw = BEFORE + request(path="/" + "a" * LONGEST_HEAD) + FORGED
+    said = await sent([raw[n : n + piece] for n in range(0, len(raw), piece)])
+    assert ([seen[2] for seen in said.seen], said.statuses, said.closed) == ([b"before"], [200, 414], True)
 
 
 async def test_a_refusal_waits_for_the_answers_before_it() -> None:
@@ -157,3 +168,16 @@ async def test_damaged_requests_in_any_pieces(raw: bytes, damage: list[tuple[int
     assert at_once.seen[0][2] == b"before"
     assert set(at_once.statuses) <= {200, 400, 413, 417, 431}
     assert await sent([raw[n : n + piece] for n in range(0, len(raw), piece)]) == at_once
+
+
+def test_the_page_about_requests_names_tests_and_rows_that_exist() -> None:
+    """docs/requests.md says for each rule where it is tested."""
+    page = (Path(__file__).parents[2] / "docs" / "requests.md").read_text(encoding="utf-8")
+    written = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    tests = set(re.findall(r"`(test_\w+)`", page))
+    assert tests
+    assert {name for name in tests if f"def {name}(" not in written} == set()
+    cells = [line.split("|")[3] for line in page.splitlines() if re.match(r"\| \d", line) and line.count("|") > 3]
+    rows = {name for cell in cells for name in re.findall(r'"([^"]+)"', cell) if "…" not in name}
+    assert len(rows) > 80
+    assert rows <= {*TAKEN, *ENDS, *REFUSED}

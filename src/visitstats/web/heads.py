@@ -4,6 +4,7 @@ The parser (llhttp) reads lines; here is what it lets pass. `docs/requests.md` h
 """
 
 import re
+from typing import NoReturn
 
 from visitstats.web.address import Headers, headers_of
 
@@ -35,6 +36,7 @@ class Refused(Exception):
         self.code = code
 
 
+TARGET_TOO_LONG = (414, "target-too-long")
 HEAD_TOO_LARGE = (431, "head-too-large")
 
 
@@ -61,9 +63,15 @@ def check_beginning(piece: bytes | bytearray, start: int = 0) -> None:
     if not _METHOD.match(piece) and bytes(piece[:2]) not in (b"", b"\r", b"\r\n"):
         raise Refused("a request begins with its method")
     if len(piece) > LONGEST_HEAD:
-        raise Refused("the head is too long", *HEAD_TOO_LARGE)
+        _refuse_length(piece)
     if _LOOSE_LINE_END.search(piece, max(start - 1, 0)):
         raise Refused("a line ends with CR LF")
+
+
+def _refuse_length(piece: bytes | bytearray) -> NoReturn:
+    if piece.find(b"\r\n", 0, LONGEST_HEAD) < 0:
+        raise Refused("the target is too long", *TARGET_TOO_LONG)
+    raise Refused("the head is too long", *HEAD_TOO_LARGE)
 
 
 def without_blank_line(head: bytes) -> bytes:
@@ -87,7 +95,7 @@ def check(found: Head, raw: bytes, method: bytes, url: bytes, lines: Lines, host
     """
     count = len(lines)
     if count > MOST_HEADERS or len(raw) > LONGEST_HEAD:
-        raise Refused("the head is too long", *HEAD_TOO_LARGE)
+        _refuse_length(raw)
     old = not raw.startswith(b"%b %b HTTP/1.1\r\n" % (method, url))
     if old and not raw.startswith(b"%b %b HTTP/1.0\r\n" % (method, url)):
         raise Refused("the request line is METHOD TARGET HTTP/1.1")
