@@ -5,7 +5,8 @@ a cycle and a task of its own. Out: an answer whose headers are constants goes o
 and joins every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's
 way, and so does everything on a server that is not ours.
 
-Whoever is slow, silent, or sends headers without end is shut out here, too (`web/connections.py`).
+Where requests begin and end is decided before (`web/requests.py`). Whoever is slow, silent or does not read is shut out
+here (`web/connections.py`).
 """
 
 import asyncio

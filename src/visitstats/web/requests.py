@@ -22,7 +22,7 @@ from visitstats.web.heads import Head, Refused, check, check_beginning, without_
 log = logging.getLogger(__name__)
 
 END = b"\r\n\r\n"
-TOO_LARGE = Refused("the body is too long", 413, "too-large")
+TOO_LARGE = ("the body is too long", 413, "too-large")
 
 
 class Flow(FlowControl):
@@ -89,7 +89,10 @@ class Requests(HttpToolsProtocol):
             if self.flow.held:
                 return
             if rest.find(END, max(known - 3, 0)) < 0:
-                self._take(rest, known)
+                try:
+                    self._keep(rest, known)
+                except Refused as refused:
+                    self._refuse(refused)
                 return
             data, self._rest = bytes(rest), b""
         self._take(data)
@@ -100,79 +103,71 @@ class Requests(HttpToolsProtocol):
 
     # What belongs to which request ---------------------------------------------------------------------------------
 
-    def _take(self, data: bytes | bytearray, known: int = 0) -> None:
-        """Take what was read; `known` bytes of it were here before, and are the beginning of a head."""
+    def _take(self, data: Any) -> None:
+        """Take what was read: bodies to their requests, heads to the parser."""
         self._working = True
+        at, end = 0, len(data)
         try:
-            if known:
-                self._keep(data, known)
-            else:
-                self._work(data)
+            while at < end:
+                if self._missing:
+                    piece = data[at : at + self._missing]
+                    at += len(piece)
+                    self._missing -= len(piece)
+                    self.parser.feed_data(piece)
+                    if self._open and not self._missing:
+                        raise Refused(*TOO_LARGE)  # it is not complete, so there is more than was waited for
+                elif self._chunks is not None:
+                    at = self._take_chunks(self._chunks, data, at)
+                elif self._last:
+                    self.flow.hold()
+                    return
+                elif len(self.pipeline) >= MOST_WAITING:
+                    self._rest = data[at:]
+                    self.flow.hold()
+                    return
+                else:
+                    stop = data.find(END, at) + 4
+                    if stop < 4:
+                        self._keep(bytearray(data[at:]), 0)
+                        return
+                    raw, at = data[at:stop], stop
+                    if not 65 <= raw[0] <= 90:
+                        raw = without_blank_line(raw)
+                    self._raw_head, self._parsed, wants_upgrade = raw, False, False
+                    try:
+                        self.parser.feed_data(raw)
+                    except httptools.HttpParserUpgrade:
+                        wants_upgrade = True
+                    if wants_upgrade:
+                        self._take_again(raw)
+                    if not self._parsed:
+                        raise Refused("the head is no head")
+            if self._open:
+                self.begun()
         except Refused as refused:
             self._refuse(refused)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._refuse(_reason(error))
-        except httptools.HttpParserUpgrade:
-            self._refuse(Refused("this is no request of HTTP/1.1"))
         finally:
             self._working = False
 
-    def _work(self, data: Any) -> None:
-        at, end = 0, len(data)
-        while at < end:
-            if self._missing:
-                piece = data[at : at + self._missing]
-                at += len(piece)
-                self._missing -= len(piece)
-                self.parser.feed_data(piece)
-                if self._open and not self._missing:
-                    raise TOO_LARGE  # it is not complete, so there is more than was waited for
-            elif self._chunks is not None:
-                at = self._take_chunks(self._chunks, data, at)
-            elif self._last or self.transport.is_closing():
-                self.flow.hold()
-                return
-            elif len(self.pipeline) >= MOST_WAITING:
-                self._rest = data[at:]
-                self.flow.hold()
-                return
-            else:
-                stop = data.find(END, at) + 4
-                if stop < 4:
-                    self._keep(bytearray(data[at:]), 0)
-                    return
-                self._take_head(data[at:stop])
-                at = stop
-        if self._open:
-            self.begun()
+    def _take_again(self, raw: bytes) -> None:
+        """Take a head without its wish for another protocol, with a parser that has not seen that."""
+        self.parser = httptools.HttpRequestParser(self)
+        self._raw_head = without_upgrade(raw)
+        self.parser.feed_data(self._raw_head)
 
     def _keep(self, rest: bytes | bytearray, known: int) -> None:
+        """Keep the beginning of a head until there is more of it; `known` bytes of it were here before."""
         check_beginning(rest, known)
         self._rest = rest
         self.begun()
-
-    def _take_head(self, raw: bytes) -> None:
-        if not 65 <= raw[0] <= 90:
-            raw = without_blank_line(raw)
-        self._raw_head, self._parsed = raw, False
-        wants_upgrade = False
-        try:
-            self.parser.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            wants_upgrade = True
-        if wants_upgrade:
-            # Another protocol is wished for: RFC 9110, 7.8 lets us ignore that.
-            self.parser = httptools.HttpRequestParser(self)
-            self._raw_head = without_upgrade(raw)
-            self.parser.feed_data(self._raw_head)
-        if not self._parsed:
-            raise Refused("the head is no head")
 
     def _take_chunks(self, chunks: Chunks, data: bytes, at: int) -> int:
         content, stop = chunks.take(data, at)
         self._received += stop - at
         if self._received > LONGEST_BODY:
-            raise TOO_LARGE
+            raise Refused(*TOO_LARGE)
         if content:
             self.parser.feed_data(b"%x\r\n%b\r\n" % (len(content), content))
         if chunks.is_complete:
@@ -201,7 +196,8 @@ class Requests(HttpToolsProtocol):
         self._parsed = True
         self._host = head.headers.get(b"host")
         self.url = head.target
-        self._missing = min(head.length, LONGEST_BODY)
+        length = head.length
+        self._missing = length if length <= LONGEST_BODY else LONGEST_BODY
         if head.chunked:
             self._chunks, self._received = Chunks(), 0
         self._last = head.is_last
@@ -305,10 +301,10 @@ class Requests(HttpToolsProtocol):
         ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), body)
 
 
-def _reason(error: httptools.HttpParserError) -> Refused:
+def _reason(error: Exception) -> Refused:
     """Return why the parser did not take what it was fed: it did not like that, or one of our methods did not."""
     cause = error.__context__
-    if cause is None or isinstance(cause, httptools.HttpParserError):
+    if cause is None or isinstance(cause, (httptools.HttpParserError, httptools.HttpParserUpgrade)):
         return Refused("this is no request of HTTP/1.1")
     if isinstance(cause, Refused):
         return cause
