@@ -51,6 +51,7 @@ def test_lines_that_tell_of_something_else_are_not_held_back() -> None:
         record("uvicorn.error", "Exception in ASGI application\n", error=KeyError()),
         record("uvicorn.error", "Exception in ASGI application\n", error=ValueError()),
         *[record("visitstats.merges", "a merge")] * 3,
+        *[record("visitstats.web.server", "worker %s does not end", n) for n in range(3)],
     ]
     assert all(map(once.filter, lines))
     # Of other people's code the texts differ with each request.

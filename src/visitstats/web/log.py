@@ -8,6 +8,8 @@ from collections.abc import Callable
 AGAIN_SECONDS = 60.0
 FROM_REQUESTS = ("visitstats.web", "uvicorn", "asyncio", "starlette")
 """Loggers whose lines a request can cause."""
+SUPERVISOR = "visitstats.web.server"
+"""No request reaches it."""
 
 
 def set_up_logging(level: str) -> None:
@@ -35,7 +37,7 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether a line is written."""
-        if not record.name.startswith(FROM_REQUESTS):
+        if not record.name.startswith(FROM_REQUESTS) or record.name == SUPERVISOR:
             return True
         kind = record.exc_info[0] if record.exc_info else None
         text = record.msg if record.name.startswith("visitstats") else ""
