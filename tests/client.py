@@ -128,7 +128,7 @@ class Connection:
             first, *lines = head[:-4].decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             status = int(first.split(" ")[1])
-            bare = method == "HEAD" or status in (204, 304)
+            bare = method == "HEAD" or status in (100, 204, 304)
             body = b"" if bare else await self._reader.readexactly(int(headers["content-length"]))
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError("the service closed the connection") from error

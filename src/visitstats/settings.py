@@ -179,6 +179,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Hits that one network may send at once; beyond both they are not counted (reason rate).",
     ),
     Setting(
+        "connections_per_address",
+        "number",
+        _whole(0, 100_000, "connections"),
+        512,
+        "Connections that one address (IPv6 /64) may have with a worker; trusted_proxies may have any; 0 is no limit.",
+    ),
+    Setting(
         "answer_timeout_ms",
         "number",
         _whole(10, 10_000, "milliseconds"),
@@ -265,6 +272,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proxy_header: str
     network_hits_per_second: int
     network_burst: int
+    connections_per_address: int
     answer_timeout_ms: int
     durability: str
     journal_max_mb: int

@@ -175,6 +175,15 @@ def test_several_lines_are_one_list() -> None:
     assert headers_of([(b"a", b"1"), (b"b", b"2")]) == {b"a": b"1", b"b": b"2"}
 
 
+def test_a_trusted_proxy_may_have_any_number_of_connections() -> None:
+    """It speaks for many; with proxy_hops everybody who can connect is one. This machine is none by itself."""
+    finder = ClientAddress(["10.0.0.0/8"])
+    assert [finder.is_proxy(peer) for peer in ("10.1.2.3", "::ffff:10.1.2.3", "", "127.0.0.1", READER)] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
+    assert ClientAddress([], hops=1).is_proxy(READER)
+
+
 @pytest.mark.parametrize("address", [NEAR, "127.9.9.9", "::1", "10.1.2.3", "2001:db8:ffff::5", ""])
 def test_this_machine_and_the_proxies_are_near(address: str) -> None:
     assert ClientAddress(PROXIES).near(address)

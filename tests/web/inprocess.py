@@ -21,6 +21,7 @@ from visitstats.settings import Settings
 from visitstats.web.app import Application, create_app
 from visitstats.web.protocol import Protocol
 
+DATE = b"Wed, 16 May 2040 05:00:00 GMT"
 NOON = "2040-05-16T12:00:00+07:00"
 """A Wednesday. In the future, because the store forgets by its own clock what is past its time."""
 
@@ -134,6 +135,7 @@ async def running(
     )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
+    state.default_headers = [(b"date", DATE)]  # as uvicorn's server does it once a second
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_lifespan(app))
         for each in opened:

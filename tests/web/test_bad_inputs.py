@@ -148,7 +148,10 @@ async def test_a_chunked_body_over_8_kib(app: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("http://evil.example/v1/sites/t1/stats", 200),  # absolute form: its path is ours, its host is not looked at
+        ("http://evil.example/v1/sites/t1/stats", 200),  # absolute form: its path is ours
+        ("http://elsewhere.example/v1/sites/t1/stats", 400),  # and another host than the one in Host
+        ("http://evil.example@elsewhere.example/v1/sites/t1/stats", 400),
+        ("/v1/sites/t1/stats#x", 400),
         ("/@evil.example", 404),
         ("//v1/sites/t1/stats", 404),
         ("//evil.example/", 404),
@@ -165,10 +168,21 @@ async def test_a_chunked_body_over_8_kib(app: Running) -> None:
 )
 async def test_a_path_that_wants_to_be_another(app: Running, path: str, status: int) -> None:
     """7: routed as it came; no redirect, and nothing is built from Host."""
-    answer = await app.connection.request("GET", path, headers={"host": "evil.example/admin?x="})
+    connection = await Connection.open(app.ports[0])
+    answer = await connection.request("GET", path, headers={"host": "evil.example"})
     assert answer.status == status, answer
     assert "location" not in answer.headers
     assert b"evil" not in answer.body
+    connection.close()
+
+
+@pytest.mark.parametrize("host", ["evil/admin?x=", "a b", "a, b", "user@evil", "[::1", "a:b", "a\\b"])
+async def test_a_host_that_is_none(app: Running, host: str) -> None:
+    """7: refused, because another program could read something else in it (RFC 9112, 3.2)."""
+    connection = await Connection.open(app.ports[0])
+    assert (await connection.request("GET", "/v1/sites/t1/stats", headers={"host": host})).status == 400
+    assert await connection.ended()
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.client import BROWSERS, HOST, Connection, until
-from tests.web.byhand import App, connected
+from tests.driver import Service
+from tests.waiting import wait_until
+from tests.web.byhand import App, Loop, connected
 from tests.web.inprocess import Running
 from visitstats.web.connections import (
+    ANSWER_SECONDS,
     LONGEST_BODY,
-    LONGEST_HEAD,
     LOOK_AGAIN_SECONDS,
-    MOST_HEADERS,
     MOST_SILENT,
+    MOST_WAITING,
     REQUEST_SECONDS,
     SILENT_SECONDS,
-    SilentPeers,
+    Peers,
 )
+from visitstats.web.heads import LONGEST_HEAD, MOST_HEADERS
 
 HEAD = f"POST /v1/sites/t1/hit HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: {BROWSERS[0]}\r\norigin: https://{HOST}\r\n"
 BODY = b'{"u":"https://%b/slow"}' % HOST.encode()
@@ -32,21 +40,34 @@ REQUEST = f"{HEAD}content-length: {len(BODY)}\r\n\r\n".encode() + BODY
 @pytest.mark.parametrize(
     "pieces",
     [
-        [REQUEST[n : n + 1] for n in range(len(REQUEST) - 1)],
+        [REQUEST[:30], *(REQUEST[n : n + 1] for n in range(30, len(REQUEST) - 1))],
         [b"POST / HTTP/1.1\r\n", *[b"a: b\r\n"] * 60],
         [f"{HEAD}content-length: 500\r\n\r\n".encode() + BODY],
-        [b"\r\n"] * 60,
+        [f"{HEAD}transfer-encoding: chunked\r\n\r\n".encode(), *[b"1\r\nx\r\n"] * 60],
+        [f"{HEAD}transfer-encoding: chunked\r\n\r\n".encode(), *[b"0"] * 7],
+        [b"\r\n"],
         [],
     ],
-    ids=["a byte every second", "headers that never end", "Content-Length that lies", "empty lines", "a silent socket"],
+    ids=[
+        "a byte every second",
+        "headers that never end",
+        "Content-Length that lies",
+        "chunks that never end",
+        "a chunk that never begins",
+        "an empty line",
+        "a silent socket",
+    ],
 )
-def test_who_is_slow_is_shut_out_at_the_deadline(pieces: list[bytes]) -> None:
-    """2: however it is slow. Nothing is taken from it."""
+@pytest.mark.parametrize("path", ["/v1/sites/t1/hit", "/v1/sites/t1/hit?x=1", "/v1/sites/t1/views"])
+def test_who_is_slow_is_shut_out_at_the_deadline(pieces: list[bytes], path: str) -> None:
+    """2: however it is slow, and whichever way its request takes. Nothing is taken from it."""
     protocol, app, loop, wire = connected()
+    protocol._start_asgi_task = lambda cycle, app: None  # type: ignore[method-assign]
+    left = [piece.replace(b"/v1/sites/t1/hit", path.encode()) for piece in pieces]
     seconds = 0
     while not wire.is_closing() and seconds < 60:
-        if pieces:
-            protocol.data_received(pieces.pop(0))
+        if left:
+            protocol.data_received(left.pop(0))
         loop.advance(1)
         seconds += 1
     assert seconds == REQUEST_SECONDS + 1
@@ -91,15 +112,68 @@ def test_a_worker_that_was_held_up_closes_nobody_whose_request_is_here() -> None
     assert len(app.taken) == len(crowd)
 
 
-def test_who_reads_no_answers_is_cut_off() -> None:
-    """A closed connection whose last answer is never read does not stay in memory."""
-    _, _, loop, wire = connected()
-    loop.advance(REQUEST_SECONDS)
-    loop.advance(LOOK_AGAIN_SECONDS)
-    before = (wire.closed, wire.aborted)
-    loop.advance(REQUEST_SECONDS)
-    assert (before, (wire.closed, wire.aborted)) == ((True, False), (True, True))
+def seconds_until(loop: Loop, true: Callable[[], bool], most: int = 200) -> int:
+    """Let the time go by until it is true."""
+    for seconds in range(most):
+        if true():
+            return seconds
+        loop.advance(1)
+    return most
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["open", "closed by us"])
+def test_who_takes_nothing_of_its_answers_for_30_seconds_is_cut_off(closing: bool) -> None:
+    """They would stay in our memory for ever, on a connection that was closed, too."""
+    protocol, app, loop, wire = connected()
+    protocol.data_received(REQUEST)
+    app.taken[-1][3](200, b"", b"{}")
+    wire.unread = 5000
+    if closing:
+        wire.close()
+    assert ANSWER_SECONDS <= seconds_until(loop, lambda: wire.aborted) <= ANSWER_SECONDS + REQUEST_SECONDS
     assert loop.timers == []
+
+
+def test_who_takes_its_answers_slowly_is_left_alone_while_it_takes_anything() -> None:
+    """A slow line is no attack; the time begins anew with everything that is taken."""
+    protocol, app, loop, wire = connected()
+    protocol.data_received(REQUEST)
+    app.taken[-1][3](200, b"", b"{}")
+    protocol.data_received(REQUEST)  # it waits for this one, so that it is not quiet
+    wire.unread = 5000
+    for _ in range(100):
+        loop.advance(2)
+        wire.unread -= 10
+    assert not wire.closed
+    assert ANSWER_SECONDS <= seconds_until(loop, lambda: wire.aborted) <= ANSWER_SECONDS + 2 * REQUEST_SECONDS
+
+
+async def test_a_reader_that_never_reads_is_cut_off(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With real sockets, whose other end says what it has taken; only the times are shorter. It holds no more in memory
+    than what one read brings, and the answers to the few requests that are taken of that."""
+    monkeypatch.setattr("visitstats.web.connections.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("visitstats.web.protocol.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("visitstats.web.protocol.REQUEST_SECONDS", 0.3)
+    reading = socket.create_connection(("127.0.0.1", app.ports[0]))
+    reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reading.setblocking(False)
+    asked = f"GET /widget.js HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode() * 2000
+    gone = False
+
+    async def is_cut_off() -> bool:
+        nonlocal gone
+        try:
+            while True:
+                reading.send(asked)
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            gone = True
+        return gone
+
+    await until(is_cut_off, "the connection is cut", 10)
+    reading.close()
+    assert (await app.connection.send(REQUEST)).status == 200
 
 
 # Row 3 ---------------------------------------------------------------------------------------------------------------
@@ -138,21 +212,38 @@ def test_many_requests_in_one_piece_are_not_taken_for_one_long_head() -> None:
     protocol._start_asgi_task = lambda cycle, app: None  # type: ignore[method-assign]
     protocol.data_received(several)
     assert not wire.is_closing()
-    assert len(protocol.pipeline) == 299
+    # 6: what is beyond a few is not looked at, and no more is read.
+    assert len(protocol.pipeline) == MOST_WAITING
+    assert wire.paused
+    protocol.flow.resume_reading()
+    assert wire.paused
 
 
-def test_what_follows_the_headers_is_bounded_too() -> None:
-    """3: a chunked body is refused at its limit by the route; trailers without end by the connection."""
+@pytest.mark.parametrize("path", ["/v1/sites/t1/hit", "/v1/sites/t1/views"])
+@pytest.mark.parametrize(
+    ("framing", "pieces", "status"),
+    [
+        ("transfer-encoding: chunked", [b"0\r\n", *[b"trailer: %b\r\n" % (b"a" * 1000)] * 2000], 431),
+        ("transfer-encoding: chunked", [b"1;%b\r\nx\r\n" % (b"a" * 900)] * 2000, 413),
+        ("transfer-encoding: chunked", [b"400\r\n%b\r\n" % (b"x" * 1024)] * 2000, 413),
+        (f"content-length: {LONGEST_BODY + 1}", [b"x" * 1000] * 2000, 413),
+        (f"content-length: {10**17}", [b"x" * 1000] * 2000, 413),
+    ],
+    ids=["trailers", "extensions of chunks", "chunks", "a body", "a body without end"],
+)
+def test_what_follows_the_head_is_bounded_too(path: str, framing: str, pieces: list[bytes], status: int) -> None:
+    """3: whatever form it has, and whether or not the route reads it."""
     protocol, _, _, wire = connected()
     protocol._start_asgi_task = lambda cycle, app: None  # type: ignore[method-assign]
-    protocol.data_received(f"{HEAD}expect: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n".encode())
+    protocol.data_received(f"{HEAD}{framing}\r\n\r\n".replace("/v1/sites/t1/hit", path).encode())
     sent = 0
-    while not wire.closed and sent < 2 * LONGEST_BODY:
-        protocol.data_received(b"trailer: %b\r\n" % (b"a" * 1000))
-        sent += 1011
+    for piece in pieces:
+        if not wire.closed:
+            protocol.data_received(piece)
+            sent += len(piece)
     assert wire.is_closing()
     assert sent <= LONGEST_BODY + 2000
-    assert wire.written[-1].startswith(b"HTTP/1.1 413 ")
+    assert wire.written[-1].startswith(b"HTTP/1.1 %d " % status)
 
 
 # Row 4 ---------------------------------------------------------------------------------------------------------------
@@ -174,20 +265,102 @@ def test_only_so_many_of_one_address_may_be_silent() -> None:
     for protocol, _, _, wire in silent:
         if not wire.closed:
             protocol.data_received(REQUEST)
-        else:
-            protocol.connection_lost(None)
     assert len(app.taken) == MOST_SILENT + 1
+    for protocol, *_ in silent:
+        protocol.connection_lost(None)
     other[0].connection_lost(None)
-    assert app.silent._open == {}, "nothing of them is kept"
+    well[0].connection_lost(None)
+    assert (app.peers._silent, app.peers.count) == ({}, 0), "nothing of them is kept"
 
 
 def test_an_address_may_be_silent_again_when_others_of_it_have_spoken() -> None:
-    peers = SilentPeers()
-    assert [peers.admit("192.0.2.66") for _ in range(MOST_SILENT + 1)] == [True] * MOST_SILENT + [False]
-    assert peers.admit("192.0.2.67")
-    peers.leave("192.0.2.66")
-    assert peers.admit("192.0.2.66")
-    assert not peers.admit("192.0.2.66")
+    peers = Peers()
+    assert [peers.admit_silent("192.0.2.66") for _ in range(MOST_SILENT + 1)] == [True] * MOST_SILENT + [False]
+    assert peers.admit_silent("192.0.2.67")
+    peers.leave_silent("192.0.2.66")
+    assert peers.admit_silent("192.0.2.66")
+    assert not peers.admit_silent("192.0.2.66")
+
+
+def test_only_so_many_connections_of_one_address_are_open() -> None:
+    """4: whatever they do. An IPv6 address stands for its /64; a trusted proxy speaks for many, and may have any."""
+    peers = Peers(3, lambda address: address == "192.0.2.10")
+    assert [peers.open("192.0.2.66") for _ in range(4)] == [True, True, True, False]
+    assert [peers.open("::ffff:192.0.2.66"), peers.open("192.0.2.67")] == [False, True]
+    assert [peers.open(f"2001:db8:0:7::{n:x}") for n in range(4)] == [True, True, True, False]
+    assert [peers.open("2001:db8:0:8::1"), peers.open("fe80::1%eth0"), peers.open("")] == [True, True, True]
+    assert all(peers.open("192.0.2.10") for _ in range(20))
+    peers.close("192.0.2.66")
+    assert [peers.open("192.0.2.66") for _ in range(2)] == [True, False]
+
+
+def test_files_are_left_for_the_journal_and_the_store() -> None:
+    """4: however many addresses there are, and a proxy's connections are files, too."""
+    peers = Peers(0, lambda address: True)
+    peers.limit(10)
+    assert [peers.open(f"192.0.2.{n}") for n in range(11)] == [True] * 10 + [False]
+    peers.close("192.0.2.1")
+    assert peers.open("192.0.2.99")
+    # Where files are few, one address may not take them all.
+    peers = Peers(512)
+    peers.limit(896)
+    assert sum(peers.open("192.0.2.66") for _ in range(600)) == 224
+
+
+def test_a_worker_takes_as_many_files_as_it_may_have() -> None:
+    """The soft limit is 1,024 on most systems, and one address has taken them all in half a second."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300));"
+        "from visitstats.web.server import raise_file_limit;"
+        "print(raise_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["300", "300"]
+
+
+def test_one_address_cannot_take_the_connections_of_a_real_service(tmp_path: Path) -> None:
+    """4: idle ones, too. Its own connections beyond the cap are closed; another address is served."""
+    service = Service(tmp_path / "data", workers=1)
+    service.environ |= {"VISITSTATS_CONNECTIONS_PER_ADDRESS": "20", "VISITSTATS_TRUSTED_PROXIES": "127.0.0.9/32"}
+    service.start()
+    try:
+        many = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
+        trusted = [_from("127.0.0.9", service.port) for _ in range(40)]
+        for each in (*many, *trusted):
+            each.setblocking(False)
+        wait_until(lambda: sum(map(_is_open, many)) == 20, "those beyond the cap are closed", 10)
+        assert all(map(_is_open, trusted))
+        with _from("127.0.0.2", service.port) as other:
+            other.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+        for each in (*many, *trusted):
+            each.close()
+    finally:
+        service.stop()
+
+
+def _from(address: str, port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def test_a_connection_too_many_is_closed_before_it_is_read() -> None:
+    app = App()
+    app.peers = Peers(2)
+    three = [connected("192.0.2.66", app) for _ in range(3)]
+    assert [wire.aborted for *_, wire in three] == [False, False, True]
+    three[2][0].connection_lost(None)
+    three[0][0].connection_lost(None)
+    assert not connected("192.0.2.66", app)[3].aborted
+    assert connected("192.0.2.66", app)[3].aborted
 
 
 async def test_others_are_served_beside_500_silent_sockets(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.schema import claim_folder
-from visitstats.web.server import CannotServe, listen, run, set_up_logging
+from visitstats.web.log import set_up_logging
+from visitstats.web.server import CannotServe, listen, run
 from visitstats.worker import wall_clock
 
 TRAFFIC_PER_MINUTE = 20.0

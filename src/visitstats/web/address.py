@@ -84,6 +84,10 @@ class ClientAddress:
             self._peers.put(peer, client)
         return client
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether a peer is one of the trusted proxies, which speak for many clients. With `hops` every peer is."""
+        return self._hops > 0 or peer == UNIX_PEER or parse(peer) in self._proxies
+
     def near(self, address: str) -> bool:
         """Whether an address is this machine's or a proxy's: then many people may be behind it, and it is not limited.
         So is the peer of a unix socket."""

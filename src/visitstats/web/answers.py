@@ -20,8 +20,6 @@ ANYBODY: list[Header] = [
 JSON: list[Header] = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
 NEVER_STORED: Header = (b"cache-control", b"no-store")
 NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
-COUNTED: list[Header] = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
-"""For the answer to a POST, which no cache keeps and no script tag includes."""
 SHOWN: list[Header] = [*JSON, *ANYBODY, (b"cache-control", b"public, max-age=1")]
 PREFLIGHT: list[Header] = [
     *ANYBODY,
@@ -43,7 +41,7 @@ def lines(headers: Iterable[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-COUNTED_LINES = lines(COUNTED)
+COUNTED_LINES = lines(NUMBERS)
 _SHOWN_LINES = lines(SHOWN)
 BUSY = _encode({"error": "try-again", "detail": "the hit could not be taken; try again"})
 BUSY_LINES = lines([*NUMBERS, RETRY_AFTER])
@@ -66,7 +64,7 @@ async def send_counted(scope: Any, send: Any, status: int, body: bytes) -> None:
     """Send the answer to a heartbeat, the short way where the server has one."""
     answer = _short_way(scope)
     if answer is None:
-        await send_bytes(send, status, COUNTED, body)
+        await send_bytes(send, status, NUMBERS, body)
     else:
         answer(status, COUNTED_LINES, body)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -38,7 +38,7 @@ from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.boxes import Boxes
 from visitstats.web.changes import ChangeRoutes
-from visitstats.web.connections import SilentPeers
+from visitstats.web.connections import Peers
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.hits import Hits
 from visitstats.web.openapi import document
@@ -78,8 +78,9 @@ class Application:
         self._edge: App | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/protocol.py`)."""
-        self.silent = SilentPeers()
-        """Which addresses have connections that send nothing, for the same server."""
+        self._addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
+        self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
+        """How many connections each address has, for the same server."""
         self.worker: Worker | None = None
         self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
 
@@ -111,9 +112,8 @@ class Application:
     def _present(self, app: Starlette, worker: Worker) -> None:
         """Have a worker answer from now on."""
         settings, clock = self._settings, self._clock
-        addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
-        senders = Senders(addresses, AgentRules(load_crawler_patterns()), rate)
+        senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), rate)
         hits = Hits(worker.sites, worker.ingest, worker.known, worker.stats, senders, clock)
         public = Public(worker)
         admin = Admin(worker, public, senders, clock)
@@ -227,6 +227,11 @@ async def _http(request: Request, error: Exception) -> Response:
     return _problem(status, code, detail, public=public)
 
 
+async def _gone(request: Request, error: Exception) -> Response:
+    # The client broke off its own request: there is nobody to answer, and nothing to tell.
+    return _problem(400, "bad-request", "the request ends too early", public=False)
+
+
 async def _broken(request: Request, error: Exception) -> Response:
     return _problem(500, "internal-error", "this is a bug; the service has logged it", public=False)
 
@@ -244,4 +249,4 @@ def _problem(status: int, code: str, detail: str, *headers: answers.Header, publ
     )
 
 
-_HANDLERS: dict[Any, Any] = {VisitstatsError: _named, HTTPException: _http, Exception: _broken}
+_HANDLERS: dict[Any, Any] = {VisitstatsError: _named, HTTPException: _http, ClientDisconnect: _gone, Exception: _broken}

@@ -5,7 +5,8 @@ a cycle and a task of its own. Out: an answer whose headers are constants goes o
 and joins every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's
 way, and so does everything on a server that is not ours.
 
-Whoever is slow, silent, or sends headers without end is shut out here, too (`web/connections.py`).
+Where requests begin and end is decided before (`web/requests.py`). Whoever is slow, silent or does not read is shut out
+here (`web/connections.py`).
 """
 
 import asyncio
@@ -14,20 +15,18 @@ from functools import partial
 from typing import Any, cast
 from weakref import ref
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from visitstats.web.address import Headers, headers_of
+from visitstats.web.address import Headers
 from visitstats.web.connections import (
-    LONGEST_BODY,
-    LONGEST_HEAD,
     LOOK_AGAIN_SECONDS,
-    MOST_HEADERS,
     REQUEST_SECONDS,
     SILENT_SECONDS,
-    HeadTooLarge,
-    SilentPeers,
-    check_head,
+    Peers,
+    Unread,
 )
+from visitstats.web.heads import Head
+from visitstats.web.requests import Requests, lines_of
 
 EXTENSION = "visitstats.answer"
 ROOT = b"/v1/sites/"
@@ -64,7 +63,7 @@ class HeldBeacon:
         if self.disconnected or self.response_complete or protocol.transport.is_closing():
             return
         self.response_complete = True
-        dated = _lines(protocol.server_state.default_headers)
+        dated = lines_of(protocol.server_state.default_headers)
         if not self.keep_alive:
             dated += b"connection: close\r\n"
         protocol.transport.write(
@@ -75,7 +74,7 @@ class HeldBeacon:
         protocol.on_response_complete()
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Requests):
     """One connection."""
 
     _beacon: HeldBeacon | None = None
@@ -88,90 +87,58 @@ class Protocol(HttpToolsProtocol):
     """Since when the connection is idle."""
     _begun: float | None = None
     """Since when a request is on its way that is not complete yet."""
-    _too_large = False
-    """Its headers are."""
     _first = True
     """It has not sent a whole request yet."""
     _looked = False
     """It was late when it was looked at last."""
-    _silent: str | None = None
-    """The address under which it is noted as silent."""
-    _received = 0
-    """Bytes of the headers, or of the body, that are coming in."""
-    _longest = LONGEST_HEAD
-    """How many they may be."""
+    _counted = False
+    """It is one of its address's connections."""
+    _silent = False
+    """It is one of its address's silent connections."""
+    _unread: Unread | None = None
+    """Answers that its other end does not take."""
 
     # In ------------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        peers: Peers | None = getattr(self.app, "peers", None)
+        if peers is not None:
+            self._counted = peers.open(self._address)
+            if not self._counted:
+                transport.abort()
+                return
         self._begun = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        super().data_received(data)
-        if self._received > self._longest and not self.transport.is_closing():
-            self._refuse(431 if self._longest == LONGEST_HEAD else 413)
-
-    def send_400_response(self, msg: str) -> None:
-        if self._too_large:
-            self._refuse(431)
-        else:
-            super().send_400_response(msg)
-
-    def _check_head(self) -> None:
-        try:
-            check_head(self.headers)
-        except HeadTooLarge:
-            self._too_large = True
-            raise
-
-    def _refuse(self, status: int) -> None:
-        dated = _lines(self.server_state.default_headers)
-        self.transport.write(b"%b%bconnection: close\r\ncontent-length: 0\r\n\r\n" % (STATUS_LINE[status], dated))
-        self.transport.close()
-
-    def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
+    def begun(self) -> None:
         self._quiet_since = None
         if self._begun is None:
             self._begun = self.loop.time()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        url, parser, cycle = self.url, self.parser, self.cycle
-        if self._received > LONGEST_HEAD or len(self.headers) > MOST_HEADERS:
-            self._check_head()  # what was received may be several requests
-        self._received, self._longest = 0, LONGEST_BODY
+    def on_head(self, head: Head) -> None:
+        url, cycle = self.url, self.cycle
+        self._quiet_since = None
         if (
             url.endswith(TAKEN_AT_ONCE)
             and url.startswith(ROOT)
             and b"%" not in url
             and b"?" not in url
-            and b"#" not in url
             and (cycle is None or cycle.response_complete)  # type: ignore[redundant-expr]
             and not self.flow.write_paused
-            and parser.get_method() == b"POST"
-            and not parser.should_upgrade()
+            and not head.continues
+            and self.parser.get_method() == b"POST"
         ):
-            headers = headers_of(self.headers)
-            if b"expect" not in headers:
-                keep_alive = parser.should_keep_alive()
-                if keep_alive and b"connection" in headers:
-                    keep_alive = parser.get_http_version() != "1.0"
-                self._before = cycle
-                held = self._beacon
-                if held is None:
-                    held = self._beacon = HeldBeacon(self)
-                held.headers, held.keep_alive, held.body = headers, keep_alive, b""
-                held.response_complete = False
-                self._held = self.cycle = held  # type: ignore[assignment]
-                return
-        self._go_on()
+            self._before = cycle
+            held = self._beacon
+            if held is None:
+                held = self._beacon = HeldBeacon(self)
+            held.headers, held.keep_alive, held.body = head.headers, not head.is_last, b""
+            held.response_complete = False
+            self._held = self.cycle = held  # type: ignore[assignment]
+            return
+        self.start(head)
 
     def on_body(self, body: bytes) -> None:
         held = self._held
@@ -182,78 +149,77 @@ class Protocol(HttpToolsProtocol):
         if len(held.body) > LONGEST_HELD:
             self._release()
 
-    def on_message_complete(self) -> None:
+    def on_whole(self) -> None:
         self._begun = None
-        self._received, self._longest = 0, LONGEST_HEAD
         if self._first:
             self._first = False
             self._no_more_silent()
         held = self._held
         if held is None:
-            super().on_message_complete()
+            super().on_whole()
             return
         take_at_once = getattr(self.app, "take_at_once", None)
-        client = self.client
-        if take_at_once is not None and take_at_once(
-            self.url, held.headers, client[0] if client else "", held.body, held.answer
-        ):
+        if take_at_once is not None and take_at_once(self.url, held.headers, self._address, held.body, held.answer):
             self._held = None
             self._before = None
         else:
             self._release()
-            super().on_message_complete()
+            super().on_whole()
 
     def _release(self) -> None:
         """Let a held request go uvicorn's way."""
         held = self._held
         if held is not None:
-            self._held = None
-            # It is nobody's request any more, and it may be the cycle before, too.
-            held.response_complete = True
-            self.cycle, self._before = self._before, None
-            self._go_on()
+            self._drop()
+            self.start(self.head)
             super().on_body(held.body)
 
-    def _go_on(self) -> None:
-        """Do what uvicorn does before it knows the address of a request, and then what it does with its headers."""
-        url, headers = self.url, self.headers
-        super().on_message_begin()
-        self.url = url
-        self.headers += headers
-        self.expect_100_continue = any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
-        )
-        super().on_headers_complete()
+    def _drop(self) -> None:
+        """Hold a request no longer: it is nobody's any more, and it may be the cycle before, too."""
+        held = self._held
+        if held is not None:
+            self._held = None
+            held.response_complete = True
+            self.cycle, self._before = self._before, None
+
+    def _end_broken(self, cycle: RequestResponseCycle) -> None:
+        if self._held is None:
+            super()._end_broken(cycle)
+            return
+        self._drop()
+        self.transport.write(self._refusal)
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["raw_path"].startswith(ROOT) and not self.flow.write_paused:
             cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
         super()._start_asgi_task(cycle, app)
 
-    # Keep-alive ----------------------------------------------------------------------------------------------------
+    # Deadlines -----------------------------------------------------------------------------------------------------
 
     def _unset_keepalive_if_required(self) -> None:
         """A timer for each request would cost 1 µs: there is one for the connection, which looks when it rings."""
 
-    def on_response_complete(self) -> None:
-        if self.pipeline or self.transport.is_closing():
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        if self.flow.read_paused:
-            self.flow.resume_reading()
+    def idle(self) -> None:
         self._quiet_since = self.loop.time()
 
     def timeout_keep_alive_handler(self) -> None:
         """Look whether the connection is to be closed, now and from time to time."""
         self.timeout_keep_alive_task = None
-        if self.transport.is_closing():
+        now, left = self.loop.time(), REQUEST_SECONDS
+        unread = self._unread or Unread(self.transport, now)
+        left = min(left, unread.seconds_left(now))
+        self._unread = unread if unread.is_any else None
+        if self._unread is None and self.transport.is_closing():
+            return  # its end is on the way
+        if left <= 0:
             self.transport.abort()  # its other end does not read
             return
-        now, left = self.loop.time(), REQUEST_SECONDS
-        if self._begun is not None:
-            left = self._begun + REQUEST_SECONDS - now
-            late = left <= 0 or (self._first and not self._may_be_silent())
+        if self.transport.is_closing():
+            pass
+        elif self._begun is not None:
+            left = min(left, self._begun + REQUEST_SECONDS - now)
+            late = self._begun + REQUEST_SECONDS <= now or (self._first and not self._may_be_silent())
             if late and self._looked:
                 self.transport.close()
                 left = REQUEST_SECONDS
@@ -262,30 +228,32 @@ class Protocol(HttpToolsProtocol):
                 left = LOOK_AGAIN_SECONDS
             self._looked = late
         elif self._quiet_since is not None:
-            left = self._quiet_since + self.timeout_keep_alive - now
-            if left <= 0:
+            quiet = self._quiet_since + self.timeout_keep_alive - now
+            left = min(left, quiet)
+            if quiet <= 0:
                 super().timeout_keep_alive_handler()
                 left = REQUEST_SECONDS
-        self.timeout_keep_alive_task = self.loop.call_later(min(left, REQUEST_SECONDS), self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
     def _may_be_silent(self) -> bool:
-        if self._silent is None:
-            peers: SilentPeers | None = getattr(self.app, "silent", None)
-            address = self.client[0] if self.client else ""
+        if not self._silent:
+            peers: Peers | None = getattr(self.app, "peers", None)
             if peers is not None:
-                if not peers.admit(address):
-                    return False
-                self._silent = address
+                self._silent = peers.admit_silent(self._address)
+                return self._silent
         return True
 
     def _no_more_silent(self) -> None:
-        if self._silent is not None:
-            self.app.silent.leave(self._silent)
-            self._silent = None
+        if self._silent:
+            self._silent = False
+            self.app.peers.leave_silent(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._no_more_silent()
+        if self._counted:
+            self._counted = False
+            self.app.peers.close(self._address)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
@@ -303,7 +271,7 @@ def _answer(holder: "ref[RequestResponseCycle]", status: int, headers: bytes, bo
         return
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    dated = _lines(cycle.default_headers)
+    dated = lines_of(cycle.default_headers)
     if not cycle.keep_alive:
         dated += b"connection: close\r\n"
     cycle.transport.write(
@@ -313,17 +281,3 @@ def _answer(holder: "ref[RequestResponseCycle]", status: int, headers: bytes, bo
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
-
-
-_written: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
-"""The server's own headers, and their lines."""
-
-
-def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Write the server's own headers (the date); uvicorn makes a new list of them once a second."""
-    global _written
-    known, lines = _written
-    if headers is not known:
-        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
-        _written = headers, lines
-    return lines

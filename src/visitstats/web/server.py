@@ -6,11 +6,13 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -19,11 +21,18 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from visitstats.core.errors import VisitstatsError
 from visitstats.embedded import EmbeddedStore
 from visitstats.settings import Settings
+from visitstats.web.log import set_up_logging
 from visitstats.web.protocol import Protocol
+
+if TYPE_CHECKING:
+    from visitstats.web.app import Application
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+MOST_FILES = 65_536
+KEPT_FILES = 128
+"""Files that connections leave to the journal, the store and whatever else a worker opens."""
 COMPACT_SECONDS = 6 * 3600
 """How often the embedded store drops from its file what it has deleted: salts must not be found there for long."""
 KEEP_ALIVE_SECONDS = 75
@@ -165,7 +174,7 @@ def worker():  # type: ignore[no-untyped-def]
     from visitstats.web.app import worker_app
 
     app = worker_app()
-    _settle_in()
+    _settle_in(app)
     return app
 
 
@@ -174,34 +183,28 @@ def demo_worker():  # type: ignore[no-untyped-def]
     from visitstats.web.app import demo_app
 
     app = demo_app()
-    _settle_in()
+    _settle_in(app)
     return app
 
 
-def set_up_logging(level: str) -> None:
-    """Log to stderr, one line a message; line breaks and control characters in it are escaped (bad-inputs row 36)."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A job that takes longer than its period is left out once; APScheduler warns of that each time.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+def raise_file_limit() -> int:
+    """Let this process have as many files as the system lets it, and return how many that are. The soft limit is often
+    1,024, for programs that still use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # macOS says that more is allowed than it allows
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        record = logging.makeLogRecord({**record.__dict__, "msg": _escape(text), "args": None})
-        return super().format(record)
-
-
-def _escape(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _settle_in() -> None:
-    """Prepare a worker process: its log, and its end when the supervisor is killed (an orphan would hold the port)."""
+def _settle_in(app: "Application") -> None:
+    """Prepare a worker process: its log, its files, and its end when the supervisor is killed (an orphan would hold the
+    port)."""
     set_up_logging(os.environ.get("VISITSTATS_LOG_LEVEL", "info"))
+    files = raise_file_limit()
+    app.peers.limit(max(files - KEPT_FILES, files // 2))
     # What is loaded by now stays: no collection has to look at it again. A hit makes many objects that are gone with
     # its answer by reference counting alone; looking for cycles after each 700 of them made 23.8 µs
     # of our part of a hit into 27.3 (medians of three runs).

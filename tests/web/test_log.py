@@ -1,0 +1,115 @@
+"""The log is not a stranger's to fill: no request, however broken, writes more than a counted line a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.client import HOST, Connection
+from tests.driver import Service
+from tests.web.inprocess import Running
+from visitstats.web.log import OncePerMinute
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def record(name: str, text: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
+    kind = (type(error), error, None) if error else None
+    return logging.LogRecord(name, logging.ERROR, "file", 1, text, arguments, kind)
+
+
+def test_a_line_that_requests_cause_is_written_once_a_minute_with_the_number_of_the_others() -> None:
+    clock = Clock()
+    once = OncePerMinute(clock)
+    written = []
+    for second in range(150):
+        clock.now = second
+        line = record("visitstats.web.app", "the store does not answer: %s", f"error {second}")
+        if once.filter(line):
+            written.append(line.getMessage())
+    assert written == [
+        "the store does not answer: error 0",
+        "the store does not answer: error 60 (and 59 more of this kind)",
+        "the store does not answer: error 120 (and 59 more of this kind)",
+    ]
+
+
+def test_lines_that_tell_of_something_else_are_not_held_back() -> None:
+    """Another place in the code, another kind of error, and whatever no request causes."""
+    once = OncePerMinute(Clock())
+    lines = [
+        record("visitstats.web.app", "one"),
+        record("visitstats.web.app", "two"),
+        record("visitstats.web.edge", "one"),
+        record("uvicorn.error", "Exception in ASGI application\n", error=KeyError()),
+        record("uvicorn.error", "Exception in ASGI application\n", error=ValueError()),
+        *[record("visitstats.merges", "a merge")] * 3,
+        *[record("visitstats.web.server", "worker %s does not end", n) for n in range(3)],
+    ]
+    assert all(map(once.filter, lines))
+    # Of other people's code the texts differ with each request.
+    told = [once.filter(record("asyncio", f"Task {n} has failed", error=OSError())) for n in range(100)]
+    assert sum(told) == 1
+
+
+HEAD = f"HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+BROKEN_OFF = {
+    "views": f"POST /v1/sites/t1/views {HEAD}Content-Length: 75\r\n\r\n{{",
+    "views in chunks": f"POST /v1/sites/t1/views {HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "a bad chunk of views": f"POST /v1/sites/t1/views {HEAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello!",
+    "a hit": f"POST /v1/sites/t1/hit {HEAD}Content-Length: 75\r\n\r\n{{",
+    "a hit the other way": f"POST /v1/sites/t1/hit?x=1 {HEAD}Content-Length: 75\r\n\r\n{{",
+    "an explanation": f"POST /v1/sites/t1/hit?explain=1 {HEAD}Content-Length: 75\r\n\r\n{{",
+    "a heartbeat": f"POST /v1/sites/t1/alive?x=1 {HEAD}Transfer-Encoding: chunked\r\n\r\n",
+    "a merge": f"POST /v1/admin/sites/t1/merge {HEAD}Content-Length: 75\r\n\r\n{{",
+    "a head": f"GET /v1/sites/t1/stats {HEAD}",
+    "a request that is none": "\x16\x03\x01\0\0\r\n\r\n",
+    "a request without a host": "GET / HTTP/1.1\r\n\r\n",
+    "an answer that nobody waits for": f"GET /widget.js {HEAD}\r\n" * 10,
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_OFF)
+@pytest.mark.parametrize("scope", ["", "admin"], ids=["stranger", "administrator"])
+async def test_a_request_that_breaks_off_is_no_error(
+    app: Running, caplog: pytest.LogCaptureFixture, kind: str, scope: str
+) -> None:
+    """Nothing of it is told as an error, whoever it was: readers close pages, and phones lose their net."""
+    raw = BROKEN_OFF[kind]
+    if scope:
+        raw = raw.replace(HEAD, f"{HEAD}Authorization: {await app.token(scope)}\r\n")
+    for abrupt in (False, True):
+        connection = await Connection.open(app.ports[0])
+        connection._writer.write(raw.encode("latin-1"))
+        await connection._writer.drain()
+        for _ in range(10):
+            await asyncio.sleep(0)  # so far it goes on
+        if abrupt:
+            connection._writer.transport.abort()
+        connection.close()
+    # What was begun ends before this is answered, a connection later.
+    for _ in range(3):
+        assert (await app.connection.request("GET", "/healthz")).status == 200
+    assert [line for line in caplog.records if line.levelno > logging.INFO] == []
+
+
+async def test_broken_requests_write_next_to_nothing(service: Service) -> None:
+    before = len(service.log)
+    for raw in BROKEN_OFF.values():
+        for _ in range(25):
+            connection = await Connection.open(service.port)
+            connection._writer.write(raw.encode("latin-1"))
+            await connection._writer.drain()
+            connection.close()
+    connection = await Connection.open(service.port)
+    assert (await connection.request("GET", "/healthz")).status == 200
+    connection.close()
+    # 300 requests, two workers, a line each for what no program should send.
+    assert len(service.log) - before < 1500, service.log[before:]
