@@ -56,7 +56,7 @@ def translated() -> Iterator[None]:
 
 def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> ConnectionPool:
     """Open a pool for a redis://, rediss:// or unix:// address. Retries are off: a write may have been done
-    (redis-facts)."""
+    (docs/store-facts.md)."""
     try:
         return ConnectionPool.from_url(
             url,
@@ -105,8 +105,8 @@ Call = tuple[str, list[str], list[bytes | str | int]]
 
 def executes_cut_transactions(info: bytes) -> bool:
     """Whether a server executes the beginning of a transaction that its append-only file ends in (lua/ledger.lua), from
-    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (redis-facts); others are taken
-    for the worse."""
+    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (docs/store-facts.md); others
+    are taken for the worse."""
     found = re.search(rb"valkey_version:(\d+)\.(\d+)", info)
     return found is None or (int(found[1]), int(found[2])) < (9, 1)
 

@@ -1,5 +1,5 @@
 """What a connection may take: the size of its headers, the time for a request, and how many of one address may be
-silent (bad-inputs rows 2 to 4). `web/protocol.py` asks.
+silent (hostile-inputs rows 2 to 4). `web/protocol.py` asks.
 
 A browser and a proxy send a request as soon as they have connected, and all of it at once. Who does not is slow, or
 wants to keep others out; nothing of it is counted, and it must not take what others need.
@@ -7,7 +7,7 @@ wants to keep others out; nothing of it is counted, and it must not take what ot
 
 LONGEST_HEAD = 131_072
 """Bytes of a request's headers. Chrome's are 1 KB; where we share a portal's host, its cookies may add 8. A single one
-that is absurdly long is cut where it is read (bad-inputs row 17) and does not cost its sender the hit."""
+that is absurdly long is cut where it is read (hostile-inputs row 17) and does not cost its sender the hit."""
 MOST_HEADERS = 100
 LONGEST_BODY = 1024 * 1024
 """Bytes behind the headers, with whatever is between the chunks of a body and behind it. Routes take less."""
