@@ -33,7 +33,7 @@ from benchmarks.contenders import STORE_OPTIONS, store_binary
 from benchmarks.load import on_core
 
 ROUNDS = 5
-# A batch of some 60 hits for one of the two ledgers.
+# A batch of some 60 hits.
 BLOB = os.urandom(5000)
 SCRIPT = "#!lua\nreturn {'ok', ARGV[2], 17, 18000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}"
 CALLS = 1000

@@ -1,4 +1,4 @@
-"""The arithmetic that answers are compared with: plain Python, written from the counting rules of the design.
+"""The arithmetic that answers are compared with: plain Python, written from the rules of docs/counting.md.
 
 It keeps what was acknowledged, in any order, and counts from the beginning whenever it is asked.
 """

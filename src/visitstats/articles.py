@@ -190,5 +190,5 @@ def csv_text(live: LiveSite, found: list[Row], language: str = "vi", separator: 
 
 
 def harmless(text: str) -> str:
-    """Return a text that a spreadsheet shows and does not run (bad-inputs row 15): an apostrophe before = + - @."""
+    """Return a text that a spreadsheet shows and does not run (hostile-inputs row 15): an apostrophe before = + - @."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -68,7 +68,7 @@ class Metrics:
         )
         self.noted = Counter(
             "visitstats_beacons_noted",
-            "Beacons of which something else is told: bots of search engines; hits whose visitors were not told apart.",
+            "Beacons annotated as search engines, or as sharing a capped network; by site and note.",
             ["site", "note"],
             registry=registry,
         )
@@ -91,7 +91,7 @@ class Metrics:
             "visitstats_hits_refused", "Hits answered 503 because the journal could not take them.", registry=registry
         )
         self.store_failures = Counter(
-            "visitstats_store_failures", "Commits that the store did not answer.", registry=registry
+            "visitstats_store_failures", "Times that the store stopped answering or taking writes.", registry=registry
         )
         self.internal_errors = Counter(
             "visitstats_internal_errors", "Batches or jobs that failed by a bug.", registry=registry

@@ -1,4 +1,4 @@
-"""Regular expressions that cannot hang a worker: RE2's, which are matched in linear time (bad-inputs row 35).
+"""Regular expressions that cannot hang a worker: RE2's, which are matched in linear time (hostile-inputs row 35).
 
 RE2 has no look-around and no back references; all the rest is as everywhere: https://github.com/google/re2/wiki/Syntax
 """

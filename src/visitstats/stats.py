@@ -136,8 +136,8 @@ class Stats:
         shown = self.last(live)
         fallen = (numbers.total or 0) < (shown.numbers.total or 0) and shown.box in ("", live.site.box)
         if fallen and 0 <= at_ms - shown.at_ms < HEALING_MS:
-            # A total falls only while a store that came back older is brought up to the journals again, by each worker
-            # to its own: what was shown stays until that is done.
+            # A total falls only while a store that came back older is brought up to the journals again: what was shown
+            # stays until that is done.
             return shown
         snapshot = _snapshot(live, numbers, at_ms, live.site.box, self._of_search_engines(live))
         self._snapshots[live.site.id] = snapshot

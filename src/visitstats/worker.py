@@ -161,7 +161,7 @@ class Worker:
             await self.sites.refresh()
             await self.sites.prepare_salts(self.clock())
         except StoreUnavailable as error:
-            # Each further question would take its time, too, while readers wait for the first worker.
+            # Each further call would also wait for the full timeout, and readers for the first worker.
             self.applier.start_offline(error)
         await self.ingest.start()
         self._scheduler = schedule(self.jobs, self.metrics)

@@ -1,4 +1,4 @@
-"""An independent judge of counts: plain, slow Python, written from the design's rules and not from the scripts.
+"""An independent judge of counts: plain, slow Python, written from docs/counting.md and not from the scripts.
 
 It keeps every hit that it was told of, in order, and counts from the beginning whenever it is asked.
 """

@@ -238,7 +238,7 @@ async def test_every_script_call_names_keys_of_one_slot(writer: Writer) -> None:
     assert len({key_slot(name.encode()) for name in names}) == 1
 
 
-# Size (design section 10) ---------------------------------------------------------------------------------------------
+# Size -----------------------------------------------------------------------------------------------------------------
 
 
 async def bytes_of(raw: Redis, *names: str) -> int:

@@ -57,7 +57,7 @@ def client(peer: str, headers: dict[str, str], **options: object) -> str:
     ],
 )
 def test_x_forwarded_for(value: str, expected: str) -> None:
-    """Bad-inputs row 18."""
+    """hostile-inputs row 18."""
     assert client(NEAR, {"x-forwarded-for": value}) == expected
 
 

@@ -62,7 +62,7 @@ def test_headings_are_in_the_language_asked_for() -> None:
     ],
 )
 def test_no_cell_is_run_as_a_formula(text: str) -> None:
-    """bad-inputs row 15; OWASP, "CSV Injection"."""
+    """hostile-inputs row 15; OWASP, "CSV Injection"."""
     entry = Entry(text, text, text, text, text, text)
     [_, row] = cells(csv_text(LIVE, [Row(entry, 1)]))
     assert row[2:] == ["'" + text] * 6

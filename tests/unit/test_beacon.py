@@ -144,7 +144,7 @@ def test_an_id_is_visible_ascii_of_bounded_length(name: str, value: str) -> None
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """A stranger cannot set the address, the time or the count of a hit (bad-inputs row 19)."""
+    """A stranger cannot set the address, the time or the count of a hit (hostile-inputs row 19)."""
     assert hit(ip="1.2.3.4", ts=0, count=9, uniques=[1], __proto__={"u": "x"}, url="x", n=2**63) == HitBeacon(URL)
 
 

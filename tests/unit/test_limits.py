@@ -73,7 +73,7 @@ def test_never_more_than_burst_and_rate_allow(per_second: int, burst: int, steps
 
 
 def test_random_addresses_take_no_memory_and_no_bucket_away() -> None:
-    """Bad-inputs row 21: the table neither grows nor forgets an attacker who hides among strangers."""
+    """hostile-inputs row 21: the table neither grows nor forgets an attacker who hides among strangers."""
     rate = NetworkRate(1, 100)
     assert sent(rate, 7, NOW, 1000) == 100
     size = sys.getsizeof(rate._full)
@@ -95,7 +95,7 @@ def test_random_addresses_take_no_memory_and_no_bucket_away() -> None:
     ],
 )
 def test_a_network_is_a_24_or_a_64(one: str, other: str, same: bool) -> None:
-    """Bad-inputs row 20: 10^5 addresses of one IPv6 /64 are one customer."""
+    """hostile-inputs row 20: 10^5 addresses of one IPv6 /64 are one customer."""
     assert (network_of(one) == network_of(other)) is same
 
 
@@ -110,7 +110,7 @@ def token(n: int) -> bytes:
 
 
 def test_so_many_visit_ids_of_a_network_are_told_apart_and_then_no_more() -> None:
-    """Bad-inputs row 22."""
+    """hostile-inputs row 22."""
     cap = VisitorCap()
     assert sum(cap.admits(token(n), b"net", 1, 200) for n in range(1, 1001)) == 200
     assert cap.admits(token(100), b"net", 1, 200), "who was here before stays"

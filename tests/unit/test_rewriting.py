@@ -254,7 +254,7 @@ def test_all_presets_and_rules_fit_together() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "(.*)*x(.*)*y", "^(([a-z])+.)+[A-Z]([a-z])+$"])
 def test_a_pattern_that_backtracks_elsewhere_without_end_takes_linear_time(pattern: str) -> None:
-    """bad-inputs row 35. Of a million letters the square alone would be hours: only a linear matcher comes back."""
+    """hostile-inputs row 35. Of a million letters the square alone would be hours: only a linear matcher comes back."""
     assert linear_pattern(pattern).find("a" * 1_000_000 + "!") is None
 
 

@@ -1,5 +1,5 @@
 """Made-up addresses: a site gets so many articles, and so many new ones in a minute; the rest is counted as "(other)",
-and neither the worker nor the store grows with it (bad-inputs row 13)."""
+and neither the worker nor the store grows with it (hostile-inputs row 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow, silent and endless connections (bad-inputs rows 2 to 6): closed in time, nothing counted, others served."""
+"""Slow, silent and endless connections (hostile-inputs rows 2 to 6): closed in time, nothing counted, others served."""
 
 from __future__ import annotations
 

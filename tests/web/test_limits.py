@@ -25,7 +25,7 @@ def counted(answers: list[Answer]) -> int:
 
 
 async def test_a_network_that_sends_too_much(tmp_path: Path, redis_url: str) -> None:
-    """Bad-inputs row 20: hits beyond the bucket are answered with the numbers, and are counted apart as `rate`."""
+    """hostile-inputs row 20: hits beyond the bucket are answered with the numbers, and are counted apart as `rate`."""
     async with running(
         tmp_path / "data", redis_url, network_burst=BURST, network_hits_per_second=2, answer_timeout_ms=5000
     ) as app:
@@ -57,8 +57,8 @@ async def test_ten_thousand_visitors_of_one_network_lose_nothing_by_default(app:
 
 
 async def test_made_up_visit_ids(app: Running) -> None:
-    """Bad-inputs row 22: a thousand visit ids from one address and agent are so many visitors as the site allows, and
-    one more; all hits count, and it is told how many were not told apart."""
+    """hostile-inputs row 22: a thousand visit ids from one address and agent are so many visitors as the site allows,
+    and one more; all hits count, and it is told how many were not told apart."""
     await app.put_site(visitors_per_network=20, views="every-load", office_networks=["198.51.100.7/32"])
     made_up = [replace(ANN, visit_id=f"made-up-{n:06d}") for n in range(100)]
     assert counted(await send(app, made_up)) == 100

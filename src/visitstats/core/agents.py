@@ -81,7 +81,7 @@ _PLAIN = re.compile(r"[^\\()\[\]{}*+?|^$.]*")
 class AgentRules:
     """Tells people from bots. `patterns` are regular expressions, case-sensitive, found anywhere.
 
-    `skipped` holds the patterns that are malformed or not linear (bad-inputs row 17); they are not used.
+    `skipped` holds the patterns that are malformed or not linear (hostile-inputs row 17); they are not used.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:

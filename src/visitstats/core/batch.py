@@ -16,7 +16,7 @@ from visitstats.core.sites import Site
 from visitstats.core.wire import column, text
 
 OTHER_KEY = "(other)"
-"""The article that takes the hits of articles beyond the site's cap (design section 6, bad-inputs row 13)."""
+"""The article that takes the hits of articles beyond the site's cap (hostile-inputs row 13)."""
 OTHER_ID = article_id(OTHER_KEY)
 HEARTBEAT = -1
 """Stands for the article of a heartbeat, which has none."""

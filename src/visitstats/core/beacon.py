@@ -191,7 +191,7 @@ def _is_space(character: str) -> bool:
 
 
 def _referrer_host(referrer: str) -> str:
-    """Its host, for http and https; "" for anything else (bad-inputs row 16). Never refuses the hit."""
+    """Its host, for http and https; "" for anything else (hostile-inputs row 16). Never refuses the hit."""
     match = _WEB_AUTHORITY.match(referrer)
     if match is None:
         return ""
@@ -229,7 +229,7 @@ def _quotes(wire: _WireHit) -> int:
 
 def _read_again(body: bytes) -> None:
     """Refuses what msgspec lets pass: a name that is given twice, and in fields that are ignored also bytes that are
-    not UTF-8 and numbers that no one can hold (bad-inputs rows 8 and 9).
+    not UTF-8 and numbers that no one can hold (hostile-inputs rows 8 and 9).
 
     The standard library's reader, ten times slower.
     """

@@ -1,6 +1,6 @@
 """How much one network may send, and how many visitors it may have: in tables of a fixed size.
 
-A table is an array that never grows (bad-inputs row 21). A network or a visitor has its place by a number that no
+A table is an array that never grows (hostile-inputs row 21). A network or a visitor has its place by a number that no
 stranger can choose: `hash` and the day's salt are secret. Nothing is ever put out of a table by others, so nobody is
 forgotten because many new addresses come; two that share a place share what it allows, which among 65,536 places
 matters only to those who are near the limit.
@@ -18,7 +18,7 @@ KNOWN_VISITORS = 1 << 17
 
 
 class NetworkRate:
-    """A token bucket per network (bad-inputs row 20): `burst` hits at once, `per_second` on and on; 0 is no limit.
+    """A token bucket per network (hostile-inputs row 20): `burst` hits at once, `per_second` on and on; 0 is no limit.
 
     A place holds the moment at which its bucket is full again (the "generic cell rate algorithm"): one number, and
     nothing to be filled up in the meantime. 0.5 MiB; 0.25 µs a hit.
@@ -48,7 +48,7 @@ class NetworkRate:
 
 
 class VisitorCap:
-    """At most so many different visit ids per network token (address and agent) and half hour (bad-inputs row 22).
+    """At most so many different visit ids per network token (address and agent) and half hour (hostile-inputs row 22).
 
     It counts the visit ids that are new; one that is known stays a visitor of its own. A known visitor is a 64-bit hash
     of its token (of a secret key, per process). 1.5 MiB; 0.2 µs a hit.

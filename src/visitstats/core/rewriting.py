@@ -1,7 +1,7 @@
 """Rewrite rules: a regular expression that is looked for in an address, and the template of what takes its place.
 
 The core does not run regular expressions of strangers: whoever builds the rules hands in `Compile`, which promises time
-that grows with the length of the text and no faster (bad-inputs row 35).
+that grows with the length of the text and no faster (hostile-inputs row 35).
 """
 
 import re

@@ -16,7 +16,7 @@ from visitstats.core.hosts import WILDCARD, fold_pattern
 from visitstats.core.presets import PRESETS
 from visitstats.core.rewriting import check_rules
 
-# An id becomes part of a Redis key, a metric label and a route, so its grammar is narrow (bad-inputs row 12).
+# An id becomes part of a Redis key, a metric label and a route, so its grammar is narrow (hostile-inputs row 12).
 SITE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 DEFAULT_TIMEZONE = "Asia/Ho_Chi_Minh"
@@ -26,7 +26,7 @@ DEFAULT_MAX_ARTICLES = 300_000
 # be cut off; made-up addresses still need five minutes to reach the cap above, in which the metric says so.
 DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
 # An office of identical computers, or the subscribers behind one address of a mobile provider, stay below it; a script
-# that makes up visit ids (bad-inputs row 22) does not get far.
+# that makes up visit ids (hostile-inputs row 22) does not get far.
 DEFAULT_VISITORS_PER_NETWORK = 500
 MOST_OFFICE_NETWORKS = 1000
 MOST_EXCLUDED_PATHS = 100

@@ -37,7 +37,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("fbclid fb_* mibextid sfnsn sfns rdid share_url", "Facebook and Messenger",
            "links of the apps, collected from public posts", "2026-11-29"),
     Family("igsh igshid", "Instagram", _BROWSERS, "2026-11-29"),
-    Family("zarsrc zanpid gidzl typeinapp utm_zalo", "Zalo", "links of the app, portals.md section 2", "2026-11-24"),
+    Family("zarsrc zanpid gidzl typeinapp utm_zalo", "Zalo", "links of the app, seen on portals", "2026-11-24"),
     Family("twclid ttclid li_fat_id epik rdt_cid sccid ndclid qclid", "X, TikTok, LinkedIn, Pinterest, Reddit, "
            "Snapchat, Nextdoor, Quora", "the advertisers' help pages of each", "2026-11-29"),
     Family("msclkid", "Microsoft Advertising", _BROWSERS, "2026-11-29"),
@@ -54,16 +54,16 @@ FAMILIES: tuple[Family, ...] = (
            "senders of newsletters and campaigns", _BROWSERS, "2026-11-29"),
     Family("irclickid irgwc cjevent cjdata s_kwcid ef_id awesm _branch_match_id _branch_referrer", "affiliate networks",
            _BROWSERS, "2026-11-29"),
-    Family("spm scm", "Alibaba and the systems that copy it", "links, field-log.md row 31", "2026-11-29"),
+    Family("spm scm", "Alibaba and the systems that copy it", "links that people shared", "2026-11-29"),
     Family("guccounter guce_referrer guce_referrer_sig", "Yahoo's consent page", "AdGuard's URL tracking filter",
            "2026-11-29"),
     Family("isappinstalled wechat_redirect", "WeChat", "links of the app", "2026-11-29"),
-    Family("__cf_chl_*", "Cloudflare's challenge", "links, field-log.md row 31", "2026-11-24"),
+    Family("__cf_chl_*", "Cloudflare's challenge", "links that people shared", "2026-11-24"),
     Family("nocache cachebuster aspxautodetectcookiesupport", "caches, ASP.NET's test for cookies",
-           "portals.md section 2", "2026-11-24"),
+           "seen on portals", "2026-11-24"),
     Family("phpsessid jsessionid sessionid session_id asp.net_sessionid cfid cftoken", "sessions of PHP, Java, ASP.NET "
-           "and ColdFusion", "portals.md section 2", "2026-11-29"),
-    Family("replytocom", "WordPress' link to the form below a comment", "portals.md section 2", "2026-11-24"),
+           "and ColdFusion", "seen on portals", "2026-11-29"),
+    Family("replytocom", "WordPress' link to the form below a comment", "seen on portals", "2026-11-24"),
 )  # fmt: skip
 
 _ALL = [name for family in FAMILIES for name in family.names.split()]

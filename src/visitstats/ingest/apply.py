@@ -126,8 +126,8 @@ class Applier:
     # Life ----------------------------------------------------------------------------------------------------------
 
     def start_offline(self, error: StoreUnavailable) -> None:
-        """Have `start` begin without the store: it did not answer just now, and each further question would take its
-        time, too."""
+        """Have `start` begin without the store: it did not answer just now, and each further call would also wait for
+        the full timeout."""
         self._lose_store(error)
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""New articles: how many a site may get in a minute (rule 8 of keys, bad-inputs row 13).
+"""New articles: how many a site may get in a minute (rule 8 of keys, hostile-inputs row 13).
 
 Whether an article is new is known by the store alone, and a hit does not wait for it. So an article that this worker
 has not sent to the store yet is a newcomer until the store has said: it takes one of the minute's places at once, and

@@ -12,7 +12,7 @@ Client = tuple[str, int]
 """An address in its canonical form, and the number of its network (`networks.network_of`)."""
 
 MOST_HOPS = 20
-"""More hops than this are an attack, not a way (bad-inputs row 18)."""
+"""More hops than this are an attack, not a way (hostile-inputs row 18)."""
 CACHE_SIZE = 32_768
 LONGEST_CACHED = 256
 UNIX_PEER = ""

@@ -24,7 +24,7 @@ from visitstats.web.senders import Senders
 from visitstats.worker import Worker
 
 TRIES_PER_MINUTE = 5
-"""Wrong tokens that one address may try in a minute (bad-inputs row 28)."""
+"""Wrong tokens that one address may try in a minute (hostile-inputs row 28)."""
 JSON_ROWS = 10_000
 
 
@@ -67,7 +67,7 @@ class Admin:
         query = request.query_params
         period, as_csv = query.get("period", "all"), query.get("format", "json") == "csv"
         asked = query.get("limit", "100")
-        # Not int() alone: it takes signs, underscores, spaces and the digits of every script (bad-inputs row 26).
+        # Not int() alone: it takes signs, underscores, spaces and the digits of every script (hostile-inputs row 26).
         limit = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0
         if not 1 <= limit <= (MOST_ROWS if as_csv else JSON_ROWS):
             raise InvalidQuery(f"limit is 1 to {JSON_ROWS} as JSON, to {MOST_ROWS} as CSV")
@@ -248,7 +248,7 @@ class Admin:
 
 
 def same_origin(request: Request) -> None:
-    """Refuse what another site's page sends (bad-inputs row 27)."""
+    """Refuse what another site's page sends (hostile-inputs row 27)."""
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")

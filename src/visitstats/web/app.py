@@ -87,7 +87,7 @@ class Application:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
         if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
-            # No route of ours needs an escape: what is behind one must not pass for a route (bad-inputs row 7).
+            # No route of ours needs an escape: what is behind one must not pass for a route (hostile-inputs row 7).
             return answers.send_error(send, 404, "not-found", "there is nothing here")
         return (self._edge or self._router)(scope, receive, send)
 

@@ -221,7 +221,8 @@ class Edge:
 
 
 async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
-    """Read a beacon's body; raises HitRejected for what is too large or of another kind (bad-inputs rows 1, 10, 11)."""
+    """Read a beacon's body; raises HitRejected for what is too large or of another kind (hostile-inputs rows 1, 10 and
+    11)."""
     if not _is_text(headers):
         raise HitRejected("content-type", "send text/plain or application/json, not compressed", status=415)
     length = headers.get(b"content-length", b"0")

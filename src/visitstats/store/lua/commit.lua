@@ -177,7 +177,7 @@ for i = 1, #entries do
   entry_of[place] = entry
 end
 
--- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (bad-inputs row 13).
+-- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
 local target, unknown, registered = {}, {}, nil
 for i = 1, articles do
   target[i] = ids[i]
