@@ -291,7 +291,7 @@ class Worker:
 
     async def _look(self) -> None:
         try:
-            await self._check_fit(self.reads, thoroughly=False)
+            await self._check_fit(self.reads, thoroughly=not self.applier.link.trusted)
         except StoreUnavailable as error:
             log.debug("the store cannot be looked at: %s", error)
 
