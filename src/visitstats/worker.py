@@ -23,6 +23,7 @@ from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.journal.closed import ClosedJournal
+from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import Journal, OpenJournal
 from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
@@ -34,7 +35,6 @@ from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.store.schema import claim_folder
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
 from visitstats.tasks import end

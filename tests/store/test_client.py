@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from visitstats.core.errors import StoreUnavailable
-from visitstats.store.client import ScriptLine, translated
+from visitstats.store.client import translated
+from visitstats.store.line import ScriptLine
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,15 @@ from tests.driver import PROGRAM
 from tests.store.writing import DAY, NOON, SITE, names_in
 from tests.waiting import wait_until
 from visitstats.core.counting import HALF_HOUR_MS
-from visitstats.core.errors import StoreUnavailable, StoreUnfit
+from visitstats.core.errors import FolderUnfit, StoreUnavailable, StoreUnfit
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.doctor import check_keys, check_store
+from visitstats.journal.folder import claim_folder
 from visitstats.store import keys
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import Fitness, opened
 from visitstats.store.records import Records
-from visitstats.store.schema import FolderUnfit, claim_folder, claim_store
+from visitstats.store.schema import claim_store
 
 
 @pytest_asyncio.fixture
@@ -120,9 +122,9 @@ async def test_sites_that_cannot_be_read_are_refused(fitness: Fitness, raw: Redi
 
 
 async def test_a_store_of_another_schema_is_refused_in_one_line(fitness: Fitness, raw: Redis) -> None:
-    await raw.set(keys.SCHEMA, keys.SCHEMA_NUMBER + 1)
+    await raw.set(keys.SCHEMA, SCHEMA_NUMBER + 1)
     for check in (fitness.check_start, fitness.check_keys):
-        with pytest.raises(StoreUnfit, match=f"^the store has schema {keys.SCHEMA_NUMBER + 1}, this program schema"):
+        with pytest.raises(StoreUnfit, match=f"^the store has schema {SCHEMA_NUMBER + 1}, this program schema"):
             await check()
     await raw.delete(keys.SCHEMA)
     for check in (fitness.check_start, fitness.check_keys):
@@ -133,7 +135,7 @@ async def test_a_store_of_another_schema_is_refused_in_one_line(fitness: Fitness
 async def test_a_new_store_is_claimed_by_whoever_starts_first(redis_url: str, raw: Redis) -> None:
     async with opened(redis_url, lambda: NOON) as parts:
         assert await parts.fitness.check_start() == []
-    assert await raw.get(keys.SCHEMA) == str(keys.SCHEMA_NUMBER).encode()
+    assert await raw.get(keys.SCHEMA) == str(SCHEMA_NUMBER).encode()
 
 
 def test_a_data_folder_of_another_schema_is_refused_in_one_line(tmp_path: Path) -> None:

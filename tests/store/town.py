@@ -70,7 +70,7 @@ class Town:
         """Journal a change and make it: merges and baselines take a town for their recorder."""
         previous, total = self.newest.get(change.site, (0, 0))
         [result] = await self.committer.commit(
-            [self._append(msgspec.structs.replace(change, previous=previous, total=total))]
+            [self._append(msgspec.structs.replace(change, previous=previous, total=total, at_ms=NOON))]
         )
         assert isinstance(result, Changed), result
         return result

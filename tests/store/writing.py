@@ -116,7 +116,7 @@ class Writer:
 
     async def change(self, change: ChangeRecord) -> Changed:
         """Commit a change of a person's: a recorder as `changes.merges` and `changes.baselines` want one."""
-        record = msgspec.structs.replace(change, previous=self.sequence, total=self.total)
+        record = msgspec.structs.replace(change, previous=self.sequence, total=self.total, at_ms=NOON)
         self.sequence += 1
         result = await commit_one(self.committer, self.sequence, record, writer=self.writer)
         assert isinstance(result, Changed), result

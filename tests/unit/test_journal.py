@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from tests.unit.slots import HOUR, MIB, change, fill, folder_in_memory, kept, numbered, opened, payload, segments
 from visitstats.core.errors import JournalFull
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.journal import log as journals
 from visitstats.journal import segments as segment_files
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot
-from visitstats.store.keys import SCHEMA_NUMBER
 
 # The files ------------------------------------------------------------------------------------------------------------
 

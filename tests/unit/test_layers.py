@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("files", "tasks", "patterns", "networks", "server_program"),
     ("settings", "metrics", "journal", "store", "embedded"),
-    ("directory", "access", "changes"),
+    ("directory", "access", "changes", "hosts"),
     ("stats", "articles", "uniques"),
     ("ingest", "losses", "survey", "verify", "doctor", "rollups"),
     ("worker",),

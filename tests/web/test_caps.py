@@ -19,6 +19,7 @@ from tests.web.inprocess import Running, running
 from visitstats.core.beacon import HitBeacon
 from visitstats.core.counting import decode_presence
 from visitstats.core.errors import StoreUnavailable
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.web.hits import Taken
@@ -163,7 +164,7 @@ async def test_a_replay_of_capped_hits_counts_the_same(tmp_path: Path, redis_url
     await raw_client.flushall()
     await raw_client.hset(keys.SITES, mapping=sites)
     await raw_client.set(keys.SITES_VERSION, "again")
-    await raw_client.set(keys.SCHEMA, keys.SCHEMA_NUMBER)
+    await raw_client.set(keys.SCHEMA, SCHEMA_NUMBER)
     async with running(tmp_path / "data", redis_url, site=False) as app:
         assert await app.connection.views("t1", pages) == before
         found = await app.numbers()

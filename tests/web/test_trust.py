@@ -21,8 +21,8 @@ from tests.store.writing import batch_of
 from visitstats.core.batch import encode
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
+from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import OpenJournal
-from visitstats.store.schema import claim_folder
 
 
 def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,12 +15,13 @@ from visitstats.core.errors import NotFound
 from visitstats.core.sites import Site
 from visitstats.embedded import running_store
 from visitstats.ingest.replay import is_replayed
+from visitstats.journal.folder import claim_folder
 from visitstats.settings import Settings
 from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.store.schema import check_schema, claim_folder, claim_store
+from visitstats.store.schema import check_schema, claim_store
 from visitstats.worker import wall_clock
 
 T = TypeVar("T")

@@ -48,6 +48,10 @@ class StoreUnfit(VisitstatsError):
     """Redis or Valkey answers, but must not be counted in as it is set up (an eviction policy, an old version)."""
 
 
+class FolderUnfit(VisitstatsError):
+    """A data folder that was written by another version."""
+
+
 class JournalFull(VisitstatsError):
     """The journal cannot take a batch: its budget is used up, or the disk failed. Nothing was acknowledged."""
 

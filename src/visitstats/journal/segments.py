@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 RECORD = struct.Struct("<IIQ")
 SEQUENCE = struct.Struct("<Q")
 MAGIC = b"vsjrnl2\n"
-"""Its number is the schema (`store.keys.SCHEMA_NUMBER`)."""
+"""Its number is the schema (`core.schema`)."""
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
 MARK_BYTES = 64 * 1024

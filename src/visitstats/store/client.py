@@ -48,7 +48,7 @@ def translated() -> Iterator[None]:
 
 def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> ConnectionPool:
     """Open a pool for a redis://, rediss:// or unix:// address. Retries are off: a write may have been done
-    (redis-facts)."""
+    (docs/store-facts.md)."""
     try:
         return ConnectionPool.from_url(
             url,

@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 from visitstats.core.counting import HALF_HOUR_MS, SALT_LIFE_MS
 
-SCHEMA_NUMBER = 2
-"""Of what is written to the store and to the data folder. One that bears another number is refused."""
 DAY_MS = 24 * 3600 * 1000
 HOUR_MS = 3600 * 1000
 
 SCHEMA = "vs:schema"
-"""String: SCHEMA_NUMBER of whoever wrote here first."""
+"""String: the schema number (`core.schema`) of whoever wrote here first."""
 SITES = "vs:sites"
 """Hash: site id → record (JSON)."""
 SITES_VERSION = "vs:sites:version"

@@ -30,7 +30,8 @@ def _refusal(error: Answered) -> str:
 
 def executes_cut_transactions(info: bytes) -> bool:
     """Whether a server executes the beginning of a transaction that its append-only file ends in (lua/ledger.lua), from
-    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (redis-facts); others are taken
+    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (docs/store-facts.md); others are
+    taken
     for the worse."""
     found = re.search(rb"valkey_version:(\d+)\.(\d+)", info)
     return found is None or (int(found[1]), int(found[2])) < (9, 1)

@@ -14,6 +14,7 @@ from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import translated, why_unfit
 from visitstats.store.schema import claim_store
@@ -222,7 +223,7 @@ class Reads:
             mode = str(server.get("redis_mode") or server.get("server_mode", ""))
             if reason := why_unfit(version, str(memory.get("maxmemory_policy", "")), mode):
                 raise StoreUnfit(reason)
-        if schema != b"%d" % keys.SCHEMA_NUMBER:
+        if schema != b"%d" % SCHEMA_NUMBER:
             await claim_store(self._client)
         # While it reads its append-only file it says that it has none.
         loading = any(int(persistence.get(name, 0)) for name in ("loading", "async_loading"))

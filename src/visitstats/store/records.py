@@ -11,6 +11,7 @@ from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
 from visitstats.core.hosts import Hosts
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
@@ -77,7 +78,7 @@ class Records:
                 if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
                     raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(keys.SCHEMA, keys.SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
+            pipe.set(keys.SCHEMA, SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))
             try:
                 await pipe.execute()

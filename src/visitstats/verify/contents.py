@@ -16,9 +16,10 @@ from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id
 from visitstats.core.periods import ALL_TIME
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.store.inspect import Found, Inspector
-from visitstats.store.keys import DAY_MS, SCHEMA_NUMBER, Named
+from visitstats.store.keys import DAY_MS, Named
 from visitstats.store.records import AccessToken
 
 MOST = 2**53

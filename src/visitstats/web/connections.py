@@ -1,5 +1,5 @@
 """What a connection may take: the size of a request, the time for it and for its answer, how many requests may wait,
-and how many connections an address may have (bad-inputs rows 2 to 6). `web/requests.py` and `web/protocol.py` ask.
+and how many connections an address may have (hostile-inputs rows 2 to 6). `web/requests.py` and `web/protocol.py` ask.
 
 A browser and a proxy send a request as soon as they have connected, and all of it at once. Who does not is slow, or
 wants to keep others out; nothing of it is counted, and it must not take what others need.

@@ -14,7 +14,7 @@ Lines = list[tuple[bytes, bytes]]
 MOST_HEADERS = 100
 LONGEST_HEAD = 131_072
 """Bytes of a request's head. Chrome's are 1 KB; where we share a portal's host, its cookies may add 8. A single header
-that is absurdly long is cut where it is read (bad-inputs row 17) and does not cost its sender the hit."""
+that is absurdly long is cut where it is read (hostile-inputs row 17) and does not cost its sender the hit."""
 
 SINGLE = (b"host", b"content-length", b"content-type", b"origin", b"user-agent", b"authorization", b"expect")
 """Headers that decide something here and have one value. Of two lines, two programs could take different ones."""

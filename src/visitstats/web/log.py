@@ -13,7 +13,8 @@ SUPERVISOR = "visitstats.web.server"
 
 
 def set_up_logging(level: str) -> None:
-    """Log to stderr, one line a message; line breaks and control characters in it are escaped (bad-inputs row 36)."""
+    """Log to stderr, one line a message; line breaks and control characters in it are escaped (hostile-inputs row
+    36)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(OncePerMinute())
