@@ -106,10 +106,12 @@ class SiteDirectory:
             raise StoreUnavailable("the sites cannot be read just now")
         return live
 
-    async def refresh(self) -> None:
-        """Read the sites if they have changed. A store that does not answer leaves everything as it is."""
+    async def refresh(self, version: bytes | None = None) -> None:
+        """Read the sites if they have changed; `version` is what the store says of them, if that was just asked. A
+        store that does not answer leaves everything as it is."""
         try:
-            version = await self._records.sites_version()
+            if version is None:
+                version = await self._records.sites_version()
             self._blind = False
             if version and self._lost and self.has_all():
                 for site_id in list(self._lost):
@@ -138,12 +140,6 @@ class SiteDirectory:
         self._keep("sites.json", _encode(list(sites.values())))
         if changed:
             self._keep_aliases()
-
-    async def watch(self) -> None:
-        """Refresh for ever."""
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            await self.refresh()
 
     def load(self, now_ms: int) -> None:
         """Read what was kept on disk: the sites, and the salts that are not past their life."""

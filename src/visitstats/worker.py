@@ -156,7 +156,7 @@ class Worker:
         self.losses.load()
         try:
             async with opened(self._url, self.clock, START_SECONDS) as parts:
-                for warning in await self._check_fit(parts.reads, thoroughly=True):
+                for warning in await self._check_fit(parts.reads):
                     log.warning("%s", warning)
             await self.sites.refresh()
             await self.sites.prepare_salts(self.clock())
@@ -167,7 +167,6 @@ class Worker:
         self._scheduler = schedule(self.jobs, self.metrics)
         self._scheduler.start()
         self._watching = [
-            asyncio.create_task(self.sites.watch()),
             asyncio.create_task(self._do_duties()),
             asyncio.create_task(follow_the_clock(self._scheduler)),
         ]
@@ -214,7 +213,7 @@ class Worker:
         """What a worker looks after every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
         together these would be half of what an idle worker takes."""
         found = [
-            Job("look whether the store may evict", self._look, 1),
+            Job("look whether the store may evict, and whether sites have changed", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
         ]
         if self.journalled:
@@ -278,11 +277,11 @@ class Worker:
         await self.losses.check()
         self.metrics.store_lost.set(self.losses.sites)
 
-    async def _check_fit(self, reads: Reads, *, thoroughly: bool) -> list[str]:
+    async def _check_fit(self, reads: Reads) -> list[str]:
         """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises
         StoreUnavailable."""
         try:
-            warnings = await (reads.check_fit() if thoroughly else reads.check_policy())
+            warnings = await reads.check_fit()
         except StoreUnfit as error:
             self.applier.suspend(str(error))
             return []
@@ -290,10 +289,17 @@ class Worker:
         return warnings
 
     async def _look(self) -> None:
+        version = None
         try:
-            await self._check_fit(self.reads, thoroughly=not self.applier.link.trusted)
+            if self.applier.link.trusted:
+                version = await self.reads.glance()
+            else:
+                await self._check_fit(self.reads)
+        except StoreUnfit as error:
+            self.applier.suspend(str(error))
         except StoreUnavailable as error:
             log.debug("the store cannot be looked at: %s", error)
+        await self.sites.refresh(version)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -231,13 +231,18 @@ class Reads:
             return []
         return ["the store has no append-only file (appendonly no): what it loses is healed from the journal alone"]
 
-    async def check_policy(self) -> list[str]:
-        """The same, of what may be changed while it runs. Each new connection looks at the rest (`store.client`)."""
+    async def glance(self) -> bytes:
+        """Look at what may change while a store runs, in one round trip: refuse it (StoreUnfit) when it may evict now,
+        and
+        return what is another after each change of a site. Each new connection looks at the rest (`store.line`)."""
         with translated():
-            memory: dict[str, Any] = await self._client.info("memory")
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.info("memory")
+                pipe.get(keys.SITES_VERSION)
+                memory, version = await pipe.execute()
         if reason := why_unfit("", str(memory.get("maxmemory_policy", "")), ""):
             raise StoreUnfit(reason)
-        return []
+        return version or b""
 
 
 def mark_of(text: bytes | None) -> Mark:
