@@ -18,6 +18,8 @@ class Positions:
         self.wake = asyncio.Event()
         self.newest: dict[str, Newest] = {}
         self.applied: dict[str, int] = {}
+        self.vanished: dict[str, int] = {}
+        """Up to here neither the store nor the journal has a site's records any more."""
         self.behind: set[str] = set()
         """Sites whose batches are in the journal alone, until a replay has applied them."""
         self.older = False
@@ -57,4 +59,4 @@ class Positions:
 
     def is_behind(self, site: str) -> bool:
         """Whether the store lacks something of a site."""
-        return self.newest_of(site).sequence > self.applied.get(site, 0)
+        return self.newest_of(site).sequence > max(self.applied.get(site, 0), self.vanished.get(site, 0))

@@ -293,7 +293,7 @@ class Replay:
                 return refused
             log.info("replaying %d slots", len(lacking))
             try:
-                await self._pass(lacking, refused, applied)
+                await self._pass(lacking, refused, applied, mine)
             except _Older:
                 continue
 
@@ -316,7 +316,9 @@ class Replay:
                 found[site] = reached
         return found
 
-    async def _pass(self, lacking: list[tuple[Slot, dict[str, int]]], refused: set[str], applied: Applied) -> None:
+    async def _pass(
+        self, lacking: list[tuple[Slot, dict[str, int]]], refused: set[str], applied: Applied, mine: Positions
+    ) -> None:
         """Commit what is lacking, in the order of the moments. Raises _Older."""
         reached = {(slot.writer, site): mark for slot, marks in lacking for site, mark in marks.items()}
         wanted = {(slot.writer, site): slot.newest[site].sequence for slot, marks in lacking for site in marks}
@@ -350,6 +352,8 @@ class Replay:
                     "site %s: records up to %d of writer %s have vanished from the journal", site, sequence, writer
                 )
                 self._vanished[writer, site] = sequence
+                if writer == mine.writer:
+                    mine.vanished[site] = sequence
 
     def _tell(self, item: Work, error: str) -> None:
         """Log a refusal, once until it is another one."""
