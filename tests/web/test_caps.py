@@ -233,7 +233,7 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     counts = await worker.reads.counts("t1", live.calendar.day_at(app.clock.ms), app.clock.ms)
     assert counts.visits[-2] == 11
     assert counts.views[-2] >= ARTICLES
-    stored = await raw_client.hvals(keys.seen("t1", live.calendar.day_at(app.clock.ms).date))
+    stored: Any = await raw_client.hvals(keys.seen("t1", live.calendar.day_at(app.clock.ms).date))
     readings = [len(decode_presence(presence).read) for presence in stored]
     assert len(readings) == 11
     assert sum(readings) <= 10 * A_MINUTE + 11 * 2
