@@ -46,6 +46,23 @@ async def test_the_articles_of_a_period_the_most_read_first(app: Running) -> Non
     assert top.headers["cache-control"] == "no-store"
 
 
+async def test_a_list_says_of_when_its_order_is_and_shows_the_views_of_now(app: Running) -> None:
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+
+    async def listed() -> tuple[str, str, list[tuple[str, int]]]:
+        found = (await app.connection.request("GET", f"{ARTICLES}?period=day", headers=headers)).json
+        return found["at"][11:19], found["order_at"][11:19], [(row["key"], row["views"]) for row in found["articles"]]
+
+    assert await listed() == ("12:00:00", "12:00:00", [("/a", 3), ("/b", 2), ("/c", 1)])
+    for visitor in crowd(9, "later"):
+        await app.connection.hit("t1", Hit(visitor, "/c"))
+    app.clock.advance(59)
+    assert await listed() == ("12:00:59", "12:00:00", [("/a", 3), ("/b", 2), ("/c", 10)])
+    app.clock.advance(1)
+    assert await listed() == ("12:01:00", "12:01:00", [("/c", 10), ("/a", 3), ("/b", 2)])
+
+
 async def test_a_file_that_excel_opens(app: Running) -> None:
     """UTF-8 with a BOM, CRLF, Vietnamese headings, and no cell that a spreadsheet would run."""
     body = {"u": f"https://{HOST}/a", "t": "=HYPERLINK(1)", "m": {"author": "@an", "category": "-2+3"}}
