@@ -63,7 +63,7 @@ class _Turn:
         if os.fstat(self._file).st_size < 8:
             os.ftruncate(self._file, 8)
         self._shared = mmap.mmap(self._file, 8)
-        self._steps = 0
+        self._steps = int.from_bytes(os.urandom(6), "little") + 1  # no two processes show the same number
         self.mine = False
         self.hung = 0
         """What a process had written that makes no progress any more."""
