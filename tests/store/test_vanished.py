@@ -30,5 +30,5 @@ async def test_a_record_that_vanished_is_told_and_what_comes_after_it_is_counted
         await asyncio.wait_for(machine.settle(), 20)
         assert machine.workers[0].applier.gaps >= 1
         assert "vanished" in caplog.text or "neither in the store nor in the journal" in caplog.text
-        views = await machine.client.hgetall(keys.views(site.id))  # type: ignore[misc]
+        views = await machine.client.hgetall(keys.views(site.id))
         assert views[b"all"] == b"1"
