@@ -17,6 +17,7 @@ from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.directory import SiteDirectory
 from visitstats.hosts import Hosts
+from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
@@ -121,14 +122,12 @@ class Worker:
             positions,
             Committer(url),
             self._replay,
-            self.stats,
-            self.known,
+            Answering(self.stats, self.known, self.metrics, self.sites, clock, self.records.changes.tell),
             self.metrics,
             clock,
             self.sites,
             settings.answer_timeout_ms,
             settings.batch_max_hits,
-            self.records.changes.tell,
         )
         self.ingest = Ingest(settings, journal, positions, self.applier, self.metrics, clock)
         self._forget_by = ForgettingClock(clock, time.monotonic)

@@ -26,6 +26,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
 from visitstats.directory import LiveSite, SiteDirectory
+from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
@@ -131,8 +132,9 @@ class Machine:
             Limits(MAX_BYTES, KEEP_SECONDS),
         )  # fmt: skip
         applier = Applier(
-            positions, Committer(self.url), replay, stats, Known(self._records.registered, stats), self._metrics, clock,
-            sites, 250, 255, self._records.changes.tell,
+            positions, Committer(self.url), replay,
+            Answering(stats, Known(self._records.registered, stats), self._metrics, sites, clock, self._records.changes.tell),
+            self._metrics, clock, sites, 250, 255,
         )  # fmt: skip
         return Worker(Ingest(Patient(), journal, positions, applier, self._metrics, clock), applier, replay, positions)
 

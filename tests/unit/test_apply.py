@@ -18,6 +18,7 @@ from visitstats.core.errors import StoreRefuses, StoreUnavailable
 from visitstats.core.sites import Site
 from visitstats.directory import LiveSite
 from visitstats.ingest import apply as applying
+from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
@@ -102,10 +103,8 @@ async def writing(
 
         nothing, metrics = cast(Any, {}), Metrics(root / "metrics", None)
         stats = Stats(nothing, lambda: NOON, root / "last", 0, positions)
-        applier = Applier(
-            positions, connection, replay, stats, Known(nothing, stats), metrics, lambda: NOON, nothing, 50, 255,
-            announce,
-        )  # fmt: skip
+        answering = Answering(stats, Known(nothing, stats), metrics, nothing, lambda: NOON, announce)
+        applier = Applier(positions, connection, replay, answering, metrics, lambda: NOON, nothing, 50, 255)
         ingest = Ingest(settings or Settings(), journal, positions, applier, metrics, lambda: NOON)
         await ingest.start()
         try:

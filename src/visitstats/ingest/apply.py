@@ -12,20 +12,18 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import perf_counter
 
-from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord, Record
+from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
 from visitstats.core.link import Event, Link, State
 from visitstats.directory import SiteDirectory
-from visitstats.ingest.known import Known
+from visitstats.ingest.answering import Answering
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Replay, numbering
-from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
+from visitstats.ingest.waiting import Waiting, WaitingChange
 from visitstats.metrics import Metrics
-from visitstats.stats import Stats
-from visitstats.store.changes import describe
 from visitstats.store.commit import Changed, Committed, Committer, Gap, Numbering, Result, Work
 from visitstats.tasks import end
 
@@ -47,22 +45,20 @@ Taken = tuple[int, Waiting | WaitingChange, Record]
 
 
 class Applier:
-    """Applies the records of one writer. `clock` gives the moment in milliseconds; `announce` tells all workers that
-    the aliases of a site have changed. Without a replay (there is no journal) nothing is ever applied."""
+    """Applies the records of one writer. `clock` gives the moment in milliseconds. Without a replay (there is no
+    journal) nothing is ever applied."""
 
     def __init__(
         self,
         positions: Positions,
         committer: Committer,
         replay: Replay | None,
-        stats: Stats,
-        known: Known,
+        answering: Answering,
         metrics: Metrics,
         clock: Callable[[], int],
         sites: SiteDirectory,
         answer_timeout_ms: int,
         batch_max_hits: int,
-        announce: Callable[[str], Awaitable[None]],
     ) -> None:
         self.link = Link()
         self._generation = -1
@@ -70,24 +66,18 @@ class Applier:
         self._positions = positions
         self._committer = committer
         self._replay = replay
-        self._stats = stats
-        self._known = known
+        self._answering = answering
         self._metrics = metrics
         self._clock = clock
         self._sites = sites
         self._timeout = answer_timeout_ms / 1000
         self._queue: deque[Taken] = deque()
-        self._unanswered: dict[int, Waiting | WaitingChange] = {}
         self._committing = 0
         """The first sequence that is on its way to the store, 0 for none."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._announce = announce
         self._told = False
         """Whether the log has said that something is wrong with the store."""
-        self._changed: dict[str, list[tuple[WaitingChange, Changed]]] = {}
-        """Sites in which a change was made that was not announced to all workers yet, with whoever waits for it: who is
-        told of a change finds it made wherever he looks."""
         self._most_hits = batch_max_hits
         self.batch_hits = batch_max_hits
         """How many hits a batch may hold, so that its script does not hold the store for longer than HOLD_SECONDS."""
@@ -101,7 +91,7 @@ class Applier:
         for item in journalled:
             sequence, waiting, record = item
             self._positions.journalled(record.site, sequence, record.total)
-            self._unanswered[sequence] = waiting
+            self._answering.expect(sequence, waiting)
             if self.link.commits and record.site not in behind:
                 self._queue.append(item)
             else:
@@ -112,7 +102,7 @@ class Applier:
             # One timer for all of them: a timer or a shield for each hit would cost a quarter of a bare request.
             asyncio.get_running_loop().call_later(self._timeout, self._late, last)
         else:
-            self._answer_from_journal(last)
+            self._answering.from_journal(last)
         self._positions.wake.set()
 
     async def settled(self) -> None:
@@ -216,8 +206,8 @@ class Applier:
                 if healing:
                     await self._bring_up()
                 await self._commit_queue()
-                while self._changed:
-                    await self._announce_change(next(iter(self._changed)))
+                while self._answering.announces:
+                    await self._answering.announce()
             except (StoreUnavailable, JournalDamaged, OSError) as error:
                 self._lose_store(error)
             except Exception as error:
@@ -295,17 +285,6 @@ class Applier:
             for item, result in zip(work, results, strict=True):
                 self._take_note(item, result)
 
-    async def _announce_change(self, site: str) -> None:
-        """Have all workers read a site's aliases anew, and answer whoever waits for that. Raises StoreUnavailable."""
-        made = self._changed.pop(site)
-        try:
-            await self._announce(site)
-        except BaseException:
-            self._changed.setdefault(site, [])
-            raise
-        finally:
-            _answer(made)
-
     def _numbering(self, record: Record) -> Numbering:
         return numbering(self._sites.get(record.site), self._clock())
 
@@ -345,58 +324,25 @@ class Applier:
         if item.writer == self._positions.writer:
             self._note_applied(item, result)
         elif isinstance(result, Changed):
-            self._note_changed(item, result, None)
+            self._answering.changed(item, result)
+            self._positions.wake.set()
         if not self.link.trusted:
             raise StoreUnavailable(self.link.reason)
 
     def _note_applied(self, item: Work, result: Result) -> None:
-        """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
-        record = item.record
-        self._positions.apply(record.site, item.sequence)
-        waiting = self._unanswered.get(item.sequence)  # taken away last: after a bug here it is answered all the same
-        if isinstance(result, Committed) and isinstance(record, Batch):
-            if result.fresh:
-                self._metrics.batch_committed(record.site, record.size, result.started)
-            live = waiting.live if isinstance(waiting, Waiting) else self._sites.get(record.site)
-            if live is None:
-                return
-            snapshot = self._stats.publish(live, result.online, result.counts, self._clock())
-            if isinstance(waiting, Waiting):
-                self._known.learn(waiting, result)
-                self._note_capped(waiting, result)
-                if not waiting.future.done():
-                    waiting.future.set_result(Outcome(result, snapshot))
-            elif result.nameless:
-                self._known.forget_all()
-        elif isinstance(result, Changed):
-            self._note_changed(item, result, waiting if isinstance(waiting, WaitingChange) else None)
-        self._unanswered.pop(item.sequence, None)
-
-    def _note_changed(self, item: Work, result: Changed, waiting: WaitingChange | None) -> None:
-        """Take note of what the ledger said of a change."""
-        site = item.record.site
-        announced = self._changed.setdefault(site, [])
-        if waiting is not None:
-            announced.append((waiting, result))
-        elif result.word == "refused" and isinstance(item.record, ChangeRecord):
-            # Nobody is there to be told: it was made again after a loss, or its maker did not wait for the store.
-            log.warning("site %s: a change was not made (%s): %s", site, result.reason, describe(item.record))
-        self._positions.wake.set()
-
-    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
-        other = waiting.number_of(OTHER_ID)
-        by_minute = 0 if other is None else result.added[other]
-        if by_minute or min(result.added, default=0) < 0:
-            by_site = -sum(views for views in result.added if views < 0)
-            self._metrics.views_capped(waiting.site.id, by_site, by_minute)
+        """Take note of what the ledger said of a record of ours."""
+        self._positions.apply(item.record.site, item.sequence)
+        self._answering.applied(item, result)
+        if isinstance(result, Changed):
+            self._positions.wake.set()
 
     # When the store does not answer ----------------------------------------------------------------------------------
 
     def _late(self, sequence: int) -> None:
         """The time to answer has come for everything up to a sequence."""
-        if self._unanswered and next(iter(self._unanswered)) <= sequence:
+        if self._answering.waits(sequence):
             self.link.on(Event.NO_ANSWER)
-            self._answer_from_journal(sequence)
+            self._answering.from_journal(sequence)
             self._idle.set()
 
     def _lose_store(self, error: Exception) -> None:
@@ -411,9 +357,7 @@ class Applier:
         """Leave what is not committed to the replay."""
         self._positions.behind.update(record.site for _, _, record in self._queue)
         self._queue.clear()
-        for made in self._changed.values():
-            _answer(made)
-        self._answer_from_journal(None)
+        self._answering.from_journal(None)
         self._idle.set()
         self._positions.wake.set()
 
@@ -424,24 +368,3 @@ class Applier:
         if self._told:
             log.warning("the store has everything that is journalled here, and takes hits again")
         self._told = False
-
-    def _answer_from_journal(self, up_to: int | None) -> None:
-        for sequence in list(self._unanswered):
-            if up_to is not None and sequence > up_to:
-                return
-            waiting = self._unanswered.pop(sequence)
-            if waiting.future.done():
-                continue
-            if isinstance(waiting, WaitingChange):
-                waiting.future.set_result(None)
-            else:
-                self._metrics.pending.inc(waiting.hits)
-                waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
-
-
-def _answer(made: list[tuple[WaitingChange, Changed]]) -> None:
-    """Answer those who wait for changes of which the ledger has said what became of them."""
-    for waiting, result in made:
-        if not waiting.future.done():
-            waiting.future.set_result(result)
-    made.clear()

@@ -1,0 +1,132 @@
+"""Answering: whoever waits for a record of ours is told what the ledger said of it, or that it is in the journal."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord
+from visitstats.directory import SiteDirectory
+from visitstats.ingest.known import Known
+from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
+from visitstats.metrics import Metrics
+from visitstats.stats import Stats
+from visitstats.store.changes import describe
+from visitstats.store.commit import Changed, Committed, Result, Work
+
+log = logging.getLogger(__name__)
+
+
+class Answering:
+    """Those who wait, by the sequences of their records. `clock` gives the moment in milliseconds; `announce` tells all
+    workers that the aliases of a site have changed."""
+
+    def __init__(
+        self,
+        stats: Stats,
+        known: Known,
+        metrics: Metrics,
+        sites: SiteDirectory,
+        clock: Callable[[], int],
+        announce: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._stats = stats
+        self._known = known
+        self._metrics = metrics
+        self._sites = sites
+        self._clock = clock
+        self._announce = announce
+        self._waiting: dict[int, Waiting | WaitingChange] = {}
+        self._changed: dict[str, list[tuple[WaitingChange, Changed]]] = {}
+        """Sites in which a change was made that was not announced to all workers yet, with whoever waits for it: who is
+        told of a change finds it made wherever he looks."""
+
+    def expect(self, sequence: int, waiting: Waiting | WaitingChange) -> None:
+        """Take somebody who waits for a record."""
+        self._waiting[sequence] = waiting
+
+    def waits(self, up_to: int) -> bool:
+        """Whether somebody waits for a record up to a sequence."""
+        return bool(self._waiting) and next(iter(self._waiting)) <= up_to
+
+    def applied(self, item: Work, result: Result) -> None:
+        """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
+        waiting = self._waiting.get(item.sequence)  # taken away last: after a bug here it is answered all the same
+        if isinstance(result, Committed) and isinstance(item.record, Batch):
+            self._committed(item.record, result, waiting if isinstance(waiting, Waiting) else None)
+        elif isinstance(result, Changed):
+            self.changed(item, result, waiting if isinstance(waiting, WaitingChange) else None)
+        self._waiting.pop(item.sequence, None)
+
+    def changed(self, item: Work, result: Changed, waiting: WaitingChange | None = None) -> None:
+        """Take note of what the ledger said of a change, of ours or of another writer. It is to be announced."""
+        site = item.record.site
+        announced = self._changed.setdefault(site, [])
+        if waiting is not None:
+            announced.append((waiting, result))
+        elif result.word == "refused" and isinstance(item.record, ChangeRecord):
+            # Nobody is there to be told: it was made again after a loss, or its maker did not wait for the store.
+            log.warning("site %s: a change was not made (%s): %s", site, result.reason, describe(item.record))
+
+    @property
+    def announces(self) -> bool:
+        """Whether there are changes to be announced."""
+        return bool(self._changed)
+
+    async def announce(self) -> None:
+        """Have all workers read the aliases of a site anew, and answer whoever waits for that. Raises
+        StoreUnavailable."""
+        site = next(iter(self._changed))
+        made = self._changed.pop(site)
+        try:
+            await self._announce(site)
+        except BaseException:
+            self._changed.setdefault(site, [])
+            raise
+        finally:
+            _answer(made)
+
+    def from_journal(self, up_to: int | None) -> None:
+        """Answer everybody who waits for a record up to a sequence, or for any: it is in the journal."""
+        if up_to is None:
+            for made in self._changed.values():
+                _answer(made)
+        for sequence in list(self._waiting):
+            if up_to is not None and sequence > up_to:
+                return
+            waiting = self._waiting.pop(sequence)
+            if waiting.future.done():
+                continue
+            if isinstance(waiting, WaitingChange):
+                waiting.future.set_result(None)
+            else:
+                self._metrics.pending.inc(waiting.hits)
+                waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
+
+    def _committed(self, batch: Batch, result: Committed, waiting: Waiting | None) -> None:
+        if result.fresh:
+            self._metrics.batch_committed(batch.site, batch.size, result.started)
+        live = waiting.live if waiting is not None else self._sites.get(batch.site)
+        if live is None:
+            return
+        snapshot = self._stats.publish(live, result.online, result.counts, self._clock())
+        if waiting is not None:
+            self._known.learn(waiting, result)
+            self._note_capped(waiting, result)
+            if not waiting.future.done():
+                waiting.future.set_result(Outcome(result, snapshot))
+        elif result.nameless:
+            self._known.forget_all()
+
+    def _note_capped(self, waiting: Waiting, result: Committed) -> None:
+        other = waiting.number_of(OTHER_ID)
+        by_minute = 0 if other is None else result.added[other]
+        if by_minute or min(result.added, default=0) < 0:
+            by_site = -sum(views for views in result.added if views < 0)
+            self._metrics.views_capped(waiting.site.id, by_site, by_minute)
+
+
+def _answer(made: list[tuple[WaitingChange, Changed]]) -> None:
+    """Answer those who wait for changes of which the ledger has said what became of them."""
+    for waiting, result in made:
+        if not waiting.future.done():
+            waiting.future.set_result(result)
+    made.clear()
