@@ -133,7 +133,8 @@ class Machine:
         )  # fmt: skip
         applier = Applier(
             positions, Committer(self.url), replay,
-            Answering(stats, Known(self._records.registered, stats), self._metrics, sites, clock, self._records.changes.tell),
+            Answering(stats, Known(self._records.registered, stats), self._metrics, sites, clock,
+            self._records.changes.tell),
             self._metrics, clock, sites, 250, 255,
         )  # fmt: skip
         return Worker(Ingest(Patient(), journal, positions, applier, self._metrics, clock), applier, replay, positions)
