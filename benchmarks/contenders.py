@@ -15,7 +15,7 @@ from typing import Self
 
 from benchmarks.beacons import host_of
 from benchmarks.load import on_core
-from visitstats.server_program import NoServerFound, find_server
+from visitstats.embedded.program import NoServerFound, find_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0

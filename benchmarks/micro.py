@@ -24,7 +24,7 @@ from benchmarks.machine import ProcessTree, process_tree
 from visitstats.core import batch, counting, entries, keys
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal import Journal
 from visitstats.patterns import linear_pattern
 from visitstats.store.commit import Committed, Committer, Numbering, Work

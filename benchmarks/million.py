@@ -23,7 +23,7 @@ from benchmarks import contenders, judge, machine, pace
 from benchmarks.beacons import Order, Plan, key_of
 from benchmarks.contents import Contents, Family, contents, families, grown, rewrite, rewriting, used_bytes, weights
 from benchmarks.probe import Hold, Probe
-from visitstats.embedded import connect_running
+from visitstats.embedded.process import connect_running
 
 SMALL, LARGE = "small", "large"
 SMALL_SITE = (20_000, 2_000)

@@ -12,8 +12,8 @@ import pytest
 import redis
 from hypothesis import settings
 
-from visitstats.embedded import EmbeddedStore
-from visitstats.server_program import find_server
+from visitstats.embedded.process import EmbeddedStore
+from visitstats.embedded.program import find_server
 
 # A slow machine must not fail a property; what hangs is ended by pytest-timeout. CI tries the same examples every time.
 settings.register_profile("visitstats", deadline=None, derandomize=os.environ.get("CI") == "true")

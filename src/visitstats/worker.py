@@ -11,12 +11,10 @@ from typing import NamedTuple
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
-from visitstats.articles import Lists
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
-from visitstats.directory import SiteDirectory
-from visitstats.hosts import Hosts
+from visitstats.ending import end
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
@@ -26,11 +24,12 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.journal.closed import ClosedJournal
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import Journal, OpenJournal
-from visitstats.losses import LossWatch
 from visitstats.metrics import Metrics, SiteNumbers
-from visitstats.rollups import Job, Rollups, follow_the_clock, guarded, schedule
+from visitstats.reading.articles import Lists
+from visitstats.reading.snapshots import Stats
+from visitstats.reading.uniques import present
 from visitstats.settings import Settings
-from visitstats.stats import Stats
+from visitstats.sites.directory import SiteDirectory
 from visitstats.store.client import START_SECONDS, open_client
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
@@ -38,8 +37,9 @@ from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
-from visitstats.tasks import end
-from visitstats.uniques import present
+from visitstats.tasks import Job, Rollups, follow_the_clock, guarded, schedule
+from visitstats.trust.hosts import Hosts
+from visitstats.trust.losses import LossWatch
 
 log = logging.getLogger(__name__)
 

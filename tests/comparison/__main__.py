@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.comparison.compare import compare
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 
 
 def main() -> int:

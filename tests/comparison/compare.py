@@ -24,7 +24,7 @@ from tests.client import until
 from tests.comparison.count import OTHER, Count
 from tests.comparison.traffic import OFFICE, PORTALS, Beacon, Portal, burst_of, dates_of, days_of, midnights_of, traffic
 from tests.web.inprocess import Clock, Running, running
-from visitstats.web.address import headers_of
+from visitstats.web.beacons.address import headers_of
 
 TOGETHER = 400
 """Hits in a commit at most."""

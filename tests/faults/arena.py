@@ -29,8 +29,8 @@ from tests.faults.external import ExternalStore
 from tests.faults.proxy import Proxy
 from tests.waiting import wait_until
 from visitstats.core.sites import Site
-from visitstats.embedded import connect_running
-from visitstats.server_program import find_server
+from visitstats.embedded.process import connect_running
+from visitstats.embedded.program import find_server
 from visitstats.store.records import Records
 
 SITES = 80

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from tests.waiting import wait_until
-from visitstats.server_program import find_server
+from visitstats.embedded.program import find_server
 
 
 class ExternalStore:

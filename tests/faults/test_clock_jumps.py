@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 from tests.web.inprocess import Clock, running
 from visitstats.core.batch import Record
 from visitstats.core.keys import article_id
-from visitstats.embedded import connect_running
+from visitstats.embedded.process import connect_running
 from visitstats.journal.reader import slots_of
 from visitstats.store import keys
 

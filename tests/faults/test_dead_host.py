@@ -20,7 +20,7 @@ from tests.driver import PROGRAM, Service, alive_pids, noon_zone
 from tests.faults.copies import copy_of, put_back
 from tests.faults.external import ExternalStore
 from tests.waiting import eventually
-from visitstats.hosts import read_noted
+from visitstats.trust.hosts import read_noted
 
 ARTICLE = "/a"
 

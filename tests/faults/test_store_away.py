@@ -14,7 +14,7 @@ from tests.faults.conftest import Serve
 from tests.faults.conserved import HEAL_SECONDS, Stream, conserved, metrics
 from tests.faults.external import ExternalStore
 from visitstats.ingest.replay import PATIENCE_SECONDS
-from visitstats.stats import HEALING_MS
+from visitstats.reading.snapshots import HEALING_MS
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS
 from visitstats.web.server import MORE_SECONDS
 

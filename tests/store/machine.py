@@ -25,7 +25,6 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
-from visitstats.directory import LiveSite, SiteDirectory
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
@@ -35,7 +34,8 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot
 from visitstats.metrics import Metrics
-from visitstats.stats import Stats
+from visitstats.reading.snapshots import Stats
+from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committer

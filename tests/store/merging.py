@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from visitstats.articles import Lists as Listed
 from visitstats.changes.baselines import Baselines
 from visitstats.changes.merges import Merges
 from visitstats.core import counting
@@ -18,8 +17,9 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.directory import LiveSite
 from visitstats.patterns import linear_pattern
+from visitstats.reading.articles import Lists as Listed
+from visitstats.sites.directory import LiveSite
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed, Committed, Committer, Numbering, Result, Work

@@ -15,8 +15,8 @@ import redis
 
 from tests.conftest import StartStore
 from tests.waiting import wait_until
-from visitstats import server_program
-from visitstats.embedded import (
+from visitstats.embedded import program as server_program
+from visitstats.embedded.process import (
     EmbeddedStore,
     NoServerFound,
     StoreInUse,
@@ -30,7 +30,7 @@ from visitstats.embedded import (
 OWNER = """
 import sys, time
 from pathlib import Path
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 store = EmbeddedStore.start(Path(sys.argv[1]))
 print(store.pid, flush=True)
 time.sleep(60)

@@ -21,13 +21,13 @@ from tests.waiting import wait_until
 from visitstats.core.counting import HALF_HOUR_MS
 from visitstats.core.errors import FolderUnfit, StoreUnavailable, StoreUnfit
 from visitstats.core.schema import SCHEMA_NUMBER
-from visitstats.doctor import check_keys, check_store
 from visitstats.journal.folder import claim_folder
 from visitstats.store import keys
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import Fitness, opened
 from visitstats.store.records import Records
 from visitstats.store.schema import claim_store
+from visitstats.trust.doctor import check_keys, check_store
 
 
 @pytest_asyncio.fixture

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from visitstats import articles
-from visitstats.articles import Lists, Row
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
-from visitstats.directory import LiveSite
+from visitstats.reading import articles
+from visitstats.reading.articles import Lists, Row
+from visitstats.sites.directory import LiveSite
 from visitstats.store import keys
 from visitstats.store.reads import Reads
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.store.machine import Copy, Machine, lived
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 
 ZONE = "Asia/Ho_Chi_Minh"
 MINUTE = 60_000

@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from tests.store.merging import BEFORE, DAY, SITE, Merging, gathered, ledger, some_reading
-from visitstats.articles import Lists
 from visitstats.changes import merges
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.entries import Entry
 from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.keys import article_id
-from visitstats.directory import LiveSite
+from visitstats.reading.articles import Lists
+from visitstats.sites.directory import LiveSite
 from visitstats.store import changes, commit, keys
 from visitstats.store.commit import Changed, Refused
 from visitstats.store.reads import Reads

@@ -18,7 +18,7 @@ from tests.store.merging import CALENDAR, SITE, Merging, Writer, gathered
 from visitstats.core.entries import Entry
 from visitstats.core.errors import BaselineRefused, VisitstatsError
 from visitstats.core.keys import article_id
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.store import keys
 from visitstats.store.changes import Logged
 from visitstats.store.client import open_client

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 
 from tests.store.writing import DAY, NOON, WRITER, Writer
 from visitstats.core.sites import Site
-from visitstats.hosts import FOLDER, LACKING, NOTED, Hosts, read_noted
 from visitstats.store import keys, writers
 from visitstats.store.reads import Mark
 from visitstats.store.writers import Writers
+from visitstats.trust.hosts import FOLDER, LACKING, NOTED, Hosts, read_noted
 
 SITES = [Site(id=name, hosts=(f"{name}.vn",)) for name in ("one", "two", "three")]
 THERE = "f" * 32

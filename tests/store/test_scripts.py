@@ -33,7 +33,7 @@ from visitstats.core.batch import Batch, Gathering
 from visitstats.core.counting import Presence, slot_of
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.sites import Site
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.store import client as client_module
 from visitstats.store import keys
 from visitstats.store.client import open_client

@@ -13,11 +13,11 @@ from tests.store.writing import DAY, SITE, Writer
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import salted, visitor_token
 from visitstats.core.periods import Day
-from visitstats.directory import LiveSite
+from visitstats.reading.uniques import STANDARD_ERROR_PERCENT, estimated, present
+from visitstats.sites.directory import LiveSite
 from visitstats.store import keys
 from visitstats.store.reads import Reads
 from visitstats.store.upkeep import Upkeep
-from visitstats.uniques import STANDARD_ERROR_PERCENT, estimated, present
 
 TODAY = LiveSite(SITE).calendar.day_named(DAY.date)
 PIECE = 1000

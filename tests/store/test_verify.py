@@ -20,11 +20,11 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import NotFound
 from visitstats.core.keys import article_id
-from visitstats.hosts import Noted
 from visitstats.store import inspect, keys
 from visitstats.store.fitness import opened
 from visitstats.store.reads import Mark
-from visitstats.verify.findings import EXAMPLES
+from visitstats.trust.hosts import Noted
+from visitstats.trust.verify.findings import EXAMPLES
 
 A, B = article_id("/a"), article_id("/b")
 

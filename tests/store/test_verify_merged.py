@@ -19,7 +19,7 @@ from visitstats.core.keys import article_id
 from visitstats.store import keys
 from visitstats.store.changes import Change, Changes
 from visitstats.store.fitness import opened
-from visitstats.verify.merged import MOST_STEPS
+from visitstats.trust.verify.merged import MOST_STEPS
 
 A, B, C = (article_id(key) for key in ("/a", "/b", "/c"))
 ALIASES, CHANGES, ARTICLES = keys.aliases(SITE.id), keys.changes(SITE.id), keys.articles(SITE.id)

@@ -20,7 +20,7 @@ from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Changed, Committed, Committer, Work
 from visitstats.store.fitness import Parts
-from visitstats.verify import Report, Verifier
+from visitstats.trust.verify.verifier import Report, Verifier
 
 SITE = Site(id="portal", hosts=("portal.vn",), timezone="Asia/Ho_Chi_Minh")
 OTHER = Site(id="other", hosts=("other.vn",), views="every-load", max_articles=1)

@@ -16,7 +16,6 @@ from tests.waiting import eventually
 from visitstats.core.batch import Batch, ChangeRecord
 from visitstats.core.errors import StoreRefuses, StoreUnavailable
 from visitstats.core.sites import Site
-from visitstats.directory import LiveSite
 from visitstats.ingest import apply as applying
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
@@ -27,7 +26,8 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.ingest.waiting import Waiting
 from visitstats.journal.log import OpenJournal
 from visitstats.metrics import Metrics
-from visitstats.stats import Stats
+from visitstats.reading.snapshots import Stats
+from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committed, Result, Work
 from visitstats.store.reads import Marks
 

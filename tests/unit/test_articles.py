@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import eventually
-from visitstats import articles
-from visitstats.articles import HEADINGS, InvalidQuery, Lists, Row, address, csv_text, days_of, harmless
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
-from visitstats.directory import LiveSite
+from visitstats.reading import articles
+from visitstats.reading.articles import HEADINGS, InvalidQuery, Lists, Row, address, csv_text, days_of, harmless
+from visitstats.sites.directory import LiveSite
 
 LIVE = LiveSite(Site(id="p", hosts=("portal.vn", "cu.portal.vn")))
 NOW = 1_795_500_000_000

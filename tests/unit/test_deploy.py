@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 
-from visitstats.embedded import STOP_SECONDS
+from visitstats.embedded.process import STOP_SECONDS
 from visitstats.settings import Settings
 
 ROOT = Path(__file__).parents[2]

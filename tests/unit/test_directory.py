@@ -10,7 +10,7 @@ import pytest
 
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
-from visitstats.directory import SiteDirectory
+from visitstats.sites.directory import SiteDirectory
 
 FINE = Site(id="fine", hosts=("portal.vn",), rules=((r"^/tin/(\d+)", r"tin:\1"),))
 OTHER = Site(id="other", hosts=("other.vn",))

@@ -19,7 +19,7 @@ from visitstats.core import boxes, counting, keys, link
 from visitstats.core.box_words import WORDS
 from visitstats.core.presets import PRESETS
 from visitstats.settings import Settings
-from visitstats.web.edge import Edge
+from visitstats.web.beacons.edge import Edge
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -50,7 +50,7 @@ def calls(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def routes() -> set[str]:
-    found = {path for file in (SOURCE / "web").glob("*.py") for name, path in calls(file) if name == "Route"}
+    found = {path for file in (SOURCE / "web").rglob("*.py") for name, path in calls(file) if name == "Route"}
     nothing = cast(Any, None)
     edge = Edge(*(nothing for _ in range(Edge.__init__.__code__.co_argcount - 1)))
     return found | {f"/v1/sites/{{site}}/{action}" for _, action in edge._routes}

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from tests.unit.slots import opened
-from visitstats.doctor import Machine, Row, check_folder, check_machine, check_store, mount_type, versions
-from visitstats.losses import note_loss
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
+from visitstats.trust.doctor import Machine, Row, check_folder, check_machine, check_store, mount_type, versions
+from visitstats.trust.losses import note_loss
 
 WELL = Condition(
     server="valkey", version="9.1.2", role="master", mode="standalone", append_only=True, append_fsync="everysec",

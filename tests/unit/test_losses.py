@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from visitstats.losses import FILE, Loss, note_loss, read_loss, settle_loss
+from visitstats.trust.losses import FILE, Loss, note_loss, read_loss, settle_loss
 
 
 def test_nothing_is_missing_at_first(tmp_path: Path) -> None:

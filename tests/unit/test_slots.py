@@ -26,7 +26,7 @@ from visitstats.journal import log as journals
 from visitstats.journal import segments as segment_files
 from visitstats.journal.reader import Newest, Slot, slots_of
 from visitstats.journal.segments import START, frame
-from visitstats.survey import survey
+from visitstats.trust.survey import survey
 
 
 def write(root: Path, count: int) -> None:

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from visitstats.tasks import end
+from visitstats.ending import end
 
 
 async def test_a_loop_that_loses_a_cancellation_ends_all_the_same() -> None:

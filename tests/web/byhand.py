@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.server import ServerState
 
-from visitstats.web.connections import Peers
-from visitstats.web.protocol import Protocol
+from visitstats.web.beacons.connections import Peers
+from visitstats.web.beacons.protocol import Protocol
 
 
 class Loop:

@@ -19,7 +19,7 @@ from tests.judge import Judge
 from visitstats.core.sites import Site
 from visitstats.settings import Settings
 from visitstats.web.app import Application, create_app
-from visitstats.web.protocol import Protocol
+from visitstats.web.beacons.protocol import Protocol
 
 DATE = b"Wed, 16 May 2040 05:00:00 GMT"
 NOON = "2040-05-16T12:00:00+07:00"

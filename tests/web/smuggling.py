@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from visitstats.web.chunks import LONGEST_LINE
+from visitstats.web.beacons.chunks import LONGEST_LINE
 
 FORGED = b"POST /v1/sites/t1/hit HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 9.9.9.9\r\nContent-Length: 6\r\n\r\nforged"
 """What must never be executed."""

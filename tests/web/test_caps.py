@@ -22,7 +22,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import open_client
-from visitstats.web.hits import Taken
+from visitstats.web.beacons.hits import Taken
 
 ANN, *OTHERS = crowd(200, "caps")
 

@@ -17,7 +17,7 @@ from tests.driver import Service
 from tests.waiting import wait_until
 from tests.web.byhand import App, Loop, connected
 from tests.web.inprocess import Running
-from visitstats.web.connections import (
+from visitstats.web.beacons.connections import (
     ANSWER_SECONDS,
     LONGEST_BODY,
     LOOK_AGAIN_SECONDS,
@@ -27,7 +27,7 @@ from visitstats.web.connections import (
     SILENT_SECONDS,
     Peers,
 )
-from visitstats.web.heads import LONGEST_HEAD, MOST_HEADERS
+from visitstats.web.beacons.heads import LONGEST_HEAD, MOST_HEADERS
 
 HEAD = f"POST /v1/sites/t1/hit HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: {BROWSERS[0]}\r\norigin: https://{HOST}\r\n"
 BODY = b'{"u":"https://%b/slow"}' % HOST.encode()

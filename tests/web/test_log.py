@@ -10,7 +10,7 @@ import pytest
 from tests.client import HOST, Connection
 from tests.driver import Service
 from tests.web.inprocess import Running
-from visitstats.web.log import OncePerMinute
+from visitstats.web.beacons.log import OncePerMinute
 
 
 class Clock:
@@ -47,7 +47,7 @@ def test_lines_that_tell_of_something_else_are_not_held_back() -> None:
     lines = [
         record("visitstats.web.app", "one"),
         record("visitstats.web.app", "two"),
-        record("visitstats.web.edge", "one"),
+        record("visitstats.web.beacons.edge", "one"),
         record("uvicorn.error", "Exception in ASGI application\n", error=KeyError()),
         record("uvicorn.error", "Exception in ASGI application\n", error=ValueError()),
         *[record("visitstats.merges", "a merge")] * 3,

@@ -20,7 +20,7 @@ from visitstats.journal.log import OpenJournal
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.inspect import Inspector
-from visitstats.verify import Verifier
+from visitstats.trust.verify.verifier import Verifier
 
 DAY_S = 24 * 3600
 READERS = crowd(6, "silence")

@@ -1,6 +1,6 @@
 """One answer: the usual way of a request and the unusual ones give the same status, body and headers.
 
-A hit or a heartbeat that is complete goes a shorter way through the protocol (`web/protocol.py`); a query, an
+A hit or a heartbeat that is complete goes a shorter way through the protocol (`web/beacons/protocol.py`); a query, an
 expectation, HTTP/1.0 or a body that is too large do not. Nobody can tell from the answer.
 """
 

@@ -11,7 +11,7 @@ import pytest
 from tests.client import BROWSERS, HOST, Connection, until
 from tests.web.byhand import App, Loop, Wire, connected
 from tests.web.inprocess import Running
-from visitstats.web.protocol import LONGEST_HELD, Protocol
+from visitstats.web.beacons.protocol import LONGEST_HELD, Protocol
 
 HEAD = f"host: {HOST}\r\nuser-agent: {BROWSERS[0]}\r\norigin: https://{HOST}\r\n"
 

@@ -29,8 +29,8 @@ from tests.web.smuggling import (
     deliveries,
     request,
 )
-from visitstats.web.connections import MOST_WAITING
-from visitstats.web.heads import LONGEST_HEAD, MOST_HEADERS
+from visitstats.web.beacons.connections import MOST_WAITING
+from visitstats.web.beacons.heads import LONGEST_HEAD, MOST_HEADERS
 
 
 @pytest.mark.parametrize("name", TAKEN)

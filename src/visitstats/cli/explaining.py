@@ -13,13 +13,13 @@ from visitstats.core.agents import AgentRules
 from visitstats.core.beacon import hit_from_query
 from visitstats.core.errors import HitRejected
 from visitstats.core.limits import NetworkRate
-from visitstats.directory import LiveSite
+from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.web.address import ClientAddress
 from visitstats.web.agents_data import load_crawler_patterns
-from visitstats.web.explain import Explained, Explanation, malformed
-from visitstats.web.senders import Senders
+from visitstats.web.beacons.address import ClientAddress
+from visitstats.web.beacons.senders import Senders
+from visitstats.web.routes.explain import Explained, Explanation, malformed
 from visitstats.worker import wall_clock
 
 BROWSER = (

@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats import articles
-from visitstats.articles import Row
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
 from visitstats.core import counting
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
-from visitstats.directory import LiveSite
+from visitstats.reading import articles
+from visitstats.reading.articles import Row
+from visitstats.reading.uniques import named_day, present
+from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Counts, Reads
 from visitstats.store.records import Records
-from visitstats.uniques import named_day, present
 from visitstats.worker import wall_clock
 
 

@@ -26,13 +26,13 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.sites import Site
 from visitstats.demo.articles import load_articles
 from visitstats.demo.player import start_player
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal.folder import claim_folder
-from visitstats.losses import look_for_loss
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
-from visitstats.web.log import set_up_logging
+from visitstats.trust.losses import look_for_loss
+from visitstats.web.beacons.log import set_up_logging
 from visitstats.web.server import CannotServe, listen, run
 from visitstats.worker import wall_clock
 

@@ -13,7 +13,7 @@ import typer
 from visitstats.changes.scribe import Scribe
 from visitstats.core.errors import NotFound
 from visitstats.core.sites import Site
-from visitstats.embedded import running_store
+from visitstats.embedded.process import running_store
 from visitstats.ingest.replay import is_replayed
 from visitstats.journal.folder import claim_folder
 from visitstats.settings import Settings

@@ -16,7 +16,6 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from visitstats import doctor as checks
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.periods import Calendar
@@ -25,8 +24,9 @@ from visitstats.ingest.replay import Limits, Replay
 from visitstats.settings import Settings
 from visitstats.store.commit import Committer, Numbering, Result, Work
 from visitstats.store.fitness import Condition, Parts
-from visitstats.survey import Status, survey
-from visitstats.verify import Report, Verifier
+from visitstats.trust import doctor as checks
+from visitstats.trust.survey import Status, survey
+from visitstats.trust.verify.verifier import Report, Verifier
 from visitstats.worker import MIB, wall_clock
 
 app = typer.Typer(help="The journal of this data folder.", no_args_is_help=True)

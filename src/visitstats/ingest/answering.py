@@ -4,11 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord
-from visitstats.directory import SiteDirectory
 from visitstats.ingest.known import Known
 from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
 from visitstats.metrics import Metrics
-from visitstats.stats import Stats
+from visitstats.reading.snapshots import Stats
+from visitstats.sites.directory import SiteDirectory
 from visitstats.store.changes import describe
 from visitstats.store.commit import Changed, Committed, Result, Work
 

@@ -18,14 +18,14 @@ from time import perf_counter
 from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
 from visitstats.core.link import Event, Link, State
-from visitstats.directory import SiteDirectory
+from visitstats.ending import end
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Replay, numbering
 from visitstats.ingest.waiting import Waiting, WaitingChange
 from visitstats.metrics import Metrics
+from visitstats.sites.directory import SiteDirectory
 from visitstats.store.commit import Changed, Committed, Committer, Gap, Numbering, Result, Work
-from visitstats.tasks import end
 
 log = logging.getLogger(__name__)
 

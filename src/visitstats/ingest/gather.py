@@ -16,15 +16,15 @@ import msgspec
 from visitstats.core.batch import ChangeRecord, Record, encode
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
-from visitstats.directory import LiveSite
+from visitstats.ending import end
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.disk import Disk
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.waiting import Waiting, WaitingChange
 from visitstats.journal.log import Journal
 from visitstats.metrics import Metrics
+from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed
-from visitstats.tasks import end
 
 log = logging.getLogger(__name__)
 

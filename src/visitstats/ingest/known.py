@@ -3,7 +3,7 @@
 from visitstats.core.bounded import Bounded
 from visitstats.ingest.newcomers import Newcomers, Registered
 from visitstats.ingest.waiting import Waiting
-from visitstats.stats import Stats
+from visitstats.reading.snapshots import Stats
 from visitstats.store.commit import Committed
 
 MOST_ENTRIES = 50_000

@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 from visitstats.core.batch import Record
 from visitstats.core.periods import Calendar
-from visitstats.directory import LiveSite
 from visitstats.ingest.positions import Positions
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
 from visitstats.journal.segments import NAME
+from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Committer, Gap, Numbering, Refused, Result, Work
 from visitstats.store.reads import Marks, Reads
 

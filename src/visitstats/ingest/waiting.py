@@ -7,8 +7,8 @@ import msgspec
 
 from visitstats.core.batch import ChangeRecord, Gathering
 from visitstats.core.periods import Day
-from visitstats.directory import LiveSite
-from visitstats.stats import Snapshot
+from visitstats.reading.snapshots import Snapshot
+from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committed
 
 

@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from visitstats.articles import InvalidQuery
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
@@ -30,21 +29,22 @@ from visitstats.core.errors import (
 from visitstats.core.limits import NetworkRate
 from visitstats.demo.boxes import GALLERY, GALLERY_POLICY, gallery_pages
 from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
+from visitstats.ending import end
+from visitstats.reading.articles import InvalidQuery
 from visitstats.settings import Settings
-from visitstats.tasks import end
-from visitstats.web import answers
-from visitstats.web.address import ClientAddress, Headers
-from visitstats.web.admin import Admin, TooManyTries
 from visitstats.web.agents_data import load_crawler_patterns
-from visitstats.web.boxes import Boxes
-from visitstats.web.changes import ChangeRoutes
-from visitstats.web.connections import Peers
-from visitstats.web.edge import App, Edge, Receive, Scope, Send
-from visitstats.web.hits import Hits
-from visitstats.web.openapi import document
-from visitstats.web.protocol import Answer
-from visitstats.web.public import BadRequest, Public, json, raw
-from visitstats.web.senders import Senders
+from visitstats.web.beacons import answers
+from visitstats.web.beacons.address import ClientAddress, Headers
+from visitstats.web.beacons.connections import Peers
+from visitstats.web.beacons.edge import App, Edge, Receive, Scope, Send
+from visitstats.web.beacons.hits import Hits
+from visitstats.web.beacons.protocol import Answer
+from visitstats.web.beacons.senders import Senders
+from visitstats.web.routes.admin import Admin, TooManyTries
+from visitstats.web.routes.boxes import Boxes
+from visitstats.web.routes.changes import ChangeRoutes
+from visitstats.web.routes.openapi import document
+from visitstats.web.routes.public import BadRequest, Public, json, raw
 from visitstats.worker import Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Application:
         self._demo = demo
         self._edge: App | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
-        """The short way of a hit or heartbeat, for a server that has one (`web/protocol.py`)."""
+        """The short way of a hit or heartbeat, for a server that has one (`web/beacons/protocol.py`)."""
         self._addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
         """How many connections each address has, for the same server."""

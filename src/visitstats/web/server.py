@@ -19,10 +19,10 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from visitstats.core.errors import VisitstatsError
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.settings import Settings
-from visitstats.web.log import set_up_logging
-from visitstats.web.protocol import Protocol
+from visitstats.web.beacons.log import set_up_logging
+from visitstats.web.beacons.protocol import Protocol
 
 if TYPE_CHECKING:
     from visitstats.web.app import Application
@@ -150,7 +150,7 @@ def run(
         ws="none",
         interface="asgi3",
         lifespan="on",
-        # Its parser of X-Forwarded-For costs 20 µs a hit and believes junk; ours is web/address.py.
+        # Its parser of X-Forwarded-For costs 20 µs a hit and believes junk; ours is web/beacons/address.py.
         proxy_headers=False,
         server_header=False,
         access_log=False,

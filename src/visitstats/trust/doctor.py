@@ -1,0 +1,345 @@
+"""Doctor: is everything around the service as it must be? Each check is one row of a table: what was found, and what to
+change.
+
+`fail` means that counts may get lost or hits are refused; `warn` that it may come to that, or that it could be better.
+Nothing is changed, but for one small file that is written, synced and removed again in the data folder.
+"""
+
+import errno
+import os
+import platform
+import resource
+import secrets
+import socket
+import sys
+import time
+import zoneinfo
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from visitstats.journal.reader import slots_of
+from visitstats.settings import Settings
+from visitstats.store.fitness import Condition
+from visitstats.trust.losses import FILE as LOSS_FILE
+from visitstats.trust.losses import read_loss
+
+MIB = 1024 * 1024
+LEAST = {"redis": (7, 0), "valkey": (7, 2)}
+CLOCK_SECONDS = 1.0
+"""Days begin by the service's clock and end by the store's."""
+PING_SECONDS = 0.005
+"""A commit is two round trips; with more than this a hit takes longer than its fsync."""
+SYNC_SECONDS = 0.05
+HEADROOM = 0.2
+"""So much of a memory limit is to be free, and so many of a disk's inodes."""
+FREE_MIB = 256
+"""The embedded store rewrites its file beside the old one."""
+INODES = 1000
+FILES = 1024
+"""Open files of a worker: its connections (`backlog`, keep-alive), the store's, its own."""
+NETWORK_MOUNTS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph"})
+VOLATILE_MOUNTS = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+LIBRARIES = ("redis", "uvicorn", "starlette", "msgspec", "uvloop", "httptools", "APScheduler", "prometheus-client")
+
+Status = Literal["ok", "warn", "fail"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One check."""
+
+    check: str
+    status: Status
+    found: str
+    advice: str = ""
+    """What to change; empty when nothing is."""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where to look at the machine; tests look at others."""
+
+    mounts: Path = Path("/proc/self/mounts")
+    zones: Callable[[], set[str]] = zoneinfo.available_timezones
+
+
+# The store ------------------------------------------------------------------------------------------------------------
+
+
+def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
+    """Yield what a server's condition says."""
+    yield _version(condition)
+    yield _policy(condition)
+    yield _memory(condition)
+    yield _append_only(condition, embedded=embedded)
+    yield _write_errors(condition)
+    if condition.mode == "cluster":
+        yield Row(
+            "role",
+            "fail",
+            "a node of a cluster",
+            "it has only a part of the keys: use a server that is no cluster node",
+        )
+    elif condition.role == "master":
+        yield Row("role", "ok", "primary")
+    else:
+        yield Row(
+            "role", "fail", condition.role or "not told", "let redis_url lead to the primary: a replica takes no writes"
+        )
+    ahead = condition.clock_ahead
+    if abs(ahead) > CLOCK_SECONDS:
+        found = f"the store's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} ours"
+        yield Row("clock", "warn", found, "let both machines follow the same time servers (chrony, systemd-timesyncd)")
+    else:
+        yield Row("clock", "ok", f"{ahead:+.3f} s between the store and this machine")
+    if condition.ping > PING_SECONDS:
+        yield Row(
+            "latency", "warn", f"{condition.ping * 1000:.1f} ms a round trip", "put the store nearer to the service"
+        )
+    else:
+        yield Row("latency", "ok", f"{condition.ping * 1000:.2f} ms a round trip")
+
+
+def check_keys(trouble: str) -> Row:
+    """Say whether our keys are ours; `trouble` is why they are not (`Fitness.check_keys`)."""
+    if trouble:
+        return Row("keys", "fail", trouble, "no hit is counted there until that is put right; hits wait in the journal")
+    return Row("keys", "ok", "ours, of this version")
+
+
+def _version(condition: Condition) -> Row:
+    name = f"{condition.server.capitalize()} {condition.version or '(version not told)'}"
+    numbers = tuple(int(part) for part in condition.version.split(".")[:2] if part.isdigit())
+    if numbers < LEAST[condition.server]:
+        return Row("store version", "fail", name, "Redis 7.0 or Valkey 7.2 and later are supported: upgrade it")
+    return Row("store version", "ok", name)
+
+
+def _policy(condition: Condition) -> Row:
+    if condition.policy == "noeviction":
+        return Row("eviction", "ok", "noeviction")
+    return Row(
+        "eviction", "fail", condition.policy or "not told",
+        "set maxmemory-policy to noeviction: CONFIG SET maxmemory-policy noeviction, and in its file; else the store "
+        "throws counts away when its memory is full",
+    )  # fmt: skip
+
+
+def _memory(condition: Condition) -> Row:
+    used = f"{condition.used_bytes / MIB:.0f} MiB used"
+    limit = condition.most_bytes if condition.most_bytes > 0 else condition.machine_bytes
+    what = "maxmemory" if condition.most_bytes > 0 else "the machine's memory"
+    if limit <= 0:
+        return Row("store memory", "ok", f"{used}, no limit told")
+    found = f"{used} of {limit / MIB:.0f} MiB ({what})"
+    if condition.used_bytes > (1 - HEADROOM) * limit:
+        return Row(
+            "store memory", "warn", found, "give it more, or hits are soon journalled only and no longer counted"
+        )
+    return Row("store memory", "ok", found)
+
+
+def _append_only(condition: Condition, *, embedded: bool) -> Row:
+    sync = condition.append_fsync or "not told"
+    if condition.append_only:
+        if condition.append_fsync == "no":
+            return Row("persistence", "warn", "appendonly yes, appendfsync no", "set appendfsync to everysec")
+        return Row("persistence", "ok", f"appendonly yes, appendfsync {sync}")
+    advice = (
+        "set appendonly to yes: what it loses in a crash is healed from the journal only as far as that reaches back"
+    )
+    if embedded:
+        advice = "the embedded store is started with appendonly yes: somebody has changed it; restart the service"
+    return Row(
+        "persistence", "warn" if condition.snapshots else "fail", "appendonly no" + (
+            ", snapshots only" if condition.snapshots else ", and no snapshots: a restart of the store loses all counts"
+        ), advice,
+    )  # fmt: skip
+
+
+def _write_errors(condition: Condition) -> Row:
+    if condition.append_error:
+        return Row("store's disk", "fail", condition.append_error, "see the store's log: its disk is full or failing")
+    if condition.snapshot_error:
+        return Row(
+            "store's disk", "warn", condition.snapshot_error,
+            "see the store's log; with stop-writes-on-bgsave-error it takes no hits until a snapshot succeeds",
+        )  # fmt: skip
+    return Row("store's disk", "ok", "its last writes succeeded")
+
+
+# The data folder ------------------------------------------------------------------------------------------------------
+
+
+def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
+    """Yield what the data folder is like."""
+    folder = settings.data_dir
+    if not folder.is_dir():
+        yield Row("data folder", "fail", f"{folder} is not there", "make it, or name another with data_dir")
+        return
+    yield _writes(folder)
+    yield _durability(settings)
+    yield _mount(folder, machine)
+    yield from _space(settings)
+    yield _loss(folder / "last")
+
+
+def _writes(folder: Path) -> Row:
+    """Do what an acknowledgement needs: write and fsync."""
+    probe = folder / f".doctor-{secrets.token_hex(4)}"
+    began = time.perf_counter()
+    try:
+        handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, bytes(4096))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+            probe.unlink()
+    except OSError as error:
+        who = f"process user {os.geteuid()}"
+        return Row(
+            "data folder",
+            "fail",
+            f"{folder}: {error.strerror}",
+            f"let the service's user write there ({who}), or free it",
+        )
+    took = time.perf_counter() - began
+    found = f"{folder} takes a write and an fsync in {took * 1000:.1f} ms"
+    if took > SYNC_SECONDS:
+        return Row("data folder", "warn", found, "a faster disk makes each hit's answer faster")
+    return Row("data folder", "ok", found)
+
+
+def _durability(settings: Settings) -> Row:
+    if settings.durability == "os":
+        return Row(
+            "durability", "warn", "os: hits are acknowledged before they are on the disk",
+            "set durability to fsync, unless a power cut may take the hits of the last half minute",
+        )  # fmt: skip
+    return Row("durability", "ok", "fsync: hits are on the disk before they are acknowledged")
+
+
+def _mount(folder: Path, machine: Machine) -> Row:
+    kind = mount_type(folder, machine.mounts)
+    if kind in NETWORK_MOUNTS:
+        return Row(
+            "file system", "warn", kind, "keep the data folder on a local disk: locks and fsync over a network may lie"
+        )
+    if kind in VOLATILE_MOUNTS:
+        return Row("file system", "fail", kind, "keep the data folder on a disk: this one is gone after a restart")
+    return Row("file system", "ok", kind or "not told")
+
+
+def mount_type(folder: Path, mounts: Path) -> str:
+    """Return the type of the file system that holds a folder, as Linux tells it; empty when it does not."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    real = folder.resolve()
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        place = Path(fields[1].encode().decode("unicode_escape"))
+        if real.is_relative_to(place) and len(place.parts) >= best:
+            best, kind = len(place.parts), fields[2]
+    return kind
+
+
+def _space(settings: Settings) -> Iterator[Row]:
+    disk = os.statvfs(settings.data_dir)
+    free = disk.f_bavail * disk.f_frsize // MIB
+    used = 0
+    for path in settings.data_dir.glob("journal/*/*"):
+        with suppress(FileNotFoundError):  # pruned in this moment
+            used += path.stat().st_size
+    used //= MIB
+    needed = settings.journal_max_mb * settings.workers - used
+    found = f"{free} MiB free; the journals may still grow by {max(needed, 0)} MiB"
+    if free < FREE_MIB:
+        yield Row("disk space", "fail", found, "free some: when the disk is full hits are refused")
+    elif free < needed + FREE_MIB:
+        yield Row("disk space", "warn", found, "free some, or lower journal_max_mb")
+    else:
+        yield Row("disk space", "ok", found)
+    if disk.f_files and disk.f_favail < INODES:
+        yield Row("inodes", "fail", f"{disk.f_favail} free", "remove files: a new journal segment needs one")
+    elif disk.f_files and disk.f_favail < (HEADROOM / 4) * disk.f_files:
+        yield Row("inodes", "warn", f"{disk.f_favail} of {disk.f_files} free", "remove files")
+    else:
+        yield Row("inodes", "ok", f"{disk.f_favail} free" if disk.f_files else "not counted by this file system")
+
+
+def _loss(folder: Path) -> Row:
+    loss = read_loss(folder)
+    if loss is None:
+        return Row("losses", "ok", "nothing that was shown is missing")
+    when = datetime.fromtimestamp(loss.at_ms / 1000, UTC).isoformat(timespec="minutes") if loss.at_ms else "some day"
+    missing = ", ".join(f"{site} had {total}" for site, total in sorted(loss.totals.items())[:10])
+    return Row(
+        "losses", "fail", f"the store was found empty at {when}: {missing or 'the note about it is damaged'}",
+        f"restore a backup of the store; or remove {folder / LOSS_FILE} to go on counting from what is there",
+    )  # fmt: skip
+
+
+# The machine ----------------------------------------------------------------------------------------------------------
+
+
+def check_machine(settings: Settings, machine: Machine) -> Iterator[Row]:
+    """Yield what the machine is like."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        yield Row(
+            "open files", "warn", f"{soft} for each of {settings.workers} workers, as for this command",
+            f"raise it to {FILES} or more (LimitNOFILE= in the unit, ulimit -n); the hard limit is {hard}",
+        )  # fmt: skip
+    else:
+        yield Row(
+            "open files",
+            "ok",
+            f"{'unlimited' if soft == resource.RLIM_INFINITY else soft} for each worker, as for this command",
+        )
+    zones = machine.zones()
+    if "Asia/Ho_Chi_Minh" in zones:
+        yield Row("time zones", "ok", f"{len(zones)} are known")
+    else:
+        yield Row("time zones", "fail", "there is no time zone data", "install the package tzdata")
+    yield _port(settings)
+    yield Row("versions", "ok", versions())
+
+
+def _port(settings: Settings) -> Row:
+    place = f"{settings.host} port {settings.port}"
+    if settings.port == 0:
+        return Row("port", "ok", "any free one")
+    held = [slot.number for slot in slots_of(settings.data_dir / "journal") if slot.held]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with closing(socket.socket(family, kind, protocol)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and held:
+            return Row("port", "ok", f"{place} is taken, and the service runs ({len(held)} workers)")
+        return Row("port", "fail", f"{place}: {error.strerror or error}", "stop the other program, or set port or host")
+    return Row("port", "ok", f"{place} is free" + (f"; {len(held)} workers run elsewhere" if held else ""))
+
+
+def versions() -> str:
+    """Return the versions that a bug report needs, in one line."""
+    found = [f"Python {platform.python_version()} on {sys.platform}"]
+    for name in ("visitstats", *LIBRARIES):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} (not installed)")
+    return ", ".join(found)

@@ -1,0 +1,190 @@
+"""Do a site's aliases and the records of its changes agree with each other, and with its articles?
+
+an alias leads to an article, without a loop, in no more steps than the scripts follow
+an alias was made by a change that is on record and was not undone, or put back after a loss (`Changes.keep_aliases`)
+a merged article is not on the list of articles any more
+a change that is on record can be read, and is in force or marked as undone by an undo that is on record
+a merge that is in force has moved what the article's days and its baseline are together
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from visitstats.core.keys import article_id
+from visitstats.store import keys
+from visitstats.store.changes import KEPT, UNDONE, Change
+from visitstats.store.inspect import PAGE, Inspector, number
+from visitstats.trust.verify.findings import Look
+
+MOST_STEPS = 1000
+"""So many steps of a chain the scripts follow (lua/commit.lua)."""
+ID_BYTES = 8
+
+_ID = re.compile(r"[0-9a-f]{8}")
+_decode = msgspec.msgpack.Decoder(Change).decode
+Steps = dict[bytes, tuple[bytes, str]]
+"""Alias → the id and the key of the article for which it stands."""
+
+
+class Merged:
+    """The check of one site: `read`, then `check`."""
+
+    def __init__(self, store: Inspector, site: str, broken: set[str], look: Look) -> None:
+        self._store = store
+        self._site = site
+        self._look = look
+        self._legible = not {keys.aliases(site), keys.changes(site)} & broken
+        self._listed = keys.articles(site) not in broken
+        self._changes: dict[str, Change] = {}
+        self._marks: dict[str, str] = {}
+        self._steps: Steps = {}
+        self.ends: dict[bytes, bytes] = {}
+        """Alias → the article (both by id) for which it stands in the end."""
+
+    async def read(self) -> None:
+        """Read aliases and changes. Raises StoreUnavailable."""
+        if not self._legible:
+            return
+        # The changes first: what is an alias by now was on record before.
+        await self._read_changes()
+        async for page in self._store.fields(keys.aliases(self._site)):
+            for alias, value in page.items():
+                self._steps[alias] = (value[:ID_BYTES], value[ID_BYTES:].decode("utf-8", "backslashreplace"))
+        for alias in self._steps:
+            here, many = alias, 0
+            while here in self._steps and many <= MOST_STEPS:
+                here, many = self._steps[here][0], many + 1
+                if here == alias:
+                    break
+            if here == alias:
+                self._wrong("alias", alias.hex(), f"the alias {alias.hex()} leads back to itself")
+            elif here in self._steps:
+                self._wrong("alias", alias.hex(), f"the alias {alias.hex()} leads on for more than {MOST_STEPS} steps")
+            else:
+                self.ends[alias] = here
+
+    async def check(self, days: Mapping[bytes, int] | None) -> None:
+        """Check everything; `days` says what each merged article was read on its own days, when that is known. Raises
+        StoreUnavailable."""
+        if not self._legible:
+            return
+        self._records()
+        self._origins()
+        if self._listed:
+            await self._views()
+        if days is not None:
+            self._moved(days)
+
+    def _wrong(self, check: str, subject: str, detail: str) -> None:
+        name = keys.changes(self._site) if check == "change" else keys.aliases(self._site)
+        self._look.wrong(self._site, check, name, detail, subject)
+
+    async def _read_changes(self) -> None:
+        """The records by their ids, and the marks: "ID:undone", "ALIAS:kept"."""
+        async for page in self._store.fields(keys.changes(self._site)):
+            for raw, value in page.items():
+                name = raw.decode("utf-8", "backslashreplace")
+                if ":" in name:
+                    self._marks[name] = value.decode("utf-8", "backslashreplace")
+                    continue
+                try:
+                    self._changes[name] = _decode(value)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    self._wrong("change", name, f"the record of change {name[:80]} cannot be read: {error}")
+                    self._marks[name] = ""
+                    continue
+                for detail in _trouble(name, self._changes[name]):
+                    self._wrong("change", name, detail)
+
+    # Changes -------------------------------------------------------------------------------------------------------
+
+    def _records(self) -> None:
+        changes, marks = self._changes, self._marks
+        for mark in marks:
+            name, _, word = mark.partition(":")
+            if word and f":{word}" not in (UNDONE, KEPT):
+                self._wrong("change", mark, f"visitstats writes no mark {mark[:80]}")
+            elif f":{word}" == UNDONE and name not in changes and name not in marks:
+                self._wrong("change", mark, f"change {name} has the mark {word} and no record")
+        for name, change in changes.items():
+            if change.kind == "undo":
+                if marks.get(change.undoes + UNDONE) != name:
+                    self._wrong(
+                        "change", name, f"change {name} has undone {change.undoes}, which is not marked as undone"
+                    )
+            elif undo := marks.get(name + UNDONE):
+                if undo not in marks and (undo not in changes or changes[undo].undoes != name):
+                    self._wrong("change", name, f"change {name} is marked as undone by {undo}, which is no undo of it")
+            elif self._steps.get(article_id(change.source), (b"",))[0] != article_id(change.target):
+                self._wrong(
+                    "change", name, f"by change {name} {change.source} is an alias of {change.target}; it is not"
+                )
+
+    # Aliases -------------------------------------------------------------------------------------------------------
+
+    def _in_force(self) -> dict[str, Change]:
+        return {
+            name: change
+            for name, change in self._changes.items()
+            if change.kind != "undo" and name + UNDONE not in self._marks
+        }
+
+    def _origins(self) -> None:
+        made = {(article_id(change.source), article_id(change.target)) for change in self._in_force().values()}
+        for alias, (article, key) in self._steps.items():
+            if (alias, article) not in made and alias.hex() + KEPT not in self._marks:
+                self._wrong(
+                    "change", alias.hex(), f"no change is on record by which {alias.hex()} is an alias of {key}"
+                )
+
+    async def _views(self) -> None:
+        ids = list({*self._steps, *self.ends.values()})
+        views: dict[bytes, bytes | None] = {}
+        for start in range(0, len(ids), PAGE):
+            piece = ids[start : start + PAGE]
+            [found] = await self._store.values([keys.articles(self._site)], piece)
+            views |= dict(zip(piece, found, strict=True))
+        keys_of = dict(self._steps.values())
+        for alias, end in self.ends.items():
+            if views[end] is None:
+                self._wrong(
+                    "alias", alias.hex(), f"the alias {alias.hex()} leads to {keys_of[end]}, which is no article"
+                )
+            if views[alias] is not None and alias.hex() + KEPT not in self._marks:
+                self._wrong(
+                    "alias", alias.hex(), f"the alias {alias.hex()} has {number(views[alias])} views of its own"
+                )
+
+    def _moved(self, days: Mapping[bytes, int]) -> None:
+        """What an article had when it was merged is what it and those that had been merged into it were read on their
+        days, and its baseline: since then nothing is counted for any of them."""
+        own = Counter(days)
+        for alias in self.ends:
+            # Each also counts for those on its way to the end, but for the end itself.
+            here, n = self._steps[alias][0], days.get(alias, 0)
+            while here in self.ends:
+                own[here] += n
+                here = self._steps[here][0]
+        for name, change in self._in_force().items():
+            source = article_id(change.source)
+            expected = own[source] + max(change.bases[0], 0)
+            if source in self.ends and change.moved != expected and source.hex() + KEPT not in self._marks:
+                self._wrong(
+                    "change", name,
+                    f"change {name} has moved {change.moved} views of {change.source}, whose days and baseline are "
+                    f"{expected}",
+                )  # fmt: skip
+
+
+def _trouble(name: str, change: Change) -> Iterator[str]:
+    """What is wrong in a record by itself."""
+    if not _ID.fullmatch(name):
+        yield f"a change has the id {name[:80]}"
+    counts = (*change.views, *change.bases)
+    if change.number < 0 or change.at_ms < 0 or any(n < -1 for n in counts):
+        yield f"the record of change {name[:80]} has counts below zero"
+    if (change.kind == "undo") != bool(change.undoes):
+        yield f"the record of change {name[:80]} does not say what it undoes, or undoes what it makes"

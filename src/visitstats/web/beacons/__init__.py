@@ -1,0 +1,4 @@
+"""The way of a beacon through HTTP: bytes, heads, bodies, senders, the decision, the answer.
+
+Knows the write side through `ingest` and `reading`. Nothing below `web` may import it; `routes` use its answers.
+"""

@@ -1,0 +1,133 @@
+"""What a connection may take: the size of a request, the time for it and for its answer, how many requests may wait,
+and how many connections an address may have (hostile-inputs rows 2 to 6). `web/beacons/requests.py` and
+`web/beacons/protocol.py` ask.
+
+A browser and a proxy send a request as soon as they have connected, and all of it at once. Who does not is slow, or
+wants to keep others out; nothing of it is counted, and it must not take what others need.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+
+from visitstats.networks import parse
+
+LONGEST_BODY = 1024 * 1024
+"""Bytes behind the head, with whatever is between the chunks of a body and behind it. Routes take less."""
+MOST_WAITING = 16
+"""Requests that may wait on a connection for the one before them; beyond that nothing is read. Browsers and proxies
+send the next request when they have the answer."""
+REQUEST_SECONDS = 15.0
+"""For a whole request: the first of a connection from when that was opened, a later one from its first byte. It is
+looked at as often, so that one may have up to twice as long."""
+ANSWER_SECONDS = 30.0
+"""After so long in which the other end has taken nothing of an answer, the connection is cut."""
+SILENT_SECONDS = 2.0
+"""After so long without a whole request a connection is silent. Browsers open some ahead, and a crowd that comes in one
+moment is accepted before it is read."""
+LOOK_AGAIN_SECONDS = 0.1
+MOST_SILENT = 100
+"""Silent connections of one address, in a worker."""
+
+# Of Linux's struct tcp_info: packets under way, bytes that the other end has acknowledged, bytes not sent yet.
+_TCP_INFO = struct.Struct("=24xI92xQ16xI")
+
+
+class Peers:
+    """How many connections each address has, and how many of them are silent; as many entries as there are connections,
+    at most. An IPv6 address stands for its /64, which is what one customer of a provider has at least.
+
+    Each address may have `most_of_one` connections in this worker, unless it is `exempt` (a trusted proxy speaks for
+    many); 0 is no limit.
+    """
+
+    def __init__(self, most_of_one: int = 0, exempt: Callable[[str], bool] = lambda address: False) -> None:
+        self.most: int | None = None
+        """How many connections all addresses together may have, if the process has no files for more."""
+        self.count = 0
+        self._most_of_one = most_of_one
+        self._exempt = exempt
+        self._open: dict[str | bytes, int] = {}
+        self._silent: dict[str | bytes, int] = {}
+
+    def limit(self, most: int) -> None:
+        """Allow so many connections in all, and one address a quarter of them."""
+        self.most = most
+        if self._most_of_one:
+            self._most_of_one = min(self._most_of_one, max(most // 4, 1))
+
+    def open(self, address: str) -> bool:
+        """Note one more connection of an address, if that may have another."""
+        if self.most is not None and self.count >= self.most:
+            return False
+        group = _group(address)
+        if self._open.get(group, 0) >= self._most_of_one > 0 and not self._exempt(address):
+            return False
+        self.count += 1
+        self._open[group] = self._open.get(group, 0) + 1
+        return True
+
+    def close(self, address: str) -> None:
+        """Forget one that was open."""
+        self.count -= 1
+        _take_one(self._open, _group(address))
+
+    def admit_silent(self, address: str) -> bool:
+        """Note that one more of an address's connections is silent, if that may have another."""
+        group = _group(address)
+        if self._silent.get(group, 0) >= MOST_SILENT:
+            return False
+        self._silent[group] = self._silent.get(group, 0) + 1
+        return True
+
+    def leave_silent(self, address: str) -> None:
+        """Forget one that was admitted: it has sent a request, or is closed."""
+        _take_one(self._silent, _group(address))
+
+
+def _take_one(counts: dict[str | bytes, int], group: str | bytes) -> None:
+    left = counts[group] - 1
+    if left:
+        counts[group] = left
+    else:
+        del counts[group]
+
+
+def _group(address: str) -> str | bytes:
+    packed = parse(address.partition("%")[0])
+    return address if packed is None else packed[:8]
+
+
+class Unread:
+    """What the other end of a connection has not taken of its answers, in our memory or in the kernel's."""
+
+    def __init__(self, transport: asyncio.Transport, now: float) -> None:
+        self._transport = transport
+        self._waiting, self._taken = _state_of(transport)
+        self._since = now
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there was anything when it was looked at last."""
+        return self._waiting > 0
+
+    def seconds_left(self, now: float) -> float:
+        """Look again; return how long the other end may go on taking nothing."""
+        waiting, taken = _state_of(self._transport)
+        if taken > self._taken or waiting < self._waiting:
+            self._since = now
+        self._waiting, self._taken = waiting, taken
+        return self._since + ANSWER_SECONDS - now
+
+
+def _state_of(transport: asyncio.Transport) -> tuple[int, int]:
+    """Return how much waits to be taken by the other end (0 is nothing), and how many bytes it has taken so far."""
+    ours = transport.get_write_buffer_size()
+    try:
+        found = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        packets, taken, unsent = _TCP_INFO.unpack(found)
+    except (AttributeError, OSError, struct.error):
+        # Not Linux, or no TCP: our own memory must do.
+        return ours, 0
+    return ours + unsent + packets, taken

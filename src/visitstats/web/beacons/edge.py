@@ -1,0 +1,282 @@
+"""The edge of the data path: a raw ASGI endpoint in front of the router. A hit's way begins here.
+
+    read at most 8 KiB → decode → find the site → decide (`web/beacons/hits.py`) → wait for the batch → answer
+
+A beacon that is not counted still gets the numbers, with the reason in a header.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from visitstats.core import counting
+from visitstats.core.beacon import HitBeacon, decode_alive, decode_hit, hit_from_query
+from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUnavailable
+from visitstats.ingest.waiting import Outcome, Waiting
+from visitstats.reading.snapshots import Stats
+from visitstats.sites.directory import LiveSite, SiteDirectory
+from visitstats.web.beacons import answers
+from visitstats.web.beacons.address import Headers, headers_of
+from visitstats.web.beacons.hits import ArticleUnknown, Hits, Taken
+from visitstats.web.beacons.protocol import ALIVE, HIT, Answer
+from visitstats.web.beacons.senders import SaltMissing
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ROOT = "/v1/sites/"
+KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
+"""What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
+ALLOWED = {"hit": b"POST", "hit.gif": b"GET", "alive": b"POST", "stats": b"GET, HEAD"}
+LONGEST_QUERY = 8192
+
+
+class Edge:
+    """The public data routes: hit, hit.gif, alive and stats. Everything else goes to `router`."""
+
+    def __init__(self, router: App, sites: SiteDirectory, stats: Stats, hits: Hits, body_max_bytes: int) -> None:
+        self._router = router
+        self._sites = sites
+        self._stats = stats
+        self._hits = hits
+        self._body_max_bytes = body_max_bytes
+        self._routes: dict[tuple[str, str], Callable[[Scope, Receive, Send, LiveSite], Awaitable[None]]] = {
+            ("POST", "hit"): self._hit,
+            ("GET", "hit.gif"): self._pixel,
+            ("POST", "alive"): self._alive,
+            ("GET", "stats"): self._show,
+            ("HEAD", "stats"): self._show,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(ROOT):
+            await self._router(scope, receive, send)
+            return
+        site_id, _, action = path[len(ROOT) :].partition("/")
+        if scope["query_string"] and is_explained(scope):
+            await self._router(scope, receive, send)
+            return
+        route = self._routes.get((scope["method"], action))
+        if route is None:
+            if scope["method"] != "OPTIONS" and action in ALLOWED:
+                allow = (b"allow", ALLOWED[action])
+                detail = "this route does not take that method"
+                await answers.send_error(send, 405, "method-not-allowed", detail, [allow])
+            else:
+                await self._router(scope, receive, send)
+            return
+        try:
+            live = self._sites.get(site_id) or await self._sites.find(site_id)
+        except StoreUnavailable as error:
+            await _busy(send, error)
+            return
+        if live is None:
+            await answers.send_error(send, 404, "no-such-site", "there is no such site")
+            return
+        await route(scope, receive, send, live)
+
+    def take_at_once(self, path: bytes, headers: Headers, peer: str, body: bytes, answer: Answer) -> bool:
+        """Take a hit or a heartbeat (`POST path`) whose request is complete, without a task of its own: the usual way.
+
+        When True, `answer` is called as soon as the batch is decided, for a heartbeat now. When False nothing has
+        happened, and the request goes the ordinary way, which knows what to say to everything unusual.
+        """
+        kind = ALIVE if path.endswith(ALIVE) else HIT
+        if len(body) > self._body_max_bytes:
+            return False
+        live = self._sites.get(path[len(ROOT) : -len(kind)].decode("latin-1"))
+        if live is None or not _is_text(headers):
+            return False
+        try:
+            if kind is ALIVE:
+                return self._beat_at_once(headers, peer, live, body, answer)
+            taken = self._hits.take(headers, peer, live, decode_hit(body))
+        except (HitRejected, SaltMissing, ArticleUnknown, Overloaded):
+            return False
+        waiting = taken.waiting
+        if not waiting.at_once:
+            waiting.future.add_done_callback(lambda future: self._answer_at_once(waiting, future))
+        waiting.at_once.append((taken, answer))
+        return True
+
+    def _beat_at_once(self, headers: Headers, peer: str, live: LiveSite, body: bytes, answer: Answer) -> bool:
+        snapshot = self._stats.fresh(live)
+        if snapshot is None:
+            return False  # they have to be read first
+        self._hits.beat(headers, peer, live, decode_alive(body).visit_id)
+        answer(200, answers.COUNTED_LINES, answers.numbers_body(snapshot))
+        return True
+
+    def _answer_at_once(self, waiting: Waiting, future: "asyncio.Future[Outcome]") -> None:
+        """Answer everybody who waits for a batch; one call for all of them."""
+        # Emptied, because it holds what holds it: thousands of objects that only a collection would find.
+        asking, waiting.at_once = waiting.at_once, []
+        if future.cancelled() or future.exception() is not None:
+            for _, answer in asking:
+                answer(503, answers.BUSY_LINES, answers.BUSY)
+            return
+        outcome, say = future.result(), self._hits.answer
+        for taken, answer in asking:
+            status, body, reason = say(taken, outcome)
+            answer(status, answers.lines_ignored(reason) if reason else answers.COUNTED_LINES, body)
+
+    # Hits ----------------------------------------------------------------------------------------------------------
+
+    async def _hit(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
+        headers = headers_of(scope["headers"])
+        try:
+            beacon = decode_hit(await read_body(headers, receive, self._body_max_bytes))
+            status, body, reason = await self._count(scope, headers, live, beacon)
+        except HitRejected as rejected:
+            await self._refuse(send, live, rejected)
+        except (JournalFull, Overloaded, StoreUnavailable) as error:
+            await _busy(send, error)
+        else:
+            extra = [answers.ignored_header(reason)] if reason else []
+            await answers.send_bytes(send, status, [*answers.NUMBERS, *extra], body)
+
+    async def _pixel(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
+        status, reason = 200, ""
+        try:
+            beacon = hit_from_query(**_query(scope["query_string"]))
+            status, _, reason = await self._count(scope, headers_of(scope["headers"]), live, beacon)
+        except HitRejected as rejected:
+            # A picture that is an error would show as a broken one on the portal's page.
+            reason = rejected.reason
+            self._hits.ignore(live, rejected)
+        except (JournalFull, Overloaded, StoreUnavailable) as error:
+            await _busy(send, error)
+            return
+        extra = [answers.ignored_header(reason)] if reason else []
+        picture = [(b"content-type", b"image/gif"), answers.NEVER_STORED, *answers.ANYBODY]
+        await answers.send_bytes(send, status, [*picture, *extra], answers.GIF)
+
+    async def _count(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> tuple[int, bytes, str]:
+        """Count a beacon, or don't; return the answer's status and body, and why the beacon was not counted ("" if it
+        was). Raises HitRejected when it is malformed."""
+        try:
+            taken = await self._taken(scope, headers, live, beacon)
+        except HitRejected as rejected:
+            if rejected.status != 200:
+                raise
+            self._hits.ignore(live, rejected)
+            return 200, answers.numbers_body(await self._stats.current(live)), rejected.reason
+        return self._hits.answer(taken, await taken.waiting.future)
+
+    async def _taken(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> Taken:
+        known: bool | None = None
+        while True:
+            try:
+                return self._hits.take(headers, peer_of(scope), live, beacon, known)
+            except SaltMissing:
+                await self._hits.fetch_salts(live)
+            except ArticleUnknown:
+                known = await self._hits.may_enter(live, beacon)
+
+    # Heartbeats and numbers ----------------------------------------------------------------------------------------
+
+    async def _alive(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
+        headers = headers_of(scope["headers"])
+        try:
+            visit_id = decode_alive(await read_body(headers, receive, self._body_max_bytes)).visit_id
+        except HitRejected as rejected:
+            await self._refuse(send, live, rejected)
+            return
+        try:
+            try:
+                self._hits.beat(headers, peer_of(scope), live, visit_id)
+            except SaltMissing:
+                await self._hits.fetch_salts(live)
+                self._hits.beat(headers, peer_of(scope), live, visit_id)
+        except StoreUnavailable as error:
+            # A heartbeat that is lost is made good by the next; the reader gets the last numbers.
+            log.debug("a heartbeat is lost: %s", error)
+        snapshot = self._stats.fresh(live) or await self._stats.current(live)
+        await answers.send_counted(scope, send, 200, answers.numbers_body(snapshot))
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
+        snapshot = self._stats.fresh(live) or await self._stats.current(live)
+        if snapshot.numbers == counting.UNKNOWN:
+            detail = "the numbers are not known yet; try again"
+            await answers.send_error(send, 503, "not-known-yet", detail, [answers.RETRY_AFTER])
+            return
+        await answers.send_shown(scope, send, snapshot)
+
+    # Shared --------------------------------------------------------------------------------------------------------
+
+    async def _refuse(self, send: Send, live: LiveSite, rejected: HitRejected) -> None:
+        self._hits.ignore(live, rejected)
+        headers = [answers.ignored_header(rejected.reason)]
+        if rejected.status == 413:
+            headers.append((b"connection", b"close"))  # or the rest of the body would have to be read
+        await answers.send_error(send, rejected.status, rejected.reason, rejected.detail, headers)
+
+
+async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
+    """Read a beacon's body; raises HitRejected for what is too large or of another kind (hostile-inputs rows 1, 10 and
+    11)."""
+    if not _is_text(headers):
+        raise HitRejected("content-type", "send text/plain or application/json, not compressed", status=415)
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 10 or int(length) > most:
+        raise HitRejected("too-large", f"a beacon is at most {most} bytes", status=413)
+    body: bytes = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise HitRejected("bad-json", "the beacon ends too early", status=400)
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise HitRejected("too-large", f"a beacon is at most {most} bytes", status=413)
+        if not message.get("more_body", False):
+            return body
+
+
+def is_explained(scope: Scope) -> bool:
+    """Whether a request asks why a beacon is or is not counted (`web/routes/explain.py`). It is never counted then,
+    whoever asks."""
+    if scope["method"] != "POST" or not scope["path"].endswith("/hit"):
+        return False
+    parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return any(name == "explain" for name, _ in parameters)
+
+
+def _is_text(headers: Headers) -> bool:
+    kind = headers.get(b"content-type", b"text/plain")
+    known = kind in KINDS or kind.partition(b";")[0].strip().lower() in KINDS
+    return known and b"content-encoding" not in headers
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address of the other end of the connection, "" for a unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+async def _busy(send: Send, error: Exception) -> None:
+    # The error's own text may name paths or addresses of this machine; it is for the log.
+    log.debug("answered 503: %s", error)
+    await answers.send_bytes(send, 503, [*answers.NUMBERS, answers.RETRY_AFTER], answers.BUSY)
+
+
+def _query(text: bytes) -> dict[str, str]:
+    """Read the parameters of a pixel; unknown and repeated ones are left out. Raises HitRejected."""
+    if len(text) > LONGEST_QUERY:
+        raise HitRejected("too-large", "the address is too long", status=413)
+    try:
+        pairs = parse_qsl(text.decode("ascii"), max_num_fields=50, errors="strict")
+    except (UnicodeDecodeError, ValueError) as error:
+        raise HitRejected("bad-text", "the address is not UTF-8", status=400) from error
+    found: dict[str, str] = {"u": ""}
+    for name, value in pairs:
+        if name in ("u", "k", "t", "v", "h", "r", "w") and not found.get(name):
+            found[name] = value
+    return found

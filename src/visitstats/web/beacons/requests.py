@@ -1,0 +1,327 @@
+"""Where a request begins and ends on a connection.
+
+    head, up to its blank line → checks (`web/beacons/heads.py`) → body, by its length or in chunks
+    (`web/beacons/chunks.py`) → the next
+
+The parser (llhttp, through uvicorn's protocol) is handed one head, then exactly that head's body. It never decides
+itself what is a body and what the next request: with `Upgrade` it would take a body for requests. Whatever is odd is
+answered 400 and ends the connection, in its turn behind the answers to the requests before it.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from visitstats.web.beacons.chunks import Chunks
+from visitstats.web.beacons.connections import LONGEST_BODY, MOST_WAITING
+from visitstats.web.beacons.heads import Head, Refused, check, check_beginning, without_blank_line, without_upgrade
+
+log = logging.getLogger(__name__)
+
+END = b"\r\n\r\n"
+TOO_LARGE = ("the body is too long", 413, "too-large")
+
+
+class Flow(FlowControl):
+    """uvicorn's, which does not read on while we hold what was read."""
+
+    held = False
+
+    def hold(self) -> None:
+        """Read nothing until `release`."""
+        self.held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        """Read on."""
+        self.held = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless `hold` says no."""
+        if not self.held:
+            super().resume_reading()
+
+
+class Requests(HttpToolsProtocol):
+    """One connection, as a row of requests."""
+
+    flow: Flow
+    _raw_head = b""
+    _parsed = False
+    """The parser has come to the end of the head at work."""
+    _rest: bytes | bytearray = b""
+    """What was read and belongs to no request yet: the beginning of a head, or whole requests that have to wait."""
+    _missing = 0
+    """Bytes of a body that are still to come."""
+    _chunks: Chunks | None = None
+    """The body at work, if it comes in chunks."""
+    _received = 0
+    """Bytes of the body at work, with all that is around its chunks."""
+    _host: bytes | None = None
+    """The Host of an earlier request: most connections have one."""
+    _last = False
+    """Nothing that comes behind the request at work is taken for a request."""
+    _refusal = b""
+    """An answer that ends the connection, and waits for its turn."""
+    _broken: RequestResponseCycle | None = None
+    """The request in the pipeline whose body was refused."""
+    _open = False
+    """The head at work was taken, and its request is not complete yet."""
+    _working = False
+    """What was read is being taken just now."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = Flow(transport)
+        self.head = Head()
+        """What the head at work says."""
+
+    def data_received(self, data: bytes) -> None:
+        rest = self._rest
+        if rest:
+            known = len(rest)
+            rest += data
+            self._rest = rest
+            if self.flow.held:
+                return
+            if rest.find(END, max(known - 3, 0)) < 0:
+                try:
+                    self._keep(rest, known)
+                except Refused as refused:
+                    self._refuse(refused)
+                return
+            data, self._rest = bytes(rest), b""
+        self._take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._rest, self._chunks = b"", None
+
+    # What belongs to which request ---------------------------------------------------------------------------------
+
+    def _take(self, data: Any) -> None:
+        """Take what was read: bodies to their requests, heads to the parser."""
+        self._working = True
+        at, end = 0, len(data)
+        try:
+            while at < end:
+                if self._missing:
+                    piece = data[at : at + self._missing]
+                    at += len(piece)
+                    self._missing -= len(piece)
+                    self.parser.feed_data(piece)
+                    if self._open and not self._missing:
+                        raise Refused(*TOO_LARGE)  # it is not complete, so there is more than was waited for
+                elif self._chunks is not None:
+                    at = self._take_chunks(self._chunks, data, at)
+                elif self._last:
+                    self.flow.hold()
+                    return
+                elif len(self.pipeline) >= MOST_WAITING:
+                    self._rest = data[at:]
+                    self.flow.hold()
+                    return
+                else:
+                    stop = data.find(END, at) + 4
+                    if stop < 4:
+                        self._keep(bytearray(data[at:]), 0)
+                        return
+                    raw, at = data[at:stop], stop
+                    if not 65 <= raw[0] <= 90:
+                        raw = without_blank_line(raw)
+                    self._raw_head, self._parsed, wants_upgrade = raw, False, False
+                    try:
+                        self.parser.feed_data(raw)
+                    except httptools.HttpParserUpgrade:
+                        wants_upgrade = True
+                    if wants_upgrade:
+                        self._take_again(raw)
+                    if not self._parsed:
+                        raise Refused("the head is no head")
+            if self._open:
+                self.begun()
+        except Refused as refused:
+            self._refuse(refused)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._refuse(_reason(error))
+        finally:
+            self._working = False
+
+    def _take_again(self, raw: bytes) -> None:
+        """Take a head without its wish for another protocol, with a parser that has not seen that."""
+        self.parser = httptools.HttpRequestParser(self)
+        self._raw_head = without_upgrade(raw)
+        self.parser.feed_data(self._raw_head)
+
+    def _keep(self, rest: bytes | bytearray, known: int) -> None:
+        """Keep the beginning of a head until there is more of it; `known` bytes of it were here before."""
+        check_beginning(rest, known)
+        self._rest = rest
+        self.begun()
+
+    def _take_chunks(self, chunks: Chunks, data: bytes, at: int) -> int:
+        content, stop = chunks.take(data, at)
+        self._received += stop - at
+        if self._received > LONGEST_BODY:
+            raise Refused(*TOO_LARGE)
+        if content:
+            self.parser.feed_data(b"%x\r\n%b\r\n" % (len(content), content))
+        if chunks.is_complete:
+            self._chunks = None
+            self.parser.feed_data(b"0\r\n\r\n")
+        return stop
+
+    # What the parser says ------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The parser leaves the spaces behind a value in it.
+        self.headers.append((name.lower(), value.strip()))
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                raise Refused("this is no proxy")
+            return  # the parser stops here, and the head is read again without it
+        head = self.head
+        check(head, self._raw_head, parser.get_method(), self.url, self.headers, self._host)
+        self._parsed = True
+        self._host = head.headers.get(b"host")
+        self.url = head.target
+        length = head.length
+        self._missing = length if length <= LONGEST_BODY else LONGEST_BODY
+        if head.chunked:
+            self._chunks, self._received = Chunks(), 0
+        self._last = head.is_last
+        self.on_head(head)
+        self._open = True
+
+    def on_message_complete(self) -> None:
+        if self._parsed:  # else the parser has only stopped at an upgrade
+            self._open = False
+            self.on_whole()
+
+    def on_whole(self) -> None:
+        """The request is here with all of its body."""
+        super().on_message_complete()
+
+    def on_head(self, head: Head) -> None:
+        """A request begins."""
+        self.start(head)
+
+    def start(self, head: Head) -> None:
+        """Let a request go uvicorn's way: do what that does before it knows the address, and then with the headers."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = head.continues
+        super().on_headers_complete()
+        if head.is_last:
+            self.cycle.keep_alive = False
+
+    def begun(self) -> None:
+        """A request is on its way that is not complete yet."""
+
+    # Answers -------------------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal:
+            self.transport.write(self._refusal)
+            self.transport.close()
+            return
+        else:
+            self.idle()
+        if self.flow.held and not self.pipeline and not self._working and not self._last:
+            self._read_on()
+
+    def idle(self) -> None:
+        """All requests that are here are answered."""
+
+    def _read_on(self) -> None:
+        """Take what had to wait."""
+        data, self._rest = bytes(self._rest), b""
+        self.flow.release()
+        self._take(data)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle is self._broken:
+            self.transport.write(self._refusal)
+            self.transport.close()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what is not taken, behind what was taken before it, and close."""
+        log.info("a request was refused and its connection closed: %s", refused.detail)
+        self._last, self._missing, self._chunks, self._rest = True, 0, None, b""
+        self._refusal = self.refusal(refused)
+        if self.transport.is_closing():
+            return
+        self.flow.hold()
+        cycle = self.cycle
+        if self._open:
+            self._end_broken(cycle)
+        elif cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
+            self.transport.write(self._refusal)
+            self.transport.close()
+
+    def _end_broken(self, cycle: RequestResponseCycle) -> None:
+        """End the request at work, whose body was refused."""
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self._broken = cycle
+            return
+        if not cycle.response_started:
+            self.transport.write(self._refusal)
+            cycle.response_started = cycle.response_complete = cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    def refusal(self, refused: Refused) -> bytes:
+        """Return the whole answer to what is not taken."""
+        body = b'{"error":"%b","detail":"%b"}' % (refused.code.encode(), refused.detail.encode())
+        return (
+            b"%b%bcontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+        ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), body)
+
+
+def _reason(error: Exception) -> Refused:
+    """Return why the parser did not take what it was fed: it did not like that, or one of our methods did not."""
+    cause = error.__context__
+    if cause is None or isinstance(cause, (httptools.HttpParserError, httptools.HttpParserUpgrade)):
+        return Refused("this is no request of HTTP/1.1")
+    if isinstance(cause, Refused):
+        return cause
+    log.error("a request met a bug", exc_info=cause)
+    return Refused("this is a bug; the service has logged it", 500, "internal-error")
+
+
+_written: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+"""The server's own headers, and their lines."""
+
+
+def lines_of(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write the server's own headers (the date); uvicorn makes a new list of them once a second."""
+    global _written
+    known, lines = _written
+    if headers is not known:
+        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
+        _written = headers, lines
+    return lines
