@@ -80,9 +80,10 @@
             if (value != null) query += "&" + name + "=" + HttpUtility.UrlEncode(value);
         }
         string title = Value(options, "title", "");
+        if (title == "") title = Regex.IsMatch(Value(options, "lang", ""), "^(vi|\\z)", RegexOptions.IgnoreCase) ? "Thống kê truy cập" : "Visitor statistics";
         int height = Regex.IsMatch(theme, @"\bvs-(inline|badge)\b") ? 48 : 70 + 62 * lines.Split(',', '|').Length;
         writer.Write("\n<noscript><iframe src=\"" + Encode(api + "/v1/sites/" + SiteId + "/box?" + query) + "\" title=\""
-            + Encode(title == "" ? "Thống kê truy cập" : title) + "\" width=\"100%\" height=\"" + height
+            + Encode(title) + "\" width=\"100%\" height=\"" + height
             + "\" frameborder=\"0\" loading=\"lazy\"></iframe></noscript>");
     }
 

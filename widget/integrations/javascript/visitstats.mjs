@@ -32,15 +32,16 @@ export function snippet({ api, site, options = {}, articleKey }) {
 
 // For readers without JavaScript, where the server renders the page.
 function frame(base, site, options) {
-  const { lines = 'online,today,week,total', theme = '', title } = options;
+  const { lines = 'online,today,week,total', theme = '', title, lang = '' } = options;
   if (lines === '') return '';
   const query = new URLSearchParams({ lines, theme });
   for (const name of ['lang', 'title', 'labels', 'format', 'structure']) {
     if (options[name] != null) query.set(name, options[name]);
   }
   const height = /\bvs-(inline|badge)\b/.test(theme) ? 48 : 70 + 62 * lines.split(/[,|]/).length;
+  const name = title || (/^(vi|$)/i.test(lang) ? 'Thống kê truy cập' : 'Visitor statistics');
   return (
-    `\n<noscript><iframe src="${escape(`${base}/v1/sites/${site}/box?${query}`)}" title="${escape(title || 'Thống kê truy cập')}"` +
+    `\n<noscript><iframe src="${escape(`${base}/v1/sites/${site}/box?${query}`)}" title="${escape(name)}"` +
     ` width="100%" height="${height}" frameborder="0" loading="lazy"></iframe></noscript>`
   );
 }

@@ -34,11 +34,12 @@ if (!function_exists('mod_visitstats_article')) {
         if (!$article) {
             return array();
         }
+        $published = strtotime($article->published . ' UTC');
         return array(
             'key' => 'article:' . (int) $id,
             'author' => (string) $article->alias !== '' ? $article->alias : (string) $article->author,
             'category' => (string) $article->category,
-            'published' => gmdate('c', strtotime($article->published . ' UTC')),
+            'published' => (int) $article->published ? gmdate('c', $published) : '', // older ones have 0000-00-00
         );
     }
 }

@@ -130,7 +130,10 @@ if (!class_exists('VisitstatsSnippet', false)) {
             }
             $low = preg_match('~\bvs-(inline|badge)\b~', $query['theme']);
             $height = $low ? 48 : 70 + 62 * count(preg_split('~[,|]~', $lines));
-            $title = empty($query['title']) ? 'Thống kê truy cập' : $query['title'];
+            $title = isset($query['title']) ? $query['title'] : '';
+            if ($title === '') {
+                $title = preg_match('~^(vi|$)~i', isset($query['lang']) ? $query['lang'] : '') ? 'Thống kê truy cập' : 'Visitor statistics';
+            }
             return "\n<noscript><iframe src=\"" . self::text($this->address('box') . '?' . http_build_query($query, '', '&'))
                 . '" title="' . self::text($title) . '" width="100%" height="' . $height
                 . '" frameborder="0" loading="lazy"></iframe></noscript>';
