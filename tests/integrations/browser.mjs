@@ -1,14 +1,11 @@
-// A small portal of components in the browser: it changes its address without loading. `?vue` is the same in Vue, and what
-// stands in #app already, rendered on a server, is taken over.
-import { createElement as e, useEffect, useState } from 'react';
+// The portal in a browser: it changes its address without loading. `?vue` is the same in Vue. What stands in #app already,
+// rendered on a server, is taken over.
+import { createElement, useEffect, useState } from 'react';
 import { createRoot, hydrateRoot } from 'react-dom/client';
-import { createApp, createSSRApp, h, ref } from 'vue';
-import * as React from '../../widget/integrations/react/visitstats.mjs';
-import * as Vue from '../../widget/integrations/vue/visitstats.mjs';
+import { createApp, createSSRApp, ref } from 'vue';
+import { reactPortal, vuePortal } from './portal.mjs';
 
-const counter = window.counter; // props, as the page says
-const articles = { '/a': { articleKey: 'news:1', author: 'An' }, '/b': { articleKey: 'news:2', author: 'Bình' } };
-const props = (path) => ({ ...counter, ...articles[path] });
+const counter = window.counter; // as the page says
 const app = document.getElementById('app');
 let show;
 window.go = (path) => {
@@ -19,16 +16,14 @@ window.go = (path) => {
 if (location.search.includes('vue')) {
   const path = ref(location.pathname);
   show = (to) => (path.value = to);
-  const portal = {
-    render: () => h('main', [h(Vue.Views), h(Vue.Views, { of: path.value + '?list' }), h(Vue.Visitstats, props(path.value))]),
-  };
+  const portal = { render: () => vuePortal(counter, path.value) };
   (app.firstChild ? createSSRApp(portal) : createApp(portal)).mount(app);
 } else {
   const Portal = () => {
     const [path, setPath] = useState(location.pathname);
     useEffect(() => void (show = setPath), []);
-    return e('main', null, e(React.Views), e(React.Views, { of: path + '?list' }), e(React.Visitstats, props(path)));
+    return reactPortal(counter, path);
   };
-  if (app.firstChild) hydrateRoot(app, e(Portal));
-  else createRoot(app).render(e(Portal));
+  if (app.firstChild) hydrateRoot(app, createElement(Portal));
+  else createRoot(app).render(createElement(Portal));
 }

@@ -1,4 +1,4 @@
-"""Node.js for tests: the modules of package.json beside this file, and esbuild, which puts programs together with them."""
+"""Node.js for tests: the modules of package.json beside this file, and esbuild, which bundles programs with them."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ function included($block_config)
 }
 
 $content = included(array('snippet' => $case['pasted']));
-$settings = simplexml_load_file(dirname(__DIR__, 2) . '/widget/integrations/nukeviet/global.visitstats.ini');
-$form = (string) $settings->datafunction;
-$submit = (string) $settings->submitfunction;
+$settings = file_get_contents(dirname(__DIR__, 2) . '/widget/integrations/nukeviet/global.visitstats.ini');
+preg_match('~<datafunction>(\w+)</datafunction>\s*<submitfunction>(\w+)</submitfunction>~', $settings, $functions);
+list(, $form, $submit) = $functions;
 echo json_encode(array(
     'content' => $content,
     // As the theme puts it into the page.

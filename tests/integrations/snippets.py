@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
 from typer.testing import CliRunner
 
-from visitstats.cli import embedding
 from visitstats.cli.sites import app
 from visitstats.core.boxes import Box, asked_box
 from visitstats.core.sites import Site
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "widget" / "integrations"
-# What an author, a title or a label may be: it must come out as it is, and never as markup, as a variable or as a place.
+# What an author, a title or a label may be: it must come out as it is, never as markup, a variable or a place.
 NASTY = """Lê "Hiếu" <script>alert(1)</script> & 'Ân' &amp; $1 \\1 [FOOTER] {TEMPLATE}"""
 ASKED: dict[str, tuple[str, ...]] = {
     "usual": (),
@@ -99,12 +99,8 @@ def read(html: str) -> Printed:
 def site_embed(*options: str, api: str = "/vs") -> str:
     """What the command prints for the site "portal"."""
     site = Site(id="portal", hosts=("portal.vn",))
-    usual = embedding.with_store
-    embedding.with_store = lambda *_: site
-    try:
+    with patch("visitstats.cli.embedding.with_store", lambda *_: site):
         done = CliRunner().invoke(app, ["embed", "portal", "--api", api, *options], catch_exceptions=False)
-    finally:
-        embedding.with_store = usual
     assert done.exit_code == 0, done.output
     return done.output
 

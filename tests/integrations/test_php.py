@@ -49,7 +49,7 @@ def test_the_three_have_one_snippet_between_them() -> None:
     assert len(set(found)) == 1
 
 
-# ---- WordPress ---------------------------------------------------------------------------------------------------------
+# ---- WordPress --------------------------------------------------------------------------------------------------
 
 
 def wordpress(snippet: str, **more: Any) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_wordpress_keeps_nothing_but_a_snippet(pasted: str) -> None:
     assert "script" not in read(wordpress(pasted)["form"]).tags
 
 
-# ---- Joomla --------------------------------------------------------------------------------------------------------------
+# ---- Joomla -----------------------------------------------------------------------------------------------------
 
 ARTICLE = {"alias": "", "author": NASTY, "category": "Tin tức", "published": "2022-07-22 01:00:00"}
 SHOWN = {"option": "com_content", "view": "article", "id": "12:ten-bai"}
@@ -215,7 +215,7 @@ def test_the_manifest_of_joomla_names_what_is_in_the_folder() -> None:
         assert {word for word in words if word.startswith("MOD_")} == set(known)
 
 
-# ---- NukeViet --------------------------------------------------------------------------------------------------------------
+# ---- NukeViet ---------------------------------------------------------------------------------------------------
 
 ROW = {
     "id": 2642,
@@ -270,6 +270,12 @@ def test_nukeviet_says_key_author_category_and_date_of_an_article(language: str,
         "article:published_time": "2022-07-22T08:00:00+07:00",
     }
     assert head.tags == ["head", *["meta"] * 4]
+
+
+def test_the_settings_of_nukeviet_are_readable() -> None:
+    """NukeViet reads the .ini as XML."""
+    settings = ElementTree.parse(FOLDER / "nukeviet" / "global.visitstats.ini").getroot()  # noqa: S314
+    assert [each.tag for each in settings] == ["info", "config", "datafunction", "submitfunction"]
 
 
 def test_nukeviet_says_nothing_of_pages_that_are_no_article() -> None:

@@ -1,8 +1,11 @@
 // The counter of visitstats for Vue 3. License: MIT.
-import { defineComponent, Fragment, h, onMounted, Teleport } from 'vue';
+import { defineComponent, Fragment, h, onMounted } from 'vue';
 import { metas, snippet, start } from '../javascript/visitstats.mjs';
 
-// The snippet and its box. The article's metas go into the head; rendered on a server they are in the context's teleports.
+export { metas };
+
+// The snippet and its box. The article's metas stand here, where the widget finds them as well: a Teleport into the head
+// cannot be taken over from a server. Who has a head manager gives it metas() and leaves the three out here.
 export const Visitstats = defineComponent({
   name: 'Visitstats',
   inheritAttrs: false,
@@ -19,7 +22,7 @@ export const Visitstats = defineComponent({
     onMounted(() => start(props));
     return () =>
       h(Fragment, [
-        h(Teleport, { to: 'head' }, metas(props).map((meta) => h('meta', { key: meta.name || meta.property, ...meta }))),
+        metas(props).map((meta) => h('meta', { key: meta.name || meta.property, ...meta })),
         // The widget puts its box in here, so Vue must not look inside.
         h('div', { innerHTML: snippet(props) }),
       ]);
