@@ -99,7 +99,8 @@ def put(portal: Portal, *, html: str = "", head: str = "") -> None:
         portal.page(
             path,
             '<!DOCTYPE html><html lang="vi"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
-            f'<title>Tin</title>{head}</head><body><div id="app">{html}</div><script>var counter={json.dumps(COUNTER)}</script>'
+            f'<title>Tin</title>{head}</head><body><div id="app">{html}</div>'
+            f"<script>var counter={json.dumps(COUNTER)}</script>"
             '<script src="/app.js"></script></body></html>',
         )
 
