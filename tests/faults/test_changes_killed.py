@@ -49,6 +49,7 @@ async def test_every_worker_is_killed_before_the_store_takes_a_change(serve: Ser
         for pid in service.workers:
             os.kill(pid, signal.SIGKILL)
         client.client_unpause()
+    connection.close()
     change = answer.json["change"]["id"]
 
     async def made() -> Any:

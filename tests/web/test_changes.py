@@ -221,6 +221,26 @@ async def test_a_command_that_ends_before_the_store_takes_its_change(
     app.connection = silent
 
 
+async def test_a_command_that_is_killed_before_it_tells_the_workers(
+    app: Running, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its change is in the store; the worker that looks after its slot tells them."""
+    desk = Desk(app)
+    await read(app, "/old", "/new")
+
+    class Killed(BaseException):
+        pass
+
+    async def tell(changes: Changes, site: str) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        async with commands(app, tmp_path / "data", redis_url) as beside:
+            patch.setattr(Changes, "tell", tell)
+            await beside.merges.merge("/old", "/new", "an")
+    await ended(app, desk, await desk.made(), old="new")
+
+
 async def test_a_command_waits_for_a_replay(app: Running, tmp_path: Path, redis_url: str) -> None:
     """What is older comes first: while the journals are replayed, a change is written down only."""
     desk = Desk(app)

@@ -289,7 +289,11 @@ class Replay:
             marks = await self._marks(mine, sites)
             lacking = [(slot, each) for slot in slots if (each := self._lacking(slot, marks, refused))]
             if not lacking:
+                for slot in slots:
+                    mine.changed |= slot.changed
+                    slot.changed.clear()
                 mine.older = False
+                mine.wake.set()
                 return refused
             log.info("replaying %d slots", len(lacking))
             try:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.batch import Record, decode
+from visitstats.core.batch import ChangeRecord, Record, decode
 from visitstats.core.errors import JournalDamaged
 from visitstats.journal.segments import NAME, WRITER_BYTES, Segment
 
@@ -48,6 +48,8 @@ class Slot:
         """How many were read."""
         self.size = 0
         """Bytes on disk."""
+        self.changed: set[str] = set()
+        """Sites of which changes of people were read, until somebody has taken note of that."""
         self.since_ms = 0
         """When its oldest record was received, in milliseconds since the epoch; 0 for no record."""
         self._segments: list[Segment] = []
@@ -95,6 +97,8 @@ class Slot:
                 if record is not None:
                     self.since_ms = self.since_ms or record.at_ms
                     self.newest[record.site] = Newest(sequence, record.total)
+                    if isinstance(record, ChangeRecord):
+                        self.changed.add(record.site)
                     yield sequence, record
 
     def above(self, marks: dict[str, int]) -> Iterator[tuple[int, Record]]:
