@@ -234,10 +234,12 @@ async def test_a_command_that_is_killed_before_it_tells_the_workers(
     async def tell(changes: Changes, site: str) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        async with commands(app, tmp_path / "data", redis_url) as beside:
+    async with commands(app, tmp_path / "data", redis_url) as beside:
+        merges = beside.merges
+        with monkeypatch.context() as patch:
             patch.setattr(Changes, "tell", tell)
-            await beside.merges.merge("/old", "/new", "an")
+            with pytest.raises(Killed):
+                await merges.merge("/old", "/new", "an")
     await ended(app, desk, await desk.made(), old="new")
 
 
