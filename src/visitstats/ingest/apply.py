@@ -86,8 +86,8 @@ class Applier:
         self._told = False
         """Whether the log has said that something is wrong with the store."""
         self._changed: dict[str, list[tuple[WaitingChange, Changed]]] = {}
-        """Sites in which a change was made just now that was not announced to all workers yet, with whoever waits for
-        it: who is told of a change finds it made wherever he looks."""
+        """Sites in which a change was made that was not announced to all workers yet, with whoever waits for it: who is
+        told of a change finds it made wherever he looks."""
         self._most_hits = batch_max_hits
         self.batch_hits = batch_max_hits
         """How many hits a batch may hold, so that its script does not hold the store for longer than HOLD_SECONDS."""
@@ -213,8 +213,8 @@ class Applier:
                 if healing:
                     await self._bring_up()
                 await self._commit_queue()
-                while self._changed or self._positions.changed:
-                    await self._announce_change(next(iter(self._changed or self._positions.changed)))
+                while self._changed:
+                    await self._announce_change(next(iter(self._changed)))
             except (StoreUnavailable, JournalDamaged, OSError) as error:
                 self._lose_store(error)
             except Exception as error:
@@ -294,12 +294,11 @@ class Applier:
 
     async def _announce_change(self, site: str) -> None:
         """Have all workers read a site's aliases anew, and answer whoever waits for that. Raises StoreUnavailable."""
-        made = self._changed.pop(site, [])
-        self._positions.changed.discard(site)
+        made = self._changed.pop(site)
         try:
             await self._announce(site)
         except BaseException:
-            self._positions.changed.add(site)
+            self._changed.setdefault(site, [])
             raise
         finally:
             _answer(made)

@@ -20,8 +20,6 @@ class Positions:
         self.applied: dict[str, int] = {}
         self.behind: set[str] = set()
         """Sites whose batches are in the journal alone, until a replay has applied them."""
-        self.changed: set[str] = set()
-        """Sites in which changes were made by a process that may have ended before it told all workers."""
         self.older = False
         """The store was seen to have less than was applied."""
 

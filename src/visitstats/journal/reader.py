@@ -48,8 +48,8 @@ class Slot:
         """How many were read."""
         self.size = 0
         """Bytes on disk."""
-        self.changed: set[str] = set()
-        """Sites of which changes of people were read, until somebody has taken note of that."""
+        self.changed: dict[str, tuple[int, ChangeRecord]] = {}
+        """The newest change of a person's that was read of a site, until somebody has taken note of it."""
         self.since_ms = 0
         """When its oldest record was received, in milliseconds since the epoch; 0 for no record."""
         self._segments: list[Segment] = []
@@ -98,7 +98,7 @@ class Slot:
                     self.since_ms = self.since_ms or record.at_ms
                     self.newest[record.site] = Newest(sequence, record.total)
                     if isinstance(record, ChangeRecord):
-                        self.changed.add(record.site)
+                        self.changed[record.site] = sequence, record
                     yield sequence, record
 
     def above(self, marks: dict[str, int]) -> Iterator[tuple[int, Record]]:
