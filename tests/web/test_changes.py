@@ -221,6 +221,28 @@ async def test_a_command_that_ends_before_the_store_takes_its_change(
     app.connection = silent
 
 
+async def test_a_command_that_is_killed_before_it_tells_the_workers(
+    app: Running, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its change is in the store; the worker that looks after its slot tells them."""
+    desk = Desk(app)
+    await read(app, "/old", "/new")
+
+    class Killed(BaseException):
+        pass
+
+    async def tell(changes: Changes, site: str) -> None:
+        raise Killed
+
+    async with commands(app, tmp_path / "data", redis_url) as beside:
+        merges = beside.merges
+        with monkeypatch.context() as patch:
+            patch.setattr(Changes, "tell", tell)
+            with pytest.raises(Killed):
+                await merges.merge("/old", "/new", "an")
+    await ended(app, desk, await desk.made(), old="new")
+
+
 async def test_a_command_waits_for_a_replay(app: Running, tmp_path: Path, redis_url: str) -> None:
     """What is older comes first: while the journals are replayed, a change is written down only."""
     desk = Desk(app)
@@ -277,7 +299,7 @@ async def test_changes_and_hits_that_the_store_has_lost_come_back(
     """Merges, undos, aliases, baselines and hits of a worker and of commands, in their order: everything is as it was,
     to the last count, with who did what. And it goes on from there."""
     async with (
-        running(tmp_path / "data", redis_url) as app,
+        running(tmp_path / "data", redis_url, answer_timeout_ms=5000) as app,  # a busy machine is not the matter here
         Redis.from_url(redis_url) as client,
         commands(app, tmp_path / "data", redis_url) as beside,
     ):
@@ -368,6 +390,8 @@ async def test_an_alias_that_is_older_than_the_journal_is_put_back_without_its_r
         await worker.sites.refresh()
         made = (await desk("merge", {"from": "/third", "into": "/new"})).json["change"]["id"]
         await client.flushall()
+        # The journal is replayed before the next look at the sites: the word of its changes must not hide the loss.
+        assert (await app.connection.hit("t1", Hit(READERS[0], "/third"))).status in (200, 202)
         changes = Changes(client)
 
         async def back() -> bool:

@@ -28,7 +28,7 @@ from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
 from visitstats.journal.segments import NAME
 from visitstats.sites.directory import LiveSite
-from visitstats.store.commit import Committer, Gap, Numbering, Refused, Result, Work
+from visitstats.store.commit import Changed, Committer, Gap, Numbering, Refused, Result, Work
 from visitstats.store.reads import Marks, Reads
 
 log = logging.getLogger(__name__)
@@ -289,6 +289,7 @@ class Replay:
             marks = await self._marks(mine, sites)
             lacking = [(slot, each) for slot in slots if (each := self._lacking(slot, marks, refused))]
             if not lacking:
+                self._note_changes(slots, marks, applied)
                 mine.older = False
                 return refused
             log.info("replaying %d slots", len(lacking))
@@ -296,6 +297,17 @@ class Replay:
                 await self._pass(lacking, refused, applied, mine)
             except _Older:
                 continue
+
+    def _note_changes(self, slots: list[Slot], marks: Marks, applied: Applied) -> None:
+        """Take note of changes that the store has by now: whoever made them may have been killed before he told the
+        workers of it."""
+        for slot in slots:
+            for site, (sequence, record) in slot.changed.items():
+                mark = marks[site].get(slot.writer)
+                if mark is not None and mark.sequence >= sequence:
+                    work = Work(slot.writer, sequence, record.previous, record, self._numbering(site))
+                    applied(work, Changed(""))
+            slot.changed.clear()
 
     async def _marks(self, mine: Positions, sites: set[str]) -> Marks:
         """Read the watermarks of sites, and of ours; tell our own to `mine`. Raises StoreUnavailable."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.batch import Record, decode
+from visitstats.core.batch import ChangeRecord, Record, decode
 from visitstats.core.errors import JournalDamaged
 from visitstats.journal.segments import NAME, WRITER_BYTES, Segment
 
@@ -52,6 +52,8 @@ class Slot:
         """How many were read."""
         self.size = 0
         """Bytes on disk."""
+        self.changed: dict[str, tuple[int, ChangeRecord]] = {}
+        """The newest change of a person's that was read of a site, until somebody has taken note of it."""
         self.since_ms = 0
         """When its oldest record was received, in milliseconds since the epoch; 0 for no record."""
         self._segments: list[Segment] = []
@@ -101,6 +103,8 @@ class Slot:
                 if record is not None:
                     self.since_ms = self.since_ms or record.at_ms
                     self.newest[record.site] = Newest(sequence, record.total)
+                    if isinstance(record, ChangeRecord):
+                        self.changed[record.site] = sequence, record
                     yield sequence, record
             if segment.end is not None:
                 self._done.add(segment.path)

@@ -214,7 +214,8 @@ class Changes:
         """Have all workers read the site's aliases anew. Until they have, the script resolves them alone."""
         with translated():
             await self._client.hset(keys.SITES_ALIASES, site, secrets.token_hex(8))
-            await self._client.set(keys.SITES_VERSION, secrets.token_hex(8))
+            # Not in a store that has lost everything: by its missing version the workers see that.
+            await self._client.set(keys.SITES_VERSION, secrets.token_hex(8), xx=True)
 
 
 def new_id() -> str:
