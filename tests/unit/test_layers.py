@@ -183,12 +183,12 @@ def bad(**modules: str) -> list[str]:
         ),
         (
             "ingest__gather",
-            "from visitstats import trust"
+            "from visitstats import trust",
             "visitstats.ingest.gather:1 imports visitstats.trust, which stands beside it",
         ),
         (
             "journal",
-            "from visitstats import ingest"
+            "from visitstats import ingest",
             "visitstats.journal:1 imports visitstats.ingest, which is above it",
         ),
         ("store__a", "from ..web import app", "visitstats.store.a:1 imports visitstats.web, which is above it"),
@@ -211,7 +211,7 @@ def bad(**modules: str) -> list[str]:
         ("core__a", "open('x')", "visitstats.core.a:1 calls open, which is not pure"),
         (
             "core__a",
-            "from visitstats import settings"
+            "from visitstats import settings",
             "visitstats.core.a:1 imports visitstats.settings, which is above it",
         ),
         ("extras", "import os", "visitstats.extras has no layer: place it in LAYERS"),
@@ -236,9 +236,8 @@ def test_the_checker_allows_what_the_rules_allow() -> None:
             store__commit="import redis\nfrom visitstats.core import keys\nfrom . import lua",
             store__lua="",
             ingest="from visitstats.store.commit import commit\nimport time",
-            web__app="from starlette.applications import Starlette\nfrom visitstats import __version__"
-            cli="import typer\nfrom visitstats.web.app import
-            create_app",
+            web__app="from starlette.applications import Starlette\nfrom visitstats import __version__",
+            cli="import typer\nfrom visitstats.web.app import create_app",
         )
         == []
     )
