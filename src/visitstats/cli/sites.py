@@ -14,6 +14,7 @@ from visitstats.core.errors import InvalidSite
 from visitstats.core.sites import Site
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.web.snippet import SERVICE, long_form, short_form
 
 app = typer.Typer(help="Sites: one for each portal.", no_args_is_help=True)
 
@@ -37,9 +38,8 @@ def site_add(
         await records.put_site(site)
 
     with_store(config, data_dir, redis_url, add)
-    print(f"Site {site.id} is added. Paste this line where the box shall stand:\n")
-    print(f"  {_snippet(site)}\n")
-    print('Behind the portal\'s own address /vs/ use src="/vs/widget.js" (deploy/nginx shows how).')
+    print(f"Site {site.id} is added. Paste this where the box shall stand:\n")
+    _print_snippet(site)
 
 
 @app.command("set")
@@ -102,7 +102,7 @@ def site_embed(
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
     """Print the snippet to paste into a portal's pages."""
-    print(_snippet(with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))))
+    _print_snippet(with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id)))
 
 
 @app.command("remove")
@@ -140,6 +140,9 @@ def _show(site: Site) -> None:
     Console().print(table)
 
 
-def _snippet(site: Site) -> str:
-    lines = ' data-lines="online,search_engines,today,week,total"' if site.show_search_engines else ""
-    return f'<script async src="https://YOUR-COUNTER/widget.js" data-site="{site.id}"{lines}></script>'
+def _print_snippet(site: Site) -> None:
+    attributes = {"lines": "online,search_engines,today,week,total"} if site.show_search_engines else {}
+    print(long_form(site.id, attributes))
+    print("\nWhere a Content-Security-Policy or Trusted Types forbid inline code, this one (docs/embedding.md):\n")
+    print(f"{short_form(site.id, attributes)}\n")
+    print(f"{SERVICE} is the address of this service; behind the portal's own address it is /vs (deploy/nginx).")
