@@ -435,8 +435,8 @@
     if (!sites[0]) {
       each(doc, '*', function (element) {
         if (element.shadowRoot) {
-          search(element.shadowRoot);
           show(element.shadowRoot);
+          search(element.shadowRoot);
         }
       });
     }
