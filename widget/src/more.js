@@ -83,7 +83,9 @@
   function language(site) {
     var given = /^\s*([a-z]{2,3}([-_][a-z0-9]{2,8})*)(?![a-z0-9])/i.exec(site.$option('lang')) || [];
     var tag = (given[1] || 'vi').replace(/_/g, '-');
-    return supported(tag) || supported(tag.split('-')[0]) || 'vi';
+    var part = tag.split('-')[0].toLowerCase();
+    // Some browsers do not know km and lo, which have labels here.
+    return supported(tag) || supported(part) || (WORDS[part] ? tag : 'vi');
   }
 
   function supported(tag) {
@@ -115,7 +117,7 @@
     }
     if (mark == null) {
       try {
-        if (window.Intl) return (+digits).toLocaleString(tag);
+        if (window.Intl && supported(tag)) return (+digits).toLocaleString(tag);
       } catch (error) {}
       mark = dotted ? '.' : /^(fr|ru)/.test(tag) ? '\xa0' : ',';
     }
