@@ -105,6 +105,12 @@
     return labels;
   }
 
+  // The day of the record stands behind it.
+  function written(site, digits, name, known) {
+    var day = name == 'record' && /^(\d+)-(\d\d)-(\d\d)/.exec(known.record_date);
+    return format(site, digits) + (day ? ' (' + day[3] + '/' + day[2] + '/' + day[1] + ')' : '');
+  }
+
   function format(site, digits) {
     var way = site.$option('format');
     var tag = language(site);
@@ -406,7 +412,7 @@
       if (!api || !api.use) later(begin, 100);
     else if (!api.more) {
       api.more = 1;
-      api.use({ $words: words, $lines: lines, $format: format, $draw: draw });
+      api.use({ $words: words, $lines: lines, $format: written, $draw: draw });
     }
   }
 

@@ -181,8 +181,8 @@
       mark(add(host, 'small', 'note'), '', 'at');
     }
 
-    function format(digits) {
-      return more ? more.$format(site, digits) : digits.replace(/\B(?=(\d{3})+$)/g, '.');
+    function format(name) {
+      return more ? more.$format(site, known[name], name, known) : known[name].replace(/\B(?=(\d{3})+$)/g, '.');
     }
 
     // The moment of the numbers by the reader's own clock, with the date when that is another day.
@@ -207,7 +207,7 @@
       if (labels) all('[data-vs-box]', build);
       all('[data-vs]', function (element) {
         var name = element.getAttribute('data-vs');
-        var text = labels && (name == 'at' ? age() : (name != 'views' || where == address()) && known[name] && format(known[name])) || '—';
+        var text = labels && (name == 'at' ? age() : (name != 'views' || where == address()) && known[name] && format(name)) || '—';
         if (element.textContent != text) element.textContent = text;
       });
       if (more) more.$draw(site, current, !waiting && where != address(), known.at, stale);

@@ -38,10 +38,12 @@ from visitstats.web.changes import ChangeRoutes
 from visitstats.web.connections import SilentPeers
 from visitstats.web.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.hits import Hits
+from visitstats.web.live import LiveStreams
 from visitstats.web.openapi import document
 from visitstats.web.protocol import Answer
 from visitstats.web.public import BadRequest, Public, json, raw
 from visitstats.web.senders import Senders
+from visitstats.web.top import Top
 from visitstats.worker import Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Application:
         self._clock = clock
         self._demo = demo
         self._edge: App | None = None
+        self._streams: LiveStreams | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/protocol.py`)."""
         self.silent = SilentPeers()
@@ -102,6 +105,8 @@ class Application:
         finally:
             if trying is not None:
                 await end(trying)
+            if self._streams is not None:
+                await self._streams.stop()
             await self.worker.stop()
 
     def _present(self, app: Starlette, worker: Worker) -> None:
@@ -111,17 +116,21 @@ class Application:
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
         senders = Senders(addresses, AgentRules(load_crawler_patterns()), rate)
         hits = Hits(worker.sites, worker.ingest, worker.stats, senders, clock)
+        self._streams = streams = LiveStreams(
+            worker.sites, worker.stats, addresses, worker.metrics, settings.live_streams
+        )
         public = Public(worker)
         admin = Admin(worker, public, senders, clock)
         app.router.routes[:] = [
             # The admin's first: one of them is a public route that is asked another question.
             *admin.routes(),
             *ChangeRoutes(worker, public, admin, clock).routes(),
+            *Top(worker, public).routes(),
             *public.routes(),
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
         ]
-        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
+        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, streams, settings.body_max_bytes)
         self.take_at_once = edge.take_at_once
         self.worker = worker
 

@@ -8,7 +8,7 @@ SERVICE = "https://YOUR-COUNTER"
 """Stands for the service's address, which only the portal's owner knows."""
 
 # The script must not hold up the page's load event, however long the service takes. A preload does not; the script is
-# inserted when that is here, or when the page is loaded. No "|" in it: the widget would take it for a gap between lines.
+# inserted when that is here, or when the page is loaded. No "|" in it: that would be a gap between lines to the widget.
 _LOADER = (
     "!function(w,d,u){function e(n){return d.createElement(n)}"
     "function g(){if(u){var s=e('script');s.async=1;s.src=u;u=0;(d.body?d.body:d.head).appendChild(s)}}"
