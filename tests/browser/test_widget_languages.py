@@ -139,7 +139,8 @@ def test_the_owners_labels_lines_gaps_and_title(page: Page, portal: Portal) -> N
         ' data-labels="Đang truy cập||&lt;b>Nay|Tuần rồi" data-label-record="Đỉnh" data-label-total="Tổng"'
     )
     assert box(page, portal, attributes) == [
-        "Đang truy cập: 3", "Máy chủ tìm kiếm: —", "<b>Nay: 1.524", "Tuần rồi: 17", "Đỉnh: 9.999 (20/10/2026)", "Tổng: 1.234.567",
+        "Đang truy cập: 3", "Máy chủ tìm kiếm: —", "<b>Nay: 1.524", "Tuần rồi: 17", "Đỉnh: 9.999 (20/10/2026)",
+        "Tổng: 1.234.567",
     ]  # fmt: skip
     assert page.text_content(".vs-title") == "Thống kê"
     assert page.locator(".vs-gap-before").evaluate_all("lines => lines.map(line => line.className)") == [

@@ -59,7 +59,7 @@ def test_the_manifest_describes_the_file_beside_it(built: bytes, manifest: dict[
     assert manifest["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(built).digest()).decode()
     assert manifest["bytes"] == len(built)
     # Another zlib packs a little differently.
-    assert abs(manifest["gzip_bytes"] - len(gzip.compress(built, 9))) < 20
+    assert abs(manifest["gzip_bytes"] - len(gzip.compress(built, 9))) < 60
 
 
 def test_the_widget_has_the_version_of_the_program(manifest: dict[str, Any]) -> None:

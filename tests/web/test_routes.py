@@ -188,7 +188,9 @@ async def test_the_description_for_machines_lists_the_routes_that_exist(app: Run
     assert described <= set(document["paths"])
     for path, operations in document["paths"].items():
         methods = {name.upper() for name in operations if name in ("get", "post", "put", "delete")}
-        for method in ("GET", "POST", "PUT", "DELETE"):
+        if path.endswith("/live"):
+            methods.discard("GET")  # an answer without end has tests of its own
+        for method in ("GET", "POST", "PUT", "DELETE")[path.endswith("/live") :]:
             answer = await app.connection.request(
                 method, path.replace("{site}", "t1"), b"{}" if method == "POST" else None, {"authorization": token}
             )

@@ -89,6 +89,8 @@ def document() -> dict[str, Any]:
             "get": operation("The views of articles", "Views", query=("key",)),
             "post": operation("The views of many articles", "Views", body=keys),
         },
+        "/v1/sites/{site}/top": {"get": operation("The most read articles", "Articles", query=("period", "limit"))},
+        "/v1/sites/{site}/live": {"get": operation("The numbers as they change", "Events")},
         "/v1/admin/sites/{site}/articles": {
             "get": operation(
                 "The articles of a period, the most read first",
@@ -129,6 +131,8 @@ def document() -> dict[str, Any]:
 
 
 def _answer(schema: str) -> dict[str, Any]:
+    if schema == "Events":
+        return {"description": "server-sent events, each a Numbers", "content": {"text/event-stream": {}}}
     if schema == "Gif":
         return {"description": "a picture of 43 bytes", "content": {"image/gif": {}}}
     return {
