@@ -87,6 +87,31 @@ def test_a_snippet_that_runs_again_counts_the_new_address_and_has_the_box_behind
     assert (len(counted.hits), page.locator(".vs-box").count()) == (3, 1)
 
 
+def test_a_router_that_evaluates_scripts_inline_is_understood_with_the_short_form(page: Page, counted: Portal) -> None:
+    """As jQuery does it: the script element only stands there, and its code runs in another one without attributes."""
+    start = counted.page("/tin/1", article(VIEWS))
+    counted.page("/tin/2", article(VIEWS))
+    page.goto(start)
+    shows(page, "1")
+    page.evaluate(
+        """async () => {
+            const text = await (await fetch('/tin/2')).text();
+            history.pushState({}, '', '/tin/2');
+            const old = document.querySelector('main');
+            const fresh = new DOMParser().parseFromString(text, 'text/html').querySelector('main');
+            old.replaceWith(fresh);
+            const run = document.createElement('script');
+            run.text = await (await fetch(fresh.querySelector('script').src)).text();
+            document.head.appendChild(run).remove();
+        }"""
+    )
+    counted.wait_for(2)
+    shows(page, "2")
+    expect(page.locator("main > .vs-box [data-vs=today]")).to_have_text("1.524")
+    settle(page)
+    assert (len(counted.hits), page.locator(".vs-box").count()) == (2, 1)
+
+
 def test_a_part_that_reloads_under_the_same_address_is_no_page(page: Page, counted: Portal) -> None:
     address = counted.page("/tin/1", article(VIEWS))
     page.goto(address)

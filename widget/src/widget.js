@@ -27,6 +27,7 @@
   var before = window.visitstats || 0;
   var me;
   var file;
+  var files = {}; // the addresses at which this file was
 
   // ---- small things -------------------------------------------------------------------------------------------------
 
@@ -347,7 +348,7 @@
     // `doc.hidden` is missing in old browsers: there a page counts as visible.
     function beat() {
       go();
-      if (!resting && current && !doc.hidden) {
+      if (!resting && !waiting && !doc.hidden) {
         rest();
         send({ v: visit() }, via);
       }
@@ -429,7 +430,7 @@
       return draw();
     }
     me = script;
-    file = url;
+    files[file = url] = 1;
     search(doc);
     if (!sites[0]) join(me || create('a'), file);
     if (!sites[0]) {
@@ -440,7 +441,7 @@
         }
       });
     }
-    if (!sites[0]) console.warn('visitstats: no site or api');
+    if (!sites[0]) console.warn('visitstats: no site');
   }
 
   // Something has changed in the page, or its address has.
@@ -453,16 +454,14 @@
   }
 
   function watch(root) {
-    if (window.MutationObserver) {
-      new MutationObserver(look).observe(root, { childList: 1, subtree: 1 });
-    }
+    new MutationObserver(look).observe(root, { childList: 1, subtree: 1 });
   }
 
   // The snippets: the script that runs, one with its very address, and marks; never another script, whatever its name and
   // attributes.
   function search(root) {
     each(root, 'script,[data-visitstats]', function (element) {
-      if ((element == me || element.src == file || element.hasAttribute('data-visitstats'))) {
+      if (element == me || files[element.src] || element.hasAttribute('data-visitstats')) {
         join(element, element.src || file);
       }
     });
@@ -512,7 +511,7 @@
       use: guard(use)
     };
     use(me, file);
-    watch(doc);
-    listen(window.navigation, 'navigate', look);
+    watch(doc); // what is missing here, or in the next line, ends it for the guard: there is nothing after them
+    listen(navigation, 'navigate', look);
   })();
 })();
