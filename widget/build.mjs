@@ -31,6 +31,14 @@ const inserted = {
   'more.js': words,
 };
 
+// Short names, in an order that packs well with what is around them.
+const LETTERS = 'tenoipludSksKOhXcymUzFxEjNAWv$RbwarfBPDCTLgI_HMq';
+const identifier = (number) => {
+  let name = '';
+  for (number++; number > 0; number = Math.floor(number / LETTERS.length)) name += LETTERS[--number % LETTERS.length];
+  return name;
+};
+
 const hash = (algorithm, text, encoding) => createHash(algorithm).update(text).digest(encoding);
 const manifest = { version };
 for (const [name, limit] of Object.entries(LIMITS)) {
@@ -38,7 +46,7 @@ for (const [name, limit] of Object.entries(LIMITS)) {
   const { code } = await minify(source.replace('WORDS = {}', () => `WORDS = ${JSON.stringify(inserted[name])}`), {
     ecma: 5,
     compress: { passes: 3, unsafe_math: true, reduce_funcs: false },
-    mangle: { properties: { regex: /^\$/ } },
+    mangle: { nth_identifier: { get: identifier }, properties: { regex: /^\$/ } },
     nameCache: { props: { props: Object.fromEntries(Object.entries(NAMES).map(([long, short]) => [`$${long}`, short])) } },
     // Portals that declare an old charset, and copies served without one, must not garble the labels.
     format: { ascii_only: true },

@@ -95,9 +95,18 @@ def test_numbers_are_shown_although_the_second_file_cannot_be_had(page: Page, po
     address = portal.page("/tin", article(attributes='data-site="demo" data-lang="en"'), headers)
     page.goto(address, wait_until="commit")
     portal.wait_for(1)
-    page.clock.run_for(10_000)
+    page.clock.run_for(11_000)
     expect(page.locator("[data-vs=today]")).to_have_text("1.524")
     portal.release()
+
+
+def test_a_second_file_that_never_comes_holds_up_no_event(page: Page, portal: Portal) -> None:
+    portal.held.add("/vs/widget/more.js")
+    page.goto(portal.page("/tin", article(attributes='data-site="demo" data-lang="en"')), wait_until="load")
+    portal.wait_for(1)
+    assert page.evaluate("document.readyState") == "complete"
+    portal.release()
+    expect(page.locator(".vs-line").nth(1)).to_have_text("Today: 1,524")
 
 
 def test_under_trusted_types_the_page_may_have_the_second_file_by_itself(page: Page, portal: Portal) -> None:

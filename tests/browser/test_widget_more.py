@@ -54,7 +54,7 @@ def test_more_than_a_request_may_hold_are_two(page: Page, portal: Portal) -> Non
     body = "".join(f'<i data-vs-views="/{"x" * (n % 7)}/{n}">—</i>' for n in range(700))
     page.goto(portal.page("/list", article(body)))
     page.wait_for_function("![...document.querySelectorAll('i')].some(place => place.textContent === '—')")
-    assert [len(sent.fields["keys"]) for sent in asked(portal)] == [500, 200]
+    assert sorted(len(sent.fields["keys"]) for sent in asked(portal)) == [200, 500]
 
 
 @pytest.mark.parametrize(
