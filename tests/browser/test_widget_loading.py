@@ -58,7 +58,7 @@ def said(page: Page) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("order", ["before", "after"])
-@pytest.mark.parametrize("loading", ["", "async", "defer"])
+@pytest.mark.parametrize("loading", ["", "async"])
 def test_a_script_of_another_vendor_is_never_taken_for_it(
     page: Page, portal: Portal, stranger: Portal, way: str, foreign: str, order: str, loading: str
 ) -> None:
