@@ -141,7 +141,7 @@
     var list;
     tags = (tags || 'ul li span span').split(' ');
     host.lang = labels.lang;
-    if (theme) host.className += ' ' + theme;
+    host.className = (host.className + ' ' + theme).replace(/^ +| +$/g, '');
     list = add(host, tags[0], 'list', '');
     (site.$option('lines') || 'online,today,week,total').replace(/(\|?)[ ,]*(\w+)/g, function (all, gap, name) {
       var label = own[count++] || labels[name];
