@@ -78,6 +78,15 @@ class Metrics:
             ["site", "cap"],
             registry=registry,
         )
+        self.live_streams = Gauge(
+            "visitstats_live_streams",
+            "Streams of numbers as they change (/live) that are open.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.live_refused = Counter(
+            "visitstats_live_refused", "Streams that were refused, because there were too many.", registry=registry
+        )
         self.heartbeats = Counter("visitstats_heartbeats", "Heartbeats received.", registry=registry)
         self.pending = Counter(
             "visitstats_hits_pending",

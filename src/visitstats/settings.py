@@ -229,6 +229,13 @@ SETTINGS: tuple[Setting, ...] = (
         20_000,
         "Hits that may wait in a worker; beyond that they are refused with 503 and Retry-After.",
     ),
+    Setting(
+        "live_streams",
+        "number",
+        _whole(0, 100_000, "streams"),
+        5000,
+        "Streams of numbers as they change (data-live) that a worker carries; beyond that 503. 0: none.",
+    ),
     Setting("body_max_bytes", "number", _whole(1024, 65_536, "bytes"), 8192, "The longest beacon that is read."),
     Setting(
         "log_level",
@@ -280,6 +287,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gather_ms: int
     batch_max_hits: int
     queue_max_hits: int
+    live_streams: int
     body_max_bytes: int
     log_level: str
     shutdown_seconds: int

@@ -7,6 +7,7 @@ never does.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.waiting import wait_until
 from visitstats import web
 
-WIDGET = (Path(web.__file__).parent / "static" / "widget.js").read_bytes()
+STATIC = Path(web.__file__).parent / "static"
+WIDGET = (STATIC / "widget.js").read_bytes()
+MORE = (STATIC / "more.js").read_bytes()
 NUMBERS: Mapping[str, Any] = {
     "site": "demo",
     "online": 3,
@@ -32,6 +35,14 @@ NUMBERS: Mapping[str, Any] = {
 }
 # The smallest picture that browsers take for one.
 GIF = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c000000000100010000020244013b")
+
+
+WIDGET_FILE = re.compile(r"/widget(/[^/]+/[^/]+)?\.js$")
+
+
+def site_of(path: str) -> str:
+    """The site in a route's address."""
+    return path.rpartition("/v1/sites/")[2].partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class Answer:
 class Page:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    kind: str = "text/html; charset=utf-8"
 
 
 class Portal:
@@ -67,6 +79,12 @@ class Portal:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.asked: list[str] = []
+        """Every path that was asked for, in order."""
+        self.held: set[str] = set()
+        """Paths that accept and never answer, until `release`."""
+        self.gate: Callable[[Mapping[str, str]], tuple[int, dict[str, str]] | None] | None = None
+        """A gateway before everything: what it answers to these request headers, None to let them pass."""
         self.views = 822
         self._pages: dict[str, Page] = {}
         self._scripted: dict[str, Callable[[Sent], Answer]] = {}
@@ -89,6 +107,11 @@ class Portal:
     def page(self, path: str, html: str, headers: Mapping[str, str] | None = None) -> str:
         """Put a page there and return its address."""
         self._pages[path] = Page(html.encode(), dict(headers or {}))
+        return self.origin + path
+
+    def script(self, path: str, code: str | bytes) -> str:
+        """Put a script of somebody there, or a copy of ours, and return its address."""
+        self._pages[path] = Page(code if isinstance(code, bytes) else code.encode(), kind="text/javascript")
         return self.origin + path
 
     def answer(self, route: str, *answers: Answer | Callable[[Sent], Answer]) -> None:
@@ -128,9 +151,18 @@ class Portal:
             return scripted(sent)
         if sent.route == "hit.gif":
             return Answer(GIF)
-        if sent.route == "alive":
-            return Answer(NUMBERS)
-        return Answer({**NUMBERS, "views": self.views, "key": urlsplit(str(sent.fields.get("u"))).path})
+        if sent.route in ("alive", "stats"):
+            return Answer({**NUMBERS, "site": site_of(sent.path)})
+        if sent.route == "views":
+            return Answer({"views": {key: len(key) for key in sent.fields["keys"]}})
+        return Answer(
+            {
+                **NUMBERS,
+                "site": site_of(sent.path),
+                "views": self.views,
+                "key": urlsplit(str(sent.fields.get("u"))).path,
+            }
+        )
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         portal = self
@@ -140,17 +172,37 @@ class Portal:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                if parts.path.endswith("/hit.gif"):
+                if self._stopped(parts.path):
+                    return
+                route = parts.path.rpartition("/")[2]
+                if page := portal._pages.get(parts.path):
+                    self._send(200, page.body, {"content-type": page.kind, **page.headers})
+                elif route == "hit.gif":
                     self._beacon("hit.gif", dict(parse_qsl(parts.query)), "image/gif")
-                elif parts.path.endswith(".js"):
-                    self._send(200, WIDGET, {"content-type": "text/javascript"})
-                elif page := portal._pages.get(parts.path):
-                    self._send(200, page.body, {"content-type": "text/html; charset=utf-8", **page.headers})
+                elif "/v1/sites/" in parts.path:
+                    self._beacon(route, dict(parse_qsl(parts.query)), "application/json")
+                elif route == "more.js":
+                    self._send(200, MORE, {"content-type": "text/javascript"})
+                elif WIDGET_FILE.search(parts.path):
+                    self._send(200, WIDGET, {"content-type": "text/javascript", "access-control-allow-origin": "*"})
                 else:
                     self._send(404, b"", {})
 
+            def _stopped(self, path: str) -> bool:
+                portal.asked.append(path)
+                if path in portal.held:
+                    portal._released.wait(30)
+                refused = (
+                    portal.gate({name.lower(): value for name, value in self.headers.items()}) if portal.gate else None
+                )
+                if refused is not None:
+                    self._send(refused[0], b"<html>login</html>", refused[1])
+                return refused is not None
+
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers["content-length"])).decode()
+                if self._stopped(self.path):
+                    return
                 self._beacon(self.path.rpartition("/")[2], json.loads(text), "application/json")
 
             def _beacon(self, route: str, fields: dict[str, Any], kind: str) -> None:

@@ -229,9 +229,11 @@ def test_a_visible_page_sends_a_heartbeat_every_minute_and_shows_its_answer(page
     assert heartbeat.path == "/vs/v1/sites/demo/alive"
     assert heartbeat.fields == {"v": hit.fields["v"]}
     page.wait_for_function("document.querySelector('[data-vs=today]').textContent === '1.600'")
-    page.clock.run_for(180_000)
-    portal.wait_for(4, "alive")
-    settle(page)
+    for count in (2, 3, 4):
+        # Step by step: ten seconds of the page's clock are all that a beacon has for its way.
+        page.clock.run_for(60_000)
+        portal.wait_for(count, "alive")
+        settle(page)
     assert (len(portal.heartbeats), len(portal.hits)) == (4, 1)
 
 

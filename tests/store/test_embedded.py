@@ -15,6 +15,7 @@ import redis
 
 from tests.conftest import StartStore
 from tests.waiting import wait_until
+from visitstats.embedded import program as server_program
 from visitstats.embedded.process import (
     EmbeddedStore,
     NoServerFound,
@@ -24,7 +25,6 @@ from visitstats.embedded.process import (
     find_server,
     running_store,
 )
-from visitstats.embedded.process import program as server_program
 
 # A service that starts a store, says where it is, and is then killed by the test.
 OWNER = """

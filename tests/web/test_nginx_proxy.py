@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import pytest
 
@@ -154,6 +155,8 @@ def test_the_widget_and_a_hit_come_from_the_portals_own_address(proxy: Proxy) ->
     assert widget.headers["content-type"].startswith("text/javascript")
     source = Path(__file__).parents[2] / "src" / "visitstats" / "web" / "static" / "widget.js"
     assert widget.body == source.read_bytes()
+    more = proxy.ask("GET", "/vs/widget/more.js")
+    assert (more.status, more.body) == (200, source.with_name("more.js").read_bytes())
 
     hit = proxy.ask("POST", "/vs/v1/sites/portal/hit", body=page, headers={"Origin": "http://portal.example.vn"})
     assert hit.status == 200
@@ -167,6 +170,25 @@ def test_the_widget_and_a_hit_come_from_the_portals_own_address(proxy: Proxy) ->
     assert json.loads(alive.body)["online"] == 1
     views = proxy.ask("GET", "/vs/v1/sites/portal/views?key=/tin-tuc/b.html")
     assert json.loads(views.body) == {"views": {"/tin-tuc/b.html": 1}}
+
+
+def test_numbers_that_change_come_through_at_once_and_end_with_their_reader(proxy: Proxy, service_port: int) -> None:
+    def streams() -> int:
+        with urlopen(f"http://127.0.0.1:{service_port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return int(float(next(line for line in lines if line.startswith("visitstats_live_streams")).split()[1]))
+
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+    connection.request("GET", "/vs/v1/sites/portal/live")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    while not (line := answer.readline()).startswith(b"data: "):
+        pass
+    assert json.loads(line[6:])["site"] == "portal"
+    assert streams() == 1
+    answer.close()
+    connection.close()
+    wait_until(lambda: streams() == 0, "the service knows that the reader is gone")
 
 
 def test_readers_at_two_addresses_are_two_visitors(proxy: Proxy) -> None:

@@ -140,7 +140,7 @@ async def test_a_list_of_views_has_a_limit(app: Running, keys: int, status: int)
 
 
 async def test_the_widget_is_small_and_cached(app: Running) -> None:
-    """At most 2,000 bytes when compressed; the frozen one for a year, under exactly its own hash."""
+    """At most 3,000 bytes when compressed; the frozen one for a year, under exactly its own hash."""
     plain = await app.connection.request("GET", "/widget.js")
     assert plain.status == 200
     assert plain.headers["content-type"].startswith("text/javascript")
@@ -148,7 +148,7 @@ async def test_the_widget_is_small_and_cached(app: Running) -> None:
     small = await app.connection.request("GET", "/widget.js", headers={"accept-encoding": "gzip, br"})
     assert small.headers["content-encoding"] == "gzip"
     assert gzip.decompress(small.body) == plain.body
-    assert len(small.body) <= 2000
+    assert len(small.body) <= 3000
     assert small.headers["vary"] == "accept-encoding"
     manifest = _manifest()
     frozen = f"/widget/{manifest['version']}/{manifest['sha']}.js"
@@ -188,7 +188,9 @@ async def test_the_description_for_machines_lists_the_routes_that_exist(app: Run
     assert described <= set(document["paths"])
     for path, operations in document["paths"].items():
         methods = {name.upper() for name in operations if name in ("get", "post", "put", "delete")}
-        for method in ("GET", "POST", "PUT", "DELETE"):
+        if path.endswith("/live"):
+            methods.discard("GET")  # an answer without end has tests of its own
+        for method in ("GET", "POST", "PUT", "DELETE")[path.endswith("/live") :]:
             answer = await app.connection.request(
                 method, path.replace("{site}", "t1"), b"{}" if method == "POST" else None, {"authorization": token}
             )

@@ -1,12 +1,13 @@
 /*
  * The widget of visitstats: sends one hit per page load, keeps the visit alive while the page is visible, and shows the
- * numbers of the answer. ES5, no dependency, one global name. ARCHITECTURE.md in the folder above has the goals and a map.
+ * numbers of the answer. ES5, no dependency, one global name. ARCHITECTURE.md in the folder above has the goals and a map;
+ * what not every page needs is in more.js, and the names that the two share are shortened by the build.
  *
  * Pages break what they like, so nothing here leans on Array methods or JSON.parse, and JSON.stringify has an image behind
  * it. A strict Content-Security-Policy and Trusted Types forbid innerHTML, style attributes and eval: none is used. Names
  * are compared with ==, because both sides are of one type and every byte is sent to every reader.
  */
-(window.visitstats || 0).hit || (function () { // loaded twice runs once
+(function () {
   var VISIT_ENDS = 18e5; // 30 minutes after the last page or heartbeat (counting rule 1)
   var HEARTBEAT = 6e4;
   var ANSWER_WITHIN = 1e4; // a hung service must not hold the few connections that the page has
@@ -14,25 +15,27 @@
   var XHR = 1;
   var IMAGE = 2;
 
-  var script;
-  var base;
-  var site;
-  var language;
-  var lines;
-  var labels;
-  var stale; // the numbers shown are not of this moment; undefined (+ 1: NaN) before the first answer or failure
-  var known = {}; // line -> digits, and `at`: the last good numbers, of this page or of an earlier one
-  var current; // the hit of the article that is on the page now
-  var resting; // less than a minute since the last heartbeat
-  var polls = 0;
+  var WORDS = {}; // the usual labels, put here by the build
+  // Options that more.js understands: a page with one of them shows its numbers when that is here.
+  var FURTHER = /\W(la|li|form|theme|struc|nav)[\w-]*=(?!.?vi\b|"")|\Wlive|\|/;
+  var sites = [];
+  var doc = document;
+  var roots = [doc]; // and the shadow roots that are known
+  var more; // what more.js does, when it is here
+  var looking;
+  var fresh; // this page has made the visit id, and other pages may be making one just now
+  var before = window.visitstats || 0;
+  var me;
+  var file;
+  var files = {}; // the addresses at which this file was
 
   // ---- small things -------------------------------------------------------------------------------------------------
 
   // Every way in (load, event, timer, answer, public call) goes through here: nothing is ever thrown into the page.
   function guard(action) {
-    return function (argument) {
+    return function (first, second) {
       try {
-        action(argument);
+        action(first, second);
       } catch (error) {}
     };
   }
@@ -46,16 +49,20 @@
   }
 
   function find(selector) {
-    return document.querySelector(selector);
+    return doc.querySelector(selector);
   }
 
-  function each(selector, action) {
-    var list = document.querySelectorAll(selector);
+  function each(root, selector, action) {
+    var list = root.querySelectorAll(selector);
     for (var i = 0; i < list.length; i++) action(list[i]);
   }
 
-  function option(name) {
-    return script.getAttribute('data-' + name);
+  function listen(target, name, action) {
+    target.addEventListener(name, guard(action));
+  }
+
+  function create(tag) {
+    return doc.createElement(tag);
   }
 
   // Writes the value, if there is one, and returns what is there afterwards: a blocked or full storage keeps nothing.
@@ -69,11 +76,7 @@
 
   // 22 characters that nobody else has: no secret.
   function random() {
-    var text = '';
-    try {
-      text = crypto.randomUUID(); // not on pages without https
-    } catch (error) {}
-    while (text.length < 22) text += Math.random().toString(32).slice(2);
+    for (var text = ''; text.length < 22;) text += Math.random().toString(36).slice(2);
     return text.slice(0, 22);
   }
 
@@ -82,220 +85,439 @@
   function visit() {
     if (navigator.globalPrivacyControl || navigator.doNotTrack == '1') return;
     var stored = '' + storage('v');
-    var id = now() - stored.slice(22) < VISIT_ENDS ? stored.slice(0, 22) : random();
+    var id = now() - stored.slice(22) < VISIT_ENDS ? stored.slice(0, 22) : (fresh = random());
     return storage('v', id + now()) && id;
   }
 
-  // ---- what is shown ------------------------------------------------------------------------------------------------
-
-  function add(parent, tag, name, text) {
-    var element = parent.appendChild(document.createElement(tag));
-    element.className = 'vs-' + name;
-    element.textContent = text;
-    return element;
+  // This browser is not to be counted: the address says so, and more.js keeps it.
+  function off() {
+    return /visitstats=off/.test(location.href + storage('off'));
   }
 
-  function build(host) {
-    if (!lines || host.querySelector('[data-vs]')) return;
-    var title = option('title');
-    host.className += ' vs-box';
-    host.lang = language;
-    host.textContent = '';
-    if (title != '') add(host, 'h3', 'title', title || labels.title);
-    var list = add(host, 'ul', 'list');
-    lines.replace(/\w+/g, function (name) {
-      if (!labels[name]) return;
-      var line = add(list, 'li', 'line');
-      add(line, 'span', 'label', labels[name] + ': ');
-      add(line, 'span', 'value').setAttribute('data-vs', name);
-    });
-    add(host, 'small', 'note').setAttribute('data-vs', 'at');
+  // The page's own address; a frame without one (srcdoc) is a part of the page around it.
+  function page() {
+    return (/^about/.test(location.href) ? parent : window).location.href;
   }
 
-  // Boxes come where the page wants them, else after the script; a page that writes its own lines gets no box.
-  function place() {
-    // With a first hit the document is there: what it does not contain by now, it will not contain.
-    if (current && document.body.contains(script) && !find('[data-vs-box],[data-vs]:not([data-vs=views])')) {
-      script.insertAdjacentElement('afterend', document.createElement('div')).setAttribute('data-vs-box', '');
-    }
-    each('[data-vs-box]', build);
-  }
-
-  // The moment of the numbers by the reader's own clock, with the date when that is another day.
-  function age() {
-    var at = new Date(known.at);
-    if (!stale || !(at > 0)) return '\xa0'; // an empty line keeps the place
-    return labels.at + at.toTimeString().slice(0, 5) +
-      (at.toDateString() == new Date().toDateString() ? '' : ', ' + at.toLocaleDateString('en-GB').slice(0, 5));
-  }
-
-  function render() {
-    place();
-    each('[data-vs]', function (element) {
-      var name = element.getAttribute('data-vs');
-      var text = name == 'at' ? age()
-        : stale + 1 && known[name] ? (+known[name]).toLocaleString(language) : '—';
-      if (element.textContent != text) element.textContent = text;
-    });
-  }
-
-  // Takes the numbers out of an answer, or out of what was kept: plain runs of digits and one date, whatever else is in
-  // there. null, negatives, fractions, text: not a number, so the one before stays.
-  function read(text) {
-    var kept = '';
-    text.replace(/"(\w+)": *"?(\d{1,15}|\d+-[^"]+)"?[,}]/g, function (all, name, value) {
-      kept += all;
-      known[name] = value;
-    });
-    if (!stale) storage('n' + site, kept);
-  }
-
-  // ---- what is sent -------------------------------------------------------------------------------------------------
-
-  // One request. A way that is missing or broken (an old browser, a page that replaced it) hands over to the next at
-  // once. A hit that gets no answer goes the next way after 5 s, then after 30 s, always with its one id, so that a hit
-  // which did arrive counts once; then it is given up. A heartbeat is not repeated: the next one is.
-  function send(beacon, way) {
-    var url = base + (beacon.h ? 'hit' : 'alive');
-    var request;
-    var over;
-
-    var end = guard(function (text) {
-      if (over) return;
-      over = stale = 1;
-      if (/"site":/.test(text)) {
-        stale = /"pending": *t/.test(text);
-        // A late answer for the article before must not be shown as this one's views.
-        if (!beacon.h || beacon == current) read(text);
-      } else if (beacon.h && way < IMAGE) {
-        later(function () {
-          send(beacon, way + 1);
-        }, way ? 3e4 : 5e3);
-      }
-      render();
-    });
-
-    try {
-      if (way == FETCH) {
-        request = new AbortController();
-        fetch(url, { method: 'POST', body: JSON.stringify(beacon), credentials: 'omit', keepalive: 1, signal: request.signal }).then(
-          function (response) {
-            return response.text();
-          }
-        ).then(end, end);
-      } else {
-        request = way == XHR ? new XMLHttpRequest() : new Image();
-        // An image brings no text: the hit is counted, the numbers stay as old as they are.
-        request.onload = request.onerror = function () {
-          end(request.responseText);
-        };
-        if (way == XHR) {
-          request.open('POST', url);
-          request.send(JSON.stringify(beacon));
-        } else {
-          url += '.gif?';
-          'ukvth'.replace(/./g, function (name) {
-            url += name + '=' + encodeURIComponent(beacon[name] || '') + '&';
-          });
-          request.src = url;
-        }
-      }
-      later(function () {
-        end();
-        request.abort();
-      }, ANSWER_WITHIN);
-    } catch (error) {
-      if (way < (beacon.h ? IMAGE : XHR)) send(beacon, way + 1);
-    }
+  // What makes two addresses two pages: neither a place within a page nor what trackers append.
+  function address() {
+    return page().replace(/#(?![\/!]).*|\b(utm_\w+|\w+clid)=[^&#]*&?/g, '').replace(/[\/?&]+(#|$)/, '$1');
   }
 
   function meta(name) {
     return (find('[name=' + name + '],[property$=' + name + ']') || 0).content;
   }
 
-  function hit(key) {
-    known.views = 0; // that was the number of another article
-    current = {
-      u: location.href,
-      k: '' + (key || option('key') || meta('visitstats-key') || ''),
-      c: (find('[rel=canonical]') || 0).href,
-      t: '' + document.title,
-      r: document.referrer,
-      w: navigator.webdriver, // a program drives the browser: no reader (counting rule 8)
-      v: visit(),
-      h: random(),
-      m: {
-        author: meta('author'),
-        category: meta('section'),
-        published: meta('published_time')
+  // What a snippet says, in its attributes or in its address.
+  function stated(element, url, name) {
+    var value = element.getAttribute('data-' + name);
+    var found = value == null && RegExp('[?&]' + name + '=([^&#]*)').exec(url);
+    return found ? decodeURIComponent(found[1]) : value;
+  }
+
+  // ---- a site -------------------------------------------------------------------------------------------------------
+
+  // A site of the page: its snippet, its numbers, its beacons. `base` is its address at the service.
+  function open(id, base) {
+    var script;
+    var source;
+    var plain; // nothing in it is for more.js
+    var labels;
+    var asked;
+    var stale; // the numbers shown are not of this moment; undefined (+ 1: NaN) before the first answer or failure
+    var known = {}; // line -> digits, and `at`: the last good numbers, of this page or of an earlier one
+    var current; // the hit of the article that is on the page now
+    var where; // its address
+    var waiting = 1; // for the document, or for somebody to look at it
+    var next; // the key that hit() gave meanwhile
+    var resting; // less than a minute since the last heartbeat
+    var via = FETCH; // the way that worked last
+    var polls = 0;
+
+    function option(name) {
+      return stated(script, source, name);
+    }
+
+    // ---- what is shown ----------------------------------------------------------------------------------------------
+
+    // The places of this site: those that say so, and for the first site those that say nothing.
+    function all(selector, action) {
+      for (var i = 0; i < roots.length; i++) {
+        each(roots[i], selector, function (element) {
+          var owner = element.getAttribute('data-vs-site');
+          if (owner ? owner == id : site == sites[0]) action(element);
+        });
+      }
+    }
+
+    function mark(element, name, value) {
+      element.setAttribute('data-vs' + name, value);
+      element.setAttribute('data-vs-site', id);
+    }
+
+    function add(parent, tag, name, text) {
+      parent = parent.appendChild(create(tag));
+      parent.className = 'vs-' + name;
+      parent.textContent = text;
+      return parent;
+    }
+
+    function build(host) {
+      var title = option('title');
+      var list;
+      if (option('lines') == '' || host.querySelector('[data-vs]')) return;
+      host.className += ' vs-box';
+      host.lang = 'vi'; // more.js knows others
+      host.textContent = '';
+      if (title != '') add(host, 'h3', 'title', title || labels.title);
+      if (more) more.$lines(site, host, add);
+      else {
+        list = add(host, 'ul', 'list');
+        'online,today,week,total'.replace(/\w+/g, function (name) {
+          var line = add(list, 'li', 'line vs-' + name);
+          add(add(line, 'span', 'label', labels[name]), 'span', 'sep', ': ');
+          mark(add(line, 'span', 'value'), '', name);
+        });
+      }
+      mark(add(host, 'small', 'note'), '', 'at');
+    }
+
+    function format(name) {
+      return more ? more.$format(site, known[name], name, known) : known[name].replace(/\B(?=(\d{3})+$)/g, '.');
+    }
+
+    // The moment of the numbers by the reader's own clock, with the date when that is another day.
+    function age() {
+      var at = new Date(known.at);
+      if (!stale || !(at > 0)) return site.$note || '\xa0'; // an empty line keeps the place
+      return labels.at + at.toTimeString().slice(0, 5) +
+        (at.toDateString() == new Date().toDateString() ? '' : ', ' + at.toLocaleDateString('en-GB').slice(0, 5));
+    }
+
+    function render() {
+      var found = doc.readyState == 'loading'; // what the document does not contain after that, it will not contain
+      labels = more ? more.$words(site) : plain && WORDS;
+      all('[data-vs-box],[data-vs]:not([data-vs=views])', function () {
+        found = 1;
+      });
+      // Boxes come where the page wants them, else after the script (a script in the head stands nowhere); a page that
+      // writes its own lines gets no box.
+      if (!found && (doc.body.contains(script) || (script.getRootNode && script.getRootNode().host))) {
+        mark(script.insertAdjacentElement('afterend', create('div')), '-box', '');
+      }
+      if (labels) all('[data-vs-box]', build);
+      all('[data-vs]', function (element) {
+        var name = element.getAttribute('data-vs');
+        var text = labels && (name == 'at' ? age() : (name != 'views' || where == address()) && known[name] && format(name)) || '—';
+        if (element.textContent != text) element.textContent = text;
+      });
+      if (more) more.$draw(site, current, !waiting && where != address(), known.at, stale);
+      else if (!plain || off() || find('[data-vs-views],[data-vs-top]')) load();
+    }
+
+    // Takes the numbers out of an answer, or out of what was kept: plain runs of digits and one date, whatever else is in
+    // there. null, negatives, fractions, text: not a number, so the one before stays.
+    function read(text) {
+      var kept = '';
+      text.replace(/"(\w+)": *"?(\d{1,15}|\d+-[^"]+)"?[,}]/g, function (all, name, value) {
+        kept += all;
+        known[name] = value;
+      });
+      if (!stale) storage('n' + id, kept);
+    }
+
+    // An answer, or none. A late one for the article before must not be shown as this one's views.
+    function take(text, beacon) {
+      if (!(stale + 1)) {
+        read('' + storage('n' + id));
+        known.views = 0; // that was the number of another article
+      }
+      stale = 1;
+      if (text) {
+        stale = /"pending": *t/.test(text);
+        if (beacon == current) read(text);
+      }
+      render();
+    }
+
+    // ---- what is sent -----------------------------------------------------------------------------------------------
+
+    // One request. A way that is missing or broken (an old browser, a page that replaced it) hands over to the next at
+    // once. A hit that gets no answer goes the next way after 5 s, then after 30 s, always with its one id, so that a hit
+    // which did arrive counts once; then it is given up. A heartbeat is not repeated: the next one is, another way.
+    function send(beacon, way) {
+      var url = base + (beacon.h ? 'hit' : 'alive');
+      var request;
+      var over = off();
+
+      var end = guard(function (text) {
+        if (over) return;
+        over = 1;
+        text = /"site":/.test(text) && text;
+        if (text) {
+          via = way;
+        } else if (!beacon.h) {
+          via = 1 - way;
+        } else if (way < IMAGE) {
+          later(function () {
+            send(beacon, way + 1);
+          }, way ? 3e4 : 5e3);
+        }
+        take(text, beacon.h ? beacon : current);
+      });
+
+      try {
+        if (over) return;
+        if (way == FETCH) {
+          request = new AbortController();
+          // With the credentials of the page at its own origin (what a gateway before it wants), and with none elsewhere:
+          // the default. Browsers of before 2018 send none, and get through with the next way.
+          fetch(url, { method: 'POST', body: JSON.stringify(beacon), keepalive: 1, signal: request.signal }).then(
+            function (response) {
+              return response.text();
+            }
+          ).then(end, end);
+        } else {
+          request = way == XHR ? new XMLHttpRequest() : new Image();
+          // An image brings no text: the hit is counted, the numbers stay as old as they are.
+          request.onload = request.onerror = function () {
+            end(request.responseText);
+          };
+          if (way == XHR) {
+            request.open('POST', url);
+            request.send(JSON.stringify(beacon));
+          } else {
+            url += '.gif?';
+            for (var name in beacon) if (!name[1]) url += name + '=' + encodeURIComponent(beacon[name] || '') + '&';
+            request.src = url;
+          }
+        }
+        later(function () {
+          end();
+          request.abort();
+        }, ANSWER_WITHIN);
+      } catch (error) {
+        if (way < (beacon.h ? IMAGE : XHR)) send(beacon, way + 1);
+      }
+    }
+
+    function key() {
+      return '' + (next || option('key') || meta('visitstats-key') || '');
+    }
+
+    // Title, key and canonical link must be there; but a page that hangs on a script of others still counts. Nobody has
+    // read a page that is prerendered, or that was never looked at. Polling is smaller than three listeners, and works
+    // where there are none; and while it waits, pages that were opened at one moment agree on a visit.
+    function go() {
+      if (!waiting) return;
+      if (doc.prerendering || (doc.readyState == 'loading' && polls++ < 40) || (fresh && polls++ < 6)) {
+        later(go, 50);
+      } else if (!doc.hidden) {
+        waiting = fresh = 0;
+        known.views = 0;
+        where = address();
+        current = {
+          u: page(),
+          k: key(),
+          c: (find('[rel=canonical]') || 0).href,
+          t: '' + doc.title,
+          r: doc.referrer,
+          w: navigator.webdriver, // a program drives the browser: no reader (counting rule 8)
+          v: visit(),
+          h: random(),
+          m: {
+            author: meta('author'),
+            category: meta('section'),
+            published: meta('published_time')
+          }
+        };
+        send(current, via);
+        if (!resting) rest();
+      }
+      render();
+    }
+
+    // A load. The same one twice is one, and one that waits is going to be counted; `again` is not the same one.
+    function hit(given, again) {
+      next = given;
+      if (again || where != address() || key() != current.k) waiting = 1;
+      go();
+    }
+
+    // A heartbeat is due a minute after the one before; a hidden page sends none and catches up when it is seen again.
+    // `doc.hidden` is missing in old browsers: there a page counts as visible.
+    function beat() {
+      go();
+      if (!resting && !waiting && !doc.hidden) {
+        rest();
+        send({ v: visit() }, via);
+      }
+    }
+
+    function rest() {
+      resting = later(function () {
+        resting = 0;
+        beat();
+      }, HEARTBEAT);
+    }
+
+    // What not every page needs.
+    function load() {
+      if (asked) return;
+      // Where it cannot be had (an old proxy, Trusted Types) the page is shown without it.
+      asked = later(function () {
+        plain = 1;
+        render();
+      }, 1e4);
+      // A script holds up the page's load event: it is inserted when the browser has it.
+      later(function () {
+        var url = base.replace(/\/v1.*/, '/widget/more.js');
+        var request = new XMLHttpRequest();
+        request.onload = guard(function () {
+          var element = create('script');
+          element.src = url;
+          doc.head.appendChild(element);
+        });
+        request.open('GET', url);
+        request.send();
+      });
+    }
+
+    var site = {
+      $base: base,
+      $option: option,
+      $all: all,
+      $take: take,
+      $render: render,
+      $hit: hit,
+      // A snippet of this site. A second one on a page is nothing; on a page that has changed the box comes behind it.
+      $run: function (element, url) {
+        if (!script || !doc.body.contains(script) || where != address()) {
+          var first = !script;
+          script = element;
+          source = url;
+          plain = !FURTHER.test(script.outerHTML + source);
+          if (first) {
+            visit();
+            go();
+            listen(doc, 'visibilitychange', beat);
+            // Whoever leaves while it waits was here.
+            listen(window, 'pagehide', function () {
+              polls = 40;
+              go();
+            });
+            listen(window, 'pageshow', function (event) {
+              if (event.persisted) hit(current.k, 1);
+            });
+          } else if (where != address() || option('key')) hit();
+        }
+        render();
       }
     };
-    send(current, FETCH);
-    render();
+    return site;
   }
 
-  // A heartbeat is due a minute after the one before; a hidden page sends none and catches up when it is seen again.
-  // `document.hidden` is missing in old browsers: there a page counts as visible.
-  function beat() {
-    if (!resting && !document.hidden) {
-      rest();
-      send({ v: visit() }, FETCH);
+  // ---- all of them --------------------------------------------------------------------------------------------------
+
+  function forSites(action) {
+    for (var i = 0; i < sites.length; i++) action(sites[i]);
+  }
+
+  function draw() {
+    forSites(function (site) {
+      site.$render();
+    });
+  }
+
+  // The widget once more, for another snippet, or more.js.
+  function use(script, url) {
+    if (!url) {
+      more = script;
+      return draw();
     }
-  }
-
-  function rest() {
-    resting = later(function () {
-      resting = 0;
-      beat();
-    }, HEARTBEAT);
-  }
-
-  // ---- start --------------------------------------------------------------------------------------------------------
-
-  // Title, key and canonical link must be there, and a prerendered page be looked at; but a page that hangs on a script of
-  // others still counts. Polling is smaller than three listeners, and works where there are none.
-  function start() {
-    if (document.prerendering || (document.readyState == 'loading' && polls++ < 40)) {
-      later(start, 50);
-    } else {
-      hit();
-      rest();
-      document.addEventListener('visibilitychange', guard(beat));
-      window.addEventListener('pageshow', guard(function (event) {
-        if (event.persisted) hit(current.k);
-      }));
+    me = script;
+    files[file = url] = 1;
+    search(doc);
+    if (!sites[0]) join(me || create('a'), file);
+    if (!sites[0]) {
+      each(doc, '*', function (element) {
+        if (element.shadowRoot) {
+          show(element.shadowRoot);
+          search(element.shadowRoot);
+        }
+      });
     }
+    if (!sites[0]) console.warn('visitstats: no site');
   }
 
-  try {
-    each('script[data-site]', function (element) {
-      var parts = /^([^?]*)\/widget(\/[^?]+)?\.js/.exec(element.src);
-      if (parts) {
-        script = element;
-        base = parts[1];
+  // Something has changed in the page, or its address has.
+  function look() {
+    looking = looking || later(function () {
+      looking = 0;
+      search(doc);
+      draw();
+    }, 100);
+  }
+
+  function watch(root) {
+    new MutationObserver(look).observe(root, { childList: 1, subtree: 1 });
+  }
+
+  // The snippets: the script that runs, one with its very address, and marks; never another script, whatever its name and
+  // attributes.
+  function search(root) {
+    each(root, 'script,[data-visitstats]', function (element) {
+      if (element == me || files[element.src] || element.hasAttribute('data-visitstats')) {
+        join(element, element.src || file);
       }
     });
-    site = option('site');
-    base += '/v1/sites/' + site + '/';
-    language = option('lang') || 'vi';
-    var english = language == 'en';
-    lines = option('lines');
-    lines = lines == null ? 'online,today,week,total' : lines;
-    labels = {
-      online: english ? 'Online now' : 'Đang online',
-      search_engines: english ? 'Search engines' : 'Máy chủ tìm kiếm',
-      today: english ? 'Today' : 'Hôm nay',
-      yesterday: english ? 'Yesterday' : 'Hôm qua',
-      week: english ? 'This week' : 'Trong tuần',
-      month: english ? 'This month' : 'Trong tháng',
-      year: english ? 'This year' : 'Trong năm',
-      total: english ? 'Total' : 'Tất cả',
-      title: english ? 'Visitor statistics' : 'Thống kê truy cập',
-      at: english ? 'updated at ' : 'cập nhật lúc '
+  }
+
+  function join(element, url) {
+    var id = stated(element, url, 'site');
+    var base = stated(element, url, 'api') || (/^([^?#]*)\/widget(\/[^?#]+)?\.js/.exec(url) || 0)[1];
+    var site;
+    if (!id || !base || element._vs) return;
+    element._vs = 1;
+    base = base.replace(/\/*$/, '/v1/sites/' + id + '/');
+    forSites(function (other) {
+      if (other.$base == base) site = other;
+    });
+    if (!site) site = sites[sites.length] = open(id, base);
+    site.$run(element, url);
+  }
+
+  // Fills what is in the page, and in a shadow root from now on. Without one, or in an old browser, the guard ends it.
+  function show(root) {
+    draw();
+    root = root.getRootNode();
+    if (root.host && !root._vs) {
+      root._vs = roots[roots.length] = root;
+      watch(root);
+      draw();
+    }
+  }
+
+  guard(function () {
+    try {
+      me = doc.currentScript;
+      file = me.src || '-';
+    } catch (error) {
+      // A module, a shadow root, an old browser: the end of the error's trace says where we are.
+      file = (/\w+:\/\/\S*(?=:\d+:\d+\)?\s*$)/.exec(error.stack) || '-')[0];
+    }
+    if (before.use) return before.use(me, file);
+    window.visitstats = {
+      hit: guard(function (key) {
+        forSites(function (site) {
+          site.$hit(key);
+        });
+      }),
+      render: guard(show),
+      use: guard(use)
     };
-    window.visitstats = { hit: guard(hit) };
-    read('' + storage('n' + site));
-    render();
-    start();
-  } catch (error) {}
+    use(me, file);
+    watch(doc); // what is missing here, or in the next line, ends it for the guard: there is nothing after them
+    listen(navigation, 'navigate', look);
+  })();
 })();

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
-from visitstats.core.box_markup import snippet
+from visitstats.core.box_markup import attributes_of, snippet
 from visitstats.core.box_words import WORDS
 from visitstats.core.boxes import (
     DEFAULT_PRESET,
@@ -14,12 +14,12 @@ from visitstats.core.boxes import (
     PRESETS,
     STRUCTURES,
     THEMES,
+    Box,
     asked_box,
     for_site,
 )
 from visitstats.core.sites import Site
-
-SERVICE = "https://YOUR-COUNTER"
+from visitstats.web.snippet import SERVICE, long_form
 
 ApiOption = Annotated[str, typer.Option("--api", help="Address of the service: /vs, or https://counter.example.vn.")]
 PresetOption = Annotated[str, typer.Option("--preset", help=f"The box: {', '.join(PRESETS)}.")]
@@ -55,6 +55,9 @@ def site_embed(
     form: FormatOption = None,
     structure: StructureOption = None,
     lang: LanguageOption = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="One line without inline code, which the page's load event waits for.")
+    ] = False,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
     """Print the snippet to paste into a portal's pages."""
@@ -72,10 +75,18 @@ def site_embed(
     site = with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))
     if lines is None:
         box = for_site(box, search_engines=site.show_search_engines, add=True)
-    print(snippet(site.id, api.rstrip("/"), box, preset=preset))
+    print(_snippet(site, api.rstrip("/"), box, preset, short=short))
 
 
 def usual_snippet(site: Site) -> str:
     """Return the snippet of the usual box."""
     box = for_site(PRESETS[DEFAULT_PRESET], search_engines=site.show_search_engines, add=True)
-    return snippet(site.id, SERVICE, box)
+    return _snippet(site, SERVICE, box, DEFAULT_PRESET)
+
+
+def _snippet(site: Site, api: str, box: Box, preset: str, *, short: bool = False) -> str:
+    try:
+        script = "" if short else long_form(site.id, attributes_of(box), api)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return snippet(site.id, api, box, preset=preset, script=script)

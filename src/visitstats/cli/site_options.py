@@ -64,6 +64,7 @@ OPTIONS: dict[str, Any] = {
     "show_search_engines": _switch(
         "--show-search-engines/--hide-search-engines", "Whether the box says how many pages search engines read today."
     ),
+    "publish_top": _switch("--publish-top/--hide-top", "Whether everybody may read what is read most (Xem nhiều)."),
     "count_headless": _switch("--count-headless/--no-headless", "Whether headless browsers count as readers."),
 }
 """By the name of the field."""

@@ -43,6 +43,8 @@ def site_add(
     print(f"{usual_snippet(site)}\n")
     print("Behind the portal's own address /vs/ (deploy/nginx shows how), or with another look:")
     print(f"  visitstats site embed {site.id} --api /vs --preset {'|'.join(PRESETS)}")
+    print("Where a Content-Security-Policy or Trusted Types forbid inline code (docs/embedding.md):")
+    print(f"  visitstats site embed {site.id} --short")
 
 
 @app.command("set")

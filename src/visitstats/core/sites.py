@@ -66,6 +66,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether its hosts may belong to other sites, too: portals below paths of one host."""
     show_search_engines: bool = False
     """Whether the public numbers say how many pages search engines have read today: the line "Máy chủ tìm kiếm"."""
+    publish_top: bool = False
+    """Whether everybody may read which articles are read most ("Xem nhiều")."""
     count_headless: bool = False
     """Whether headless browsers count as readers: for demonstrations and for tests of the portal itself."""
     max_articles: int = DEFAULT_MAX_ARTICLES

@@ -38,6 +38,7 @@ from visitstats.web.beacons.address import ClientAddress, Headers
 from visitstats.web.beacons.connections import Peers
 from visitstats.web.beacons.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.beacons.hits import Hits
+from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.routes.admin import Admin, TooManyTries
@@ -45,6 +46,7 @@ from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
 from visitstats.web.routes.openapi import document
 from visitstats.web.routes.public import BadRequest, Public, json, raw
+from visitstats.web.routes.top import Top
 from visitstats.worker import Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Application:
         self._clock = clock
         self._demo = demo
         self._edge: App | None = None
+        self._streams: LiveStreams | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/beacons/protocol.py`)."""
         self._addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
@@ -107,6 +110,8 @@ class Application:
         finally:
             if trying is not None:
                 await end(trying)
+            if self._streams is not None:
+                await self._streams.stop()
             await self.worker.stop()
 
     def _present(self, app: Starlette, worker: Worker) -> None:
@@ -115,6 +120,9 @@ class Application:
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
         senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), rate)
         hits = Hits(worker.sites, worker.ingest, worker.known, worker.stats, senders, clock)
+        self._streams = streams = LiveStreams(
+            worker.sites, worker.stats, self._addresses, worker.metrics, settings.live_streams
+        )
         public = Public(worker)
         admin = Admin(worker, public, senders, clock)
         app.router.routes[:] = [
@@ -122,11 +130,12 @@ class Application:
             *admin.routes(),
             *ChangeRoutes(worker, public, admin, clock).routes(),
             *Boxes(worker, public).routes(),
+            *Top(worker, public).routes(),
             *public.routes(),
             Route("/openapi.json", _openapi),
             *(_demo_routes() if self._demo else ()),
         ]
-        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, settings.body_max_bytes)
+        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, streams, settings.body_max_bytes)
         self.take_at_once = edge.take_at_once
         self.worker = worker
 

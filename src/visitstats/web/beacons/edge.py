@@ -20,6 +20,7 @@ from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Headers, headers_of
 from visitstats.web.beacons.hits import ArticleUnknown, Hits, Taken
+from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import ALIVE, HIT, Answer
 from visitstats.web.beacons.senders import SaltMissing
 
@@ -33,14 +34,16 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ROOT = "/v1/sites/"
 KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
 """What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
-ALLOWED = {"hit": b"POST", "hit.gif": b"GET", "alive": b"POST", "stats": b"GET, HEAD"}
+ALLOWED = {"hit": b"POST", "hit.gif": b"GET", "alive": b"POST", "stats": b"GET, HEAD", "live": b"GET"}
 LONGEST_QUERY = 8192
 
 
 class Edge:
-    """The public data routes: hit, hit.gif, alive and stats. Everything else goes to `router`."""
+    """The public data routes: hit, hit.gif, alive, stats and live. Everything else goes to `router`."""
 
-    def __init__(self, router: App, sites: SiteDirectory, stats: Stats, hits: Hits, body_max_bytes: int) -> None:
+    def __init__(
+        self, router: App, sites: SiteDirectory, stats: Stats, hits: Hits, streams: LiveStreams, body_max_bytes: int
+    ) -> None:
         self._router = router
         self._sites = sites
         self._stats = stats
@@ -52,6 +55,7 @@ class Edge:
             ("POST", "alive"): self._alive,
             ("GET", "stats"): self._show,
             ("HEAD", "stats"): self._show,
+            ("GET", "live"): lambda *asked: streams.serve(*asked),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

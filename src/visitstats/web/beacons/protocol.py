@@ -29,9 +29,11 @@ from visitstats.web.beacons.heads import Head
 from visitstats.web.beacons.requests import Requests, lines_of
 
 EXTENSION = "visitstats.answer"
+STREAM = "visitstats.stream"
 ROOT = b"/v1/sites/"
 HIT = b"/hit"
 ALIVE = b"/alive"
+LIVE = b"/live"
 TAKEN_AT_ONCE = (HIT, ALIVE)
 """The ends of the addresses that go the short way in."""
 Answer = Callable[[int, bytes, bytes], None]
@@ -74,8 +76,40 @@ class HeldBeacon:
         protocol.on_response_complete()
 
 
+class Stream:
+    """An answer without end that has begun: whoever has something to say writes it here, without a task."""
+
+    __slots__ = ("_cycle", "_protocol")
+
+    def __init__(self, protocol: "Protocol", cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        protocol.streaming = True
+
+    def write(self, data: bytes, framed: bytes) -> bool:
+        """Write data (`framed` is the same as a chunk), unless the other end has not read what was written before."""
+        cycle = self._cycle
+        if cycle.disconnected or cycle.transport.is_closing():
+            return True
+        if cycle.flow.write_paused:
+            return False
+        cycle.transport.write(framed if cycle.chunked_encoding else data)
+        return True
+
+    def end(self) -> None:
+        """The answer ends after all, in the usual way."""
+        self._protocol.streaming = False
+
+    def close(self) -> None:
+        """End the connection."""
+        self._protocol.transport.close()
+
+
 class Protocol(Requests):
     """One connection."""
+
+    streaming = False
+    """Its answer has no end."""
 
     _beacon: HeldBeacon | None = None
     """The connection's requests of the data path, one at a time."""
@@ -192,7 +226,10 @@ class Protocol(Requests):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["raw_path"].startswith(ROOT) and not self.flow.write_paused:
-            cast(dict[str, Any], cycle.scope)["extensions"] = {EXTENSION: partial(_answer, ref(cycle))}
+            extensions: dict[str, Any] = {EXTENSION: partial(_answer, ref(cycle))}
+            if cycle.scope["raw_path"].endswith(LIVE):
+                extensions[STREAM] = partial(Stream, self, cycle)
+            cast(dict[str, Any], cycle.scope)["extensions"] = extensions
         super()._start_asgi_task(cycle, app)
 
     # Deadlines -----------------------------------------------------------------------------------------------------
@@ -234,6 +271,13 @@ class Protocol(Requests):
                 super().timeout_keep_alive_handler()
                 left = REQUEST_SECONDS
         self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+
+    def shutdown(self) -> None:
+        """End the connection as soon as its answer is sent; a stream never would be."""
+        if self.streaming:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def _may_be_silent(self) -> bool:
         if not self._silent:

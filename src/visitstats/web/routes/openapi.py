@@ -97,6 +97,8 @@ def document() -> dict[str, Any]:
         },
         "/v1/sites/{site}/box.svg": {"get": operation("The box as a picture", "image/svg+xml", query=(*_BOX, "width"))},
         "/v1/sites/{site}/badge.json": {"get": operation("What a badge says", "Badge", query=("line", *_BOX))},
+        "/v1/sites/{site}/top": {"get": operation("The most read articles", "Articles", query=("period", "limit"))},
+        "/v1/sites/{site}/live": {"get": operation("The numbers as they change", "Events")},
         "/v1/admin/sites/{site}/articles": {
             "get": operation(
                 "The articles of a period, the most read first",
@@ -137,6 +139,8 @@ def document() -> dict[str, Any]:
 
 
 def _answer(schema: str) -> dict[str, Any]:
+    if schema == "Events":
+        return {"description": "server-sent events, each a Numbers", "content": {"text/event-stream": {}}}
     if schema == "Gif":
         return {"description": "a picture of 43 bytes", "content": {"image/gif": {}}}
     if "/" in schema:

@@ -15,7 +15,7 @@ from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons import answers
 from visitstats.worker import Worker
 
-ACTIONS = ("hit", "hit.gif", "alive", "stats", "views", "box", "box.svg", "badge.json")
+ACTIONS = ("hit", "hit.gif", "alive", "stats", "views", "top", "live", "box", "box.svg", "badge.json")
 """What pages of other origins may ask of a site, and may therefore ask about beforehand."""
 MOST_KEYS = 500
 LONGEST_KEY = 4096
@@ -38,12 +38,29 @@ class KeyList(msgspec.Struct):
 _decode_keys = msgspec.json.Decoder(KeyList).decode
 
 
+class More(msgspec.Struct):
+    """What the widget's build says of its second file."""
+
+    sha: str
+    integrity: str
+
+
 class Manifest(msgspec.Struct):
     """What the widget's build says of its output (`widget.json`)."""
 
     version: str
     sha: str
     integrity: str
+    more: More
+
+
+class Script:
+    """A file of the widget, as it is and packed."""
+
+    def __init__(self, body: bytes, sha: str) -> None:
+        self.body = body
+        self.gzip = gzip.compress(body, mtime=0)
+        self.sha = sha
 
 
 class Public:
@@ -52,9 +69,9 @@ class Public:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         static = files("visitstats.web") / "static"
-        self._widget = (static / "widget.js").read_bytes()
-        self._widget_gzip = gzip.compress(self._widget, mtime=0)
         self.manifest = msgspec.json.decode((static / "widget.json").read_bytes(), type=Manifest)
+        self._widget = Script((static / "widget.js").read_bytes(), self.manifest.sha)
+        self._more = Script((static / "more.js").read_bytes(), self.manifest.more.sha)
 
     def routes(self) -> list[Route]:
         """Return the routes, in the order of the contract."""
@@ -66,6 +83,7 @@ class Public:
                 methods=["OPTIONS", "GET", "POST", "PUT", "PATCH", "DELETE"],
             ),
             Route("/widget.js", self.widget),
+            Route("/widget/more.js", self.more),
             Route("/widget/{version}/{sha}.js", self.frozen_widget),
             Route("/healthz", self.health),
             Route("/readyz", self.ready),
@@ -89,13 +107,18 @@ class Public:
 
     async def widget(self, request: Request) -> Response:
         """Answer the widget in its present version."""
-        return self._script(request, b"public, max-age=%d" % WIDGET_SECONDS)
+        return _answered(request, self._widget, b"public, max-age=%d" % WIDGET_SECONDS)
+
+    async def more(self, request: Request) -> Response:
+        """Answer the widget's second file in its present version."""
+        return _answered(request, self._more, b"public, max-age=%d" % WIDGET_SECONDS)
 
     async def frozen_widget(self, request: Request) -> Response:
         """Answer exactly the version that is asked for, which a page may pin with its integrity hash."""
-        if (request.path_params["version"], request.path_params["sha"]) != (self.manifest.version, self.manifest.sha):
-            raise NotFound("there is no such version of the widget here")
-        return self._script(request, b"public, max-age=%d, immutable" % YEAR_SECONDS)
+        for script in (self._widget, self._more):
+            if (request.path_params["version"], request.path_params["sha"]) == (self.manifest.version, script.sha):
+                return _answered(request, script, b"public, max-age=%d, immutable" % YEAR_SECONDS)
+        raise NotFound("there is no such version of the widget here")
 
     async def health(self, request: Request) -> Response:
         """Say that the process runs."""
@@ -128,21 +151,23 @@ class Public:
             raise NoSuchSite("there is no such site")
         return live
 
-    def _script(self, request: Request, caching: bytes) -> Response:
-        etag = b'"%s"' % self.manifest.sha.encode()
-        headers = [
-            (b"content-type", b"text/javascript; charset=utf-8"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", caching),
-            (b"etag", etag),
-            (b"vary", b"accept-encoding"),
-            *answers.ANYBODY,
-        ]
-        if etag.decode() in request.headers.get("if-none-match", ""):
-            return raw(304, headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return raw(200, [*headers, (b"content-encoding", b"gzip")], self._widget_gzip)
-        return raw(200, headers, self._widget)
+
+def _answered(request: Request, script: Script, caching: bytes) -> Response:
+    etag = b'"%s"' % script.sha.encode()
+    headers = [
+        (b"content-type", b"text/javascript; charset=utf-8"),
+        (b"x-content-type-options", b"nosniff"),
+        # While the service is away a cache may go on with what it has: no page waits for a script then.
+        (b"cache-control", caching + b", stale-while-revalidate=86400, stale-if-error=604800"),
+        (b"etag", etag),
+        (b"vary", b"accept-encoding"),
+        *answers.ANYBODY,
+    ]
+    if etag.decode() in request.headers.get("if-none-match", ""):
+        return raw(304, headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return raw(200, [*headers, (b"content-encoding", b"gzip")], script.gzip)
+    return raw(200, headers, script.body)
 
 
 def json(value: Any, headers: list[answers.Header], status: int = 200) -> Response:

@@ -1,0 +1,38 @@
+"""The snippet that a portal pastes into its pages (docs/embedding.md, "The snippet, in four forms")."""
+
+import re
+from collections.abc import Mapping
+from html import escape
+
+SERVICE = "https://YOUR-COUNTER"
+"""Stands for the service's address, which only the portal's owner knows."""
+
+# The script must not hold up the page's load event, however long the service takes. A preload does not; the script is
+# inserted when that is here, or when the page is loaded. No "|" in it: that would be a gap between lines to the widget.
+_LOADER = (
+    "!function(w,d,u){function e(n){return d.createElement(n)}"
+    "function g(){if(u){var s=e('script');s.async=1;s.src=u;u=0;(d.body?d.body:d.head).appendChild(s)}}"
+    "var l=e('link');l.rel='preload';l.as='script';l.href=u;l.onload=g;d.head.appendChild(l);"
+    "d.readyState=='complete'?g():w.addEventListener('load',g)}(window,document,'%s/widget.js')"
+)
+_ADDRESS = re.compile(r"(https?:/)?/[\w./:\[\]-]*")
+
+
+def long_form(site_id: str, attributes: Mapping[str, str] | None = None, service: str = SERVICE) -> str:
+    """Return the snippet that holds up nothing. `attributes` are those of docs/embedding.md without "data-"; raises
+    ValueError for an address of the service that cannot stand in a script."""
+    if not _ADDRESS.fullmatch(service):
+        raise ValueError(f"{service!r} is no address such as https://counter.example.vn or /vs")
+    service = service.rstrip("/")
+    said = _attributes({"api": service, "site": site_id, **(attributes or {})})
+    return f"<script data-visitstats{said}>\n{_LOADER % service}\n</script>"
+
+
+def short_form(site_id: str, attributes: Mapping[str, str] | None = None, service: str = SERVICE) -> str:
+    """Return the snippet of one line without inline code."""
+    said = _attributes({"site": site_id, **(attributes or {})})
+    return f'<script async src="{escape(service.rstrip("/"))}/widget.js"{said}></script>'
+
+
+def _attributes(given: Mapping[str, str]) -> str:
+    return "".join(f' data-{name}="{escape(value)}"' for name, value in given.items())
