@@ -151,9 +151,9 @@ def test_who_takes_its_answers_slowly_is_left_alone_while_it_takes_anything() ->
 async def test_a_reader_that_never_reads_is_cut_off(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """With real sockets, whose other end says what it has taken; only the times are shorter. It holds no more in memory
     than what one read brings, and the answers to the few requests that are taken of that."""
-    monkeypatch.setattr("visitstats.web.connections.ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("visitstats.web.protocol.SILENT_SECONDS", 0.1)
-    monkeypatch.setattr("visitstats.web.protocol.REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr("visitstats.web.beacons.connections.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("visitstats.web.beacons.protocol.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("visitstats.web.beacons.protocol.REQUEST_SECONDS", 0.3)
     reading = socket.create_connection(("127.0.0.1", app.ports[0]))
     reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reading.setblocking(False)
@@ -365,7 +365,7 @@ def test_a_connection_too_many_is_closed_before_it_is_read() -> None:
 
 async def test_others_are_served_beside_500_silent_sockets(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """4: with real sockets; only the time is shorter."""
-    monkeypatch.setattr("visitstats.web.protocol.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("visitstats.web.beacons.protocol.SILENT_SECONDS", 0.2)
     async with contextlib.AsyncExitStack() as stack:
         readers = []
         for _ in range(500):

@@ -101,8 +101,8 @@ class Stream:
         self._protocol.streaming = False
 
     def close(self) -> None:
-        """End the connection."""
-        self._protocol.transport.close()
+        """End the connection, whatever its other end has not read."""
+        self._protocol.transport.abort()
 
 
 class Protocol(Requests):
