@@ -121,6 +121,8 @@ def _constants() -> bytes:
         "CARRIED": counting.CARRIED,
         "ONLINE": counting.ONLINE_MS,
         "RING": counting.RING,
+        "HEAD": counting.PRESENCE_HEAD,
+        "READING": 1 + counting.READING_BYTES,
         "MOST_READINGS": counting.MOST_READINGS,
         "DECIDING_MS": keys.DECIDING_MS,
         "UNIQUES_LIFE_MS": keys.UNIQUES_LIFE_MS,
