@@ -180,7 +180,7 @@ class World:
         assert [entry.key for entry in entries] == list(known)
 
     async def _check_online(self, counted: Counted) -> None:
-        ring = await self.client.get(keys.online(self.site.id)) or b""
+        ring: Any = await self.client.get(keys.online(self.site.id)) or b""
         for later in LOOKS_MS:
             now = self.now + later
             assert counting.online_in(ring, now) == counted.online(now), later
@@ -189,7 +189,8 @@ class World:
 
 async def check_ring(client: Redis, site: str, now: int) -> None:
     """The ring of seconds says the same as a recount from all presences, of every second that it can still tell."""
-    ring = (await client.get(keys.online(site)) or b"").ljust(8 * counting.RING, b"\0")
+    kept: Any = await client.get(keys.online(site)) or b""
+    ring: bytes = kept.ljust(8 * counting.RING, b"\0")
     assert len(ring) == 8 * counting.RING
     recount: Counter[int] = Counter()
     for name in await names_in(client):
