@@ -236,7 +236,6 @@ async def test_a_record_that_was_put_down_is_finished_before_another_is_decided(
     [word, *_] = await put_down(committer, first)
     assert word == b"ok"
     assert (await counted(client), await mark(client, OTHER_WRITER)) == ((0, 0), None)
-    assert 0 < await client.ttl(keys.redo(SITE.id)) <= 48 * 3600
     result = await commit(committer, 1, batch_of((NOON + 1, "An", "/a"), (NOON + 1, "An", "/b")))
     assert (result.fresh, result.started, result.added, result.online) == (True, 0, (0, 1), 1)
     assert (await counted(client), await mark(client, OTHER_WRITER)) == ((1, 2), b"7:1")
@@ -245,6 +244,23 @@ async def test_a_record_that_was_put_down_is_finished_before_another_is_decided(
     assert isinstance(again, Committed)
     assert not again.fresh
     assert await counted(client) == (1, 2)
+
+
+async def test_what_was_put_down_ends_before_any_key_that_it_writes(real: tuple[Committer, Redis]) -> None:
+    """Else a server that was away for a day would make keys anew that never end, with tokens of visitors in them: here
+    of one who came over midnight, half an hour later."""
+    committer, client = real
+    moment = DAY.start_ms + 30 * MINUTE - 1
+    before = batch_of((moment - 30 * MINUTE, "An", "/a"), day=BEFORE)
+    await commit(committer, 1, before, numbering(moment))
+    batch = batch_of((moment, "An", "/a"))
+    await put_down(committer, Work(WRITER, 2, 0, batch, numbering(moment)))
+    life = await client.ttl(keys.redo(SITE.id))
+    assert life > 23 * 3600
+    await commit(committer, 2, batch, numbering(moment))
+    ends = [end for _, _, end in (await contents(client)).values() if end >= 0]
+    assert len(ends) == 4, "presences of both days, the one of yesterday is written, too; sketches of both"
+    assert moment + 1000 * life < min(ends)
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 9])
