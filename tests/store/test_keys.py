@@ -126,7 +126,7 @@ async def busy(url: str, writer: Writer) -> None:
         await records.put_token("0" * 64, AccessToken(name="n", scope="viewer"))
         await records.salt(SITE.id, DAY, bytes(32))
         await client.hset(keys.HOSTS, WRITER, "here")
-        await Baselines(records.changes, writer, SITE.id, lambda: NOON).set(1000, {Entry("/a", "Old"): 500})
+        await Baselines(records.changes, writer, SITE.id).set(1000, {Entry("/a", "Old"): 500})
         for day in (CALENDAR.day_named(DAY.yesterday), DAY):
             for moment in (day.start_ms + 1, day.start_ms + 45 * MINUTE, day.end_ms - 1):
                 for site in (SITE, Site(id=SITE.id, hosts=SITE.hosts, views="every-load", max_articles=3)):
@@ -142,6 +142,7 @@ async def busy(url: str, writer: Writer) -> None:
         merges = Merges(records.changes, writer, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
         await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
         await merges.merge("/0", "/1", "an")
+        await records.changes.tell(SITE.id)
         # A record that was put down, and not executed yet.
         waiting = Gathering(SITE, DAY)
         gather(waiting, DAY.end_ms - 1, "person 1", "/1")

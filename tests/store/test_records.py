@@ -172,7 +172,7 @@ async def writer(redis_url: str) -> AsyncIterator[Writer]:
 
 
 async def set_baselines(raw: Redis, writer: Writer, total: int | None, articles: dict[Entry, int]) -> None:
-    await Baselines(Changes(raw), writer, SITE.id, lambda: NOON).set(total, articles)
+    await Baselines(Changes(raw), writer, SITE.id).set(total, articles)
 
 
 async def test_baselines_are_added_to_what_was_counted_before_and_after(writer: Writer, raw: Redis) -> None:
@@ -222,7 +222,7 @@ async def test_an_empty_list_of_baselines_sets_the_total_and_none_leaves_it(writ
 
 async def test_baselines_that_are_delivered_twice_are_set_once(writer: Writer, raw: Redis) -> None:
     """A replay brings them back: what was set since stays."""
-    first = setting_baselines(SITE.id, NOON, 0, 100, [(article_id("/a"), 7, b"")])
+    first = setting_baselines(SITE.id, 0, 100, [(article_id("/a"), 7, b"")])
     assert (await writer.change(first)).word == "ok"
     await set_baselines(raw, writer, 200, {Entry("/a"): 9})
     again = await commit_one(writer.committer, 1, first)

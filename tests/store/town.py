@@ -49,7 +49,7 @@ class Town:
 
     @property
     def baselines(self) -> Baselines:
-        return Baselines(self.parts.records.changes, self, SITE.id, lambda: NOON)
+        return Baselines(self.parts.records.changes, self, SITE.id)
 
     def journalled(self, site: Site, day: Day, *hits: tuple[float, str, str], hit_id: str = "") -> Work:
         """Take (minutes after noon, person, article), and return what is to be committed."""
