@@ -25,7 +25,7 @@ from visitstats.embedded import EmbeddedStore
 from visitstats.store import client as client_module
 from visitstats.store import keys
 from visitstats.store.client import open_client
-from visitstats.store.commit import Committer
+from visitstats.store.commit import Committed, Committer
 
 PEOPLE = ["An", "Bình", "Chi"]
 ARTICLES = ["/một", "/hai", "/ba", "/bốn"]
@@ -296,6 +296,40 @@ async def ring_after(url: str, batches: list[list[tuple[int, str, bool]]], start
         for writer in writers:
             await writer.close()
         await client.aclose()
+
+
+@pytest.mark.parametrize("minutes", [20, 60, 7 * 60])
+async def test_a_clock_that_was_ahead_is_forgotten_when_it_is_right(redis_url: str, raw: Redis, minutes: int) -> None:
+    """A machine starts with its clock in another zone, until that is put right. Nobody is taken off the site by that;
+    but who comes then is online at once, who stays is so once, and who has left is gone when others have come for as
+    long as the ring of seconds is."""
+    writer, people = Writer(redis_url), [f"person {n}" for n in range(8)]
+    for second in range(counting.RING + 1):  # every second of the ring
+        await come(writer, [(NOON + minutes * MINUTE + 1000 * second, people[second % 8])])
+    visits = int(await raw.hget(keys.visits(SITE.id), "all") or 0)
+    now = NOON + 10 * MINUTE
+    for person, online in (("new", 9), (people[0], 9), ("another", 10), (people[1], 10), ("new", 10)):
+        now += 1000
+        result = await come(writer, [(now, person)])
+        assert result.online == online, person
+    waiting = Gathering(SITE, DAY)
+    beats(waiting, now := now + 1000, people[0])
+    assert (await writer.count(waiting, numbering(now))).online == 10
+    for _ in range(counting.RING):
+        now += 1000
+        result = await come(writer, [(now, "who stays")])
+    assert result.online == 1
+    await check_ring(raw, SITE.id, now)
+    assert await raw.hget(keys.visits(SITE.id), "all") == b"%d" % (visits + 3)
+    await writer.close()
+
+
+async def come(writer: Writer, signs: list[tuple[int, str]]) -> Committed:
+    """People read the first page, and the clock says that it is the moment of the last of them."""
+    waiting = Gathering(SITE, DAY)
+    for moment, person in signs:
+        gather(waiting, moment, person)
+    return await writer.count(waiting, numbering(signs[-1][0]))
 
 
 @two_ways

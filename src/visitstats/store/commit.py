@@ -127,6 +127,7 @@ def _constants() -> bytes:
         "DECIDING_MS": keys.DECIDING_MS,
         "UNIQUES_LIFE_MS": keys.UNIQUES_LIFE_MS,
         "IGNORED_LIFE_MS": keys.IGNORED_LIFE_MS,
+        "LEAST_LIFE": LEAST_LIFE_S,
     }
     texts = {"OTHER_ID": OTHER_ID, "OTHER_ENTRY": encode_entry(Entry(OTHER_KEY))}
     values = {

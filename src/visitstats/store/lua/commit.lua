@@ -13,7 +13,7 @@
 --   and at the end of both what ledger.lua wants
 -- Constants from core/counting.py and core/batch.py (store/commit.py puts them before this)
 --   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, HEAD, READING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py
---   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS
+--   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS; LEAST_LIFE (s): how far the moment of ARGV[6] is from now
 -- Output
 --   {'gap', watermark}           nothing was written: go back to the record after the watermark
 --   {'ok' | 'seen', duplicates, started, articles, added, ring, counts}
@@ -211,6 +211,13 @@ end
 
 local changed, moved = {}, {}
 
+-- What lies further ahead than the ring reaches was noted by a clock that was put right since: it gives way to whatever
+-- comes now, or nobody who comes would be online before that moment has come.
+local HORIZON = tonumber(ARGV[6]) - LEAST_LIFE + RING - ONLINE / 1000
+local function is_ahead(moment)
+  return moment / 1000 >= HORIZON
+end
+
 local function seen_at(name, moment)
   -- Move a visitor from the second of one last sign to that of another.
   local before = last[name]
@@ -246,7 +253,7 @@ local function visit(name, moment, unique)
     local part = byte(unique, 1) % SKETCHES
     new_uniques[part] = new_uniques[part] or {}
     insert(new_uniques[part], unique)
-  elseif moment > known then
+  elseif moment > known or is_ahead(known) then
     seen_at(name, moment)
   end
 end
@@ -274,7 +281,7 @@ local function heartbeat(name, moment, old)
   -- today until there is a hit (rule 3).
   local known = last[name]
   if known then
-    if moment - known <= GAP and moment > known then
+    if moment - known <= GAP and (moment > known or is_ahead(known)) then
       seen_at(name, moment)
     end
   elseif old and last[old] and moment - last[old] <= GAP then
@@ -300,7 +307,8 @@ for i = 1, events do
       delivered[id] = true
       new_ids[#new_ids + 1] = id
     end
-    if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP then
+    if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP
+      and not is_ahead(last[name]) then
       -- A hit from before the visitor's present visit, applied late (from another host, or from a worker that hung): it
       -- belongs to an earlier visit, which is followed under a name of its own.
       name = name .. '<'
@@ -401,7 +409,7 @@ for second, change in pairs(moved) do
   end
   if cell[1] == round then
     cell[2], cell[3] = math.max(cell[2] + change, 0), true
-  elseif change > 0 and round > cell[1] then
+  elseif change > 0 and (round > cell[1] or cell[1] * RING + place >= HORIZON) then
     write('SETRANGE', KEYS[7], 4 * place, struct.pack('<I4', round))
     cell[1], cell[2], cell[3] = round, change, true
   end
