@@ -244,17 +244,20 @@ async def test_earlier_visits_that_come_late_are_visits_of_their_own(redis_url: 
     read in one is not taken for read in another."""
     present, late = Writer(redis_url), Writer(redis_url, writer=OTHER_WRITER)
     now = NOON + 240 * MINUTE
-    await present.read(DAY, (now, "An", "/a"))
-    before = [(NOON, "An", "/a"), (NOON + MINUTE, "An", "/a"), (NOON + 2 * MINUTE, "An", "/b")]
-    waiting = Gathering(SITE, DAY)
-    for hit in before:
-        gather(waiting, *hit)
-    result = await late.count(waiting, numbering(now))
+
+    async def read(writer: Writer, *hits: tuple[int, str]) -> Committed:
+        waiting = Gathering(SITE, DAY)
+        for moment, article in hits:
+            gather(waiting, moment, "An", article)
+        return await writer.count(waiting, numbering(now))
+
+    await read(present, (now, "/a"))
+    result = await read(late, (NOON, "/a"), (NOON + MINUTE, "/a"), (NOON + 2 * MINUTE, "/b"))
     assert (result.started, result.added, result.online) == (1, (1, 1), 1)
-    result = await late.read(DAY, (NOON + 90 * MINUTE, "An", "/b"), (NOON + 91 * MINUTE, "An", "/b"))
+    result = await read(late, (NOON + 90 * MINUTE, "/b"), (NOON + 91 * MINUTE, "/b"))
     assert (result.started, result.added) == (1, (1,))
     assert await counted(raw) == (3, 4)
-    result = await present.read(DAY, (now + MINUTE, "An", "/a"), (now + MINUTE, "An", "/b"))
+    result = await read(present, (now + MINUTE, "/a"), (now + MINUTE, "/b"))
     assert (result.started, result.added, await counted(raw)) == (0, (0, 1), (3, 5))
     assert (await Reads(raw).counts(SITE.id, DAY, now + MINUTE)).online == 1
     assert await Reads(raw).uniques(SITE.id, DAY) == 1
