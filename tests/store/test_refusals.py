@@ -193,6 +193,27 @@ async def test_a_replay_that_is_cut_off_goes_on_where_it_was(slots: Slots, raw: 
     assert await field(raw, keys.views(SITE.id)) == await field(raw, keys.visits(SITE.id)) == 4 * PIECE
 
 
+async def test_a_look_at_the_store_is_not_disturbed_by_a_site_that_is_new(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay finds its first record just while the watermarks are read, which did not ask for it."""
+    slots.write(1, NOON, "An", "/a")
+    await slots.bring_up()
+    marks = slots.replay._reads.marks
+
+    async def meanwhile(sites: list[str]) -> Any:
+        slots.write(1, NOON + 1, "An", "/a", site=Site(id="new", hosts=("new.vn",)))
+        slots.replay._scan("", None)
+        return await marks(sites)
+
+    monkeypatch.setattr(slots.replay._reads, "marks", meanwhile)
+    await slots.replay.check(slots.positions)
+    assert not slots.positions.older, "it is asked for the next time"
+    monkeypatch.undo()
+    await slots.replay.check(slots.positions)
+    assert slots.positions.older
+
+
 # Room in the journal --------------------------------------------------------------------------------------------------
 
 
