@@ -22,6 +22,7 @@ from visitstats.core import counting
 from visitstats.core.batch import Gathering, encode, hit_id_digest
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
+from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
@@ -44,6 +45,7 @@ from visitstats.store.records import Records
 
 KEEP_SECONDS = 1e9
 MAX_BYTES = 1 << 28
+MINUTE_MS = 60_000
 Copy = dict[bytes, tuple[bytes, int]]
 
 
@@ -189,7 +191,10 @@ class Machine:
         """Do a worker's job of looking after slots without a process."""
         each = self.workers[worker]
         if each.applier.link.commits:
-            await each.replay.adopt(each.positions, each.applier.note_replayed, self.now)
+            try:
+                await each.replay.adopt(each.positions, each.applier.note_replayed, self.now)
+            except StoreUnavailable:  # its connection broke when the store was lost: a second later it opens another
+                await each.replay.adopt(each.positions, each.applier.note_replayed, self.now)
 
     async def copy(self) -> Copy:
         """Everything in the store, with the moments at which it is forgotten."""
@@ -198,10 +203,23 @@ class Machine:
 
     async def lose(self, copy: Copy) -> None:
         """The store comes back as it was, and all connections break."""
-        await self.client.flushall()
-        for name, (data, until_ms) in copy.items():
-            await self.client.restore(name, until_ms, data, absttl=True)
+        async with self.client.pipeline(transaction=True) as pipe:  # nobody commits in between
+            pipe.flushall()
+            for name, (data, until_ms) in copy.items():
+                pipe.restore(name, until_ms, data, absttl=True)
+            await pipe.execute()
         await self.client.client_kill_filter(_type="normal", skipme=True)
+
+    async def pass_time(self, pause_ms: int) -> None:
+        """Set the clock ahead. Within a minute whoever knows that the store lacks something has tried again: what he
+        has journalled is not applied half an hour late, as it would be here."""
+
+        async def tried() -> bool:
+            return all(worker.applier.link.answers_in_time and not worker.positions.behind for worker in self.workers)
+
+        if pause_ms >= MINUTE_MS:
+            await until(tried, "everybody has tried again")
+        self.now += pause_ms
 
     async def settle(self) -> None:
         """Wait until every worker says that the store has everything."""

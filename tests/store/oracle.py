@@ -40,6 +40,8 @@ class Counted:
     people: dict[str, set[str]] = field(default_factory=dict)
     duplicates: list[bool] = field(default_factory=list)
     started: list[bool] = field(default_factory=list)
+    viewed: list[str] = field(default_factory=list)
+    """For each hit the article that got a view by it; empty when none did."""
 
     def online(self, now: int) -> int:
         return sum(1 for moment in self.last_sign.values() if now // 1000 - moment // 1000 < FIVE_MINUTES // 1000)
@@ -49,11 +51,14 @@ class Counted:
 
 
 class Oracle:
-    def __init__(self, zone: str, week_start: int, *, every_load: bool, cap: int) -> None:
+    """`as_told`: whoever was applied first comes first, and not whoever was received first."""
+
+    def __init__(self, zone: str, week_start: int, *, every_load: bool, cap: int, as_told: bool = False) -> None:
         self._zone = ZoneInfo(zone)
         self._week_start = week_start
         self._every_load = every_load
         self._cap = cap
+        self._as_told = as_told
         self._events: list[Hit | Beat] = []
 
     def take(self, event: Hit | Beat) -> None:
@@ -70,7 +75,7 @@ class Oracle:
         viewed: set[tuple[str, int, str]] = set()
         registered: set[str] = set()
         # In the order of the moments, whatever was applied first; the same moment in the order in which it was told.
-        for event in sorted(self._events, key=lambda each: each.moment):
+        for event in self._events if self._as_told else sorted(self._events, key=lambda each: each.moment):
             person, moment, today = event.person, event.moment, self.date_of(event.moment)
             last = counted.last_sign.get(person)
             away = last is None or moment - last > THIRTY_MINUTES
@@ -81,6 +86,7 @@ class Oracle:
             duplicate = event.hit_id != "" and event.hit_id in delivered
             counted.duplicates.append(duplicate)
             counted.started.append(False)
+            counted.viewed.append("")
             if duplicate:  # rule 5: a beacon delivered twice counts once
                 continue
             delivered.add(event.hit_id)
@@ -100,6 +106,7 @@ class Oracle:
                 if article not in registered and len(registered) >= self._cap:
                     article = OTHER
                 registered.add(article)
+                counted.viewed[-1] = article
                 for name in names:
                     counted.views[name] += 1
                 for name in ("all", today.isoformat(), self._week(today), today.isoformat()[:7]):

@@ -4,6 +4,7 @@ make without any of it, in the order of their moments."""
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ async def live(machine: Machine, several: list[Step]) -> None:
     copies: list[Copy] = [{}]
     sent: list[tuple[int, str, str, str]] = []
     for number, step in enumerate(several):
-        machine.now += step.pause
+        await machine.pass_time(step.pause)
         if step.what == "hit":
             await machine.hit(step.who, step.person, step.article, f"hit {number}")
             sent.append((machine.now, step.person, step.article, f"hit {number}"))
@@ -137,6 +138,35 @@ def test_whatever_is_lost_the_numbers_are_those_of_the_hits(
     two articles; the store comes back older, also more than once: every number equals the oracle's."""
     site = Site(id="portal", hosts=("portal.vn",), timezone=ZONE, views=views, max_articles=most)
     run(store, site, start, several)
+
+
+WHAT = ("hit",) * 8 + ("beat",) * 2 + ("again", "killed", "copy") + ("lost",) * 2
+NEAR = (1, 1000, 5000, 4 * MINUTE, 29 * MINUTE, 30 * MINUTE, 30 * MINUTE + 1, 31 * MINUTE)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_lost_in_a_long_course_the_numbers_are_those_of_the_hits(store: EmbeddedStore, seed: int) -> None:
+    """The same with thirty steps and several losses in each. (Hypothesis likes short lists: of its examples one in five
+    loses anything.)"""
+    chance = random.Random(seed)
+    course = [
+        Step(
+            chance.choice(WHAT),  # type: ignore[arg-type]
+            chance.choice(NEAR),
+            chance.randrange(WORKERS),
+            chance.choice(PEOPLE),
+            chance.choice(ARTICLES),
+        )
+        for _ in range(30)
+    ]
+    site = Site(
+        id="portal",
+        hosts=("portal.vn",),
+        timezone=ZONE,
+        views=chance.choice(["per-visit", "every-load"]),
+        max_articles=chance.choice([2, 1000]),
+    )
+    run(store, site, chance.choice([NOON, NOON + 29 * MINUTE, DAY.end_ms - 20 * MINUTE]), course)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -319,9 +319,12 @@ class Replay:
         return marks
 
     def _lacking(self, slot: Slot, marks: Marks, refused: set[str]) -> dict[str, int]:
-        """Return the sites of which the store has less than a slot, with the watermark."""
+        """Return the sites of which the store has less than a slot, with the watermark: of those that were asked for.
+        (A replay may find the first record of a site while the marks are read.)"""
         found = {}
         for site, newest in slot.newest.items():
+            if site not in marks:
+                continue
             mark = marks[site].get(slot.writer)
             reached = mark.sequence if mark else 0
             if site not in refused and max(reached, self._vanished.get((slot.writer, site), 0)) < newest.sequence:

@@ -40,7 +40,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The script of this record failed on the server, before it wrote anything."""
+    """The script of this record failed on the server, before it wrote anything; or what it answered is no number."""
 
     error: str
 
@@ -121,10 +121,13 @@ def _constants() -> bytes:
         "CARRIED": counting.CARRIED,
         "ONLINE": counting.ONLINE_MS,
         "RING": counting.RING,
+        "HEAD": counting.PRESENCE_HEAD,
+        "READING": 1 + counting.READING_BYTES,
         "MOST_READINGS": counting.MOST_READINGS,
         "DECIDING_MS": keys.DECIDING_MS,
         "UNIQUES_LIFE_MS": keys.UNIQUES_LIFE_MS,
         "IGNORED_LIFE_MS": keys.IGNORED_LIFE_MS,
+        "LEAST_LIFE": LEAST_LIFE_S,
     }
     texts = {"OTHER_ID": OTHER_ID, "OTHER_ENTRY": encode_entry(Entry(OTHER_KEY))}
     values = {
@@ -227,14 +230,18 @@ def _result(work: Work, reply: Any) -> Result:
             return Changed("ok", record=reply[1])
         return Changed("refused", reply[1].decode(), reply[2].decode()) if word == b"refused" else Changed("")
     _, duplicates, started, found, added, ring, counts = reply
-    fresh = word == b"ok"
+    try:
+        numbers = [int(count or 0) for count in counts]
+    except ValueError as error:
+        # Of another day than the batch's: the record is in the ledger, and cannot be answered. Only its site waits.
+        return Refused(f"a count of site {work.record.site} is no number: {error}")
     return Committed(
-        fresh=fresh,
+        fresh=word == b"ok",
         duplicates=duplicates,
         started=started,
         articles=tuple(found) if min(found, default=0) >= OTHER else tuple(-2 - n if n < OTHER else n for n in found),
         nameless=tuple(place for place, n in enumerate(found) if n < OTHER),
         added=tuple(added),
         online=counting.online_in(ring, work.numbering.now_ms),
-        counts=[int(count or 0) for count in counts],
+        counts=numbers,
     )

@@ -72,7 +72,7 @@ KINDS = (
     _row("tokens", "vs:tokens", "hash", of_site=False),
     _row("hosts", "vs:hosts", "hash", of_site=False),
     _row("marks", "marks", "hash"),
-    _row("redo", "redo", "string", SALT_LIFE_MS),
+    _row("redo", "redo", "string", DAY_MS),
     _row("salt", "salt:<DATE>", "string", SALT_LIFE_MS),
     _row("seen", "seen:<DATE>", "hash", DECIDING_MS),
     _row("hits", "hits:<WINDOW>", "set", DECIDING_MS + HALF_HOUR_MS),

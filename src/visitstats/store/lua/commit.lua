@@ -12,8 +12,8 @@
 --         7 names of the counts to answer (msgpack)
 --   and at the end of both what ledger.lua wants
 -- Constants from core/counting.py and core/batch.py (store/commit.py puts them before this)
---   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py DECIDING_MS,
---   UNIQUES_LIFE_MS, IGNORED_LIFE_MS
+--   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, HEAD, READING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py
+--   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS; LEAST_LIFE (s): how far the moment of ARGV[6] is from now
 -- Output
 --   {'gap', watermark}           nothing was written: go back to the record after the watermark
 --   {'ok' | 'seen', duplicates, started, articles, added, ring, counts}
@@ -57,15 +57,27 @@ if articles > 0 and redis.call('EXISTS', KEYS[13]) == 1 then
   end
 end
 
+local function number(text, key)
+  return tonumber(text) or error('a count in ' .. key .. ' is no number')
+end
+
 local function read_counts(key)
   local counts = {}
   if articles > 0 then
     local found = redis.call('HMGET', key, unpack(ids))
     for i = 1, articles do
-      counts[ids[i]] = tonumber(found[i] or nil)
+      counts[ids[i]] = found[i] and number(found[i], key) or nil
     end
   end
   return counts
+end
+
+local function read_fields(key, fields)
+  local found = redis.call('HMGET', key, unpack(fields))
+  for i = 1, #fields do
+    found[i] = number(found[i] or '0', key)
+  end
+  return found
 end
 
 local all = read_counts(KEYS[10])
@@ -97,8 +109,11 @@ end
 local last, half_hour, read = {}, {}, {}
 local function take_in(name, stored)
   if stored then
+    if (#stored - HEAD) % READING ~= 0 then
+      error('a presence of ' .. #stored .. ' bytes is damaged')
+    end
     local moment, began = struct.unpack('>I6B', stored)
-    last[name], half_hour[name], read[name] = moment, began, sub(stored, 8)
+    last[name], half_hour[name], read[name] = moment, began, sub(stored, HEAD + 1)
   end
 end
 
@@ -196,6 +211,13 @@ end
 
 local changed, moved = {}, {}
 
+-- What lies further ahead than the ring reaches was noted by a clock that was put right since: it gives way to whatever
+-- comes now, or nobody who comes would be online before that moment has come.
+local HORIZON = tonumber(ARGV[6]) - LEAST_LIFE + RING - ONLINE / 1000
+local function is_ahead(moment)
+  return moment / 1000 >= HORIZON
+end
+
 local function seen_at(name, moment)
   -- Move a visitor from the second of one last sign to that of another.
   local before = last[name]
@@ -231,7 +253,7 @@ local function visit(name, moment, unique)
     local part = byte(unique, 1) % SKETCHES
     new_uniques[part] = new_uniques[part] or {}
     insert(new_uniques[part], unique)
-  elseif moment > known then
+  elseif moment > known or is_ahead(known) then
     seen_at(name, moment)
   end
 end
@@ -240,14 +262,14 @@ local function is_new_reading(name, reading)
   -- Rule 5. Each reading behind the half hour in which its visit began.
   local kept, one = read[name], char(half_hour[name]) .. reading
   local at = find(kept, one, 1, true)
-  while at and (at - 1) % #one ~= 0 do
+  while at and (at - 1) % READING ~= 0 do
     at = find(kept, one, at + 1, true)
   end
   if at then
     return false
   end
-  if #kept >= MOST_READINGS * #one then
-    kept = sub(kept, #one + 1)
+  if #kept >= MOST_READINGS * READING then
+    kept = sub(kept, READING + 1)
   end
   read[name] = kept .. one
   changed[name] = true
@@ -259,7 +281,7 @@ local function heartbeat(name, moment, old)
   -- today until there is a hit (rule 3).
   local known = last[name]
   if known then
-    if moment - known <= GAP and moment > known then
+    if moment - known <= GAP and (moment > known or is_ahead(known)) then
       seen_at(name, moment)
     end
   elseif old and last[old] and moment - last[old] <= GAP then
@@ -285,7 +307,8 @@ for i = 1, events do
       delivered[id] = true
       new_ids[#new_ids + 1] = id
     end
-    if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP then
+    if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP
+      and not is_ahead(last[name]) then
       -- A hit from before the visitor's present visit, applied late (from another host, or from a worker that hung): it
       -- belongs to an earlier visit, which is followed under a name of its own.
       name = name .. '<'
@@ -311,11 +334,11 @@ end
 
 local use_other = added[OTHER_ID] and not all[OTHER_ID]
 if added[OTHER_ID] then
-  all[OTHER_ID] = tonumber(redis.call('HGET', KEYS[10], OTHER_ID) or '0')
-  day[OTHER_ID] = tonumber(redis.call('HGET', KEYS[11], OTHER_ID) or '0')
+  all[OTHER_ID] = number(redis.call('HGET', KEYS[10], OTHER_ID) or '0', KEYS[10])
+  day[OTHER_ID] = number(redis.call('HGET', KEYS[11], OTHER_ID) or '0', KEYS[11])
 end
-local visits_now = started > 0 and redis.call('HMGET', KEYS[8], unpack(counters))
-local views_now = total > 0 and redis.call('HMGET', KEYS[9], unpack(counters))
+local visits_now = started > 0 and read_fields(KEYS[8], counters)
+local views_now = total > 0 and read_fields(KEYS[9], counters)
 local fresh_seen = next(changed) and redis.call('HLEN', KEYS[2]) == 0
 local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
 local fresh_ignored = #ignored > 0 and redis.call('HLEN', KEYS[14]) == 0
@@ -326,7 +349,7 @@ if #ignored > 0 then
   for i = 1, #ignored do
     reasons[i] = ignored[i][1]
   end
-  ignored_now = redis.call('HMGET', KEYS[14], unpack(reasons))
+  ignored_now = read_fields(KEYS[14], reasons)
 end
 
 local function expire(key, moment)
@@ -386,7 +409,7 @@ for second, change in pairs(moved) do
   end
   if cell[1] == round then
     cell[2], cell[3] = math.max(cell[2] + change, 0), true
-  elseif change > 0 and round > cell[1] then
+  elseif change > 0 and (round > cell[1] or cell[1] * RING + place >= HORIZON) then
     write('SETRANGE', KEYS[7], 4 * place, struct.pack('<I4', round))
     cell[1], cell[2], cell[3] = round, change, true
   end
@@ -401,7 +424,7 @@ local function raise(key, now, by)
   local fields = {}
   for i = 1, #counters do
     fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = digits(tonumber(now[i] or '0') + by)
+    fields[#fields + 1] = digits(now[i] + by)
   end
   write('HSET', key, unpack(fields))
 end
@@ -443,7 +466,7 @@ if #ignored > 0 then
   local fields = {}
   for i = 1, #ignored do
     fields[#fields + 1] = ignored[i][1]
-    fields[#fields + 1] = digits(tonumber(ignored_now[i] or '0') + ignored[i][2])
+    fields[#fields + 1] = digits(ignored_now[i] + ignored[i][2])
   end
   write('HSET', KEYS[14], unpack(fields))
   if fresh_ignored then

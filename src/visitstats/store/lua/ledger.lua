@@ -21,7 +21,9 @@
 -- again.
 
 local REDO = KEYS[#KEYS]
-local REDO_LIFE = 48 * 3600 -- as long as the salt: it may hold tokens
+-- It ends before any key of its day does: executed later, it would make one anew that never ends. A record that ended with
+-- it is still in the journal.
+local REDO_LIFE = 24 * 3600
 do
   local open = redis.call('GET', REDO)
   if open then
