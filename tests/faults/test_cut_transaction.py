@@ -23,8 +23,8 @@ from tests.store.writing import DAY, NOON, SITE, batch_of, beats, gather, number
 from visitstats.core.batch import Batch, Gathering
 from visitstats.core.counting import HALF_HOUR_MS
 from visitstats.core.keys import article_id
-from visitstats.store import client as client_module
 from visitstats.store import keys
+from visitstats.store import line as line_module
 from visitstats.store.commit import Committed, Committer, Gap, Work
 from visitstats.store.reads import Reads
 
@@ -102,7 +102,7 @@ async def test_every_server_is_healed_in_any_order(tmp_path: Path, every_server:
 @needs_redis
 async def test_without_the_two_steps_redis_is_not(tmp_path: Path) -> None:
     """The reason for them: absolute writes alone are right in one order only."""
-    with patch.object(client_module, "executes_cut_transactions", lambda info: False):
+    with patch.object(line_module, "executes_cut_transactions", lambda info: False):
         assert await counts_after(tmp_path / "first", Path(str(REDIS)), repeated_first=True) == (3, 3)
         assert await counts_after(tmp_path / "second", Path(str(REDIS)), repeated_first=False) != (3, 3)
 

@@ -26,8 +26,8 @@ from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import PIECE, Limits, Replay
 from visitstats.journal.log import OpenJournal
 from visitstats.store import keys
-from visitstats.store.client import Call, ScriptLine
 from visitstats.store.commit import Committer, Result, Work
+from visitstats.store.line import Call, ScriptLine
 from visitstats.store.reads import Reads
 
 EVERY = msgspec.structs.replace(SITE, views="every-load")

@@ -26,7 +26,7 @@ from tests.store.writing import DAY, MINUTE, NOON, SITE, WRITER, batch_of, commi
 from visitstats.core import counting
 from visitstats.core.batch import Batch
 from visitstats.core.keys import article_id
-from visitstats.embedded import EmbeddedStore
+from visitstats.embedded.process import EmbeddedStore
 from visitstats.store import keys
 from visitstats.store.changes import Change, merging
 from visitstats.store.client import open_client

@@ -22,8 +22,8 @@ from visitstats.core.counting import Presence, half_hour_of
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.embedded.process import EmbeddedStore
-from visitstats.store import client as client_module
 from visitstats.store import keys
+from visitstats.store import line as line_module
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer
 
@@ -154,7 +154,7 @@ def test_every_count_equals_the_oracles_after_every_step(
     store: EmbeddedStore, two_steps: bool, site: Site, several: list[tuple[Any, ...]], long_batches: bool
 ) -> None:
     """Visits, views, articles, unique visitors, who is online to the second, what each batch is answered."""
-    with patch.object(client_module, "executes_cut_transactions", lambda info: two_steps):
+    with patch.object(line_module, "executes_cut_transactions", lambda info: two_steps):
         asyncio.run(play(store.url, site, several, long_batches=long_batches))
 
 
@@ -174,7 +174,7 @@ def test_every_count_equals_the_oracles_for_those_who_come_again(
         views=chance.choice(["per-visit", "every-load"]),
         max_articles=chance.choice([1, 2, 100]),
     )
-    with patch.object(client_module, "executes_cut_transactions", lambda info: two_steps):
+    with patch.object(line_module, "executes_cut_transactions", lambda info: two_steps):
         asyncio.run(play(store.url, site, course(chance), long_batches=seed % 4 == 3))
 
 
@@ -340,7 +340,7 @@ async def test_a_batch_as_large_as_they_come_is_taken(redis_url: str, two_steps:
     for n in range(1000):
         gather(waiting, DAY.start_ms + n, f"person {n}", f"/{n}", f"id {n}")
         beats(waiting, DAY.start_ms + n, f"person {n}")
-    with patch.object(client_module, "executes_cut_transactions", lambda info: two_steps):
+    with patch.object(line_module, "executes_cut_transactions", lambda info: two_steps):
         committer = Committer(redis_url)
         result = await commit(committer, 1, waiting.close(0, 0, DAY.start_ms), numbering(DAY.start_ms + 1000))
         await committer.close()
