@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as LostConnection
 
 from tests.client import until
 from tests.conftest import StartStore
@@ -26,7 +26,7 @@ SECOND = batch_of((NOON + 1, "Bình", "/a"), previous=1)
 @pytest_asyncio.fixture(params=[False, True], ids=["at once", "in two steps"])
 async def committer(redis_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """With the first batch committed, on a server that takes one step or two."""
-    monkeypatch.setattr("visitstats.store.client.executes_cut_transactions", lambda info: request.param)
+    monkeypatch.setattr("visitstats.store.line.executes_cut_transactions", lambda info: request.param)
     found = Committer(redis_url)
     await commit(found, 1, FIRST)
     yield found
@@ -84,25 +84,34 @@ async def test_a_connection_that_is_cut_is_opened_again(committer: Committer, ra
     assert await counted(raw) == (2, 2)
 
 
+class CutOff:
+    """Reads so many answers; what comes behind them is no answer any more."""
+
+    def __init__(self, reader: Any, answers: int) -> None:
+        self._reader = reader
+        self._left = answers
+
+    def feed(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+    def gets(self) -> Any:
+        if self._left == 0:
+            raise hiredis.ProtocolError("it is cut")
+        reply = self._reader.gets()
+        self._left -= reply is not False
+        return reply
+
+
 @pytest.mark.parametrize("answers", [0, 1, 2])
 async def test_a_batch_whose_answer_is_lost_counts_once(committer: Committer, raw: Redis, answers: int) -> None:
     """The connection breaks behind so many answers; the server has executed all that it was sent."""
-    connection = committer._line._connection
-    read, left = connection.read_response, answers
-
-    async def cut_off(*how: Any, **more: Any) -> Any:
-        nonlocal left
-        if left == 0:
-            raise LostConnection("it is cut")
-        left -= 1
-        return await read(*how, **more)
-
-    connection.read_response = cut_off
+    wire = committer._line._wire
+    assert wire is not None
+    wire._reader = CutOff(wire._reader, answers)  # type: ignore[assignment]
     work = [Work(WRITER, n, n - 1, batch_of((NOON + n, f"person {n}", "/a"), previous=n - 1), numbering())
             for n in (2, 3, 4)]  # fmt: skip
     with pytest.raises(StoreUnavailable):
         await committer.commit(work)
-    connection.read_response = read
     await committer.close()
 
     async def executed() -> bool:

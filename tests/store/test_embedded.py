@@ -107,7 +107,7 @@ def test_a_start_right_after_kill_9_waits_for_the_old_server_and_keeps_its_data(
 def test_a_server_that_outlived_its_owner_and_hangs_is_ended_before_another_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visitstats.embedded.STOP_SECONDS", 0.3)
+    monkeypatch.setattr("visitstats.embedded.process.STOP_SECONDS", 0.3)
     owner, server = owner_of(tmp_path)
     os.kill(server, signal.SIGSTOP)  # a stopped process does not follow its owner
     end(owner)

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from tests.client import until
 from tests.store import machine as machine_module
@@ -27,7 +26,7 @@ from visitstats.ingest.replay import PIECE, Limits, Replay
 from visitstats.journal.log import OpenJournal
 from visitstats.store import keys
 from visitstats.store.commit import Committer, Result, Work
-from visitstats.store.line import Call, ScriptLine
+from visitstats.store.line import Answered, Call, ScriptLine
 from visitstats.store.reads import Reads
 
 EVERY = msgspec.structs.replace(SITE, views="every-load")
@@ -64,7 +63,7 @@ class MoodyLine:
         replies = iter(await self._line.run(taken) if taken else [])
         if self.whole and len(taken) < len(calls):
             raise StoreRefuses("the store takes no writes: OOM", "full")
-        refusal = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+        refusal = Answered("WRONGTYPE Operation against a key holding the wrong kind of value")
         return [refusal if n in self.refused else next(replies) for n in numbers]
 
 

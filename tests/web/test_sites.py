@@ -237,11 +237,17 @@ def test_what_a_site_excludes_is_set_shown_and_taken_back(shell: Shell) -> None:
 def test_the_snippet_of_a_box_is_printed_as_it_was_asked_for(shell: Shell) -> None:
     """One table of boxes: what the command prints is what the gallery shows."""
     printed = shell("site", "embed", "s", "--api", "/vs/", "--preset", "classic-long", "--theme", "government-red")
-    link, script, noscript = printed.strip().splitlines()
+    link, script, loader, end, noscript = printed.strip().splitlines()
+    assert "/vs/widget.js" in loader
+    assert end == "</script>"
     assert link == '<link rel="stylesheet" href="/vs/widget/themes/box.css">'
     assert 'data-lines="online|today,yesterday,week,last_week,month,last_month|total"' in script
     assert 'data-theme="vs-portal vs-red"' in script
     assert "/vs/v1/sites/s/box?preset=classic-long&amp;theme=vs-portal+vs-red" in noscript
+    short = shell("site", "embed", "s", "--api", "/vs", "--short")
+    assert '<script async src="/vs/widget.js" data-site="s"' in short
+    assert "preload" not in short
+    assert "is no address" in shell("site", "embed", "s", "--api", "javascript:alert(1)", fails=True)
     own = shell("site", "embed", "s", "--theme", "", "--lines", "online,total", "--title", "", "--lang", "en")
     assert "<link" not in own
     assert 'data-lang="en" data-title="" data-lines="online,total" data-labels="Online now|Total"' in own

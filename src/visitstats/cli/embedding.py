@@ -14,6 +14,7 @@ from visitstats.core.boxes import (
     PRESETS,
     STRUCTURES,
     THEMES,
+    BadBox,
     Box,
     asked_box,
     for_site,
@@ -88,5 +89,5 @@ def _snippet(site: Site, api: str, box: Box, preset: str, *, short: bool = False
     try:
         script = "" if short else long_form(site.id, attributes_of(box), api)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise BadBox(str(error)) from error
     return snippet(site.id, api, box, preset=preset, script=script)

@@ -280,6 +280,7 @@ class Replay:
         self, applied: Applied, mine: Positions, *, only: str = "", within: set[Path] | None = None
     ) -> set[str]:
         refused: set[str] = set()
+        told: set[tuple[str, int]] = set()
         while True:
             slots = await asyncio.to_thread(self._scan, only, within)
             for slot in slots:
@@ -289,22 +290,22 @@ class Replay:
             marks = await self._marks(mine, sites)
             lacking = [(slot, each) for slot in slots if (each := self._lacking(slot, marks, refused))]
             if not lacking:
-                self._note_changes(slots, marks, applied)
+                self._note_changes(slots, marks, applied, told)
                 mine.older = False
                 return refused
             log.info("replaying %d slots", len(lacking))
             try:
-                await self._pass(lacking, refused, applied, mine)
+                await self._pass(lacking, refused, applied, mine, told)
             except _Older:
                 continue
 
-    def _note_changes(self, slots: list[Slot], marks: Marks, applied: Applied) -> None:
+    def _note_changes(self, slots: list[Slot], marks: Marks, applied: Applied, told: set[tuple[str, int]]) -> None:
         """Take note of changes that the store has by now: whoever made them may have been killed before he told the
         workers of it."""
         for slot in slots:
             for site, (sequence, record) in slot.changed.items():
                 mark = marks[site].get(slot.writer)
-                if mark is not None and mark.sequence >= sequence:
+                if mark is not None and mark.sequence >= sequence and (slot.writer, sequence) not in told:
                     work = Work(slot.writer, sequence, record.previous, record, self._numbering(site))
                     applied(work, Changed(""))
             slot.changed.clear()
@@ -332,7 +333,12 @@ class Replay:
         return found
 
     async def _pass(
-        self, lacking: list[tuple[Slot, dict[str, int]]], refused: set[str], applied: Applied, mine: Positions
+        self,
+        lacking: list[tuple[Slot, dict[str, int]]],
+        refused: set[str],
+        applied: Applied,
+        mine: Positions,
+        told: set[tuple[str, int]],
     ) -> None:
         """Commit what is lacking, in the order of the moments. Raises _Older."""
         reached = {(slot.writer, site): mark for slot, marks in lacking for site, mark in marks.items()}
@@ -360,6 +366,8 @@ class Replay:
                 reached[item.writer, site] = item.sequence
                 self._refusals.pop(site, None)
                 applied(item, result)
+                if isinstance(result, Changed):
+                    told.add((item.writer, item.sequence))
         for (writer, site), sequence in wanted.items():
             if reached[writer, site] < sequence and site not in refused:
                 self.gaps += 1
