@@ -360,7 +360,7 @@ class Applier:
             live = waiting.live if isinstance(waiting, Waiting) else self._sites.get(record.site)
             if live is None:
                 return
-            snapshot = self._stats.publish(live, result.online, result.counts, self._clock())
+            snapshot = self._stats.publish(live, item.numbering.day, result.online, result.counts, self._clock())
             if isinstance(waiting, Waiting):
                 self._known.learn(waiting, result)
                 self._note_capped(waiting, result)
