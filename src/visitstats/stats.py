@@ -298,6 +298,6 @@ def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int, box: str = "") -> Sn
     named = msgspec.structs.asdict(numbers)
     if not live.site.show_search_engines:
         del named["search_engines"]
-    body = _encode({"site": live.site.id, **named, "at": live.calendar.iso(at_ms)})
-    etag = b'W/"%x"' % zlib.crc32(repr(named).encode())
-    return Snapshot(numbers, at_ms, body[:-1], etag, box)
+    shown = _encode(named)[1:-1]
+    head = b'{"site":%b,%b,"at":%b' % (_encode(live.site.id), shown, _encode(live.calendar.iso(at_ms)))
+    return Snapshot(numbers, at_ms, head, b'W/"%x"' % zlib.crc32(shown), box)

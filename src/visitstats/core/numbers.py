@@ -114,7 +114,8 @@ def sum_up(
     if history is None:
         return Numbers(online=online, search_engines=search_engines, **sums)
     recent = counts[_PLACES["last_week"]] + counts[_PLACES["week"]]
-    history = history.with_days(zip(day.last_week + day.week, recent, strict=True))
+    if max(recent) >= history.record or not history.first or history.first > day.last_week[0]:  # else nothing is new
+        history = history.with_days(zip(day.last_week + day.week, recent, strict=True))
     return Numbers(
         online=online,
         search_engines=search_engines,
