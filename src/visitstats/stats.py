@@ -123,7 +123,8 @@ class Beside(Generic[T]):
             value, life_ms = await self._read(live), self._life_ms
         except StoreUnavailable as error:
             log.debug("site %s: what is shown beside its counts cannot be read: %s", live.site.id, error)
-        self._answers[live.site.id] = _Answer(scope, value, now, life_ms)
+        finally:  # after a bug too: the next commit must not ask again at once
+            self._answers[live.site.id] = _Answer(scope, value, now, life_ms)
 
     def _last(self, live: LiveSite, scope: str) -> T | None:
         answer = self._answers.get(live.site.id)

@@ -140,6 +140,13 @@ def test_rule_10_what_is_not_known_is_none() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("many", [0, 1, -1])
+def test_rule_10_counts_that_are_missing_are_not_zeros(many: int) -> None:
+    """A store that answers something else than was asked for has nothing shown for it."""
+    with pytest.raises(ValueError, match="counts are not"):
+        sum_up(DAY, 0, [1] * (len(counters_of(DAY)) + many if many else 0))
+
+
 def test_a_commit_reads_no_more_than_it_must() -> None:
     """Its answer is on the way of every hit; each field is one more to look up."""
     assert len(counters_of(DAY)) == len(PERIODS) + 6 + 6 + 1  # two weeks of seven days, and a total of two parts

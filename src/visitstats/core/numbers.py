@@ -108,8 +108,11 @@ def sum_up(
 ) -> Numbers:
     """Sum the dated counts of a day, read in the order of `counters_of`, into the numbers of the box (rules 6 and 7).
 
-    The history may be some days old: the days of this week and of the last one are among the counts.
+    The history may be some days old: the days of this week and of the last one are among the counts. Raises ValueError
+    for counts that are not as many: a sum over what is missing would show 0.
     """
+    if len(counts) != _PLACES["total"].stop:
+        raise ValueError(f"{len(counts)} counts are not those of the numbers")
     sums: dict[str, Any] = {name: sum(counts[place]) for name, place in _PLACES.items()}
     if history is None:
         return Numbers(online=online, search_engines=search_engines, **sums)
