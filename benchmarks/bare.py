@@ -10,8 +10,8 @@ from typing import Any
 Message = MutableMapping[str, Any]
 
 ANSWER = (
-    b'{"site":"bench","online":18234,"today":20417,"yesterday":0,"week":20417,"month":20417,"year":20417,'
-    b'"total":20417,"views":1234,"key":"/vi/news/tin-tuc-su-kien/tin-so-1234.html","at":"2026-01-05T10:52:41+07:00"}'
+    b'{"site":"bench","online":18234,"today":20417,"yesterday":0,"week":20417,"last_week":0,"month":20417,"last_month":0,'
+    b'"year":20417,"total":20417,"average":20417,"record":20417,"record_date":"2026-01-05","views":1234,"key":"/vi/news/tin-tuc-su-kien/tin-so-1234.html","at":"2026-01-05T10:52:41+07:00"}'
 )
 START = {
     "type": "http.response.start",

@@ -5,18 +5,20 @@ It keeps what was acknowledged, in any order, and counts from the beginning when
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from itertools import count
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.client import Hit, Visitor
 
 VISIT_GAP_MS = 30 * 60 * 1000
 ONLINE_S = 300
-PERIODS = ("today", "yesterday", "week", "month", "year", "total")
 
 
 @dataclass(order=True, frozen=True)
@@ -60,22 +62,30 @@ class Judge:
         """`source` gets back what it had at the merge; what was counted since stays."""
         self._events.append(_Event(moment, next(self._number), None, None, (source, target, True)))
 
-    def numbers(self, now: int) -> dict[str, int]:
+    def box(self, now: int) -> dict[str, Any]:
         """What the box must show at a moment."""
-        visits, views, online, _ = self._count(now)
-        dated = visits
-        if self._box == "views":
-            dated = Counter()
-            for (day, _), n in views.items():
-                dated[day] += n
-        today = self._date(now)
+        dated = {day: n for day, n in self._dated(now).items() if n}
+        record = max(dated.values(), default=None)
+        days = (self._date(now) - min(dated)).days + 1 if dated else 1
+        return self.numbers(now) | {
+            "average": math.floor(Fraction(sum(dated.values()), days) + Fraction(1, 2)) if dated else None,
+            "record": record,
+            "record_date": min(day for day, n in dated.items() if n == record).isoformat() if dated else None,
+        }
+
+    def numbers(self, now: int) -> dict[str, int]:
+        """The part of it that also the answer to a hit has at once."""
+        dated, today = self._dated(now), self._date(now)
         monday = today - timedelta(days=(today.isoweekday() - self._week_start) % 7)
+        month = today.replace(day=1) - timedelta(days=1)
         return {
-            "online": online,
+            "online": self._count(now)[2],
             "today": dated[today],
             "yesterday": dated[today - timedelta(days=1)],
             "week": sum(n for day, n in dated.items() if monday <= day < monday + timedelta(days=7)),
+            "last_week": sum(n for day, n in dated.items() if monday - timedelta(days=7) <= day < monday),
             "month": sum(n for day, n in dated.items() if (day.year, day.month) == (today.year, today.month)),
+            "last_month": sum(n for day, n in dated.items() if (day.year, day.month) == (month.year, month.month)),
             "year": sum(n for day, n in dated.items() if day.year == today.year),
             "total": sum(dated.values()),
         }
@@ -90,6 +100,16 @@ class Judge:
     def stands_for(self, article: str, now: int) -> str:
         """The article that a key stands for at a moment."""
         return _end(article, self._count(now)[3])
+
+    def _dated(self, now: int) -> Counter[date]:
+        """What the box counts, by day."""
+        visits, views, _, _ = self._count(now)
+        if self._box == "visits":
+            return visits
+        dated: Counter[date] = Counter()
+        for (day, _), n in views.items():
+            dated[day] += n
+        return dated
 
     def _date(self, moment: int) -> date:
         return datetime.fromtimestamp(moment / 1000, self._zone).date()

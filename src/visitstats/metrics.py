@@ -16,13 +16,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from visitstats.core.counting import Numbers, Uniques
+from visitstats.core.counting import Uniques
+from visitstats.core.numbers import PERIODS, Numbers
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 FILES = {"counter": 1 << 20, "histogram": 1 << 16, "gauge_sum": 1 << 16, "gauge_livesum": 1 << 16}
 """The library's files of one slot, and the bytes that are reserved for each: the counters of about 500 sites."""
-PERIODS = ("today", "yesterday", "week", "month", "year", "total")
 
 
 class SiteNumbers(msgspec.Struct, frozen=True):

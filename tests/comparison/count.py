@@ -113,11 +113,16 @@ class Count:
     def box(self, day: date, counted: Counter[date]) -> dict[str, int]:
         """Rule 6: what the box shows on a day, of `visits` or of `views`; the whole day, week, month and year."""
         first = self.week_of(day)
+        before = day.replace(day=1) - timedelta(days=1)
         return {
             "today": counted[day],
             "yesterday": counted[day - timedelta(days=1)],
             "week": sum(counted[first + timedelta(days=n)] for n in range(7)),
+            "last_week": sum(counted[first - timedelta(days=n)] for n in range(1, 8)),
             "month": _sum(counted, (each for each in counted if (each.year, each.month) == (day.year, day.month))),
+            "last_month": _sum(
+                counted, (each for each in counted if (each.year, each.month) == (before.year, before.month))
+            ),
             "year": _sum(counted, (each for each in counted if each.year == day.year)),
             "total": sum(counted.values()),
         }

@@ -45,7 +45,7 @@ class Town:
     async def agrees(self) -> None:
         """Wait until the box and every article show what they must: within ten seconds of the world outside."""
         now, numbers, views = self.app.clock.ms, {}, {}
-        wanted = (self.judge.numbers(now), dict.fromkeys(ARTICLES, 0) | self.judge.views(now))
+        wanted = (self.judge.box(now), dict.fromkeys(ARTICLES, 0) | self.judge.views(now))
 
         async def healed() -> bool:
             nonlocal numbers, views

@@ -27,9 +27,9 @@ from tests.store.writing import (
     numbering,
 )
 from visitstats.core.batch import OTHER_ID, Batch, Gathering
-from visitstats.core.counting import counters_of
 from visitstats.core.entries import Entry, decode, encode
 from visitstats.core.keys import article_id
+from visitstats.core.numbers import counters_of
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.commit import OTHER as CAPPED

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from datetime import date, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,9 +14,10 @@ from redis.asyncio import Redis
 from tests.conftest import StartStore
 from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, SITE, WRITER, Writer, beats
 from visitstats.core.batch import Gathering
-from visitstats.core.counting import RING, Numbers, numbers
+from visitstats.core.counting import NUMBERS_BASELINE, RING
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
+from visitstats.core.numbers import History, Numbers, counters_of, sum_up
 from visitstats.store import keys, reads
 from visitstats.store.client import open_client
 from visitstats.store.reads import Counts, Mark, Reads
@@ -27,7 +31,9 @@ async def writer(redis_url: str) -> AsyncIterator[Writer]:
 
 
 async def test_an_empty_store_has_counted_nothing(raw: Redis) -> None:
-    assert await Reads(raw).counts("nobody", DAY, NOON) == Counts(0, [0] * 13, [0] * 13, Mark(0, 0))
+    nothing = [0] * len(counters_of(DAY))
+    assert await Reads(raw).counts("nobody", DAY, NOON) == Counts(0, nothing, nothing, Mark(0, 0))
+    assert await Reads(raw).history("nobody", "visits") == History()
     assert await Reads(raw).views("nobody", ["/a"]) == {"/a": 0}
     assert await Reads(raw).views("nobody", []) == {}
     assert [page async for page in Reads(raw).scan_views("nobody", DAY.date) if page] == []
@@ -43,13 +49,39 @@ async def test_the_numbers_are_those_of_the_periods_of_the_day(writer: Writer, r
         await writer.read(day, (day.start_ms, "An", "/a"))
     tuesday = CALENDAR.day_named("2036-11-25")
     found = await Reads(raw).counts(SITE.id, tuesday, tuesday.start_ms + MINUTE, WRITER)
-    assert numbers(found.online, found.visits) == Numbers(1, 1, 1, 2, 4, 5, 6)
-    assert numbers(found.online, found.views) == Numbers(1, 1, 1, 2, 4, 5, 6)
+    expected = Numbers(
+        online=1, today=1, yesterday=1, week=2, last_week=1, month=4, last_month=1, year=5, total=6
+    )  # fmt: skip
+    assert sum_up(tuesday, found.online, found.visits) == sum_up(tuesday, found.online, found.views) == expected
     assert found.mark == Mark(6, 6)
     sunday = CALENDAR.day_named("2036-11-23")
     then = await Reads(raw).counts(SITE.id, sunday, sunday.end_ms)
-    assert numbers(then.online, then.visits).week == 1
+    assert sum_up(sunday, then.online, then.visits).week == 1
     assert then.mark == Mark(0, 0)
+
+
+async def test_the_past_is_read_in_pieces(writer: Writer, raw: Redis) -> None:
+    """Ten years of days are no command that holds the server up. Months, years and the baseline are no days."""
+    days = [CALENDAR.day_named((date(2017, 1, 1) + timedelta(days=n)).isoformat()) for n in range(3650)]
+    counts = {day.date: n * 7919 % 1000 + 1 for n, day in enumerate(days)}
+    dated: Counter[Any] = Counter({NUMBERS_BASELINE: 10**9})
+    for day in days:
+        dated.update(dict.fromkeys(day.counters, counts[day.date]))
+    await raw.hset(keys.views(SITE.id), mapping=dict(dated))
+    await raw.hset(keys.visits(SITE.id), mapping={"2026-02-30": 99, "2026-11-24": 3, "2026": 50})
+    await raw.config_resetstat()
+    found = await Reads(raw).history(SITE.id, "views")
+    asked = (await raw.info("commandstats"))["cmdstat_hscan"]["calls"]
+    most = max(counts.values())
+    assert found == History("2017-01-01", most, min(day for day, n in counts.items() if n == most))
+    assert asked > 10
+    assert await Reads(raw).history(SITE.id, "visits") == History("2026-11-24", 3, "2026-11-24")
+
+
+async def test_a_day_that_is_no_number_makes_no_record(raw: Redis) -> None:
+    await raw.hset(keys.visits(SITE.id), mapping={"2026-11-23": 7, "2026-11-24": "many"})
+    with pytest.raises(StoreUnavailable, match="no number"):
+        await Reads(raw).history(SITE.id, "visits")
 
 
 async def test_online_right_after_midnight_are_those_of_yesterday_too(writer: Writer, raw: Redis) -> None:

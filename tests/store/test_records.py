@@ -12,10 +12,11 @@ from redis.asyncio import Redis
 
 from tests.store.writing import DAY, NOON, SITE, Writer, commit_one
 from visitstats.changes.baselines import Baselines
-from visitstats.core.counting import NUMBERS_BASELINE, numbers
+from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.entries import Entry
 from visitstats.core.errors import InvalidSite, NotFound, StoreUnavailable
 from visitstats.core.keys import article_id
+from visitstats.core.numbers import sum_up
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
@@ -185,8 +186,8 @@ async def test_baselines_are_added_to_what_was_counted_before_and_after(writer: 
     result = await writer.read(DAY, (NOON, "Chi", "/a"))
     assert result.articles == (825,)
     found = await reads.counts(SITE.id, DAY, NOON)
-    assert numbers(0, found.visits).total == 1_000_003
-    assert numbers(0, found.views).total == 4 + 822 + 5
+    assert sum_up(DAY, 0, found.visits).total == 1_000_003
+    assert sum_up(DAY, 0, found.views).total == 4 + 822 + 5
     assert await reads.views_of(SITE.id, [article_id("/a"), article_id("/gone")], [DAY.date]) == [3, 0]
     assert [each.title for each in await reads.entries(SITE.id, [article_id("/gone")])] == ["Gone"]
 
@@ -215,9 +216,9 @@ async def test_an_article_that_comes_twice_has_its_last_baseline(writer: Writer,
 
 async def test_an_empty_list_of_baselines_sets_the_total_and_none_leaves_it(writer: Writer, raw: Redis) -> None:
     await set_baselines(raw, writer, 4711, {})
-    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
+    assert sum_up(DAY, 0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
     await set_baselines(raw, writer, None, {Entry("/a"): 5})
-    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
+    assert sum_up(DAY, 0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 4711
 
 
 async def test_baselines_that_are_delivered_twice_are_set_once(writer: Writer, raw: Redis) -> None:
@@ -229,4 +230,4 @@ async def test_baselines_that_are_delivered_twice_are_set_once(writer: Writer, r
     assert isinstance(again, Changed)
     assert not again.fresh
     assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 9}
-    assert numbers(0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 200
+    assert sum_up(DAY, 0, (await Reads(raw).counts(SITE.id, DAY, NOON)).visits).total == 200

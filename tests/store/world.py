@@ -13,6 +13,7 @@ from tests.store.writing import MINUTE, WRITER, beats, gather, names_in, numberi
 from visitstats.core import counting
 from visitstats.core.batch import Batch, Gathering
 from visitstats.core.keys import article_id
+from visitstats.core.numbers import counters_of
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
@@ -152,14 +153,14 @@ class World:
         assert result.articles == tuple(shown.get(article, -1) for article in articles)
         assert result.nameless == ()
         assert result.online == counted.online(self.now)
-        names = list(counting.counters_of(self.calendar.day_at(self.now)))
+        names = list(counters_of(self.calendar.day_at(self.now)))
         box = counted.views if self.site.box == "views" else counted.visits
         assert result.counts == counted.box(names, box)
 
     async def check(self) -> None:
         """Compare everything that the store shows with the oracle."""
         site, counted, day = self.site.id, self.oracle.count(), self.calendar.day_at(self.now)
-        names = list(counting.counters_of(day))
+        names = list(counters_of(day))
         found = await self.reads.counts(site, day, self.now)
         assert (found.visits, found.views) == (
             counted.box(names, counted.visits), counted.box(names, counted.views),

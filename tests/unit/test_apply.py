@@ -15,6 +15,7 @@ from tests.unit.test_replay import Store
 from tests.waiting import eventually
 from visitstats.core.batch import Batch, ChangeRecord
 from visitstats.core.errors import StoreRefuses, StoreUnavailable
+from visitstats.core.numbers import History, counters_of
 from visitstats.core.sites import Site
 from visitstats.ingest import apply as applying
 from visitstats.ingest.answering import Answering
@@ -33,6 +34,7 @@ from visitstats.store.reads import Marks
 
 LIVE = LiveSite(Site(id="s", hosts=("portal.vn",)))
 DAY = LIVE.calendar.day_at(NOON)
+COUNTS = [0] * len(counters_of(DAY))
 
 
 class Settings(NamedTuple):
@@ -62,7 +64,7 @@ class FailingStore(Store):
         self._fail()
         results = await super().commit(work)
         return [
-            Committed(True, bytes(item.record.size), 1, (1,), (1,), (), 1, [0] * 13)
+            Committed(True, bytes(item.record.size), 1, (1,), (1,), (), 1, COUNTS)
             if isinstance(item.record, Batch) and isinstance(result, Changed)
             else result
             for item, result in zip(work, results, strict=True)
@@ -88,6 +90,13 @@ class Writing(NamedTuple):
         return await self.ingest.change(ChangeRecord(site, 0, 0, NOON, "note", b""))
 
 
+class NoPast:
+    """A store that tells nothing of past days."""
+
+    async def history(self, site: str, box: str) -> History:
+        raise StoreUnavailable("away")
+
+
 @asynccontextmanager
 async def writing(
     root: Path, store: FailingStore, settings: Settings | None = None, max_bytes: int = MIB
@@ -102,7 +111,7 @@ async def writing(
             announced.append(site)
 
         nothing, metrics = cast(Any, {}), Metrics(root / "metrics", None)
-        stats = Stats(nothing, lambda: NOON, root / "last", 0, positions)
+        stats = Stats(cast(Any, NoPast()), lambda: NOON, root / "last", 0, positions)
         answering = Answering(stats, Known(nothing, stats), metrics, nothing, lambda: NOON, announce)
         applier = Applier(positions, connection, replay, answering, metrics, lambda: NOON, nothing, 50, 255)
         ingest = Ingest(settings or Settings(), journal, positions, applier, metrics, lambda: NOON)
@@ -216,7 +225,7 @@ async def test_a_bug_in_taking_note_of_an_answer_leaves_nobody_without_one(
 
         async def commit(self, work: list[Work]) -> list[Result]:
             await super().commit(work)
-            return [Committed(True, b"", 1, (1,), (1,), (), 1, [0] * (0 if self.odd else 13)) for _ in work]
+            return [Committed(True, b"", 1, (1,), (1,), (), 1, [] if self.odd else COUNTS) for _ in work]
 
     store = Odd()
     async with writing(root, store) as worker:

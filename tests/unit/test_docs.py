@@ -6,6 +6,7 @@ Each `test_every_…` here lists things of one kind and hands them to `undocumen
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import typer
 
 from visitstats.cli import app
-from visitstats.core import boxes, counting, keys, link
+from visitstats.core import boxes, counting, keys, link, numbers
 from visitstats.core.box_words import WORDS
 from visitstats.core.presets import PRESETS
 from visitstats.settings import Settings
@@ -92,6 +93,28 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 def test_every_route_is_documented_and_no_other() -> None:
     assert {"/v1/sites/{site}/hit", "/v1/sites/{site}/views", "/metrics", "/openapi.json"} <= routes()
     assert first_column("api.md", "/") == routes()
+
+
+def test_every_number_is_documented_and_no_other() -> None:
+    """In the order in which the answers have them."""
+    table = (DOCS / "api.md").read_text(encoding="utf-8").partition("\n| number | is |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == list(numbers.TABLE)
+
+
+def test_the_examples_of_answers_have_every_number() -> None:
+    """A developer writes a box from them."""
+    examples = re.findall(
+        r'^\{"site":"laocai","online":.*?\}', (DOCS / "api.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    expected = [name for name in numbers.TABLE if name != "search_engines"]
+    assert len(examples) >= 3
+    for example in examples:
+        assert [name for name in json.loads(example) if name in numbers.TABLE] == expected
+
+
+def test_every_period_of_the_metrics_is_documented_and_no_other() -> None:
+    listed = (DOCS / "metrics.md").read_text("utf-8").partition("`period` one of")[2].partition(", and")[0]
+    assert tuple(re.findall(r"`(\w+)`", listed)) == numbers.PERIODS
 
 
 def test_every_metric_is_documented_and_no_other() -> None:

@@ -93,7 +93,7 @@ class Running:
 
     async def agrees(self, judge: Judge, site: str = "t1") -> None:
         """Check the numbers, and the views of every article, against a judge's."""
-        assert await self.numbers(site) == judge.numbers(self.clock.ms)
+        assert await self.numbers(site) == judge.box(self.clock.ms)
         views = judge.views(self.clock.ms)
         assert await self.connection.views(site, views or ["/nothing"]) == (views or {"/nothing": 0})
 

@@ -24,7 +24,10 @@ from visitstats.settings import Settings
 from visitstats.worker import Worker
 
 ANN, BEN, CAM = crowd(3, "away")
-NUMBERS = ("online", "today", "yesterday", "week", "month", "year", "total")
+NUMBERS = (
+    "online", "today", "yesterday", "week", "last_week", "month", "last_month", "year", "total", "average", "record",
+    "record_date",
+)  # fmt: skip
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prlimit")
 
 

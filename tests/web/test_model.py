@@ -281,7 +281,7 @@ class Model(RuleBasedStateMachine):
         worker, judge, now = self._app.app.worker, self._judge, self._clock.ms
         assert worker is not None
         worker.stats._snapshots.pop(self._site, None)  # or numbers might be shown that are up to a second old
-        assert await self._app.connection.numbers(self._site) == judge.numbers(now)
+        assert await self._app.connection.numbers(self._site) == judge.box(now)
         views = judge.views(now)
         expected = {article: views.get(judge.stands_for(article, now), 0) for article in ARTICLES}
         assert await self._app.connection.views(self._site, expected) == expected

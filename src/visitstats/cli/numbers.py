@@ -9,15 +9,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
-from visitstats.core import counting
+from visitstats.core.boxes import UNKNOWN
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
+from visitstats.core.numbers import COUNTS, Numbers, sum_up
 from visitstats.reading import articles
 from visitstats.reading.articles import Row
 from visitstats.reading.uniques import named_day, present
 from visitstats.sites.directory import LiveSite
-from visitstats.store.reads import Counts, Reads
+from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.worker import wall_clock
+
+Ignored = dict[str, int]
+"""Beacons that were not counted, by reason."""
 
 
 def stats(
@@ -29,29 +33,33 @@ def stats(
 ) -> None:  # fmt: skip
     """Show the numbers of a site: visits, views, visitors online."""
 
-    async def read(records: Records, reads: Reads) -> tuple[LiveSite, Counts, Uniques, dict[str, int], dict[str, int]]:
+    async def read(records: Records, reads: Reads) -> tuple[LiveSite, list[Numbers], Uniques, Ignored, Ignored]:
         live = LiveSite(await find_site(records, site_id))
         now = wall_clock()
         today = live.calendar.day_at(now)
         asked = named_day(live, day) if day else today
+        counts = await reads.counts(site_id, today, now)
         return (
             live,
-            await reads.counts(site_id, today, now),
+            [
+                sum_up(today, counts.online, each, await reads.history(site_id, box))
+                for box, each in (("visits", counts.visits), ("views", counts.views))
+            ],
             await present(reads, live, today),
             await reads.ignored(site_id, asked),
             await reads.noted(site_id, asked),
         )
 
-    live, counts, uniques, ignored, noted = with_store(config, data_dir, redis_url, read)
-    visits, views = counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
+    live, both, uniques, ignored, noted = with_store(config, data_dir, redis_url, read)
     table = Table("", "visits", "views", title=escape(live.site.name or live.site.id))
     for column in table.columns[1:]:
         column.justify = "right"
-    for period in ("today", "yesterday", "week", "month", "year", "total"):
-        table.add_row(period, dots(getattr(visits, period)), dots(getattr(views, period)))
+    for name in COUNTS:
+        if name not in ("online", "search_engines"):  # these are the same in visits and in views, and stand below
+            table.add_row(name.replace("_", " "), *(_written(numbers, name) for numbers in both))
     console = Console()
     console.print(table)
-    console.print(f"Online now: {dots(counts.online)}")
+    console.print(f"Online now: {dots(both[0].online or 0)}")
     console.print(
         f"Unique visitors (estimates): about {dots(uniques.today)} today, {dots(uniques.week)} this week, "
         f"{dots(uniques.month)} this month"
@@ -66,6 +74,13 @@ def stats(
         console.print(f"Of these bots {dots(noted[SEARCH_ENGINE])} came from search engines")
     if noted[CAPPED]:
         console.print(f"Counted {when}, but as one visitor for each network: {dots(noted[CAPPED])} hits")
+
+
+def _written(numbers: Numbers, name: str) -> str:
+    number: int | None = getattr(numbers, name)
+    if number is None:
+        return UNKNOWN
+    return f"{dots(number)} ({numbers.record_date})" if name == "record" else dots(number)
 
 
 def show_articles(

@@ -16,22 +16,10 @@ import msgspec
 
 from visitstats.core.box_words import grouping_of, language_of, words_of
 from visitstats.core.errors import VisitstatsError
+from visitstats.core.numbers import COUNTS
 
-LINES = (
-    "online",
-    "search_engines",
-    "today",
-    "yesterday",
-    "week",
-    "last_week",
-    "month",
-    "last_month",
-    "year",
-    "total",
-    "average",
-    "record",
-)
-"""What a line may be; the names of the numbers in the service's answers. `record` has its day in `record_date`."""
+LINES = COUNTS
+"""What a line may be: a number of the service's answers. `record` has its day in `record_date`."""
 UNKNOWN = "—"
 STRUCTURES = ("ul", "dl", "table", "inline")
 FORMATS = ("dot", "comma", "space", "none", "short")

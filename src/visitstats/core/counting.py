@@ -16,7 +16,7 @@
  7. The box counts visits (or, by the site's choice, views). Total = baseline + counted.
  8. Bots, prefetches and refused beacons are counted apart, by reason, and never enter the box.
  9. Unique visitors are estimated (HyperLogLog, on the token without the visit id) and say so.
-10. A number that is not known is never shown as 0 or 1: it is None, "—" in the box.
+10. A number that is not known is never shown as 0 or 1: it is None, "—" in the box (`core.numbers` has them all).
 
 Rules 2 to 5 are decided where the state is, by the commit script (`store/lua/commit.lua`), which gets every constant
 from here. `Presence` below says in plain Python what it does to one visitor, and a test holds the two together.
@@ -29,7 +29,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from visitstats.core.periods import ALL_TIME, Day
+from visitstats.core.periods import Day
 
 VISIT_GAP_MS = 30 * 60 * 1000
 """Rule 3: a visitor who was not seen for longer than this starts a new visit."""
@@ -205,43 +205,9 @@ def _cells(ring: bytes, first: int, many: int) -> tuple[int, ...]:
     return unpack_from(f"<{many}I", ring, 4 * first)
 
 
-class Numbers(msgspec.Struct, frozen=True):
-    """The numbers of a site at one moment. A number that is not known is None (rule 10)."""
-
-    online: int | None = None
-    today: int | None = None
-    yesterday: int | None = None
-    week: int | None = None
-    month: int | None = None
-    year: int | None = None
-    total: int | None = None
-
-
-UNKNOWN = Numbers()
-
-
 class Uniques(msgspec.Struct, frozen=True):
     """The estimated unique visitors of the present periods (rule 9)."""
 
     today: int
     week: int
     month: int
-
-
-def counters_of(day: Day) -> tuple[str, ...]:
-    """Return the names of the dated counts that `numbers` needs, in its order."""
-    return (*day.week, day.date, day.yesterday, day.month, day.year, ALL_TIME, NUMBERS_BASELINE)
-
-
-def numbers(online: int, counts: list[int]) -> Numbers:
-    """Sum dated counts, read in the order of `counters_of`, into the numbers of the box (rules 6 and 7)."""
-    today, yesterday, month, year, counted, baseline = counts[7:]
-    return Numbers(
-        online=online,
-        today=today,
-        yesterday=yesterday,
-        week=sum(counts[:7]),
-        month=month,
-        year=year,
-        total=baseline + counted,
-    )

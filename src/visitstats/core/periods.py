@@ -24,8 +24,11 @@ class Day(msgspec.Struct, frozen=True):
     tomorrow: str
     week: tuple[str, ...]
     """The dates of the whole week that holds this day, the first day of the week first."""
+    last_week: tuple[str, ...]
+    """The dates of the week before, in the same way."""
     month: str
     """As 2026-11: months always carry their year."""
+    last_month: str
     year: str
 
     @property
@@ -62,7 +65,9 @@ class Calendar:
             yesterday=(when - timedelta(days=1)).isoformat(),
             tomorrow=(when + timedelta(days=1)).isoformat(),
             week=tuple((first + timedelta(days=n)).isoformat() for n in range(7)),
+            last_week=tuple((first + timedelta(days=n)).isoformat() for n in range(-7, 0)),
             month=name[:7],
+            last_month=(when.replace(day=1) - timedelta(days=1)).isoformat()[:7],
             year=name[:4],
         )
 

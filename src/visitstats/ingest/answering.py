@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord
+from visitstats.core.periods import Day
 from visitstats.ingest.known import Known
 from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
 from visitstats.metrics import Metrics
@@ -51,7 +52,7 @@ class Answering:
         """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
         waiting = self._waiting.get(item.sequence)  # taken away last: after a bug here it is answered all the same
         if isinstance(result, Committed) and isinstance(item.record, Batch):
-            self._committed(item.record, result, waiting if isinstance(waiting, Waiting) else None)
+            self._committed(item.record, item.numbering.day, result, waiting if isinstance(waiting, Waiting) else None)
         elif isinstance(result, Changed):
             self.changed(item, result, waiting if isinstance(waiting, WaitingChange) else None)
         self._waiting.pop(item.sequence, None)
@@ -101,13 +102,13 @@ class Answering:
                 self._metrics.pending.inc(waiting.hits)
                 waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
 
-    def _committed(self, batch: Batch, result: Committed, waiting: Waiting | None) -> None:
+    def _committed(self, batch: Batch, day: Day, result: Committed, waiting: Waiting | None) -> None:
         if result.fresh:
             self._metrics.batch_committed(batch.site, batch.size, result.started)
         live = waiting.live if waiting is not None else self._sites.get(batch.site)
         if live is None:
             return
-        snapshot = self._stats.publish(live, result.online, result.counts, self._clock())
+        snapshot = self._stats.publish(live, day, result.online, result.counts, self._clock())
         if waiting is not None:
             self._known.learn(waiting, result)
             self._note_capped(waiting, result)

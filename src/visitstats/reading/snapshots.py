@@ -4,16 +4,16 @@ store."""
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from visitstats.core import counting
 from visitstats.core.bounded import Bounded
-from visitstats.core.counting import UNKNOWN, Numbers
 from visitstats.core.errors import StoreUnavailable
+from visitstats.core.numbers import UNKNOWN, History, Numbers, sum_up
+from visitstats.core.periods import Day
 from visitstats.files import write_file
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
@@ -27,7 +27,11 @@ HEALING_MS = 10_000
 MOST_ARTICLES = 10_000
 """Articles of a site whose views are remembered for answers without the store."""
 
+HISTORY_MS = 600_000
+"""A site's history that is older is read anew: what was counted late, for a day before last week, may wait so long."""
+
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -41,8 +45,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The same for the same numbers, whatever the moment."""
     box: str
     """What the numbers count: visits or views; empty when that is not known."""
-    search_engines: int | None = None
-    """What search engines have read today, for a site that shows it."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -50,18 +52,9 @@ class Kept(msgspec.Struct, frozen=True):
 
     numbers: Numbers
     at_ms: int
-    search_engines: int | None = None
 
 
 _decode_kept = msgspec.json.Decoder(dict[str, Kept]).decode
-
-
-class _SearchEngines(msgspec.Struct, frozen=True):
-    """What search engines had read on a day, at a moment."""
-
-    day: str
-    at_ms: int
-    pages: int | None
 
 
 class Watch(Protocol):
@@ -80,6 +73,64 @@ class Watch(Protocol):
         ...
 
 
+class _Answer(msgspec.Struct, Generic[T], frozen=True):
+    """What was read beside the counts of a site, and until when it is fresh."""
+
+    scope: str
+    value: T | None
+    at_ms: int
+    life_ms: int
+
+
+class Beside(Generic[T]):
+    """Something that is shown of a site and is not in the answer to a commit: a hit does not wait for it. It is read
+    beside, at most once in `life_ms` while somebody asks, and once a second when the store does not answer.
+
+    What was read in one scope (a day, say) is not known in another.
+    """
+
+    def __init__(
+        self, read: Callable[[LiveSite], Awaitable[T]], scope: Callable[[LiveSite], str], clock: Callable[[], int],
+        life_ms: int,
+    ) -> None:  # fmt: skip
+        self._read = read
+        self._scope = scope
+        self._clock = clock
+        self._life_ms = life_ms
+        self._answers: dict[str, _Answer[T]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+
+    def get(self, live: LiveSite) -> T | None:
+        """Return what is known, None for nothing; have it read when it is not fresh."""
+        answer, scope = self._answers.get(live.site.id), self._scope(live)
+        known = answer is not None and answer.scope == scope
+        fresh = answer is not None and known and 0 <= self._clock() - answer.at_ms < answer.life_ms
+        if not fresh and live.site.id not in self._reading:
+            task = self._reading[live.site.id] = asyncio.create_task(self._read_anew(live, scope))
+            task.add_done_callback(lambda _: self._reading.pop(live.site.id, None))
+        return answer.value if answer is not None and known else None
+
+    async def wait(self, live: LiveSite) -> None:
+        """Have it fresh, unless that takes longer than a second."""
+        self.get(live)
+        task = self._reading.get(live.site.id)
+        if task is not None:
+            await asyncio.wait({task}, timeout=FRESH_MS / 1000)
+
+    async def _read_anew(self, live: LiveSite, scope: str) -> None:
+        now, value, life_ms = self._clock(), self._last(live, scope), FRESH_MS
+        try:
+            value, life_ms = await self._read(live), self._life_ms
+        except StoreUnavailable as error:
+            log.debug("site %s: what is shown beside its counts cannot be read: %s", live.site.id, error)
+        finally:  # after a bug too: the next commit must not ask again at once
+            self._answers[live.site.id] = _Answer(scope, value, now, life_ms)
+
+    def _last(self, live: LiveSite, scope: str) -> T | None:
+        answer = self._answers.get(live.site.id)
+        return answer.value if answer is not None and answer.scope == scope else None
+
+
 class Stats:
     """The snapshots of all sites. `clock` gives the moment in milliseconds; `watch` is told when the store has less
     than was applied."""
@@ -92,8 +143,8 @@ class Stats:
         self._watch = watch
         self._snapshots: dict[str, Snapshot] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
-        self._search_engines: dict[str, _SearchEngines] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._search_engines = Beside(self._read_search_engines, self._date, clock, FRESH_MS)
+        self._history = Beside(self._read_history, lambda live: live.site.box, clock, HISTORY_MS)
         self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
         self.changed = False
@@ -112,8 +163,7 @@ class Stats:
         """Write the snapshots to the disk, so that they outlive the process. Blocks; raises OSError."""
         self.changed = False
         data = self._kept | {
-            site_id: Kept(snapshot.numbers, snapshot.at_ms, snapshot.search_engines)
-            for site_id, snapshot in list(self._snapshots.items())
+            site_id: Kept(snapshot.numbers, snapshot.at_ms) for site_id, snapshot in list(self._snapshots.items())
         }
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(self._file, _encode(data))
@@ -127,10 +177,11 @@ class Stats:
             if mine is not None and kept.at_ms > mine.at_ms:
                 del self._snapshots[site_id]
 
-    def publish(self, live: LiveSite, online: int, counts: list[int], at_ms: int) -> Snapshot:
-        """Make the snapshot of counts of the site's box that were read or committed at a moment, and show it from now
-        on."""
-        numbers = counting.numbers(online, counts)
+    def publish(self, live: LiveSite, day: Day, online: int, counts: list[int], at_ms: int) -> Snapshot:
+        """Make the snapshot of counts of the site's box, of a day, that were read or committed at a moment, and show it
+        from now on."""
+        engines = self._search_engines.get(live) if live.site.show_search_engines else None
+        numbers = sum_up(day, online, counts, self._history.get(live), engines)
         if self.lost and (numbers.total or 0) < self.lost.get(live.site.id, 0):
             return self.last(live)
         shown = self.last(live)
@@ -139,7 +190,7 @@ class Stats:
             # A total falls only while a store that came back older is brought up to the journals again: what was shown
             # stays until that is done.
             return shown
-        snapshot = _snapshot(live, numbers, at_ms, live.site.box, self._of_search_engines(live))
+        snapshot = _snapshot(live, numbers, at_ms, live.site.box)
         self._snapshots[live.site.id] = snapshot
         self.changed = True
         return snapshot
@@ -149,11 +200,7 @@ class Stats:
         snapshot = self._snapshots.get(live.site.id)
         if snapshot is None:
             kept = self._kept.get(live.site.id)
-            snapshot = (
-                _snapshot(live, kept.numbers, kept.at_ms, search_engines=kept.search_engines)
-                if kept
-                else _snapshot(live, UNKNOWN, self._clock())
-            )
+            snapshot = _snapshot(live, kept.numbers, kept.at_ms) if kept else _snapshot(live, UNKNOWN, self._clock())
         return snapshot
 
     def fresh(self, live: LiveSite) -> Snapshot | None:
@@ -178,36 +225,23 @@ class Stats:
     async def read_both(self, live: LiveSite) -> tuple[Numbers, Numbers]:
         """Read the numbers of a site now, as visits and as views. Raises StoreUnavailable."""
         now = self._clock()
-        counts = await self._reads.counts(live.site.id, live.calendar.day_at(now), now)
-        return counting.numbers(counts.online, counts.visits), counting.numbers(counts.online, counts.views)
-
-    # Search engines --------------------------------------------------------------------------------------------------
-
-    def _of_search_engines(self, live: LiveSite) -> int | None:
-        """What is known of today. A commit does not wait for it: it is read anew beside, once a second at most."""
-        if not live.site.show_search_engines:
-            return None
-        now, known = self._clock(), self._search_engines.get(live.site.id)
-        today = live.calendar.day_at(now).date
-        if known is None or known.day != today or not 0 <= now - known.at_ms < FRESH_MS:
-            self._ask_search_engines(live)
-        return known.pages if known is not None and known.day == today else None
-
-    def _ask_search_engines(self, live: LiveSite) -> "asyncio.Task[None]":
-        task = self._asking.get(live.site.id)
-        if task is None:
-            task = self._asking[live.site.id] = asyncio.create_task(self._read_search_engines(live))
-            task.add_done_callback(lambda _: self._asking.pop(live.site.id, None))
-        return task
-
-    async def _read_search_engines(self, live: LiveSite) -> None:
-        now = self._clock()
         day = live.calendar.day_at(now)
-        try:
-            pages = await asyncio.wait_for(self._reads.search_engines(live.site.id, day), FRESH_MS / 1000)
-        except (StoreUnavailable, TimeoutError):
-            return
-        self._search_engines[live.site.id] = _SearchEngines(day.date, now, pages)
+        counts = await self._reads.counts(live.site.id, day, now)
+        return sum_up(day, counts.online, counts.visits), sum_up(day, counts.online, counts.views)
+
+    # Beside the counts -----------------------------------------------------------------------------------------------
+
+    def _beside(self, live: LiveSite) -> "tuple[Beside[History] | Beside[int], ...]":
+        return (self._history, self._search_engines) if live.site.show_search_engines else (self._history,)
+
+    def _date(self, live: LiveSite) -> str:
+        return live.calendar.day_at(self._clock()).date
+
+    async def _read_search_engines(self, live: LiveSite) -> int:
+        return await self._reads.search_engines(live.site.id, live.calendar.day_at(self._clock()))
+
+    async def _read_history(self, live: LiveSite) -> History:
+        return await self._reads.history(live.site.id, live.site.box)
 
     # Articles --------------------------------------------------------------------------------------------------------
 
@@ -226,12 +260,12 @@ class Stats:
 
     async def _read(self, live: LiveSite) -> Snapshot:
         now, before = self._clock(), self._snapshots.get(live.site.id)
+        day = live.calendar.day_at(now)
         applied = self._watch.applied.get(live.site.id, 0)
         try:
-            if live.site.show_search_engines:
-                await self._ask_search_engines(live)
+            await asyncio.gather(*(each.wait(live) for each in self._beside(live)))
             counts = await asyncio.wait_for(
-                self._reads.counts(live.site.id, live.calendar.day_at(now), now, self._watch.writer), FRESH_MS / 1000
+                self._reads.counts(live.site.id, day, now, self._watch.writer), FRESH_MS / 1000
             )
         except (StoreUnavailable, TimeoutError):
             return self.last(live)
@@ -243,7 +277,7 @@ class Stats:
             # A commit was answered meanwhile; what was read may be from before it. Nobody is shown less than before.
             return newer
         shown = counts.views if live.site.box == "views" else counts.visits
-        return self.publish(live, counts.online, shown, now)
+        return self.publish(live, day, counts.online, shown, now)
 
 
 def read_kept(directory: Path) -> dict[str, Kept]:
@@ -261,14 +295,10 @@ def read_kept(directory: Path) -> dict[str, Kept]:
     return newest
 
 
-def _snapshot(
-    live: LiveSite, numbers: Numbers, at_ms: int, box: str = "", search_engines: int | None = None
-) -> Snapshot:
-    named: dict[str, object] = {"site": live.site.id, **msgspec.structs.asdict(numbers)}
-    shown = repr(numbers)
-    if live.site.show_search_engines:
-        named["search_engines"] = search_engines
-        shown += repr(search_engines)
-    body = _encode({**named, "at": live.calendar.iso(at_ms)})
-    etag = b'W/"%x"' % zlib.crc32(shown.encode())
-    return Snapshot(numbers, at_ms, body[:-1], etag, box, search_engines)
+def _snapshot(live: LiveSite, numbers: Numbers, at_ms: int, box: str = "") -> Snapshot:
+    named = msgspec.structs.asdict(numbers)
+    if not live.site.show_search_engines:
+        del named["search_engines"]
+    shown = _encode(named)[1:-1]
+    head = b'{"site":%b,%b,"at":%b' % (_encode(live.site.id), shown, _encode(live.calendar.iso(at_ms)))
+    return Snapshot(numbers, at_ms, head, b'W/"%x"' % zlib.crc32(shown), box)

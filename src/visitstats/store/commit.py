@@ -13,6 +13,7 @@ from visitstats.core import counting
 from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Record
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
+from visitstats.core.numbers import counters_of
 from visitstats.core.periods import Day
 from visitstats.store import keys
 from visitstats.store.line import Call, ScriptLine
@@ -62,7 +63,7 @@ class Committed(msgspec.Struct, frozen=True):
     """Places of articles that the dictionary does not know: their entries must be sent again."""
     online: int
     counts: list[int]
-    """Of the site's box, in the order of `counting.counters_of` the day that was asked for."""
+    """Of the site's box, in the order of `core.numbers.counters_of` the day that was asked for."""
 
     def is_duplicate(self, place: int) -> bool:
         """Whether the hit at a place of the batch was delivered before."""
@@ -205,7 +206,7 @@ class Committer:
         if found is None:
             if len(self._counts) >= MOST_DAYS:
                 self._counts.clear()
-            found = self._counts[name] = _pack(counting.counters_of(day))
+            found = self._counts[name] = _pack(counters_of(day))
         return found
 
 

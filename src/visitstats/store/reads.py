@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
+from visitstats.core.numbers import History, counters_of
 from visitstats.core.periods import Day
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 PAGE = 1000
 """How many members one command reads: a few hundred µs on the server."""
+DAYS_PAGE = 250
+"""How many dated counts one command reads: ten years take fifteen commands of 50 µs on the server."""
 
 
 class Mark(NamedTuple):
@@ -37,7 +41,7 @@ Marks = dict[str, dict[str, Mark]]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """A site's counts, in the order of `counting.counters_of` the day; and a writer's watermark."""
+    """A site's counts, in the order of `core.numbers.counters_of` the day; and a writer's watermark."""
 
     online: int
     visits: list[int]
@@ -53,7 +57,7 @@ class Reads:
 
     async def counts(self, site_id: str, day: Day, now_ms: int, writer: str = "") -> Counts:
         """Read the counts of a site on a day (the day of `now_ms`), and a writer's watermark with them."""
-        names = counting.counters_of(day)
+        names = counters_of(day)
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.get(keys.online(site_id))
@@ -70,6 +74,21 @@ class Reads:
             )
         except ValueError as error:
             raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
+
+    async def history(self, site_id: str, box: str) -> History:
+        """Read what the past days of a site say, of its visits or its views (`box`), in pieces."""
+        name = keys.views(site_id) if box == "views" else keys.visits(site_id)
+        found, cursor = History(), 0
+        while True:
+            page: Any
+            with translated():
+                cursor, page = await self._client.hscan(name, cursor, count=DAYS_PAGE)
+            try:
+                found = found.with_days((field.decode(), int(n)) for field, n in page.items() if _is_date(field))
+            except ValueError as error:
+                raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
+            if not cursor:
+                return found
 
     async def marks(self, sites: list[str]) -> Marks:
         """Return the watermarks of all writers in the ledgers of these sites."""
@@ -252,6 +271,16 @@ def mark_of(text: bytes | None) -> Mark:
         return Mark(int(sequence), int(total))
     except ValueError:
         return Mark(0, 0)  # not one of ours: the script says so
+
+
+def _is_date(field: bytes) -> bool:
+    """Whether a dated count is that of a day, and not of a month, a year or all of time."""
+    if len(field) != len("2026-11-24"):
+        return False
+    try:
+        return bool(date.fromisoformat(field.decode()))
+    except ValueError:
+        return False
 
 
 def _entry(member: bytes, data: bytes | None) -> Entry:

@@ -7,8 +7,8 @@ baseline + counted = what `stats` shows
 from collections import Counter
 from collections.abc import Callable
 
-from visitstats.core import counting
 from visitstats.core.counting import NUMBERS_BASELINE
+from visitstats.core.numbers import PERIODS, SUMS, sum_up
 from visitstats.core.periods import ALL_TIME, Calendar, Day
 from visitstats.core.sites import Site
 from visitstats.store import keys
@@ -83,7 +83,7 @@ class Sums:
         low = [await self._store.counts(name) for name in (keys.visits(self._name), keys.views(self._name))]
         shown = await self._reads.counts(self._name, day, now)
         high = [await self._store.counts(name) for name in (keys.visits(self._name), keys.views(self._name))]
-        for what, numbers, least, most in zip(("visits", "views"), _both(shown), low, high, strict=True):
+        for what, numbers, least, most in zip(("visits", "views"), _both(shown, day), low, high, strict=True):
             bounds = _by_days(least, day), _by_days(most, day)
             for period, n in numbers.items():
                 if not bounds[0][period] <= n <= bounds[1][period]:
@@ -91,25 +91,23 @@ class Sums:
                     self._wrong("shown", name, f"{period} is shown as {n} {what}, and is {bounds[1][period]}", period)
 
 
-def _both(counts: Counts) -> tuple[dict[str, int], dict[str, int]]:
+def _both(counts: Counts, day: Day) -> list[dict[str, int]]:
     """What is shown, as visits and as views."""
-    periods = ("today", "yesterday", "week", "month", "year", "total")
-    both = [counting.numbers(counts.online, each) for each in (counts.visits, counts.views)]
-    visits, views = ({period: int(getattr(numbers, period)) for period in periods} for numbers in both)
-    return visits, views
+    both = [sum_up(day, counts.online, each) for each in (counts.visits, counts.views)]
+    return [{period: int(getattr(numbers, period)) for period in PERIODS} for numbers in both]
 
 
 def _by_days(raw: dict[str, bytes], day: Day) -> dict[str, int]:
     """The same from the days alone."""
     days = {field: _number(value) for field, value in raw.items() if valid_date(field)}
-    return {
-        "today": days.get(day.date, 0),
-        "yesterday": days.get(day.yesterday, 0),
-        "week": sum(days.get(when, 0) for when in day.week),
-        "month": sum(n for when, n in days.items() if when[:7] == day.month),
-        "year": sum(n for when, n in days.items() if when[:4] == day.year),
-        "total": sum(days.values()) + _number(raw.get(NUMBERS_BASELINE)),
-    }
+
+    def counted(name: str) -> int:
+        if name == NUMBERS_BASELINE:
+            return _number(raw.get(name))
+        # A month and a year are what the dates of their days begin with.
+        return sum(n for when, n in days.items() if name == ALL_TIME or when.startswith(name))
+
+    return {period: sum(map(counted, counts(day))) for period, counts in SUMS.items()}
 
 
 def _number(value: bytes | None) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from visitstats.core import counting
 from visitstats.core.beacon import HitBeacon, decode_alive, decode_hit, hit_from_query
 from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUnavailable
+from visitstats.core.numbers import UNKNOWN
 from visitstats.ingest.waiting import Outcome, Waiting
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
@@ -208,7 +208,7 @@ class Edge:
 
     async def _show(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
-        if snapshot.numbers == counting.UNKNOWN:
+        if snapshot.numbers == UNKNOWN:
             detail = "the numbers are not known yet; try again"
             await answers.send_error(send, 503, "not-known-yet", detail, [answers.RETRY_AFTER])
             return

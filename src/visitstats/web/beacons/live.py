@@ -9,7 +9,7 @@ import asyncio
 import random
 from typing import Any
 
-from visitstats.core import counting
+from visitstats.core.numbers import UNKNOWN
 from visitstats.ending import end
 from visitstats.metrics import Metrics
 from visitstats.reading.snapshots import Snapshot, Stats
@@ -156,6 +156,6 @@ class _Channel:
 
 
 def _event(snapshot: Snapshot) -> bytes:
-    if snapshot.numbers == counting.UNKNOWN:
+    if snapshot.numbers == UNKNOWN:
         return COMMENT
     return b"data: " + answers.numbers_body(snapshot) + b"\n\n"

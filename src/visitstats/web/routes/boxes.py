@@ -133,13 +133,12 @@ class Boxes:
         snapshot = stats.fresh(live) or await stats.current(live)
         at = live.calendar.iso(snapshot.at_ms)
         now_ms = self._worker.clock()
-        told = {name: getattr(snapshot.numbers, name, None) for name in LINES}
-        told["search_engines"] = snapshot.search_engines
+        told = {name: getattr(snapshot.numbers, name) for name in LINES}
         stale = ""
         if now_ms - snapshot.at_ms > STALE_MS:
             same_day = at[:10] == live.calendar.iso(now_ms)[:10]
             stale = at[11:16] if same_day else f"{at[11:16]}, {at[8:10]}/{at[5:7]}"
-        return Shown(told, getattr(snapshot.numbers, "record_date", None) or "", stale)
+        return Shown(told, snapshot.numbers.record_date or "", stale)
 
 
 class _Theme:

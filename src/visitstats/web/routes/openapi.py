@@ -3,10 +3,11 @@
 from typing import Any
 
 from visitstats import __version__
+from visitstats.core.numbers import COUNTS, TABLE
 
 _NUMBER = {"type": ["integer", "null"], "minimum": 0}
-_NUMBERS = dict.fromkeys(("online", "today", "yesterday", "week", "month", "year", "total"), _NUMBER)
-_SEARCH_ENGINES = {"search_engines": _NUMBER | {"description": "of sites with show_search_engines"}}
+_DATE = {"type": ["string", "null"], "format": "date"}
+_NUMBERS = {name: (_NUMBER if name in COUNTS else _DATE) | {"description": about.text} for name, about in TABLE.items()}
 _BEACON = {
     "type": "object",
     "required": ["u"],
@@ -198,7 +199,6 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "site": {"type": "string"},
             **_NUMBERS,
-            **_SEARCH_ENGINES,
             "at": {"type": "string", "format": "date-time"},
         },
     },
@@ -207,7 +207,6 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "site": {"type": "string"},
             **_NUMBERS,
-            **_SEARCH_ENGINES,
             "views": _NUMBER,
             "key": {"type": "string"},
             "at": {"type": "string", "format": "date-time"},
