@@ -230,7 +230,9 @@ async def test_a_worker_that_knows_nothing_of_a_merge_yet_counts_right_all_the_s
     await writer.close()
     await worker.sites.refresh()
     assert (await app.connection.hit("t1", Hit(BEN, "/old"))).json == {
-        **hit.json, "key": "/new", "views": 4, **dict.fromkeys(("online", "today", "week", "month", "year", "total"), 4)
+        **hit.json, "key": "/new", "views": 4, **dict.fromkeys(
+            ("online", "today", "week", "month", "year", "total", "average", "record"), 4
+        )
     }  # fmt: skip
     kept = json.loads((worker.settings.data_dir / "last" / "aliases.json").read_bytes())
     assert list(kept) == ["t1"]

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from tests.client import Hit, crowd, until
 from tests.shell import Shell
 from tests.web.inprocess import Running, running
-from visitstats import stats
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.numbers import PERIODS, TABLE
+from visitstats.reading import snapshots as stats
 from visitstats.store import keys
 from visitstats.store.reads import Reads
 
