@@ -197,7 +197,7 @@ def test_whatever_is_asked_for_is_text_in_markup_and_pictures(asked: dict[str, s
         or (box.structure == "inline")
     )
     pasted = Elements(snippet("portal", "/vs", box, preset=asked["preset"]))
-    assert [tag for tag, _ in pasted.tags if tag not in ("link",)] == ["script", "noscript", "iframe"]
+    assert [tag for tag, _ in pasted.tags if tag not in ("link",)] == ["script", "script", "noscript", "iframe"]
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -211,13 +211,14 @@ def test_a_screen_reader_hears_label_and_number_as_one_line(structure: str) -> N
 def test_the_snippet_spells_out_all_that_a_box_is() -> None:
     """The widget carries no table of presets, and a change of a preset changes no portal."""
     made = snippet("portal", "/vs", PRESETS["nukeviet"], preset="nukeviet")
-    link, script, noscript = made.splitlines()
+    link, script, more, noscript = made.splitlines()
     assert link == '<link rel="stylesheet" href="/vs/widget/themes/box.css">'
     assert script == (
         '<script async src="/vs/widget.js" data-site="portal" data-title="Thống kê" '
         'data-lines="online,search_engines|today,month,total" data-labels="Đang truy cập|Máy chủ tìm kiếm|Hôm nay|'
         'Tháng hiện tại|Tổng lượt truy cập" data-format="comma" data-theme="vs-card vs-icons"></script>'
     )
+    assert more == '<script async src="/vs/widget/more.js"></script>', "where a script may not insert it"
     assert noscript.startswith('<noscript><iframe src="/vs/v1/sites/portal/box?preset=nukeviet" title="Thống kê" ')
     assert 'data-title=""' in snippet("portal", "/vs", PRESETS["badge"], preset="badge")
     plain = snippet("portal", "/vs", asked_box({"theme": "", "lang": "en"}))

@@ -374,6 +374,7 @@
         var url = base.replace(/\/v1.*/, '/widget/more.js');
         var request = new XMLHttpRequest();
         request.onload = guard(function () {
+          if (more) return; // the page has it by itself, as it must under Trusted Types
           var element = create('script');
           element.src = url;
           doc.head.appendChild(element);

@@ -116,7 +116,9 @@ def attributes_of(box: Box) -> dict[str, str]:
 def _short_form(site: str, api: str, box: Box) -> str:
     said = {"site": site, **attributes_of(box)}
     written = "".join(f' data-{name}="{escape(value)}"' for name, value in said.items())
-    return f'<script async src="{escape(api)}/widget.js"{written}></script>'
+    # Lines and labels are for the second file, which the widget may not insert itself where Trusted Types are required.
+    files = f'src="{escape(api)}/widget.js"{written}', f'src="{escape(api)}/widget/more.js"'
+    return "\n".join(f"<script async {file}></script>" for file in files)
 
 
 def lines_text(box: Box) -> str:
