@@ -78,10 +78,12 @@ async def hang_the_store(arena: Arena, this: Round, chance: random.Random) -> No
 
 
 async def hang_the_store_and_kill_a_worker(arena: Arena, this: Round, chance: random.Random) -> None:
-    """What was acknowledged meanwhile is in the journal of the dead alone."""
+    """What was acknowledged meanwhile is in the journal of the dead alone: but for the batch that was on its way to the
+    store, which finds that in its socket later. So there are more batches than one."""
     store = arena.store_pid
     os.kill(store, signal.SIGSTOP)
     try:
+        await this.more(60)
         await this.more(60)
         await kill_a_worker(arena, this, chance)
     finally:

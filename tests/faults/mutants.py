@@ -47,7 +47,7 @@ INCREMENTS = (
         COMMIT,
         """\
     fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = digits(tonumber(now[i] or '0') + by)
+    fields[#fields + 1] = digits(now[i] + by)
   end
   write('HSET', key, unpack(fields))
 """,
