@@ -261,7 +261,7 @@ async def test_a_batch_is_smaller_when_its_script_took_too_long_and_grows_again(
             return list(sizes)
 
         assert await portal(600) == [255, 255, 90]
-        taking[0] = 0.004 / 50  # fifty hits are all that may be committed at once
+        taking[0] = applying.HOLD_SECONDS / 50  # fifty hits are all that may be committed at once
         for _ in range(6):
             await portal(255)
         assert 45 <= max(await portal(600)) <= 55
@@ -269,7 +269,7 @@ async def test_a_batch_is_smaller_when_its_script_took_too_long_and_grows_again(
         for _ in range(6):
             await portal(255)
         assert max(await portal(600)) == applying.LEAST_HITS
-        taking[0] = 0.004 / 10_000
+        taking[0] = applying.HOLD_SECONDS / 10_000
         for _ in range(6):
             await portal(255)
         assert await portal(600) == [255, 255, 90]
