@@ -221,7 +221,9 @@ SETTINGS: tuple[Setting, ...] = (
         10,
         "How long a batch gathers after its first hit: what a batch costs is spread over more of them.",
     ),
-    Setting("batch_max_hits", "number", _whole(32, 1000, "hits"), 255, "Hits committed together at most."),
+    Setting(
+        "batch_max_hits", "number", _whole(32, 1000, "hits"), 255, "Hits and heartbeats committed together at most."
+    ),
     Setting(
         "queue_max_hits",
         "number",

@@ -60,19 +60,21 @@ class FailingStore(Store):
         return await super().marks(sites)
 
     async def commit(self, work: list[Work]) -> list[Result]:
-        """As the script answers for a batch with one article."""
+        """As the script answers for a batch with one article, or for one without hits."""
         self._fail()
         results = await super().commit(work)
-        return [
-            Committed(True, bytes(item.record.size), 1, (1,), (1,), (), 1, COUNTS)
-            if isinstance(item.record, Batch) and isinstance(result, Changed)
-            else result
-            for item, result in zip(work, results, strict=True)
-        ]
+        return [_counted(item, result) for item, result in zip(work, results, strict=True)]
 
     def _fail(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+def _counted(item: Work, result: Result) -> Result:
+    if not isinstance(item.record, Batch) or not isinstance(result, Changed):
+        return result
+    views = (1,) if item.record.size else ()
+    return Committed(True, bytes(item.record.size), 1, views, views, (), 1, COUNTS)
 
 
 class Writing(NamedTuple):
@@ -80,9 +82,9 @@ class Writing(NamedTuple):
     applier: Applier
     journal: OpenJournal
 
-    def hit(self) -> Waiting:
+    def hit(self, live: LiveSite = LIVE) -> Waiting:
         """Take a hit of a site, and return what it waits for."""
-        waiting = self.ingest.gathering(LIVE, DAY)
+        waiting = self.ingest.gathering(live, DAY)
         waiting.add(NOON, b"visitor!", b"visitor!", b"", b"", b"article!", b"")
         return waiting
 
@@ -268,8 +270,31 @@ async def test_a_batch_is_smaller_when_its_script_took_too_long_and_grows_again(
         taking[0] = 0.001
         for _ in range(6):
             await portal(255)
-        assert max(await portal(600)) == applying.LEAST_HITS
+        assert max(await portal(600)) == applying.LEAST_EVENTS
         taking[0] = applying.HOLD_SECONDS / 10_000
         for _ in range(6):
             await portal(255)
         assert await portal(600) == [255, 255, 90]
+
+
+async def test_one_write_holds_what_one_batch_may_and_all_that_waits_goes_out_in_turn(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store runs all that it has of one client before it looks at another: to cut batches alone cuts nothing."""
+    moment, writes = [0.0], list[list[int]]()
+    monkeypatch.setattr(applying, "perf_counter", lambda: moment[0])
+
+    class Slow(FailingStore):
+        async def commit(self, work: list[Work]) -> list[Result]:
+            writes.append([item.record.size for item in work if isinstance(item.record, Batch)])
+            moment[0] += sum(writes[-1]) * applying.HOLD_SECONDS / 100
+            return await super().commit(work)
+
+    async with writing(root, Slow()) as worker:
+        worker.applier.batch_events = 100
+        await asyncio.gather(*{worker.hit().future for _ in range(250)})
+        assert writes == [[100], [100], [50]]
+        writes.clear()
+        hits = [worker.hit(LiveSite(Site(id=f"s{n}", hosts=(f"s{n}.vn",)))) for n in range(130)]
+        await asyncio.gather(*(hit.future for hit in hits))
+        assert writes == [[1] * 100, [1] * 30], "one round trip for many sites"

@@ -15,6 +15,8 @@ from visitstats import files
 from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.ingest import gather
+from visitstats.ingest.apply import Taken
+from visitstats.ingest.waiting import Waiting
 from visitstats.journal import log as journals
 
 AN_HOUR_MS = 3600 * 1000
@@ -98,6 +100,26 @@ async def test_heartbeats_alone_wait_for_no_disk(root: Path, monkeypatch: pytest
         assert (sizes(root), synced) == ([0], [])
         await asyncio.wait_for(worker.hit().future, 5)
         assert len(synced) == 1
+
+
+async def test_every_heartbeat_of_a_busy_second_is_committed_and_as_many_wait_as_hits_may(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a portal with many quiet readers would show too few as online: a hundred thousand send 1,700 in a second."""
+    events: list[int] = []
+
+    async with writing(root, FailingStore(), Settings(queue_max_hits=2_000)) as worker:
+        take = worker.applier.take
+
+        def watched(journalled: list[Taken]) -> None:
+            events.extend(len(waiting) for _, waiting, _ in journalled if isinstance(waiting, Waiting))
+            take(journalled)
+
+        monkeypatch.setattr(worker.applier, "take", watched)
+        for n in range(2_100):
+            worker.ingest.beat(LIVE, DAY, b"%08d" % n, b"", NOON)
+        await asyncio.wait_for(worker.hit().future, 5)
+    assert (sum(events), max(events)) == (2_001, 255)
 
 
 async def test_more_hits_than_may_wait_are_refused_and_the_others_are_answered(root: Path) -> None:

@@ -73,7 +73,10 @@ class Ingest:
         self._full: list[Waiting] = []
         self._changes: list[WaitingChange] = []
         self._waiting = 0
+        self._beating = 0
+        """How many heartbeats wait."""
         self._heartbeats = 0
+        """How many came since they were last told to the metrics."""
         self._gather_seconds = limits.gather_ms / 1000
         self._last_hit = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -90,11 +93,7 @@ class Ingest:
         """Return the batch that takes the next hit of a site-day. Raises Overloaded when too many hits wait."""
         if self._waiting >= self._limits.queue_max_hits or self._closing:
             raise Overloaded("more hits wait than this service can take; try again")
-        waiting = self._batch(live, day)
-        if len(waiting) >= self._applier.batch_hits:
-            self._full.append(waiting)
-            del self._open[live.site.id, day.date]
-            waiting = self._batch(live, day)
+        waiting = self._with_room(live, day)
         self._waiting += 1
         if self._waiting == 1:
             self._gather()
@@ -138,12 +137,12 @@ class Ingest:
         self._metrics.noted.labels(live.site.id, note).inc()
 
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int) -> None:
-        """Prolong a visitor's presence (rule 4) with the next commit, at most a second later. When too much waits, the
-        heartbeat is dropped: the next one makes that good."""
-        waiting = self._batch(live, day)
-        if len(waiting) < self._applier.batch_hits:
+        """Prolong a visitor's presence (rule 4) with the next commit, at most a second later. When as many wait as hits
+        may, the heartbeat is dropped: the next one makes that good."""
+        if self._beating < self._limits.queue_max_hits:
+            self._beating += 1
             self._heartbeats += 1
-            waiting.beat(moment_ms, token, old_token)
+            self._with_room(live, day).beat(moment_ms, token, old_token)
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -184,6 +183,15 @@ class Ingest:
             waiting = self._open[name] = Waiting(live, day, asyncio.get_running_loop().create_future())
         return waiting
 
+    def _with_room(self, live: LiveSite, day: Day) -> Waiting:
+        """The open batch, or a new one behind one that is full."""
+        waiting = self._batch(live, day)
+        if len(waiting) < self._applier.batch_events:
+            return waiting
+        self._full.append(waiting)
+        del self._open[live.site.id, day.date]
+        return self._batch(live, day)
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
@@ -191,7 +199,7 @@ class Ingest:
                 await self._let_join()
             self._wake.clear()
             gathered: list[Waiting | WaitingChange] = [*self._changes, *self._full, *self._open.values()]
-            self._full, self._open, self._changes, self._waiting = [], {}, [], 0
+            self._full, self._open, self._changes, self._waiting, self._beating = [], {}, [], 0, 0
             if gathered:
                 try:
                     await self._journal_records(gathered)
