@@ -120,7 +120,7 @@ class Metrics:
         )  # fmt: skip
         self.lagging_sites = Gauge(
             "visitstats_lagging_sites",
-            "Sites of which the journal holds hits that are not in the store yet.",
+            "Sites of which the journal holds records that are not in the store yet.",
             multiprocess_mode="livesum",
             registry=registry,
         )
@@ -132,7 +132,7 @@ class Metrics:
         )
         self.journal_gaps = Gauge(
             "visitstats_journal_gaps",
-            "Batches whose predecessors are neither in the store nor in the journal: counts that may be missing.",
+            "Records whose predecessors are neither in the store nor in the journal: counts that may be missing.",
             multiprocess_mode="sum",
             registry=registry,
         )

@@ -22,7 +22,6 @@ import msgspec
 from visitstats.core.errors import VisitstatsError
 
 PREFIX = "VISITSTATS_"
-CONFIG_VARIABLE = "VISITSTATS_CONFIG"
 CONFIG_FILE = "visitstats.toml"
 
 # Kubernetes describes every Service of a namespace in such variables; a Service called "visitstats" (or

@@ -229,6 +229,11 @@ class Portal:
         return Handler
 
 
+def short_form(site: str, service: str) -> str:
+    """The snippet of one line, as docs/embedding.md has it."""
+    return f'<script async src="{service}/widget.js" data-site="{site}"></script>'
+
+
 def article(
     body: str = "",
     *,

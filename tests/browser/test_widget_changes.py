@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.portal import NUMBERS, Answer, Portal, Sent, article
-from visitstats.web.snippet import long_form, short_form
+from tests.browser.portal import NUMBERS, Answer, Portal, Sent, article, short_form
+from visitstats.web.snippet import long_form
 
 pytestmark = pytest.mark.browser
 

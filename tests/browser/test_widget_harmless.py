@@ -194,4 +194,5 @@ def test_a_page_can_be_left_and_printed_while_everything_hangs(page: Page, porta
     portal.wait_for(1)
     page.emulate_media(media="print")
     page.goto("about:blank")
+    assert page.url == "about:blank"
     portal.release()

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.portal import NUMBERS, WIDGET, Answer, Portal, article
+from tests.browser.portal import NUMBERS, WIDGET, Answer, Portal, article, short_form
 from tests.waiting import wait_until
-from visitstats.web.snippet import long_form, short_form
+from visitstats.web.snippet import long_form
 
 pytestmark = pytest.mark.browser
 

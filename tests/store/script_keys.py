@@ -33,7 +33,7 @@ FULL_VISITS, FULL_VIEWS = 3, 4
 
 def keys_of(batch: Batch) -> list[str]:
     """The keys that the script takes for a batch."""
-    return of_commit(batch.site, batch.day, batch.yesterday, batch.window, box_views=False)
+    return of_commit(batch.site, batch.day, batch.yesterday, batch.half_hour, box_views=False)
 
 
 async def put_down(committer: Committer, work: Work) -> Any:

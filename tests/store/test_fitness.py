@@ -65,10 +65,10 @@ async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(r
     await committer.close()
 
 
-WINDOW = NOON // HALF_HOUR_MS
+HALF_HOUR = NOON // HALF_HOUR_MS
 OURS = [
     keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS,
-    *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, WINDOW, box_views=False),
+    *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, HALF_HOUR, box_views=False),
     keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id),
     keys.peaks(SITE.id), keys.lease(SITE.id, "close-days"),
 ]  # fmt: skip

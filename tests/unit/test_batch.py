@@ -177,7 +177,7 @@ def test_a_batch_stands_at_the_moment_of_its_first_event() -> None:
     waiting.beat(NOON - 1, b"token--1", b"")
     waiting.add(NOON + 1, b"token--1", b"unique-1", b"", b"", b"article1", b"")
     closed = waiting.close(0, 0, NOON + 2)
-    assert (closed.at_ms, closed.window) == (NOON - 1, NOON // (30 * 60 * 1000) - 1)
+    assert (closed.at_ms, closed.half_hour) == (NOON - 1, NOON // (30 * 60 * 1000) - 1)
 
 
 @pytest.mark.parametrize("hit_id", ["", "1", "x" * 5000, "đủ loại chữ", "\0"])

@@ -9,12 +9,12 @@ import pytest
 
 from visitstats.store import keys
 
-SITE, DAY, YESTERDAY, WINDOW, END_MS = "portal-1", "2026-11-24", "2026-11-23", 997_000, 1_795_539_600_000
+SITE, DAY, YESTERDAY, HALF_HOUR, END_MS = "portal-1", "2026-11-24", "2026-11-23", 997_000, 1_795_539_600_000
 ARGUMENTS = {
     "site": SITE,
     "day": DAY,
     "end_ms": END_MS,
-    "window": WINDOW,
+    "half_hour": HALF_HOUR,
     "job": "close-days",
 }
 LISTS = ("sketches", "of_commit", "of_change")
@@ -85,14 +85,14 @@ def test_no_row_is_left_over_and_none_is_there_twice() -> None:
 
 
 def test_a_batch_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
-    names = keys.of_commit(SITE, DAY, YESTERDAY, WINDOW, box_views=False)
+    names = keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=False)
     assert names == [
         keys.marks(SITE),
         keys.seen(SITE, DAY),
         keys.seen(SITE, YESTERDAY),
-        keys.hit_ids(SITE, WINDOW),
-        keys.hit_ids(SITE, WINDOW - 1),
-        keys.hit_ids(SITE, WINDOW + 1),
+        keys.hit_ids(SITE, HALF_HOUR),
+        keys.hit_ids(SITE, HALF_HOUR - 1),
+        keys.hit_ids(SITE, HALF_HOUR + 1),
         keys.online(SITE),
         keys.visits(SITE),
         keys.views(SITE),
@@ -105,7 +105,7 @@ def test_a_batch_names_its_keys_in_the_order_in_which_the_script_takes_them() ->
         *keys.sketches(SITE, DAY),
         keys.redo(SITE),
     ]
-    of_views = keys.of_commit(SITE, DAY, YESTERDAY, WINDOW, box_views=True)
+    of_views = keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=True)
     assert [(a, b) for a, b in zip(names, of_views, strict=True) if a != b] == [(keys.visits(SITE), keys.views(SITE))]
 
 
@@ -116,7 +116,7 @@ def test_a_change_names_its_keys_in_the_order_in_which_the_script_takes_them() -
 
 def test_a_ledger_is_in_one_hash_slot_of_a_cluster() -> None:
     """All keys of a script must have one hash tag, and nothing of the installation may have a site's."""
-    everything = [*keys.of_commit(SITE, DAY, YESTERDAY, WINDOW, box_views=True), *keys.of_change(SITE), *SKETCHES]
+    everything = [*keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=True), *keys.of_change(SITE), *SKETCHES]
     assert {re.findall(r"\{(.*?)\}", name)[0] for name in everything} == {SITE}
     assert all(name.count("{") == 1 for name in everything)
 

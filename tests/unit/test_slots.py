@@ -184,7 +184,7 @@ def test_above_watermarks_is_what_is_above_each_sites_own(
     """With any segments and any places to begin at: the same as reading everything and leaving out the rest."""
     with folder_in_memory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(journals, "SEGMENT_BYTES", 150)
-        patch.setattr(segment_files, "MARK_BYTES", 60)
+        patch.setattr(segment_files, "PLACE_BYTES", 60)
         everything = []
         with opened(root, above=skipped) as journal:
             slot = Slot(root / "00")

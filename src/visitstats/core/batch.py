@@ -44,7 +44,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """What `commit.lua` takes: msgpack of the columns that `Gathering.close` writes."""
 
     @property
-    def window(self) -> int:
+    def half_hour(self) -> int:
         """The half hour since the epoch in which the first event was received; hit ids are remembered by it."""
         return self.at_ms // counting.HALF_HOUR_MS
 

@@ -21,7 +21,6 @@ from typing import Annotated, NoReturn
 import msgspec
 
 from visitstats.core.errors import HitRejected
-from visitstats.core.hosts import fold_host
 from visitstats.core.keys import MAX_KEY_BYTES
 
 # Twice what Internet Explorer allowed (2,083), for which portals still build their addresses; half of a body.
@@ -34,7 +33,6 @@ MAX_MOMENT_CHARS = 42
 # The widget sends 22 of A-Z a-z 0-9 - _; other clients may send what they like, since only a hash of it is kept.
 _TOKEN = re.compile(r"[!-~]{1,64}")
 _EXTENDED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[+-][0-9]{2}:[0-9]{2})?)?")
-_WEB_AUTHORITY = re.compile(r"https?://([^/?#\\]+)", re.IGNORECASE)
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
@@ -50,7 +48,7 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     explicit_key: str = ""
     canonical: str = ""
     referrer: str = ""
-    """As it was sent; only `referrer_host` may be shown or kept."""
+    """As it was sent; checked, and neither shown nor kept."""
     visit_id: str = ""
     hit_id: str = ""
     webdriver: bool = False
@@ -78,11 +76,6 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     def published(self) -> str:
         """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
         return _moment(self.told[3]) if self.told[3] else ""
-
-    @property
-    def referrer_host(self) -> str:
-        """The folded host of the page that led here; never a path, a query or credentials. 2 µs, so only when asked."""
-        return _referrer_host(self.referrer) if self.referrer else ""
 
 
 class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
@@ -188,17 +181,6 @@ def _line(text: str, limit: int) -> str:
 
 def _is_space(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) == "Cc"
-
-
-def _referrer_host(referrer: str) -> str:
-    """Its host, for http and https; "" for anything else (hostile-inputs row 16). Never refuses the hit."""
-    match = _WEB_AUTHORITY.match(referrer)
-    if match is None:
-        return ""
-    try:
-        return fold_host(match[1].rpartition("@")[2])
-    except HitRejected:
-        return ""
 
 
 def _moment(text: str) -> str:

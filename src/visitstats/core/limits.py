@@ -63,18 +63,18 @@ class VisitorCap:
         number = hash(token)
         return self._known[number & (KNOWN_VISITORS - 1)] == number
 
-    def admits(self, token: bytes, network: bytes, window: int, most: int, *, take: bool = True) -> bool:
+    def admits(self, token: bytes, network: bytes, half_hour: int, most: int, *, take: bool = True) -> bool:
         """Whether a visitor (the token with the visit id) of a network (the token without it) is told apart from the
         others there in this half hour; notes the visitor, unless it is only asked."""
         if self.knows(token):
             return True
         place = hash(network) & LAST_PLACE
         kept = self._counted[place]
-        count = kept & 0xFFFFFFFF if kept >> 32 == window else 0
+        count = kept & 0xFFFFFFFF if kept >> 32 == half_hour else 0
         if count >= most:
             return False
         if take:
-            self._counted[place] = window << 32 | count + 1
+            self._counted[place] = half_hour << 32 | count + 1
             number = hash(token)
             self._known[number & (KNOWN_VISITORS - 1)] = number
         return True

@@ -1,5 +1,5 @@
 """The link between a worker and the store, as a table: state × event → state. Whatever speaks of how the store is
-(answers, readiness, metrics, how long a batch gathers) is a property of the state.
+(answers, readiness, metrics) is a property of the state.
 
     connected   batches are committed as soon as they are journalled
     late        the store has not answered in time; hits are answered from the journal until it does

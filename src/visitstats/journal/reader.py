@@ -115,8 +115,8 @@ class Slot:
         for segment in self._segments:
             if segment.last <= least:
                 continue
-            place = bisect_right(segment.marks, least, key=lambda mark: mark[0])
-            known = segment.marks[place - 1] if place else (segment.first - 1, 0)
+            nearest = bisect_right(segment.places, least, key=lambda place: place[0])
+            known = segment.places[nearest - 1] if nearest else (segment.first - 1, 0)
             reader = Segment(segment.path, segment.first, segment.end)
             for sequence, payload in self._payloads(reader, known):
                 if sequence > segment.last:

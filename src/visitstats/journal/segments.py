@@ -21,7 +21,7 @@ MAGIC = b"vsjrnl2\n"
 """Its number is the schema (`core.schema`)."""
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
-MARK_BYTES = 64 * 1024
+PLACE_BYTES = 64 * 1024
 NAME = "[0-9a-f]" * 16
 """A segment's name, as glob takes it."""
 
@@ -50,14 +50,14 @@ class Segment:
         """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
         self.torn = 0
         """Bytes after its last record: a write that was cut, or is going on."""
-        self.marks: list[tuple[int, int]] = []
+        self.places: list[tuple[int, int]] = []
         """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
         beginning."""
 
-    def mark(self, offset: int) -> None:
+    def note_place(self, offset: int) -> None:
         """Note that the last record ends at an offset."""
-        if offset - (self.marks[-1][1] if self.marks else 0) > MARK_BYTES:
-            self.marks.append((self.last, offset))
+        if offset - (self.places[-1][1] if self.places else 0) > PLACE_BYTES:
+            self.places.append((self.last, offset))
 
     @property
     def empty(self) -> bool:
@@ -101,6 +101,6 @@ class Segment:
             whole = offset
             self.last = sequence
             self.whole = begin + offset
-            self.mark(self.whole)
+            self.note_place(self.whole)
             yield sequence, payload
         self.torn = len(data) - whole

@@ -190,13 +190,13 @@ class Committer:
 
     def _keys(self, batch: Batch, box_views: bool) -> list[str]:
         """The names of a batch's keys: made once for a site, day and half hour, not for each batch."""
-        name = (batch.site, batch.day, batch.window, box_views)
+        name = (batch.site, batch.day, batch.half_hour, box_views)
         found = self._days.get(name)
         if found is None:
             if len(self._days) >= MOST_DAYS:
                 self._days.clear()
             found = self._days[name] = keys.of_commit(
-                batch.site, batch.day, batch.yesterday, batch.window, box_views=box_views
+                batch.site, batch.day, batch.yesterday, batch.half_hour, box_views=box_views
             )
         return found
 

@@ -169,9 +169,9 @@ async def opened(url: str, clock: Callable[[], int], answer_seconds: float = ANS
 def _counted_in(site: Site, now_ms: int) -> list[str]:
     """The keys of a site that its next hits are counted in."""
     day = Calendar(site.timezone, site.week_start).day_at(now_ms)
-    window = now_ms // HALF_HOUR_MS
+    half_hour = now_ms // HALF_HOUR_MS
     return [
-        *keys.of_commit(site.id, day.date, day.yesterday, window, box_views=False),
+        *keys.of_commit(site.id, day.date, day.yesterday, half_hour, box_views=False),
         *keys.of_change(site.id),
         keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id),

@@ -56,7 +56,7 @@ class Kind(NamedTuple):
     pattern: re.Pattern[str]
 
 
-_PARTS = {"DATE": r"\d{4}-\d\d-\d\d", "WINDOW": r"\d+", "PART": f"[0-{SKETCHES - 1}]", "JOB": r"[a-z-]+"}
+_PARTS = {"DATE": r"\d{4}-\d\d-\d\d", "HALFHOUR": r"\d+", "PART": f"[0-{SKETCHES - 1}]", "JOB": r"[a-z-]+"}
 
 
 def _row(word: str, template: str, kind: str, life_ms: int | None = None, *, of_site: bool = True) -> Kind:
@@ -75,7 +75,7 @@ KINDS = (
     _row("redo", "redo", "string", DAY_MS),
     _row("salt", "salt:<DATE>", "string", SALT_LIFE_MS),
     _row("seen", "seen:<DATE>", "hash", DECIDING_MS),
-    _row("hits", "hits:<WINDOW>", "set", DECIDING_MS + HALF_HOUR_MS),
+    _row("hits", "hits:<HALFHOUR>", "set", DECIDING_MS + HALF_HOUR_MS),
     _row("online", "online", "string"),
     _row("visits", "visits", "hash"),
     _row("views", "views", "hash"),
@@ -146,9 +146,9 @@ def seen(site: str, day: str) -> str:
     return f"vs:{{{site}}}:seen:{day}"
 
 
-def hit_ids(site: str, window: int) -> str:
+def hit_ids(site: str, half_hour: int) -> str:
     """Set: digests of the hit ids received in one half hour since the epoch."""
-    return f"vs:{{{site}}}:hits:{window}"
+    return f"vs:{{{site}}}:hits:{half_hour}"
 
 
 def online(site: str) -> str:
@@ -225,16 +225,16 @@ def lease(site: str, job: str) -> str:
     return f"vs:{{{site}}}:lease:{job}"
 
 
-def of_commit(site: str, day: str, yesterday: str, window: int, *, box_views: bool) -> list[str]:
+def of_commit(site: str, day: str, yesterday: str, half_hour: int, *, box_views: bool) -> list[str]:
     """Return the keys of a batch, in the order in which `commit.lua` takes them."""
     mine = f"vs:{{{site}}}:"
     return [
         mine + "marks",
         f"{mine}seen:{day}",
         f"{mine}seen:{yesterday}",
-        f"{mine}hits:{window}",
-        f"{mine}hits:{window - 1}",
-        f"{mine}hits:{window + 1}",
+        f"{mine}hits:{half_hour}",
+        f"{mine}hits:{half_hour - 1}",
+        f"{mine}hits:{half_hour + 1}",
         mine + "online",
         mine + "visits",
         mine + "views",

@@ -217,10 +217,10 @@ class Reads:
 
     async def was_delivered(self, site_id: str, moment_ms: int, digest: bytes) -> bool:
         """Whether a hit id is known, around a moment."""
-        window = moment_ms // counting.HALF_HOUR_MS
+        half_hour = moment_ms // counting.HALF_HOUR_MS
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
-                for each in (window - 1, window, window + 1):
+                for each in (half_hour - 1, half_hour, half_hour + 1):
                     pipe.sismember(keys.hit_ids(site_id, each), digest)  # type: ignore[arg-type]
                 return any(await pipe.execute())
 

@@ -85,14 +85,15 @@ async def look_for_loss(records: Records, data_dir: Path, now_ms: int) -> str:
             return ""
         return f"the store still lacks counts that it has lost ({_list(loss.totals)}); see docs/reliability.md"
     totals = {site: kept.numbers.total for site, kept in read_kept(folder).items() if kept.numbers.total}
-    batches = sum(1 for slot in slots_of(data_dir / "journal") for _ in slot.fresh())
-    if not totals and not batches:
+    records_kept = sum(1 for slot in slots_of(data_dir / "journal") for _ in slot.fresh())
+    if not totals and not records_kept:
         return ""
     if totals:
         note_loss(folder, totals, now_ms)
     return (
         f"the store is EMPTY, but this data folder knows better: shown last were {_list(totals) or 'no totals'}. "
-        f"The journal's {batches} batches are counted again; for what is older, restore a backup (docs/reliability.md)"
+        f"The journal's {records_kept} records are counted again; for what is older, "
+        "restore a backup (docs/reliability.md)"
     )
 
 

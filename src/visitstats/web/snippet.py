@@ -24,15 +24,6 @@ def long_form(site_id: str, attributes: Mapping[str, str] | None = None, service
     if not _ADDRESS.fullmatch(service):
         raise ValueError(f"{service!r} is no address such as https://counter.example.vn or /vs")
     service = service.rstrip("/")
-    said = _attributes({"api": service, "site": site_id, **(attributes or {})})
+    given = {"api": service, "site": site_id, **(attributes or {})}
+    said = "".join(f' data-{name}="{escape(value)}"' for name, value in given.items())
     return f"<script data-visitstats{said}>\n{_LOADER % service}\n</script>"
-
-
-def short_form(site_id: str, attributes: Mapping[str, str] | None = None, service: str = SERVICE) -> str:
-    """Return the snippet of one line without inline code."""
-    said = _attributes({"site": site_id, **(attributes or {})})
-    return f'<script async src="{escape(service.rstrip("/"))}/widget.js"{said}></script>'
-
-
-def _attributes(given: Mapping[str, str]) -> str:
-    return "".join(f' data-{name}="{escape(value)}"' for name, value in given.items())

@@ -16,7 +16,7 @@ _BEACON = {
         "k": {"type": "string", "description": "explicit key of the article"},
         "c": {"type": "string", "description": "canonical link"},
         "t": {"type": "string", "description": "title"},
-        "r": {"type": "string", "description": "referrer; only its host is looked at"},
+        "r": {"type": "string", "description": "referrer; checked, and not kept"},
         "v": {"type": "string", "description": "visit id"},
         "h": {"type": "string", "description": "hit id: the same one twice counts once"},
         "w": {"type": "boolean", "description": "whether a program drives the browser"},
