@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,56 @@ def test_a_later_request_has_its_time_too() -> None:
     loop.advance(LOOK_AGAIN_SECONDS)
     assert wire.is_closing()
     assert len(app.taken) == 1
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"content-length: 10\r\n\r\n", b"012", b"3456789"],
+        [b"content-length: 10\r\n\r\n", b"0", b"123456789"],
+        [b"transfer-encoding: chunked\r\n\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n"],
+        [b"content-length: 3\r\n\r\nabc"],
+        [b"\r\n"],
+    ],
+    ids=["a length", "a length, first byte alone", "chunks", "all at once", "no body"],
+)
+async def test_a_connection_that_was_answered_before_its_body_is_not_open_for_ever(pieces: list[bytes]) -> None:
+    """A route may answer (404, 405, 413) before all of the request is here: then it is idle when the rest has come."""
+    protocol, _, loop, wire = connected()
+    loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+    protocol.data_received(b"POST /v1/sites/s/nothing HTTP/1.1\r\nhost: x\r\n" + pieces[0])
+    await asyncio.wait_for(asyncio.gather(*protocol.tasks), 5)
+    assert wire.written, "it is answered"
+    for piece in pieces[1:]:
+        loop.advance(1)
+        protocol.data_received(piece)
+    assert seconds_until(loop, wire.is_closing) <= 75 + REQUEST_SECONDS
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3])
+async def test_who_is_gone_is_gone_for_the_request_that_is_answered(behind: int) -> None:
+    """Also where others wait behind it: or its stream would go on for nobody, and keep others from having one."""
+    told: list[str] = []
+
+    class Endless(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while (message := await receive())["type"] == "http.request":
+                pass
+            told.append(f"{scope['path']} {message['type']}")
+            await send({"type": "http.response.body", "body": b"x"})
+
+    protocol, _, loop, _ = connected(app=Endless())
+    loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+    waiting = b"".join(b"GET /waits-%d HTTP/1.1\r\nhost: x\r\n\r\n" % n for n in range(behind))
+    protocol.data_received(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n" + waiting)
+    await asyncio.sleep(0)
+    tasks = set(protocol.tasks)
+    protocol.connection_lost(None)
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert told == ["/live http.disconnect"]
+    assert (set(protocol.tasks), len(protocol.pipeline)) == (set(), 0)
 
 
 def test_a_request_in_pieces_is_taken_while_its_time_lasts() -> None:

@@ -108,13 +108,22 @@ async def test_too_many_streams_are_refused_clearly_and_a_place_is_free_again(tm
         two[1].close()
 
 
-async def test_one_address_does_not_take_all_of_them(tmp_path: Path, redis_url: str) -> None:
-    """Readers behind the trusted proxy are told apart by what it says."""
+@pytest.mark.parametrize(
+    ("addresses", "another"),
+    [
+        (["203.0.113.7"] * 3, "203.0.113.8"),
+        (["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:9::"], "2001:db8:0:1::1"),
+    ],
+    ids=["IPv4", "an IPv6 /64"],
+)
+async def test_one_address_does_not_take_all_of_them(
+    tmp_path: Path, redis_url: str, addresses: list[str], another: str
+) -> None:
+    """Readers behind the trusted proxy are told apart by what it says; a customer has an IPv6 /64 at least."""
     async with running(tmp_path / "data", redis_url, live_streams=40) as app:
-        headers = "X-Forwarded-For: 203.0.113.7\r\n"
-        opened = [await Listener.open(app.ports[0], headers=headers) for _ in range(3)]
+        opened = [await Listener.open(app.ports[0], headers=f"X-Forwarded-For: {each}\r\n") for each in addresses]
         assert [each.status for each in opened] == [200, 200, 503]
-        other = await Listener.open(app.ports[0], headers="X-Forwarded-For: 203.0.113.8\r\n")
+        other = await Listener.open(app.ports[0], headers=f"X-Forwarded-For: {another}\r\n")
         assert other.status == 200
         for each in (*opened, other):
             each.close()

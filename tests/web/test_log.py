@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 
 import pytest
 
@@ -98,6 +100,31 @@ async def test_a_request_that_breaks_off_is_no_error(
     for _ in range(3):
         assert (await app.connection.request("GET", "/healthz")).status == 200
     assert [line for line in caplog.records if line.levelno > logging.INFO] == []
+
+
+async def test_a_reader_who_goes_while_others_wait_behind_is_no_error(service: Service) -> None:
+    """What is answered just then has nobody to be written to; uvloop would call that an error."""
+    before = len(service.log)
+    other = await Connection.open(service.port)
+    for _ in range(10):
+        reading = socket.socket()
+        reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        reading.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+        reading.connect(("127.0.0.1", service.port))
+        reading.setblocking(False)
+        # Until nothing is taken for a while: the answers before it stand in the way of the one at work.
+        asked, blocked = f"GET /widget.js HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode() * 2000, 0
+        while blocked < 400:
+            try:
+                reading.send(asked)
+                blocked = 0
+            except BlockingIOError:
+                blocked += 1
+                await other.request("GET", "/healthz")
+        reading.close()
+    assert (await other.request("GET", "/healthz")).status == 200
+    other.close()
+    assert service.log[before:] == ""
 
 
 async def test_broken_requests_write_next_to_nothing(service: Service) -> None:

@@ -6,6 +6,7 @@ expectation, HTTP/1.0 or a body that is too large do not. Nobody can tell from t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,17 @@ async def test_the_answer_is_the_same_whichever_way_a_request_takes(tmp_path: Pa
             assert answer.headers["content-type"] == "application/json", name
 
 
+@pytest.mark.parametrize("query", ["", "?x=1"], ids=["usual", "unusual"])
+async def test_a_length_that_is_too_long_is_refused_before_the_body(app: Running, query: str) -> None:
+    """On both ways: who says it will send a gigabyte need not begin."""
+    for length in (9_000, 1_000_000_000):
+        connection = await Connection.open(app.ports[0])
+        head = f"POST /v1/sites/t1/hit{query} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {length}\r\n\r\n"
+        answer = await connection.send(head.encode())
+        assert (answer.status, answer.json["error"]) == (413, "too-large"), length
+        connection.close()
+
+
 async def test_the_numbers_are_shown_with_the_same_headers_by_get_and_head(app: Running) -> None:
     """GET goes out in one piece, HEAD and 304 as uvicorn writes them."""
     path = "/v1/sites/t1/stats"
@@ -160,3 +172,24 @@ async def test_a_refusal_of_the_connection_is_an_error_of_the_contract(app: Runn
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HEAD /v1/sites/t1/stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+    ],
+    ids=["a coding", "no host", "a loose line end", "too many lines"],
+)
+async def test_a_refusal_of_head_has_no_body(app: Running, head: bytes) -> None:
+    """RFC 9110, 9.3.2: whoever asked for the head takes what comes behind it for the next answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.ports[0])
+    writer.write(head)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+    writer.close()

@@ -78,12 +78,13 @@ async def test_who_waits_for_100_continue_gets_it(app: Running) -> None:
 
 
 async def test_a_body_that_is_no_beacon_is_refused_before_it_has_ended(app: Running) -> None:
-    """It is not gathered in memory first."""
+    """It is not gathered in memory first, and one that is long by its head is not even begun."""
     connection = await Connection.open(app.ports[0])
-    head = f"POST /v1/sites/t1/hit HTTP/1.1\r\n{HEAD}content-length: {100 * LONGEST_HELD}\r\n\r\n".encode()
-    answer = await connection.send(head + b"x" * (2 * LONGEST_HELD))
+    head = f"POST /v1/sites/t1/hit HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n".encode()
+    answer = await connection.send(head + b"%x\r\n" % (100 * LONGEST_HELD) + b"x" * (2 * LONGEST_HELD))
     assert answer.status == 413
     assert await connection.ended()
+    connection.close()
     assert (await app.numbers())["today"] == 0
 
 

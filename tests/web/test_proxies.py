@@ -18,7 +18,7 @@ import pytest
 from tests.client import BROWSERS, HOST, Connection
 from tests.driver import Service, noon_zone
 from tests.web.framings import attacks
-from tests.web.proxies import OPEN, PROXIES, started
+from tests.web.proxies import OPEN, PROXIES, opened, started
 
 AT_ONCE = 16
 """Attacks at the same time."""
@@ -29,7 +29,7 @@ READERS = 4
 
 async def attack(port: int, head: bytes, body: bytes, apart: bool) -> bytes:
     """Send one, and return all that comes back."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await opened(port)
     found = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         writer.write(head if apart else head + body)
@@ -63,7 +63,7 @@ class Readers:
             self._end = True
 
     async def _read(self) -> None:
-        connection = await Connection.open(self._port)
+        connection = Connection(*await opened(self._port))
         while not self._end:
             article = f"/innocent/{next(self._number)}"
             body = json.dumps({"u": f"https://{HOST}{article}"})
@@ -73,7 +73,7 @@ class Readers:
             except (ConnectionError, TimeoutError, KeyError):
                 # A proxy that was just about to use a connection which we had to close.
                 connection.close()
-                connection = await Connection.open(self._port)
+                connection = Connection(*await opened(self._port))
                 continue
             for each in (answer, shown):
                 assert each.status in (200, 202, 502, 503), each

@@ -61,7 +61,7 @@ class Peers:
         """Note one more connection of an address, if that may have another."""
         if self.most is not None and self.count >= self.most:
             return False
-        group = _group(address)
+        group = group_of(address)
         if self._open.get(group, 0) >= self._most_of_one > 0 and not self._exempt(address):
             return False
         self.count += 1
@@ -71,11 +71,11 @@ class Peers:
     def close(self, address: str) -> None:
         """Forget one that was open."""
         self.count -= 1
-        _take_one(self._open, _group(address))
+        _take_one(self._open, group_of(address))
 
     def admit_silent(self, address: str) -> bool:
         """Note that one more of an address's connections is silent, if that may have another."""
-        group = _group(address)
+        group = group_of(address)
         if self._silent.get(group, 0) >= MOST_SILENT:
             return False
         self._silent[group] = self._silent.get(group, 0) + 1
@@ -83,7 +83,7 @@ class Peers:
 
     def leave_silent(self, address: str) -> None:
         """Forget one that was admitted: it has sent a request, or is closed."""
-        _take_one(self._silent, _group(address))
+        _take_one(self._silent, group_of(address))
 
 
 def _take_one(counts: dict[str | bytes, int], group: str | bytes) -> None:
@@ -94,7 +94,7 @@ def _take_one(counts: dict[str | bytes, int], group: str | bytes) -> None:
         del counts[group]
 
 
-def _group(address: str) -> str | bytes:
+def group_of(address: str) -> str | bytes:
     packed = parse(address.partition("%")[0])
     return address if packed is None else packed[:8]
 

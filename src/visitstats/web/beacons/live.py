@@ -16,6 +16,7 @@ from visitstats.reading.snapshots import Snapshot, Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import ClientAddress, headers_of
+from visitstats.web.beacons.connections import group_of
 from visitstats.web.beacons.protocol import STREAM, Stream
 
 LOOK_SECONDS = 2.0
@@ -27,7 +28,7 @@ DEAF_LOOKS = 30
 LIFE_SECONDS = 300
 """After that a stream ends, and the browser begins another: a proxy may not have told that the reader is gone."""
 SHARE = 20
-"""One address may have a twentieth of the streams, so that nobody takes them all."""
+"""One address (IPv6: a /64) may have a twentieth of the streams, so that nobody takes them all."""
 COMMENT = b":\n\n"
 HEAD: list[answers.Header] = [
     (b"content-type", b"text/event-stream"),
@@ -50,7 +51,7 @@ class LiveStreams:
         self._metrics = metrics
         self._most = most
         self._channels: dict[str, _Channel] = {}
-        self._by_address: dict[str, int] = {}
+        self._by_group: dict[str | bytes, int] = {}
         self._open = 0
 
     async def serve(self, scope: Any, receive: Any, send: Any, live: LiveSite) -> None:
@@ -59,13 +60,14 @@ class LiveStreams:
         address, _ = self._addresses.of(client[0] if client else "", headers_of(scope["headers"]))
         make = (scope.get("extensions") or {}).get(STREAM)
         near = self._addresses.near(address)
-        here = self._by_address.get(address, 0)
+        group = group_of(address)
+        here = self._by_group.get(group, 0)
         if make is None or self._open >= self._most or (not near and here >= max(self._most // SHARE, 1)):
             self._metrics.live_refused.inc()
             detail = "there are too many streams; ask for the numbers once a minute instead"
             await answers.send_error(send, 503, "too-many-streams", detail, [AGAIN])
             return
-        self._count(address, 1)
+        self._count(group, 1)
         try:
             snapshot = await self._stats.current(live)
             await send({"type": "http.response.start", "status": 200, "headers": HEAD})
@@ -87,16 +89,16 @@ class LiveStreams:
             finally:
                 channel.streams.pop(stream, None)
         finally:
-            self._count(address, -1)
+            self._count(group, -1)
 
-    def _count(self, address: str, change: int) -> None:
+    def _count(self, group: str | bytes, change: int) -> None:
         self._open += change
         self._metrics.live_streams.set(self._open)
-        left = self._by_address.get(address, 0) + change
+        left = self._by_group.get(group, 0) + change
         if left:
-            self._by_address[address] = left
+            self._by_group[group] = left
         else:
-            self._by_address.pop(address, None)
+            self._by_group.pop(group, None)
 
     async def stop(self) -> None:
         """Write no more."""

@@ -38,8 +38,9 @@ TAKEN_AT_ONCE = (HIT, ALIVE)
 """The ends of the addresses that go the short way in."""
 Answer = Callable[[int, bytes, bytes], None]
 """Sends a whole answer: status, header lines (each with its line break), body."""
-LONGEST_HELD = 65_536
-"""A body that grows beyond this is no beacon; its request starts at once, so that it can be refused."""
+LONGEST_HELD = 8192
+"""Bytes. A body that is longer, or grows beyond this, is no beacon (`body_max_bytes`): its request starts at once, so
+that it can be refused."""
 _NOBODY = asyncio.Event()
 """Stands for the event that uvicorn sets for whoever waits for a request's body."""
 
@@ -162,6 +163,7 @@ class Protocol(Requests):
             and (cycle is None or cycle.response_complete)  # type: ignore[redundant-expr]
             and not self.flow.write_paused
             and not head.continues
+            and head.length <= LONGEST_HELD
             and self.parser.get_method() == b"POST"
         ):
             self._before = cycle
@@ -191,6 +193,8 @@ class Protocol(Requests):
         held = self._held
         if held is None:
             super().on_whole()
+            if self.cycle.response_complete and not self.pipeline:
+                self.idle()  # it was answered before all of it was here
             return
         take_at_once = getattr(self.app, "take_at_once", None)
         if take_at_once is not None and take_at_once(self.url, held.headers, self._address, held.body, held.answer):

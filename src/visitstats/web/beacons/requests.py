@@ -74,6 +74,8 @@ class Requests(HttpToolsProtocol):
     """The head at work was taken, and its request is not complete yet."""
     _working = False
     """What was read is being taken just now."""
+    _at_work: RequestResponseCycle | None = None
+    """The request that is being answered. `cycle` is the newest one, which may wait behind it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,7 +102,14 @@ class Requests(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._rest, self._chunks = b"", None
+        # uvicorn tells the newest request alone: the one that is answered would go on for nobody, and write to a closed
+        # connection.
+        cycle = self._at_work
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
+        self._rest, self._chunks, self._at_work = b"", None, None
 
     # What belongs to which request ---------------------------------------------------------------------------------
 
@@ -160,6 +169,7 @@ class Requests(HttpToolsProtocol):
 
     def _keep(self, rest: bytes | bytearray, known: int) -> None:
         """Keep the beginning of a head until there is more of it; `known` bytes of it were here before."""
+        self._raw_head = bytes(rest[:8])
         check_beginning(rest, known)
         self._rest = rest
         self.begun()
@@ -265,6 +275,7 @@ class Requests(HttpToolsProtocol):
             self.transport.write(self._refusal)
             self.transport.close()
         else:
+            self._at_work = cycle
             super()._start_asgi_task(cycle, app)
 
     def _refuse(self, refused: Refused) -> None:
@@ -296,10 +307,11 @@ class Requests(HttpToolsProtocol):
     def refusal(self, refused: Refused) -> bytes:
         """Return the whole answer to what is not taken."""
         body = b'{"error":"%b","detail":"%b"}' % (refused.code.encode(), refused.detail.encode())
+        sent = b"" if self._raw_head.startswith(b"HEAD ") else body  # RFC 9110, 9.3.2
         return (
             b"%b%bcontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
-        ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), body)
+        ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), sent)
 
 
 def _reason(error: Exception) -> Refused:
