@@ -164,6 +164,8 @@ def started(name: str, folder: Path, service: int) -> Iterator[int]:
             environment = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
             return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
 
+    process = start()
+
     def supervise() -> None:
         # As systemd would: Caddy 2.6 panics now and then in Go's own server, when a client that waits for 100-continue
         # goes (net/http, expectContinueReader). A proxy that ends for another reason stays away.
@@ -171,7 +173,6 @@ def started(name: str, folder: Path, service: int) -> Iterator[int]:
         while process.wait() is not None and not stopping.is_set() and b"panic:" in (folder / "said").read_bytes():
             process = start()
 
-    process = start()
     supervisor = threading.Thread(target=supervise)
     try:
         wait_until(lambda: process.poll() is not None or _listens(port), f"{name} listens", 20)
