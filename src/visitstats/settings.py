@@ -15,11 +15,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from visitstats.core.errors import VisitstatsError
+from visitstats.core.storeaddress import parse_address, shown, with_password
 
 PREFIX = "VISITSTATS_"
 CONFIG_FILE = "visitstats.toml"
@@ -53,22 +53,28 @@ def _text(value: object) -> str:
 
 
 def _redis_url(value: object) -> str:
-    expected = "empty (an embedded Valkey) or a URL such as redis://127.0.0.1:6379/0, rediss://… or unix:///…"
+    expected = (
+        "empty (an embedded Valkey) or a URL such as redis://127.0.0.1:6379/0, rediss://…, unix:///… or "
+        "redis+sentinel://host:26379,host:26379/service"
+    )
     if not isinstance(value, str):
         raise _Refused(expected)
     value = value.strip()
     if value:
         try:
-            parts = urlsplit(value)
-            known = parts.scheme in ("redis", "rediss", "unix") and bool(
-                parts.path if parts.scheme == "unix" else parts.hostname
-            )
-            _ = parts.port
-        except ValueError:
-            known = False
-        if not known:
-            raise _Refused(expected)
+            parse_address(value)
+        except ValueError as error:
+            raise _Refused(f"{expected}; {error}") from None
     return value
+
+
+def _secret_file(value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    try:
+        return _path(value)
+    except _Refused:
+        raise _Refused("empty or a file") from None
 
 
 def _networks(value: object) -> tuple[str, ...]:
@@ -135,6 +141,13 @@ SETTINGS: tuple[Setting, ...] = (
         _redis_url,
         "",
         "Redis 7.0+ or Valkey 7.2+; empty runs an embedded Valkey in the data folder.",
+    ),
+    Setting(
+        "redis_password_file",
+        "file",
+        _secret_file,
+        "",
+        "A file with the password for redis_url, which then has none itself.",
     ),
     Setting("host", "text", _text, "127.0.0.1", "Address to listen on."),
     Setting("port", "number", _whole(0, 65_535), 8080, "Port to listen on; 0 takes any free one."),
@@ -271,6 +284,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: Path
     redis_url: str
+    redis_password_file: Path | None
     host: str
     port: int
     workers: int
@@ -323,7 +337,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, setting in _BY_NAME.items():
             values, place = next(((v, p) for v, p in sources if name in v), ({name: setting.default}, str))
             found[name] = _read(setting, values[name], place(name))
-        settings = cls(**found)
+        settings = _with_password(cls(**found))
         if settings.metrics_port and settings.metrics_port == settings.port:
             raise InvalidSetting(f"metrics_port and port are both {settings.port}; metrics_port 0 serves them together")
         if settings.queue_max_hits < settings.batch_max_hits:
@@ -348,12 +362,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def redis_url_shown(self) -> str:
         """The Redis URL for logs and messages: without its password."""
-        return _masked(self.redis_url)
+        return shown(self.redis_url)
 
     def __repr__(self) -> str:
-        shown = {**self.to_environ(), f"{PREFIX}REDIS_URL": self.redis_url_shown}
+        values = {**self.to_environ(), f"{PREFIX}REDIS_URL": self.redis_url_shown}
         return (
-            f"Settings({', '.join(f'{name.removeprefix(PREFIX).lower()}={value!r}' for name, value in shown.items())})"
+            f"Settings({', '.join(f'{name.removeprefix(PREFIX).lower()}={value!r}' for name, value in values.items())})"
         )
 
 
@@ -389,8 +403,31 @@ def _read(setting: Setting, value: object, place: str) -> Any:
     try:
         return setting.parse(value)
     except _Refused as refused:
-        shown = _masked(value) if isinstance(value, str) else _written(value)
-        raise InvalidSetting(f'{place} is "{shown}"; expected {refused}') from None
+        text = _written(value)
+        if setting.parse is _redis_url:
+            text = shown(text)
+        raise InvalidSetting(f'{place} is "{text}"; expected {refused}') from None
+
+
+def _with_password(settings: Settings) -> Settings:
+    """Put the password of `redis_password_file` into the address; the file is done with then."""
+    path = settings.redis_password_file
+    if path is None:
+        return settings
+    if not settings.redis_url:
+        raise InvalidSetting("redis_password_file is set and redis_url is not: the embedded store has no password")
+    try:
+        password = path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidSetting(f"redis_password_file {path} cannot be read: {reason}") from error
+    if not password:
+        raise InvalidSetting(f"redis_password_file {path} is empty")
+    try:
+        url = with_password(settings.redis_url, password)
+    except ValueError:
+        raise InvalidSetting("redis_url has a password, and redis_password_file another: give one of them") from None
+    return msgspec.structs.replace(settings, redis_url=url, redis_password_file=None)
 
 
 def _expected(setting: Setting) -> str:
@@ -407,16 +444,6 @@ def _nearest(name: str, place: Callable[[str], str]) -> str:
 
 
 def _written(value: object) -> str:
+    if value is None:
+        return ""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _masked(url: str) -> str:
-    """The text without the password of a URL in it, even of one that does not parse."""
-    try:
-        parts = urlsplit(url)
-        if parts.password:
-            _, _, address = parts.netloc.rpartition("@")
-            return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{address}"))
-    except ValueError:
-        pass
-    return re.sub(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*", "***", url)

@@ -22,6 +22,7 @@ class ExternalStore:
         self.folder = folder
         self._server = program
         self.more_options: tuple[str, ...] = ()
+        self.password: str | None = None
         self._socket = folder.with_name("store.sock")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -30,7 +31,7 @@ class ExternalStore:
         return f"unix://{self._socket}"
 
     def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=5)
+        return redis.Redis.from_url(self.url, socket_timeout=5, password=self.password)
 
     def start(self) -> None:
         """Start it on what is in its folder, and wait until it answers."""

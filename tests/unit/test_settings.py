@@ -126,10 +126,38 @@ def test_a_value_that_is_not_allowed_is_refused_and_named(variable: str, value: 
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:6379", "http://a", "redis://", "unix://", "redis://a:port", "memcached://a"]
-)
-def test_a_store_address_that_is_none_is_refused_at_once(url: str) -> None:
-    assert refusal(environ={"VISITSTATS_REDIS_URL": url}).startswith(f'VISITSTATS_REDIS_URL is "{url}"; expected empty')
+    ("url", "shown"),
+    [
+        ("localhost:6379", "localhost:6379"), ("http://a", "http://…"), ("redis://", "redis://"),
+        ("unix://", "unix://"), ("redis://a:port", "redis://…"), ("redis://u:p#ss@a", "redis://…"),
+        ("redis+sentinel://a", "redis+sentinel://…"),
+    ],
+)  # fmt: skip
+def test_a_store_address_that_is_none_is_refused_at_once(url: str, shown: str) -> None:
+    said = refusal(environ={"VISITSTATS_REDIS_URL": url})
+    assert said.startswith(f'VISITSTATS_REDIS_URL is "{shown}"; expected empty')
+    assert ("percent-encoded" in said) == ("#" in url)
+
+
+def test_the_password_of_the_store_may_be_in_a_file(tmp_path: Path) -> None:
+    """As compose and Kubernetes mount secrets; editors end a file with a line break."""
+    file = written(tmp_path / "secret", "p/#@ss\n")
+    settings = Settings.load({"redis_url": "redis://u@h:1/0", "redis_password_file": file})
+    assert settings.redis_url == "redis://u:p%2F%23%40ss@h:1/0"
+    assert Settings.load(environ=settings.to_environ()) == settings
+    assert "p%2F" not in repr(settings)
+
+
+def test_a_password_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert refusal({"redis_url": "redis://h", "redis_password_file": missing}) == (
+        f"redis_password_file {missing} cannot be read: No such file or directory"
+    )
+    empty = written(tmp_path / "empty", "\n")
+    assert refusal({"redis_url": "redis://h", "redis_password_file": empty}) == f"redis_password_file {empty} is empty"
+    assert "redis_url is not" in refusal({"redis_password_file": empty})
+    file = written(tmp_path / "secret", "x")
+    assert "give one of them" in refusal({"redis_url": "redis://u:hush@h", "redis_password_file": file})
 
 
 @pytest.mark.parametrize(

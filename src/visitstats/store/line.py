@@ -121,7 +121,8 @@ class ScriptLine:
 
     def __init__(self, url: str, scripts: dict[str, bytes]) -> None:
         # With a time limit of its own, redis-py makes a task and a timer for each thing that it sends or reads.
-        self._connection: Any = open_pool(url, None).make_connection()  # type: ignore[no-untyped-call]
+        self._pool = open_pool(url, None)  # kept: with Sentinel the connection asks it where the primary is
+        self._connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
         self._wire: _Wire | None = None
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
@@ -174,6 +175,7 @@ class ScriptLine:
             self._wire.close()
             self._wire = None
         await self._connection.disconnect(nowait=True)
+        await self._pool.disconnect()
 
     async def _connect(self) -> None:
         async with asyncio.timeout(CONNECT_SECONDS + ANSWER_SECONDS):
@@ -184,7 +186,7 @@ class ScriptLine:
         self._wire = _Wire(self._connection._writer.transport)
 
     async def _greet(self) -> None:
-        await self._connection.send_command("INFO", "server", "memory")
+        await self._connection.send_command("INFO", "server", "memory", "replication")
         try:
             info: bytes = await self._connection.read_response()
         except ResponseError:
@@ -196,6 +198,9 @@ class ScriptLine:
         if reason := why_unfit(*(found[1].decode() if found else "" for found in (version, policy, mode))):
             # Were a watermark evicted, the journal would be applied a second time.
             raise StoreUnavailable(reason)
+        if b"\nrole:slave" in info:
+            # Before the first hit is refused: after a failover the old primary is a replica, with old numbers.
+            raise StoreRefuses("the store is a replica, which takes no writes", "replica")
         loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():
             await self._connection.send_command("SCRIPT", "LOAD", source)
