@@ -20,6 +20,10 @@ class HitRejected(VisitstatsError):
         self.status = status
 
 
+class InvalidQuery(VisitstatsError):
+    """Parameters of a question that cannot be answered as it is asked."""
+
+
 class InvalidSite(VisitstatsError):
     """A site record with a value that the rules do not allow."""
 

@@ -75,6 +75,18 @@ class Calendar:
         """Write a moment as ISO 8601 in the site's zone with its offset, to the second."""
         return datetime.fromtimestamp(moment_ms // 1000, self._zone).isoformat()
 
+    def moment(self, text: str) -> int | None:
+        """Return the moment that an ISO 8601 text names: of a date its midnight here, and without an offset the time on
+        the clocks here. None for what is neither."""
+        try:
+            if len(text) == len("2026-11-24"):
+                return self._midnight(date.fromisoformat(text))
+            when = datetime.fromisoformat(text)
+            local = when if when.tzinfo else when.replace(tzinfo=self._zone)
+            return int(local.timestamp() * 1000)
+        except (ValueError, OverflowError):
+            return None
+
     def _find(self, moment_ms: int) -> Day:
         local = datetime.fromtimestamp(moment_ms / 1000, self._zone).date()
         # Where clocks go back across midnight, one local date comes twice; the stretches between first midnights don't.

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from visitstats.core.entries import Entry
-from visitstats.core.errors import VisitstatsError
+from visitstats.core.errors import InvalidQuery as InvalidQuery
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.sites.directory import LiveSite
@@ -31,10 +31,6 @@ HEADINGS = {
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """How a formula may begin (OWASP, "CSV Injection"); some spreadsheets take the full-width forms, too."""
 _MOST = (1 << 63) - 1
-
-
-class InvalidQuery(VisitstatsError):
-    """A list that cannot be made as asked."""
 
 
 class Row(NamedTuple):
