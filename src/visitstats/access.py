@@ -1,6 +1,7 @@
 """Who may do what: bearer tokens, shown once, kept as a hash."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
@@ -10,9 +11,13 @@ from visitstats.store.records import AccessToken, Records
 
 Scope = Literal["admin", "editor", "viewer", "metrics"]
 SCOPES: tuple[Scope, ...] = ("admin", "editor", "viewer", "metrics")
-_READERS: frozenset[str] = frozenset({"admin", "editor", "viewer"})
-_EDITORS: frozenset[str] = frozenset({"admin", "editor"})
-_SCRAPERS: frozenset[str] = frozenset({"admin", "metrics"})
+GOOD_FOR: Mapping[Scope, frozenset[str]] = {
+    "admin": frozenset({"admin"}),
+    "editor": frozenset({"admin", "editor"}),
+    "viewer": frozenset({"admin", "editor", "viewer"}),
+    "metrics": frozenset({"admin", "metrics"}),
+}
+"""What needs a scope → the scopes that will do."""
 PREFIX = "vs_"
 """So that a token that leaked into a file or a log can be searched for."""
 LONGEST_TOKEN = 100
@@ -53,28 +58,14 @@ class Access:
         """Return all tokens, by name."""
         return sorted((await self._records.tokens()).values(), key=lambda token: token.name)
 
-    async def reader(self, authorization: str, site_id: str) -> AccessToken:
-        """Return the token of a request that wants to read a site's articles. Raises Denied."""
-        return await self._of_site(authorization, site_id, _READERS)
-
-    async def editor(self, authorization: str, site_id: str) -> AccessToken:
-        """Return the token of a request that wants to look behind a site's numbers. Raises Denied."""
-        return await self._of_site(authorization, site_id, _EDITORS)
-
-    async def scraper(self, authorization: str) -> AccessToken:
-        """Return the token of a request that wants the metrics. Raises Denied."""
-        token = await self._bearer(authorization)
-        if token.scope not in _SCRAPERS or token.site:
+    async def bearer(self, authorization: str, scope: Scope, site_id: str = "") -> AccessToken:
+        """Return the token of a request for what needs a scope, in a site or in all of them (""). Raises Denied."""
+        token = await self._known(authorization)
+        if token.scope not in GOOD_FOR[scope] or token.site not in ("", site_id):
             raise Denied("this access token is not good for that", status=403)
         return token
 
-    async def _of_site(self, authorization: str, site_id: str, scopes: frozenset[str]) -> AccessToken:
-        token = await self._bearer(authorization)
-        if token.scope not in scopes or token.site not in ("", site_id):
-            raise Denied("this access token is not good for that", status=403)
-        return token
-
-    async def _bearer(self, authorization: str) -> AccessToken:
+    async def _known(self, authorization: str) -> AccessToken:
         # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
         # hash that he does not choose.
         scheme, _, text = authorization.partition(" ")

@@ -38,17 +38,17 @@ async def test_no_two_tokens_have_one_text(access: Access) -> None:
 async def test_a_token_opens_what_it_was_made_for(access: Access, scope: str) -> None:
     everywhere = await access.add("everywhere", scope, "", NOW)
     one = await access.add("one", scope, "a", NOW)
-    assert (await access.reader(f"Bearer {everywhere}", "a")).name == "everywhere"
-    assert (await access.reader(f"bearer  {one} ", "a")).name == "one"
+    assert (await access.bearer(f"Bearer {everywhere}", "viewer", "a")).name == "everywhere"
+    assert (await access.bearer(f"bearer  {one} ", "viewer", "a")).name == "one"
     with pytest.raises(Denied) as denied:
-        await access.reader(f"Bearer {one}", "b")
+        await access.bearer(f"Bearer {one}", "viewer", "b")
     assert denied.value.status == 403
 
 
 async def test_a_token_for_metrics_reads_no_articles(access: Access) -> None:
     text = await access.add("scraper", "metrics", "", NOW)
     with pytest.raises(Denied) as denied:
-        await access.reader(f"Bearer {text}", "a")
+        await access.bearer(f"Bearer {text}", "viewer", "a")
     assert denied.value.status == 403
 
 
@@ -59,7 +59,7 @@ async def test_a_token_for_metrics_reads_no_articles(access: Access) -> None:
 async def test_whatever_else_is_sent_is_answered_401(access: Access, header: str) -> None:
     await access.add("there is one", "viewer", "", NOW)
     with pytest.raises(Denied) as denied:
-        await access.reader(header, "a")
+        await access.bearer(header, "viewer", "a")
     assert denied.value.status == 401
 
 
@@ -67,7 +67,7 @@ async def test_a_digest_that_leaked_is_no_token(access: Access, raw: Redis) -> N
     await access.add("n", "viewer", "", NOW)
     [digest] = await raw.hkeys(keys.TOKENS)
     with pytest.raises(Denied):
-        await access.reader(f"Bearer {digest.decode()}", "a")  # type: ignore[union-attr]
+        await access.bearer(f"Bearer {digest.decode()}", "viewer", "a")  # type: ignore[union-attr]
 
 
 async def test_a_revoked_token_is_useless_at_once(access: Access) -> None:
@@ -75,8 +75,8 @@ async def test_a_revoked_token_is_useless_at_once(access: Access) -> None:
     other = await access.add("other", "viewer", "", NOW)
     await access.revoke("n")
     with pytest.raises(Denied):
-        await access.reader(f"Bearer {text}", "a")
-    assert (await access.reader(f"Bearer {other}", "a")).name == "other"
+        await access.bearer(f"Bearer {text}", "viewer", "a")
+    assert (await access.bearer(f"Bearer {other}", "viewer", "a")).name == "other"
     with pytest.raises(NotFound, match="'n'"):
         await access.revoke("n")
 

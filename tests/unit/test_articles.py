@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.waiting import eventually
 from visitstats.core.entries import Entry
-from visitstats.core.errors import StoreUnavailable
+from visitstats.core.errors import InvalidQuery, StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.reading import articles
-from visitstats.reading.articles import HEADINGS, InvalidQuery, Lists, Row, address, csv_text, days_of, harmless
+from visitstats.reading.articles import HEADINGS, Lists, Row, address, csv_text, days_of, harmless
 from visitstats.sites.directory import LiveSite
 
 LIVE = LiveSite(Site(id="p", hosts=("portal.vn", "cu.portal.vn")))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from visitstats.core.beacon import AliveBeacon, HitBeacon, decode_alive, decode_hit, hit_from_query
+from visitstats.core.beacon import AliveBeacon, HitBeacon, HitQuery, decode_alive, decode_hit, hit_from_query
 from visitstats.core.errors import HitRejected
 
 REASONS = {"bad-json", "bad-text", "bad-field", "no-url"}
@@ -197,7 +197,7 @@ def test_a_time_of_publication_is_iso_8601_or_unknown(raw: str, kept: str) -> No
 
 def test_a_pixel_counts_under_the_same_rules() -> None:
     fields = {name: str(FULL[name]) for name in ("u", "k", "t", "v", "h", "r")}
-    assert hit_from_query(**fields) == hit(**fields)
+    assert hit_from_query(HitQuery(**fields)) == hit(**fields)
     for name, bad in {
         "u": "",
         "k": "x" * 513,
@@ -207,7 +207,7 @@ def test_a_pixel_counts_under_the_same_rules() -> None:
         "r": "x" * 4097,
     }.items():
         with pytest.raises(HitRejected) as refused:
-            hit_from_query(**{**fields, name: bad})
+            hit_from_query(HitQuery(**{**fields, name: bad}))
         assert refused.value.status == 400
         assert refused.value.reason in REASONS
 
@@ -289,7 +289,7 @@ def test_a_name_is_found_to_be_given_twice_whatever_else_is_said(members: list[t
 def test_a_browser_that_a_program_drives_says_so(text: str, driven: bool) -> None:
     body = f'{{"u": "{URL}", "w": {text}}}'.encode()
     assert decode_hit(body).webdriver is driven
-    assert hit_from_query(URL, w=text).webdriver is driven
+    assert hit_from_query(HitQuery(URL, w=text)).webdriver is driven
 
 
 @pytest.mark.parametrize("body", [b'"w": 1', b'"w": "true"', b'"w": [true]'])

@@ -14,6 +14,7 @@ from visitstats.core.box_words import WORDS
 from visitstats.core.boxes import LINES
 from visitstats.core.numbers import PERIODS, TABLE, UNKNOWN, History, Numbers, counters_of, sum_up
 from visitstats.core.periods import Calendar
+from visitstats.web.app import ROUTES
 from visitstats.web.routes import openapi
 
 CALENDAR = Calendar("Asia/Ho_Chi_Minh")
@@ -152,11 +153,12 @@ def test_a_commit_reads_no_more_than_it_must() -> None:
     assert len(counters_of(DAY)) == len(PERIODS) + 6 + 6 + 1  # two weeks of seven days, and a total of two parts
 
 
-@pytest.mark.parametrize("schema", ["Numbers", "HitNumbers"])
+@pytest.mark.parametrize("schema", ["BoxNumbers", "HitNumbers"])
 def test_the_description_of_the_api_has_all_numbers(schema: str) -> None:
-    properties = openapi.document()["components"]["schemas"][schema]["properties"]
+    properties = openapi.document(ROUTES)["components"]["schemas"][schema]["properties"]
     assert [name for name in properties if name in TABLE] == list(TABLE)
-    assert all("null" in properties[name]["type"] for name in TABLE)
+    assert all({"type": "null"} in properties[name]["anyOf"] for name in TABLE)
+    assert {name: properties[name]["description"] for name in TABLE} == {n: about.text for n, about in TABLE.items()}
 
 
 def test_every_number_is_a_line_of_a_box_with_a_label_in_every_language() -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -201,12 +201,12 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     """
     await app.put_site(new_articles_per_minute=A_MINUTE, max_articles=ARTICLES)
     await app.connection.hit("t1", Hit(ANN, "/real"))
-    worker, edge = app.app.worker, app.app._edge
+    worker, edge = app.app.worker, cast(Any, app.app._answering)
     assert worker is not None
     live = worker.sites.get("t1")
     assert live is not None
-    take: Any = edge._taken  # type: ignore[union-attr]
-    hits: Any = edge._hits  # type: ignore[union-attr]
+    take: Any = edge._taken
+    hits: Any = edge._hits
 
     async def load(n: int) -> Taken:
         visitor = OTHERS[n % 10]

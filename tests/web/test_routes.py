@@ -11,10 +11,12 @@ from importlib.resources import files
 from unicodedata import normalize
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from tests.client import HOST, Connection, Hit, crowd
 from tests.web.inprocess import NOON, Running
+from visitstats.web.app import ROUTES
 
 ANN, BEN = crowd(2, "routes")
 NUMBERS = [
@@ -185,21 +187,31 @@ async def test_health_is_told_apart_from_readiness(app: Running) -> None:
 
 
 async def test_the_description_for_machines_lists_the_routes_that_exist(app: Running) -> None:
-    """Every path of openapi.json answers to its methods, and to no other."""
+    """Every path of openapi.json answers to its methods, and to no other, and in the form that it describes."""
     document = (await app.connection.request("GET", "/openapi.json")).json
     assert document["openapi"].startswith("3.")
     token = await app.token("admin")
     described = {f"/v1/sites/{{site}}/{action}" for action in PUBLIC} | {"/v1/admin/sites/{site}/articles"}
     assert described <= set(document["paths"])
+    await app.put_site(publish_top=True)
+    manifest = _manifest()
+    named = {"site": "t1", "version": manifest["version"], "sha": manifest["sha"], "name": "box.css"}
+    asked = {"/v1/sites/{site}/views": "?key=/a", "/v1/admin/sites/{site}/key": f"?url={PAGE}/a"}
+    forms = {(route.method, route.path): route.answer for route in reversed(ROUTES)}
     for path, operations in document["paths"].items():
         methods = {name.upper() for name in operations if name in ("get", "post", "put", "delete")}
         if path.endswith("/live"):
             methods.discard("GET")  # an answer without end has tests of its own
         for method in ("GET", "POST", "PUT", "DELETE")[path.endswith("/live") :]:
-            answer = await app.connection.request(
-                method, path.replace("{site}", "t1"), b"{}" if method == "POST" else None, {"authorization": token}
-            )
+            target, body = f"{path.format(**named)}{asked.get(path, '')}", b"{}" if method == "POST" else None
+            answer = await app.connection.request(method, target, body, {"authorization": token})
             assert (answer.status not in (404, 405)) == (method in methods), (method, path, answer)
+            if answer.status == 200:
+                form = forms[method, path]
+                assert answer.headers["content-type"] == (form if isinstance(form, str) else "application/json")
+                if not isinstance(form, str):
+                    known = msgspec.json.decode(answer.body, type=form, strict=True)
+                    assert set(answer.json) <= set(json.loads(msgspec.json.encode(known))), path
 
 
 @pytest.mark.parametrize("action", PUBLIC)

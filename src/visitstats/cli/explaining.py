@@ -10,7 +10,7 @@ from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.core.agents import AgentRules
-from visitstats.core.beacon import hit_from_query
+from visitstats.core.beacon import HitQuery, hit_from_query
 from visitstats.core.errors import HitRejected
 from visitstats.core.limits import NetworkRate
 from visitstats.sites.directory import LiveSite
@@ -48,7 +48,7 @@ def explain(
     async def read(records: Records, reads: Reads) -> Explained:
         live = LiveSite(await find_site(records, site_id), await records.changes.aliases(site_id))
         try:
-            beacon = hit_from_query(url, v=visit_id, h=hit_id)
+            beacon = hit_from_query(HitQuery(url, v=visit_id, h=hit_id))
         except HitRejected as refused:
             return malformed(refused)
         senders = Senders(ClientAddress(()), AgentRules(load_crawler_patterns()), NetworkRate(0, 1))

@@ -11,6 +11,7 @@ from rich.table import Table
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
 from visitstats.core.boxes import UNKNOWN
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
+from visitstats.core.errors import InvalidQuery
 from visitstats.core.numbers import COUNTS, Numbers, sum_up
 from visitstats.reading import articles
 from visitstats.reading.articles import Row
@@ -104,7 +105,7 @@ def show_articles(
         try:
             csv.write_text(articles.csv_text(live, found, lang), encoding="utf-8", newline="")
         except OSError as error:
-            raise articles.InvalidQuery(f"{csv} cannot be written: {error.strerror}") from error
+            raise InvalidQuery(f"{csv} cannot be written: {error.strerror}") from error
         print(f"{len(found)} articles are in {csv}")
         return
     table = Table("", "views", "title", "key")

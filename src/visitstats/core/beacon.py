@@ -19,6 +19,7 @@ from datetime import date, datetime
 from typing import Annotated, NoReturn
 
 import msgspec
+from msgspec import Meta
 
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import MAX_KEY_BYTES
@@ -37,8 +38,7 @@ _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
 
-_Address = Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARS)] | None
-_Text = str | None
+_Address = Annotated[str, Meta(max_length=MAX_ADDRESS_CHARS)] | None
 
 
 class HitBeacon(msgspec.Struct, frozen=True, gc=False):
@@ -84,30 +84,48 @@ class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
     visit_id: str = ""
 
 
-class _WireMeta(msgspec.Struct, gc=False):
-    author: _Text = None
-    category: _Text = None
-    published: _Text = None
+class MetaBody(msgspec.Struct, gc=False):
+    """What a page says of its article, as it is sent."""
+
+    author: str | None = None
+    category: str | None = None
+    published: Annotated[str | None, Meta(description="a date or a moment in ISO 8601")] = None
 
 
-class _WireHit(msgspec.Struct, gc=False):
-    u: _Address = None
-    k: _Text = None
-    c: _Address = None
-    t: _Text = None
-    r: _Address = None
-    v: _Text = None
-    h: _Text = None
-    m: _WireMeta | None = None
-    w: bool | None = None
+class HitBody(msgspec.Struct, gc=False):
+    """A hit as it is sent. Only `u` is needed."""
+
+    u: Annotated[_Address, Meta(description="address of the page")] = None
+    k: Annotated[str | None, Meta(description="explicit key of the article")] = None
+    c: Annotated[_Address, Meta(description="canonical link")] = None
+    t: Annotated[str | None, Meta(description="title")] = None
+    r: Annotated[_Address, Meta(description="referrer; checked, and not kept")] = None
+    v: Annotated[str | None, Meta(description="visit id")] = None
+    h: Annotated[str | None, Meta(description="hit id: the same one twice counts once")] = None
+    m: MetaBody | None = None
+    w: Annotated[bool | None, Meta(description="whether a program drives the browser")] = None
 
 
-class _WireAlive(msgspec.Struct, gc=False):
-    v: _Text = None
+class AliveBody(msgspec.Struct, gc=False):
+    """A heartbeat as it is sent."""
+
+    v: Annotated[str | None, Meta(description="visit id")] = None
 
 
-_hit_decoder = msgspec.json.Decoder(_WireHit)
-_alive_decoder = msgspec.json.Decoder(_WireAlive)
+class HitQuery(msgspec.Struct, gc=False):
+    """The hit of a pixel: as in `HitBody`; `w` may be "true"."""
+
+    u: str
+    k: str = ""
+    t: str = ""
+    v: str = ""
+    h: str = ""
+    r: str = ""
+    w: str = ""
+
+
+_hit_decoder = msgspec.json.Decoder(HitBody)
+_alive_decoder = msgspec.json.Decoder(AliveBody)
 
 
 def decode_hit(body: bytes) -> HitBeacon:
@@ -132,18 +150,18 @@ def decode_alive(body: bytes) -> AliveBeacon:
     return AliveBeacon(_token("v", wire.v))
 
 
-def hit_from_query(u: str, k: str = "", t: str = "", v: str = "", h: str = "", r: str = "", w: str = "") -> HitBeacon:
-    """The hit of a pixel, from the decoded parameters of `hit.gif`, under the limits of a body; `w` may be "true"."""
-    for name, text in (("u", u), ("r", r)):
+def hit_from_query(query: HitQuery) -> HitBeacon:
+    """The hit of a pixel, under the limits of a body. Raises HitRejected."""
+    for name, text in (("u", query.u), ("r", query.r)):
         if len(text) > MAX_ADDRESS_CHARS:
             raise _bad_field(name, f"is longer than {MAX_ADDRESS_CHARS} characters")
-    for text in (u, k, t, v, h, r):
+    for text in (query.u, query.k, query.t, query.v, query.h, query.r):
         if not text.isascii():
             _encode(text)
-    return _hit(_WireHit(u=u, k=k, t=t, r=r, v=v, h=h, w=w == "true"))
+    return _hit(HitBody(query.u, query.k, None, query.t, query.r, query.v, query.h, None, query.w == "true"))
 
 
-def _hit(wire: _WireHit) -> HitBeacon:
+def _hit(wire: HitBody) -> HitBeacon:
     if not wire.u:
         raise HitRejected("no-url", "the beacon has no `u`, the address of its page", status=400)
     key, title, referrer, meta = wire.k, wire.t, wire.r, wire.m
@@ -195,7 +213,7 @@ def _moment(text: str) -> str:
     return text if _EXTENDED.fullmatch(text) else moment.isoformat()
 
 
-def _quotes(wire: _WireHit) -> int:
+def _quotes(wire: HitBody) -> int:
     """How many quotation marks are in a body that says what `wire` says, and nothing else.
 
     Two are around a name and two around its text; a mark within a text would be one more, as it is escaped. So a body

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from visitstats.core.entries import Entry
-from visitstats.core.errors import InvalidQuery as InvalidQuery
+from visitstats.core.errors import InvalidQuery
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.sites.directory import LiveSite

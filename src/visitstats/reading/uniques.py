@@ -9,8 +9,8 @@ the sketches are gone and only the days' estimates are kept.
 from datetime import date, timedelta
 
 from visitstats.core.counting import Uniques
+from visitstats.core.errors import InvalidQuery
 from visitstats.core.periods import Day
-from visitstats.reading.articles import InvalidQuery
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 

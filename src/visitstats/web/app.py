@@ -10,8 +10,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
+from starlette.routing import Router
 
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
@@ -19,6 +19,7 @@ from visitstats.core.boxes import BadBox
 from visitstats.core.errors import (
     Denied,
     HitRejected,
+    InvalidQuery,
     JournalFull,
     NoSuchSite,
     NotFound,
@@ -27,10 +28,7 @@ from visitstats.core.errors import (
     VisitstatsError,
 )
 from visitstats.core.limits import NetworkRate
-from visitstats.demo.boxes import GALLERY, GALLERY_POLICY, gallery_pages
-from visitstats.demo.pages import CONTENT_SECURITY_POLICY, demo_pages
 from visitstats.ending import end
-from visitstats.reading.articles import InvalidQuery
 from visitstats.settings import Settings
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.beacons import answers
@@ -41,12 +39,16 @@ from visitstats.web.beacons.hits import Hits
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
-from visitstats.web.routes.admin import Admin, TooManyTries
+from visitstats.web.gate import Gate, Row, TooManyTries, problem
+from visitstats.web.routes.admin import Admin
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
-from visitstats.web.routes.openapi import document
-from visitstats.web.routes.public import BadRequest, Public, json, raw
-from visitstats.web.routes.top import Top
+from visitstats.web.routes.openapi import Description
+from visitstats.web.routes.operations import Operations
+from visitstats.web.routes.portal import Portal
+from visitstats.web.routes.public import Public
+from visitstats.web.routes.top import NotPublished, Top
+from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
 from visitstats.worker import Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
     BadBox: (400, "bad-query"),
+    NotPublished: (403, "not-published"),
     MergeRefused: (409, "merge-refused"),
     NoSuchSite: (404, "no-such-site"),
     NoSuchArticle: (404, "no-such-article"),
@@ -66,8 +69,14 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
 """Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
 DISK_SECONDS = 2.0
 """How often a worker without a journal tries to open one."""
-PRIVATE = ("/v1/admin/", "/metrics")
+UNREADABLE = ("/v1/admin/", "/metrics")
 """Routes that no page of another origin may read, not even their errors."""
+ROUTES: tuple[Route, ...] = tuple(
+    route
+    for room in (Edge, Admin, ChangeRoutes, Boxes, Top, Public, Operations, Description, Portal)
+    for route in room.ROUTES
+)
+"""Every route that there is; those of the Portal are served by the demo only."""
 
 
 class Application:
@@ -77,7 +86,6 @@ class Application:
         self._settings = settings
         self._clock = clock
         self._demo = demo
-        self._edge: App | None = None
         self._streams: LiveStreams | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/beacons/protocol.py`)."""
@@ -85,26 +93,28 @@ class Application:
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
         """How many connections each address has, for the same server."""
         self.worker: Worker | None = None
-        self._router = Starlette(lifespan=self._lifespan, exception_handlers=_HANDLERS)
+        self._life = Router(lifespan=self._lifespan)
+        self._answering: App = Starlette(exception_handlers=_HANDLERS)
+        """What answers requests: nothing is found before the start, then all that a worker has."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
+        if scope["type"] == "lifespan":
+            return self._life(scope, receive, send)
         if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
             # No route of ours needs an escape: what is behind one must not pass for a route (hostile-inputs row 7).
             return answers.send_error(send, 404, "not-found", "there is nothing here")
-        return (self._edge or self._router)(scope, receive, send)
+        return self._answering(scope, receive, send)
 
     @asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        # Starlette would build the address of its redirect from the Host header.
-        app.router.redirect_slashes = False
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         worker = self.worker = Worker(self._settings, self._settings.redis_url, self._clock)
         await worker.start()
-        self._present(app, worker)
+        self._present(worker)
         trying = None
         if not worker.journalled:
             log.error("hits are refused until the journal can be opened: %s", worker.ingest.trouble)
-            trying = asyncio.create_task(self._try_the_disk(app, worker))
+            trying = asyncio.create_task(self._try_the_disk(worker))
         try:
             yield
         finally:
@@ -114,32 +124,37 @@ class Application:
                 await self._streams.stop()
             await self.worker.stop()
 
-    def _present(self, app: Starlette, worker: Worker) -> None:
+    def _present(self, worker: Worker) -> None:
         """Have a worker answer from now on."""
-        settings, clock = self._settings, self._clock
+        settings, clock, sites, stats = self._settings, self._clock, worker.sites, worker.stats
         rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
         senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), rate)
-        hits = Hits(worker.sites, worker.ingest, worker.known, worker.stats, senders, clock)
-        self._streams = streams = LiveStreams(
-            worker.sites, worker.stats, self._addresses, worker.metrics, settings.live_streams
+        hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
+        streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
+        rooms = (
+            Admin(worker.lists, worker.reads, senders, worker.known, clock, settings.body_max_bytes),
+            ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
+            Boxes(stats, clock),
+            Top(worker.lists, clock),
+            Public(worker.reads),
+            Operations(worker, self._addresses),
+            *((Portal(),) if self._demo else ()),
         )
-        public = Public(worker)
-        admin = Admin(worker, public, senders, clock)
-        app.router.routes[:] = [
-            # The admin's first: one of them is a public route that is asked another question.
-            *admin.routes(),
-            *ChangeRoutes(worker, public, admin, clock).routes(),
-            *Boxes(worker, public).routes(),
-            *Top(worker, public).routes(),
-            *public.routes(),
-            Route("/openapi.json", _openapi),
-            *(_demo_routes() if self._demo else ()),
+        rows = [
+            *(Row(route, None) for route in Edge.ROUTES),
+            *(Row(route, room) for room in rooms for route in room.ROUTES),
         ]
-        edge = self._edge = Edge(app, worker.sites, worker.stats, hits, streams, settings.body_max_bytes)
-        self.take_at_once = edge.take_at_once
-        self.worker = worker
+        description = Description(row.route for row in rows)
+        rows += [Row(route, description) for route in description.ROUTES]
+        gate = Gate(sites, worker.access, self._addresses, clock)
+        router = Starlette(routes=gate.routes(rows), exception_handlers=_HANDLERS)
+        # Starlette would build the address of its redirect from the Host header.
+        router.router.redirect_slashes = False
+        edge = Edge(router, sites, stats, hits, streams, settings.body_max_bytes)
+        self._answering, self.take_at_once = edge, edge.take_at_once
+        self._streams, self.worker = streams, worker
 
-    async def _try_the_disk(self, app: Starlette, former: Worker) -> None:
+    async def _try_the_disk(self, former: Worker) -> None:
         """Put a worker with a journal in the place of one that has none, as soon as the disk lets it."""
         settings, clock = self._settings, self._clock
         while True:
@@ -155,7 +170,7 @@ class Application:
                 log.error("hits are still refused: %s", error)
                 disk.journal.close()
                 continue
-            self._present(app, worker)
+            self._present(worker)
             log.warning("the journal is open, and hits are taken")
             await former.stop()
             return
@@ -177,37 +192,6 @@ def demo_app() -> Application:
     return create_app(Settings.load(environ=os.environ), demo=True)
 
 
-async def _openapi(request: Request) -> Response:
-    return json(document(), [*answers.JSON, *answers.ANYBODY])
-
-
-def _demo_routes() -> list[BaseRoute]:
-    pages = demo_pages() | gallery_pages()
-
-    async def page(request: Request) -> Response:
-        path = request.path_params["path"]
-        found = pages.get(path)
-        if found is None:
-            raise HTTPException(404)
-        kind, body = found
-        return raw(
-            200,
-            [
-                (b"content-type", kind.encode()),
-                (b"content-security-policy", (GALLERY_POLICY if path == GALLERY else CONTENT_SECURITY_POLICY).encode()),
-                (b"x-content-type-options", b"nosniff"),
-                (b"cache-control", b"no-cache"),
-            ],
-            body,
-        )
-
-    async def redirect(request: Request) -> Response:
-        # Relative, and not built from Host: it works under any prefix and leads nowhere else.
-        return RedirectResponse("demo/", status_code=307)
-
-    return [Route("/demo", redirect), Route("/demo/{path:path}", page), Route("/", redirect)]
-
-
 async def _named(request: Request, error: Exception) -> Response:
     if isinstance(error, HitRejected):
         return _problem(error.status if error.status >= 400 else 400, error.reason, error.detail)
@@ -221,13 +205,13 @@ async def _named(request: Request, error: Exception) -> Response:
             detail = "the service cannot answer just now; try again" if status == 503 else str(error)
             if status == 503:
                 log.warning("%s", error)
-            return _problem(status, code, detail, public=not request.scope["path"].startswith(PRIVATE))
+            return _problem(status, code, detail, public=not request.scope["path"].startswith(UNREADABLE))
     raise error
 
 
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    public = not request.scope["path"].startswith(PRIVATE)
+    public = not request.scope["path"].startswith(UNREADABLE)
     if status == 405:
         allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
         detail = "this route does not take that method"
@@ -251,11 +235,7 @@ def _problem(status: int, code: str, detail: str, *headers: answers.Header, publ
         more.append(answers.RETRY_AFTER)
     if status == 401:
         more.append((b"www-authenticate", b"Bearer"))
-    return json(
-        {"error": code, "detail": detail},
-        [*(answers.NUMBERS if public else [*answers.JSON, answers.NEVER_STORED]), *more],
-        status,
-    )
+    return problem(status, code, detail, [*(PUBLIC if public else PRIVATE), *more])
 
 
 _HANDLERS: dict[Any, Any] = {VisitstatsError: _named, HTTPException: _http, ClientDisconnect: _gone, Exception: _broken}

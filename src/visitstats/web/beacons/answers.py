@@ -2,14 +2,33 @@
 
 import base64
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from visitstats.core.numbers import Numbers
 from visitstats.reading.snapshots import Snapshot
 from visitstats.web.beacons.protocol import EXTENSION, Answer
 
 Header = tuple[bytes, bytes]
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""ISO 8601 with the site's offset."""
+
+
+class BoxNumbers(Numbers, kw_only=True, frozen=True):
+    """The numbers of a site. A number that is not known is null."""
+
+    site: str
+    at: Moment
+
+
+class HitNumbers(BoxNumbers, kw_only=True, frozen=True):
+    """The numbers of a site, with those of the article that was read."""
+
+    views: int | None = None
+    key: str = ""
+    pending: bool = False
+
 
 ANYBODY: list[Header] = [
     (b"access-control-allow-origin", b"*"),

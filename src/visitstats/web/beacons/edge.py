@@ -11,7 +11,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from visitstats.core.beacon import HitBeacon, decode_alive, decode_hit, hit_from_query
+from visitstats.core.beacon import (
+    AliveBody,
+    HitBeacon,
+    HitBody,
+    HitQuery,
+    decode_alive,
+    decode_hit,
+    hit_from_query,
+)
 from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUnavailable
 from visitstats.core.numbers import UNKNOWN
 from visitstats.ingest.waiting import Outcome, Waiting
@@ -23,6 +31,7 @@ from visitstats.web.beacons.hits import ArticleUnknown, Hits, Taken
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import ALIVE, HIT, Answer
 from visitstats.web.beacons.senders import SaltMissing
+from visitstats.web.table import PUBLIC, Route
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +43,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ROOT = "/v1/sites/"
 KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
 """What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
-ALLOWED = {"hit": b"POST", "hit.gif": b"GET", "alive": b"POST", "stats": b"GET, HEAD", "live": b"GET"}
 LONGEST_QUERY = 8192
 
 
@@ -49,13 +57,9 @@ class Edge:
         self._stats = stats
         self._hits = hits
         self._body_max_bytes = body_max_bytes
-        self._routes: dict[tuple[str, str], Callable[[Scope, Receive, Send, LiveSite], Awaitable[None]]] = {
-            ("POST", "hit"): self._hit,
-            ("GET", "hit.gif"): self._pixel,
-            ("POST", "alive"): self._alive,
-            ("GET", "stats"): self._show,
-            ("HEAD", "stats"): self._show,
-            ("GET", "live"): lambda *asked: streams.serve(*asked),
+        self._streams = streams
+        self._handlers = {
+            (method, route.path.rpartition("/")[2]): route.handler for route in self.ROUTES for method in route.methods
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,14 +72,9 @@ class Edge:
         if scope["query_string"] and is_explained(scope):
             await self._router(scope, receive, send)
             return
-        route = self._routes.get((scope["method"], action))
-        if route is None:
-            if scope["method"] != "OPTIONS" and action in ALLOWED:
-                allow = (b"allow", ALLOWED[action])
-                detail = "this route does not take that method"
-                await answers.send_error(send, 405, "method-not-allowed", detail, [allow])
-            else:
-                await self._router(scope, receive, send)
+        handler = self._handlers.get((scope["method"], action))
+        if handler is None:
+            await self._router(scope, receive, send)
             return
         try:
             live = self._sites.get(site_id) or await self._sites.find(site_id)
@@ -85,7 +84,7 @@ class Edge:
         if live is None:
             await answers.send_error(send, 404, "no-such-site", "there is no such site")
             return
-        await route(scope, receive, send, live)
+        await handler(self, scope, receive, send, live)
 
     def take_at_once(self, path: bytes, headers: Headers, peer: str, body: bytes, answer: Answer) -> bool:
         """Take a hit or a heartbeat (`POST path`) whose request is complete, without a task of its own: the usual way.
@@ -150,7 +149,7 @@ class Edge:
     async def _pixel(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
         status, reason = 200, ""
         try:
-            beacon = hit_from_query(**_query(scope["query_string"]))
+            beacon = hit_from_query(_query(scope["query_string"]))
             status, _, reason = await self._count(scope, headers_of(scope["headers"]), live, beacon)
         except HitRejected as rejected:
             # A picture that is an error would show as a broken one on the portal's page.
@@ -214,6 +213,22 @@ class Edge:
             return
         await answers.send_shown(scope, send, snapshot)
 
+    async def _live(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
+        await self._streams.serve(scope, receive, send, live)
+
+    ROUTES = (
+        Route("POST", "/v1/sites/{site}/hit", _hit, "Count a page load", answers.HitNumbers, body=HitBody,
+              statuses=(200, 202), headers=PUBLIC),
+        Route("GET", "/v1/sites/{site}/hit.gif", _pixel, "Count a page load without JavaScript", "image/gif",
+              query=HitQuery, statuses=(200, 202), headers=PUBLIC, head=False),
+        Route("POST", "/v1/sites/{site}/alive", _alive, "Say that the page is still read", answers.BoxNumbers,
+              body=AliveBody, headers=PUBLIC),
+        Route("GET", "/v1/sites/{site}/stats", _show, "The numbers of a site", answers.BoxNumbers,
+              headers=tuple(answers.SHOWN)),
+        Route("GET", "/v1/sites/{site}/live", _live, "The numbers as they change, each event those of /stats",
+              "text/event-stream", headers=PUBLIC, head=False),
+    )  # fmt: skip
+
     # Shared --------------------------------------------------------------------------------------------------------
 
     async def _refuse(self, send: Send, live: LiveSite, rejected: HitRejected) -> None:
@@ -271,7 +286,7 @@ async def _busy(send: Send, error: Exception) -> None:
     await answers.send_bytes(send, 503, [*answers.NUMBERS, answers.RETRY_AFTER], answers.BUSY)
 
 
-def _query(text: bytes) -> dict[str, str]:
+def _query(text: bytes) -> HitQuery:
     """Read the parameters of a pixel; unknown and repeated ones are left out. Raises HitRejected."""
     if len(text) > LONGEST_QUERY:
         raise HitRejected("too-large", "the address is too long", status=413)
@@ -281,6 +296,6 @@ def _query(text: bytes) -> dict[str, str]:
         raise HitRejected("bad-text", "the address is not UTF-8", status=400) from error
     found: dict[str, str] = {"u": ""}
     for name, value in pairs:
-        if name in ("u", "k", "t", "v", "h", "r", "w") and not found.get(name):
+        if name in HitQuery.__struct_fields__ and not found.get(name):
             found[name] = value
-    return found
+    return HitQuery(**found)

@@ -1,256 +1,275 @@
-"""The routes for administrators and operations: bearer tokens only, no cookies, no cross-origin answers."""
+"""What editors and administrators read with a token: articles, keys, what was not counted, unique visitors; and why a
+beacon is counted or not."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Annotated
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import msgspec
 
+from visitstats.core import keys
 from visitstats.core.beacon import decode_hit
-from visitstats.core.bounded import Bounded
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE
-from visitstats.core.errors import Denied, HitRejected, StoreUnavailable
+from visitstats.core.errors import HitRejected, InvalidQuery
 from visitstats.core.periods import Day
-from visitstats.reading.articles import MOST_ROWS, InvalidQuery, address, csv_text
+from visitstats.ingest.known import Known
+from visitstats.reading.articles import MOST_ROWS, Lists, address, csv_text
 from visitstats.reading.uniques import STANDARD_ERROR_PERCENT, estimated, named_day
 from visitstats.sites.directory import LiveSite
-from visitstats.store.records import AccessToken
-from visitstats.web.beacons import answers
+from visitstats.store.reads import Reads
 from visitstats.web.beacons.address import headers_of
+from visitstats.web.beacons.answers import Moment
 from visitstats.web.beacons.edge import peer_of, read_body
 from visitstats.web.beacons.senders import Senders
-from visitstats.web.routes.explain import Explanation, as_json, malformed
-from visitstats.web.routes.public import Public, json, raw
-from visitstats.worker import Worker
+from visitstats.web.routes.explain import Explanation, Step, malformed
+from visitstats.web.table import Asked, Reply, Route
 
-TRIES_PER_MINUTE = 5
-"""Wrong tokens that one address may try in a minute (hostile-inputs row 28)."""
 JSON_ROWS = 10_000
 
 
-class TooManyTries(Denied):
-    """An address tried too many wrong tokens."""
+class ArticlesQuery(msgspec.Struct):
+    """Which articles."""
 
-    def __init__(self) -> None:
-        super().__init__("too many wrong access tokens from your address; wait a minute", status=429)
+    period: Annotated[str, msgspec.Meta(description="day, week or month: the present one; all")] = "all"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description=f"as JSON at most {JSON_ROWS}")] = 100
+    format: Annotated[str, msgspec.Meta(description="json or csv")] = "json"
+    lang: Annotated[str, msgspec.Meta(description="of the headings of the CSV: vi or en")] = "vi"
+
+
+class ArticleRow(msgspec.Struct):
+    """An article in a list."""
+
+    rank: int
+    views: int
+    key: str
+    title: str
+    url: str
+    author: str
+    category: str
+    published: str
+
+
+class Articles(msgspec.Struct):
+    """The articles of a period, the most read first."""
+
+    site: str
+    period: str
+    at: Moment
+    order_at: Moment
+    articles: list[ArticleRow]
+
+
+class KeyQuery(msgspec.Struct):
+    """Which page."""
+
+    url: Annotated[str, msgspec.Meta(description="address of the page")] = ""
+    key: Annotated[str, msgspec.Meta(description="explicit key that the page gives")] = ""
+    canonical: Annotated[str, msgspec.Meta(description="canonical link that the page has")] = ""
+
+
+class KeyStep(msgspec.Struct):
+    """What one rule did with an address on its way to the key."""
+
+    rule: str
+    before: str
+    after: str
+    changed: bool
+    note: str
+
+
+class KeyRefused(msgspec.Struct):
+    """Why a page gets no key."""
+
+    reason: str
+    detail: str
+
+
+class Key(msgspec.Struct):
+    """How an address becomes its key."""
+
+    site: str
+    url: str
+    key: str | None
+    refused: KeyRefused | None
+    steps: list[KeyStep]
+
+
+class DayQuery(msgspec.Struct):
+    """Which day."""
+
+    day: Annotated[str, msgspec.Meta(description="as 2026-11-24; today unless given")] = ""
+
+
+class Ignored(msgspec.Struct):
+    """The beacons of a day that were not counted, by reason."""
+
+    site: str
+    day: str
+    at: Moment
+    ignored: dict[str, int]
+    search_engines: int
+    visitors_capped: int
+
+
+class UniquesQuery(DayQuery):
+    """Which period."""
+
+    period: Annotated[str, msgspec.Meta(description="day, week or month: the one that holds the day")] = "day"
+
+
+class Uniques(msgspec.Struct):
+    """The estimated unique visitors of a period, and of each of its days."""
+
+    site: str
+    period: str
+    at: Moment
+    uniques: int
+    estimate: bool
+    standard_error_percent: float
+    days: dict[str, int]
+
+
+class ExplainQuery(msgspec.Struct):
+    """Whether a beacon is counted, or explained."""
+
+    explain: Annotated[
+        str, msgspec.Meta(description="1, with a token of the scope editor: say what each rule says, count nothing")
+    ] = ""  # fmt: skip
+
+
+class ExplainedHit(msgspec.Struct):
+    """What would become of a beacon now, and what each rule says."""
+
+    site: str
+    counted: bool
+    reason: str
+    key: str | None
+    starts_visit: bool | None
+    new_view: bool | None
+    steps: tuple[Step, ...]
+    key_steps: list[KeyStep]
 
 
 class Admin:
-    """Handlers for people and machines with a token."""
+    """The handlers. `clock` gives the moment in milliseconds."""
 
-    def __init__(self, worker: Worker, public: Public, senders: Senders, clock: Callable[[], int]) -> None:
-        self._worker = worker
-        self._public = public
+    def __init__(
+        self,
+        lists: Lists,
+        reads: Reads,
+        senders: Senders,
+        known: Known,
+        clock: Callable[[], int],
+        body_max_bytes: int,
+    ) -> None:
+        self._lists = lists
+        self._reads = reads
         self._senders = senders
+        self._known = known
         self._clock = clock
-        self._tries: Bounded[tuple[str, int], int] = Bounded(8192)
+        self._body_max_bytes = body_max_bytes
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/v1/admin/sites/{site}/articles", self.articles),
-            Route("/v1/admin/sites/{site}/key", self.key),
-            Route("/v1/admin/sites/{site}/ignored", self.ignored),
-            Route("/v1/admin/sites/{site}/uniques", self.uniques),
-            # The edge counts hits; only those that ask for an explanation come here.
-            Route("/v1/sites/{site}/hit", self.explain, methods=["POST"]),
-            Route("/metrics", self.metrics),
-        ]
-
-    async def articles(self, request: Request) -> Response:
+    async def articles(self, asked: Asked[ArticlesQuery, None]) -> Articles | Reply:
         """Answer the articles of a period, the most read first, as JSON or CSV."""
-        same_origin(request)
-        await self.allow(
-            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
-        )
-        live = await self._public.site(request)
-        query = request.query_params
-        period, as_csv = query.get("period", "all"), query.get("format", "json") == "csv"
-        asked = query.get("limit", "100")
-        # Not int() alone: it takes signs, underscores, spaces and the digits of every script (hostile-inputs row 26).
-        limit = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0
-        if not 1 <= limit <= (MOST_ROWS if as_csv else JSON_ROWS):
+        live, query = asked.live, asked.query
+        as_csv = query.format == "csv"
+        if query.limit > JSON_ROWS and not as_csv:
             raise InvalidQuery(f"limit is 1 to {JSON_ROWS} as JSON, to {MOST_ROWS} as CSV")
         now = self._clock()
-        order = await self._worker.lists.order(live, period)
-        found = [row async for row in self._worker.lists.rows(live, period, limit)]
+        order = await self._lists.order(live, query.period)
+        found = [row async for row in self._lists.rows(live, query.period, query.limit)]
         if as_csv:
-            name = f"{live.site.id}-{period}.csv".encode()
-            return raw(
-                200,
-                [
-                    (b"content-type", b"text/csv; charset=utf-8"),
-                    (b"content-disposition", b'attachment; filename="' + name + b'"'),
-                    (b"x-content-type-options", b"nosniff"),
-                    answers.NEVER_STORED,
-                ],
-                csv_text(live, found, "en" if query.get("lang") == "en" else "vi").encode(),
+            name = f'attachment; filename="{live.site.id}-{query.period}.csv"'
+            text = csv_text(live, found, "en" if query.lang == "en" else "vi")
+            return Reply(
+                text.encode(),
+                kind="text/csv; charset=utf-8",
+                headers=((b"content-disposition", name.encode()),),
             )
-        return json(
-            {
-                "site": live.site.id,
-                "period": period,
-                "at": live.calendar.iso(now),
-                "order_at": live.calendar.iso(order.at_ms),
-                "articles": [
-                    {
-                        "rank": rank,
-                        "views": row.views,
-                        "key": row.entry.key,
-                        "title": row.entry.title,
-                        "url": address(live, row),
-                        "author": row.entry.author,
-                        "category": row.entry.category,
-                        "published": row.entry.published,
-                    }
-                    for rank, row in enumerate(found, 1)
-                ],
-            },
-            [*answers.JSON, answers.NEVER_STORED],
+        return Articles(
+            live.site.id,
+            query.period,
+            live.calendar.iso(now),
+            live.calendar.iso(order.at_ms),
+            [
+                ArticleRow(
+                    rank,
+                    row.views,
+                    row.entry.key,
+                    row.entry.title,
+                    address(live, row),
+                    row.entry.author,
+                    row.entry.category,
+                    row.entry.published,
+                )
+                for rank, row in enumerate(found, 1)
+            ],
         )
 
-    async def key(self, request: Request) -> Response:
+    async def key(self, asked: Asked[KeyQuery, None]) -> Key:
         """Answer how an address becomes its key, step by step."""
-        same_origin(request)
-        await self.allow(
-            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
-        )
-        live = await self._public.site(request)
-        query = request.query_params
-        if not query.get("url"):
+        query = asked.query
+        if not query.url:
             raise InvalidQuery("name an address, as in ?url=https%3A%2F%2Fportal.example.vn%2Fa")
-        explained = live.key_rules.explain(
-            query["url"], explicit=query.get("key", ""), canonical=query.get("canonical", "")
-        )
-        refused = None if explained.key else {"reason": explained.reason, "detail": explained.detail}
-        return json(
-            {
-                "site": live.site.id,
-                "url": explained.url,
-                "key": explained.key,
-                "refused": refused,
-                "steps": [
-                    {
-                        "rule": step.rule,
-                        "before": step.before,
-                        "after": step.after,
-                        "changed": step.changed,
-                        "note": step.note,
-                    }
-                    for step in explained.steps
-                ],
-            },
-            [*answers.JSON, answers.NEVER_STORED],
-        )
+        explained = asked.live.key_rules.explain(query.url, explicit=query.key, canonical=query.canonical)
+        refused = None if explained.key else KeyRefused(explained.reason, explained.detail)
+        return Key(asked.live.site.id, explained.url, explained.key, refused, _shown(explained.steps))
 
-    async def ignored(self, request: Request) -> Response:
+    async def ignored(self, asked: Asked[DayQuery, None]) -> Ignored:
         """Answer the beacons of a day that were not counted, by reason."""
-        live, day = await self._day(request)
-        found = await self._worker.reads.ignored(live.site.id, day)
-        noted = await self._worker.reads.noted(live.site.id, day)
-        return json(
-            {
-                "site": live.site.id,
-                "day": day.date,
-                "at": live.calendar.iso(self._clock()),
-                "ignored": dict(sorted(found.items())),
-                "search_engines": noted[SEARCH_ENGINE],
-                "visitors_capped": noted[CAPPED],
-            },
-            [*answers.JSON, answers.NEVER_STORED],
-        )
+        live, day = asked.live, self._day(asked.live, asked.query.day)
+        found = await self._reads.ignored(live.site.id, day)
+        noted = await self._reads.noted(live.site.id, day)
+        at = live.calendar.iso(self._clock())
+        return Ignored(live.site.id, day.date, at, dict(sorted(found.items())), noted[SEARCH_ENGINE], noted[CAPPED])
 
-    async def uniques(self, request: Request) -> Response:
+    async def uniques(self, asked: Asked[UniquesQuery, None]) -> Uniques:
         """Answer the estimated unique visitors of a day, a week or a month, and of each of its days."""
-        live, day = await self._day(request)
-        period = request.query_params.get("period", "day")
-        today = live.calendar.day_at(self._clock())
-        found = await estimated(self._worker.reads, live, period, day, today)
-        return json(
-            {
-                "site": live.site.id,
-                "period": period,
-                "at": live.calendar.iso(self._clock()),
-                "uniques": sum(found.values()),
-                "estimate": True,
-                "standard_error_percent": STANDARD_ERROR_PERCENT,
-                "days": found,
-            },
-            [*answers.JSON, answers.NEVER_STORED],
-        )
+        live, day, period = asked.live, self._day(asked.live, asked.query.day), asked.query.period
+        found = await estimated(self._reads, live, period, day, live.calendar.day_at(self._clock()))
+        at = live.calendar.iso(self._clock())
+        return Uniques(live.site.id, period, at, sum(found.values()), True, STANDARD_ERROR_PERCENT, found)
 
-    async def explain(self, request: Request) -> Response:
+    async def explain(self, asked: Asked[ExplainQuery, None]) -> ExplainedHit:
         """Answer why a beacon is counted or not, rule by rule; nothing is counted. The request is the beacon, with its
-        own headers: also those of another origin, which without a token gets nowhere here."""
-        await self.allow(
-            request, lambda authorization: self._worker.access.editor(authorization, request.path_params["site"])
-        )
-        live = await self._public.site(request)
+        own headers."""
+        request, live = asked.request, asked.live
         headers = headers_of(request.scope["headers"])
         try:
-            beacon = decode_hit(await read_body(headers, request.receive, self._worker.settings.body_max_bytes))
+            beacon = decode_hit(await read_body(headers, request.receive, self._body_max_bytes))
         except HitRejected as refused:
             found = malformed(refused)
         else:
-            explanation = Explanation(self._senders, self._worker.reads, live, self._clock(), self._worker.known)
+            explanation = Explanation(self._senders, self._reads, live, self._clock(), self._known)
             found = await explanation.of(headers, peer_of(request.scope), beacon)
-        return json(as_json(live.site.id, found), [*answers.JSON, answers.NEVER_STORED])
-
-    async def _day(self, request: Request) -> tuple[LiveSite, Day]:
-        """The site and the day of a request that may read them."""
-        same_origin(request)
-        await self.allow(
-            request, lambda authorization: self._worker.access.reader(authorization, request.path_params["site"])
+        return ExplainedHit(
+            live.site.id,
+            found.counted,
+            found.reason,
+            found.key,
+            found.starts_visit,
+            found.new_view,
+            found.steps,
+            _shown(found.key_steps),
         )
-        live = await self._public.site(request)
-        asked = request.query_params.get("day")
-        return live, named_day(live, asked) if asked else live.calendar.day_at(self._clock())
 
-    async def metrics(self, request: Request) -> Response:
-        """Answer the metrics of all workers: to this machine itself, on the metrics port, or to a bearer of a token."""
-        port = self._worker.settings.metrics_port
-        arrived = request.scope.get("server") or ("", 0)
-        peer = request.client.host if request.client else ""
-        near = (
-            self._senders.addresses.here(peer)
-            and "x-forwarded-for" not in request.headers
-            and "forwarded" not in request.headers
-        )
-        if not near and not (port and arrived[1] == port):
-            same_origin(request)
-            await self.allow(request, self._worker.access.scraper)
-        try:
-            found, up = await self._worker.site_numbers(), True
-        except StoreUnavailable:
-            found, up = [], False
-        text = self._worker.metrics.expose(
-            found,
-            store_up=up,
-            store_fit=self._worker.applier.link.word != "unfit",
-            journal_up=not self._worker.ingest.trouble,
-            lacks=self._worker.hosts.lacks,
-        )
-        return raw(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), answers.NEVER_STORED], text)
+    def _day(self, live: LiveSite, named: str) -> Day:
+        return named_day(live, named) if named else live.calendar.day_at(self._clock())
 
-    async def allow(self, request: Request, check: Callable[[str], Awaitable[AccessToken]]) -> AccessToken:
-        """Let a request pass that has the right token, which is returned, and slow down who guesses."""
-        address, _ = self._senders.addresses.of(peer_of(request.scope), headers_of(request.scope["headers"]))
-        name = (address, self._clock() // 60_000)
-        tried = self._tries.get(name) or 0
-        if tried >= TRIES_PER_MINUTE:
-            raise TooManyTries
-        try:
-            return await check(request.headers.get("authorization", ""))
-        except Denied as denied:
-            if denied.status == 401:
-                self._tries.put(name, tried + 1)
-            raise
+    ROUTES = (
+        Route("GET", "/v1/admin/sites/{site}/articles", articles, "The articles of a period, the most read first",
+              Articles, scope="viewer", query=ArticlesQuery),
+        Route("GET", "/v1/admin/sites/{site}/key", key, "How an address becomes its key, step by step",
+              Key, scope="viewer", query=KeyQuery),
+        Route("GET", "/v1/admin/sites/{site}/ignored", ignored, "What was not counted on a day, by reason",
+              Ignored, scope="viewer", query=DayQuery),
+        Route("GET", "/v1/admin/sites/{site}/uniques", uniques, "Unique visitors of a period, estimates",
+              Uniques, scope="viewer", query=UniquesQuery),
+        # The edge counts hits; those that ask for an explanation come here. The request is the beacon, so that it may
+        # be that of another origin's page, which without a token gets nowhere.
+        Route("POST", "/v1/sites/{site}/hit", explain, "Say whether a page load would be counted, and why",
+              ExplainedHit, scope="editor", query=ExplainQuery, any_origin=True),
+    )  # fmt: skip
 
 
-def same_origin(request: Request) -> None:
-    """Refuse what another site's page sends (hostile-inputs row 27)."""
-    site = request.headers.get("sec-fetch-site", "none")
-    origin = request.headers.get("origin")
-    host = request.headers.get("host", "")
-    if site in ("cross-site", "same-site") or (origin is not None and origin.partition("://")[2] != host):
-        raise Denied("this is not for pages of other sites", status=403)
+def _shown(steps: tuple[keys.Step, ...]) -> list[KeyStep]:
+    return [KeyStep(step.rule, step.before, step.after, step.changed, step.note) for step in steps]

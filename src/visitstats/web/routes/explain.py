@@ -219,10 +219,3 @@ def _told_apart(beacon: HitBeacon, visit_id: str) -> str:
     if beacon.visit_id:
         return "without the visit id: the reader asks not to be followed (GPC or DNT)"
     return "by address and agent alone: the beacon has no visit id"
-
-
-def as_json(site_id: str, found: Explained) -> dict[str, object]:
-    """Return what the API answers."""
-    answer: dict[str, object] = {"site": site_id, **msgspec.structs.asdict(found)}
-    answer["key_steps"] = [{**msgspec.structs.asdict(step), "changed": step.changed} for step in found.key_steps]
-    return answer

@@ -1,18 +1,17 @@
 """The most read articles of a site, for everybody, when the site publishes them ("Xem nhiều")."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import msgspec
 
 from visitstats.core.batch import OTHER_KEY
-from visitstats.reading.articles import PERIODS, InvalidQuery, address
+from visitstats.core.errors import InvalidQuery, VisitstatsError
+from visitstats.reading.articles import PERIODS, Lists, address
 from visitstats.sites.directory import LiveSite
-from visitstats.web.beacons import answers
-from visitstats.web.routes.public import Public, json
-from visitstats.worker import Worker
+from visitstats.web.beacons.answers import Moment
+from visitstats.web.table import ANY_PAGE, Asked, Route, kept
 
 MOST = 50
 USUAL = 10
@@ -20,36 +19,54 @@ SECONDS = 30
 """How old a list may be: readers do not see the difference, and it costs the store one question in that time."""
 
 
+class NotPublished(VisitstatsError):
+    """A site that does not publish its list."""
+
+
+class TopQuery(msgspec.Struct):
+    """Which list."""
+
+    period: Annotated[str, msgspec.Meta(description=", ".join(PERIODS))] = "week"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = USUAL
+
+
+class TopArticle(msgspec.Struct):
+    """An article in the list. The widget reads "title", "url" and "views" in this order."""
+
+    key: str
+    title: str
+    url: str
+    views: int
+
+
+class TopArticles(msgspec.Struct):
+    """The most read articles of a period."""
+
+    site: str
+    period: str
+    at: Moment
+    articles: list[TopArticle]
+
+
 class Top:
     """The handler, and the lists that it has read."""
 
-    def __init__(self, worker: Worker, public: Public) -> None:
-        self._worker = worker
-        self._public = public
-        self._lists: dict[tuple[str, str], tuple[float, asyncio.Task[list[dict[str, Any]]]]] = {}
+    def __init__(self, lists: Lists, clock: Callable[[], int]) -> None:
+        self._source = lists
+        self._clock = clock
+        self._lists: dict[tuple[str, str], tuple[float, asyncio.Task[list[TopArticle]]]] = {}
 
-    def routes(self) -> list[Route]:
-        """Return the route."""
-        return [Route("/v1/sites/{site}/top", self.top)]
-
-    async def top(self, request: Request) -> Response:
+    async def top(self, asked: Asked[TopQuery, None]) -> TopArticles:
         """Answer the most read articles of a period. Counts nothing."""
-        live = await self._public.site(request)
+        live, period = asked.live, asked.query.period
         if not live.site.publish_top:
-            detail = "this site does not publish what is read most (site set --publish-top)"
-            return json({"error": "not-published", "detail": detail}, answers.NUMBERS, 403)
-        period = request.query_params.get("period", "week")
-        limit = request.query_params.get("limit", str(USUAL))
+            raise NotPublished("this site does not publish what is read most (site set --publish-top)")
         if period not in PERIODS:
             raise InvalidQuery(f"period {period[:40]!r}: use one of {', '.join(PERIODS)}")
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST:
-            raise InvalidQuery(f"limit {limit[:40]!r}: use 1 to {MOST}")
-        articles = (await self._read(live, period))[: int(limit)]
-        headers = [*answers.JSON, *answers.ANYBODY, (b"cache-control", b"public, max-age=%d" % SECONDS)]
-        at = live.calendar.iso(self._worker.clock())
-        return json({"site": live.site.id, "period": period, "at": at, "articles": articles}, headers)
+        articles = (await self._read(live, period))[: asked.query.limit]
+        return TopArticles(live.site.id, period, live.calendar.iso(self._clock()), articles)
 
-    async def _read(self, live: LiveSite, period: str) -> list[dict[str, Any]]:
+    async def _read(self, live: LiveSite, period: str) -> list[TopArticle]:
         """Return a list that is young enough. Many callers, one read."""
         name, now = (live.site.id, period), asyncio.get_running_loop().time()
         read_at, task = self._lists.get(name, (0.0, None))
@@ -59,16 +76,15 @@ class Top:
             self._lists[name] = now, task
         return await asyncio.shield(task)
 
-    async def _list(self, live: LiveSite, period: str) -> list[dict[str, Any]]:
-        found = [row async for row in self._worker.lists.rows(live, period, MOST + 1)]
-        # The widget reads "title", "url" and "views" in this order.
+    async def _list(self, live: LiveSite, period: str) -> list[TopArticle]:
+        found = [row async for row in self._source.rows(live, period, MOST + 1)]
         return [
-            {
-                "key": row.entry.key,
-                "title": row.entry.title or row.entry.key,
-                "url": address(live, row),
-                "views": row.views,
-            }
+            TopArticle(row.entry.key, row.entry.title or row.entry.key, address(live, row), row.views)
             for row in found
             if row.entry.key != OTHER_KEY
         ][:MOST]
+
+    ROUTES = (
+        Route("GET", "/v1/sites/{site}/top", top, "The most read articles", TopArticles, query=TopQuery,
+              headers=(*ANY_PAGE, kept(SECONDS))),
+    )  # fmt: skip
