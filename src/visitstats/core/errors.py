@@ -64,6 +64,10 @@ class JournalDamaged(VisitstatsError):
     """A journal file does not hold what it should."""
 
 
+class TileDamaged(VisitstatsError):
+    """A piece of packed history that cannot be read: cut off, altered, or written by a later version."""
+
+
 class Overloaded(VisitstatsError):
     """More hits wait than the configuration allows; the sender may try again."""
 
