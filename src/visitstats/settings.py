@@ -1,6 +1,6 @@
 """What an operator may set, where a value comes from, and what is refused.
 
-Rule 1: every setting is one row of `SETTINGS` and one field of `Settings`; nothing else reads the environment.
+Rule 1: every setting is one field of `Settings`, which says all about it; nothing else reads the environment.
 Rule 2: command line > environment (`VISITSTATS_<NAME>`) > `visitstats.toml` > default.
 Rule 3: a name or a value that is not understood stops the start with one line; nothing is silently ignored
         or clamped (a misspelt `VISITSTATS_REDIS_URL` would quietly count into an empty store).
@@ -12,9 +12,9 @@ import difflib
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
@@ -38,6 +38,13 @@ class InvalidSetting(VisitstatsError):
 
 class _Refused(Exception):
     """What a value should have been; `_read` adds the name and the place."""
+
+
+class Kind(NamedTuple):
+    """What may be a setting's value: a word for it, and what reads it or refuses it."""
+
+    word: str
+    parse: Callable[[object], Any]
 
 
 def _path(value: object) -> Path:
@@ -95,7 +102,7 @@ def _networks(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(networks))
 
 
-def _whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
+def _whole(low: int, high: int, unit: str = "") -> Kind:
     expected = f"a whole number{unit and f' of {unit}'} from {low} to {high}"
 
     def parse(value: object) -> int:
@@ -105,207 +112,108 @@ def _whole(low: int, high: int, unit: str = "") -> Callable[[object], int]:
             raise _Refused(expected)
         return value
 
-    return parse
+    return Kind("number", parse)
 
 
-def _one_of(*words: str) -> Callable[[object], str]:
+def _one_of(*words: str) -> Kind:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value.strip().lower() not in words:
             raise _Refused(f"one of {', '.join(words)}")
         return value.strip().lower()
 
-    return parse
+    return Kind("word", parse)
 
 
-class Setting(NamedTuple):
-    """One row of the table: how a value is read, and what `docs/settings.md` says of it."""
-
-    name: str
-    type: str
-    parse: Callable[[Any], Any]
-    default: Any
-    help: str
-
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "data_dir",
-        "folder",
-        _path,
-        "visitstats-data",
-        "Journal, last snapshots and the embedded Valkey's data live here.",
-    ),
-    Setting(
-        "redis_url",
-        "text",
-        _redis_url,
-        "",
-        "Redis 7.0+ or Valkey 7.2+; empty runs an embedded Valkey in the data folder.",
-    ),
-    Setting(
-        "redis_password_file",
-        "file",
-        _secret_file,
-        "",
-        "A file with the password for redis_url, which then has none itself.",
-    ),
-    Setting("host", "text", _text, "127.0.0.1", "Address to listen on."),
-    Setting("port", "number", _whole(0, 65_535), 8080, "Port to listen on; 0 takes any free one."),
-    Setting("workers", "number", _whole(1, 64), 1, "Processes that answer on the port."),
-    Setting(
-        "metrics_port", "number", _whole(0, 65_535), 0, "A port of its own for /metrics; 0 serves it on the main port."
-    ),
-    Setting(
-        "trusted_proxies",
-        "networks",
-        _networks,
-        ("127.0.0.0/8", "::1/128"),
-        "Peers whose X-Forwarded-For or Forwarded is believed; empty trusts nobody.",
-    ),
-    Setting(
-        "proxy_hops",
-        "number",
-        _whole(0, 20, "hops"),
-        0,
-        "How many proxies are in front, whatever their addresses; 0 goes by trusted_proxies.",
-    ),
-    Setting(
-        "proxy_header",
-        "word",
-        _one_of("any", "x-forwarded-for", "forwarded"),
-        "any",
-        "The header that your proxy writes; any takes X-Forwarded-For, or else Forwarded.",
-    ),
-    Setting(
-        "network_hits_per_second",
-        "number",
-        _whole(0, 100_000, "hits"),
-        5000,
-        "Hits that one network (IPv4 /24, IPv6 /64) may send on and on, per worker; 0 is no limit.",
-    ),
-    Setting(
-        "network_burst",
-        "number",
-        _whole(1, 10_000_000, "hits"),
-        300_000,
-        "Hits that one network may send at once; beyond both they are not counted (reason rate).",
-    ),
-    Setting(
-        "connections_per_address",
-        "number",
-        _whole(0, 100_000, "connections"),
-        512,
-        "Connections that one address (IPv6 /64) may have with a worker; trusted_proxies may have any; 0 is no limit.",
-    ),
-    Setting(
-        "answer_timeout_ms",
-        "number",
-        _whole(10, 10_000, "milliseconds"),
-        250,
-        "How long a hit waits for Redis before it is answered 202 with the last numbers.",
-    ),
-    Setting(
-        "durability",
-        "word",
-        _one_of("fsync", "os"),
-        "fsync",
-        "fsync: a hit is on the disk before it is acknowledged; os: with the kernel, and a power cut may take it.",
-    ),
-    Setting(
-        "journal_max_mb",
-        "number",
-        _whole(1, 1_048_576, "MiB"),
-        512,
-        "Disk that a worker's journal may use: applied records are dropped first; full of others, hits are refused.",
-    ),
-    Setting(
-        "journal_keep_hours",
-        "number",
-        # What decides about a hit is kept in the store for an hour more (`store.keys.DECIDING_MS`).
-        _whole(1, 24, "hours"),
-        24,
-        "How long applied records are kept to heal a Redis that comes back older.",
-    ),
-    Setting(
-        "gather_ms",
-        "number",
-        _whole(0, 100, "milliseconds"),
-        10,
-        "How long a batch gathers after its first hit: what a batch costs is spread over more of them.",
-    ),
-    Setting(
-        "batch_max_hits", "number", _whole(32, 1000, "hits"), 255, "Hits and heartbeats committed together at most."
-    ),
-    Setting(
-        "queue_max_hits",
-        "number",
-        _whole(1, 1_000_000, "hits"),
-        20_000,
-        "Hits that may wait in a worker; beyond that they are refused with 503 and Retry-After.",
-    ),
-    Setting(
-        "live_streams",
-        "number",
-        _whole(0, 100_000, "streams"),
-        5000,
-        "Streams of numbers as they change (data-live) that a worker carries; beyond that 503. 0: none.",
-    ),
-    Setting("body_max_bytes", "number", _whole(1024, 65_536, "bytes"), 8192, "The longest beacon that is read."),
-    Setting(
-        "log_level",
-        "word",
-        _one_of("debug", "info", "warning", "error"),
-        "info",
-        "What is logged: debug, info, warning or error.",
-    ),
-    Setting(
-        "shutdown_seconds",
-        "number",
-        _whole(1, 300, "seconds"),
-        10,
-        "How long a stop may take to finish what was accepted.",
-    ),
-)
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-
-class Documented(NamedTuple):
-    """A setting as the documentation shows it."""
-
-    name: str
-    env: str
-    type: str
-    default: str
-    help: str
+_FOLDER, _SECRET_FILE = Kind("folder", _path), Kind("file", _secret_file)
+_TEXT, _REDIS_URL, _NETWORKS = Kind("text", _text), Kind("text", _redis_url), Kind("networks", _networks)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting with a value that is allowed. Made by `load`; frozen, so that all parts see the same."""
 
-    data_dir: Path
-    redis_url: str
-    redis_password_file: Path | None
-    host: str
-    port: int
-    workers: int
-    metrics_port: int
-    trusted_proxies: tuple[str, ...]
-    proxy_hops: int
-    proxy_header: str
-    network_hits_per_second: int
-    network_burst: int
-    connections_per_address: int
-    answer_timeout_ms: int
-    durability: str
-    journal_max_mb: int
-    journal_keep_hours: int
-    gather_ms: int
-    batch_max_hits: int
-    queue_max_hits: int
-    live_streams: int
-    body_max_bytes: int
-    log_level: str
-    shutdown_seconds: int
+    data_dir: Annotated[Path, _FOLDER, "Journal, last snapshots and the embedded Valkey's data live here."] = Path(
+        "visitstats-data"
+    )
+    redis_url: Annotated[
+        str, _REDIS_URL, "Redis 7.0+ or Valkey 7.2+; empty runs an embedded Valkey in the data folder."
+    ] = ""
+    redis_password_file: Annotated[
+        Path | None, _SECRET_FILE, "A file with the password for redis_url, which then has none itself."
+    ] = None
+    host: Annotated[str, _TEXT, "Address to listen on."] = "127.0.0.1"
+    port: Annotated[int, _whole(0, 65_535), "Port to listen on; 0 takes any free one."] = 8080
+    workers: Annotated[int, _whole(1, 64), "Processes that answer on the port."] = 1
+    metrics_port: Annotated[int, _whole(0, 65_535), "A port of its own for /metrics; 0 serves it on the main port."] = 0
+    trusted_proxies: Annotated[
+        tuple[str, ...], _NETWORKS, "Peers whose X-Forwarded-For or Forwarded is believed; empty trusts nobody."
+    ] = ("127.0.0.0/8", "::1/128")
+    proxy_hops: Annotated[
+        int,
+        _whole(0, 20, "hops"),
+        "How many proxies are in front, whatever their addresses; 0 goes by trusted_proxies.",
+    ] = 0
+    proxy_header: Annotated[
+        str,
+        _one_of("any", "x-forwarded-for", "forwarded"),
+        "The header that your proxy writes; any takes X-Forwarded-For, or else Forwarded.",
+    ] = "any"
+    network_hits_per_second: Annotated[
+        int,
+        _whole(0, 100_000, "hits"),
+        "Hits that one network (IPv4 /24, IPv6 /64) may send on and on, per worker; 0 is no limit.",
+    ] = 5000
+    network_burst: Annotated[
+        int,
+        _whole(1, 10_000_000, "hits"),
+        "Hits that one network may send at once; beyond both they are not counted (reason rate).",
+    ] = 300_000
+    connections_per_address: Annotated[
+        int,
+        _whole(0, 100_000, "connections"),
+        "Connections that one address (IPv6 /64) may have with a worker; trusted_proxies may have any; 0 is no limit.",
+    ] = 512
+    answer_timeout_ms: Annotated[
+        int,
+        _whole(10, 10_000, "milliseconds"),
+        "How long a hit waits for Redis before it is answered 202 with the last numbers.",
+    ] = 250
+    durability: Annotated[
+        str,
+        _one_of("fsync", "os"),
+        "fsync: a hit is on the disk before it is acknowledged; os: with the kernel, and a power cut may take it.",
+    ] = "fsync"
+    journal_max_mb: Annotated[
+        int,
+        _whole(1, 1_048_576, "MiB"),
+        "Disk that a worker's journal may use: applied records are dropped first; full of others, hits are refused.",
+    ] = 512
+    # What decides about a hit is kept in the store for an hour more (`store.keys.DECIDING_MS`).
+    journal_keep_hours: Annotated[
+        int, _whole(1, 24, "hours"), "How long applied records are kept to heal a Redis that comes back older."
+    ] = 24
+    gather_ms: Annotated[
+        int,
+        _whole(0, 100, "milliseconds"),
+        "How long a batch gathers after its first hit: what a batch costs is spread over more of them.",
+    ] = 10
+    batch_max_hits: Annotated[int, _whole(32, 1000, "hits"), "Hits and heartbeats committed together at most."] = 255
+    queue_max_hits: Annotated[
+        int,
+        _whole(1, 1_000_000, "hits"),
+        "Hits that may wait in a worker; beyond that they are refused with 503 and Retry-After.",
+    ] = 20_000
+    live_streams: Annotated[
+        int,
+        _whole(0, 100_000, "streams"),
+        "Streams of numbers as they change (data-live) that a worker carries; beyond that 503. 0: none.",
+    ] = 5000
+    body_max_bytes: Annotated[int, _whole(1024, 65_536, "bytes"), "The longest beacon that is read."] = 8192
+    log_level: Annotated[
+        str, _one_of("debug", "info", "warning", "error"), "What is logged: debug, info, warning or error."
+    ] = "info"
+    shutdown_seconds: Annotated[
+        int, _whole(1, 300, "seconds"), "How long a stop may take to finish what was accepted."
+    ] = 10
 
     @classmethod
     def load(
@@ -331,10 +239,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
         for values, place in sources:
             for name in values:
-                if name not in _BY_NAME:
+                if name not in SETTINGS:
                     raise InvalidSetting(f"{place(name)} is not a setting{_nearest(name, place)}")
         found: dict[str, Any] = {}
-        for name, setting in _BY_NAME.items():
+        for name, setting in SETTINGS.items():
             values, place = next(((v, p) for v, p in sources if name in v), ({name: setting.default}, str))
             found[name] = _read(setting, values[name], place(name))
         settings = _with_password(cls(**found))
@@ -349,15 +257,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_environ(self) -> dict[str, str]:
         """The same settings as variables for a worker process: `load(environ=…)` there gives an equal value."""
-        return {PREFIX + name.upper(): _written(getattr(self, name)) for name in _BY_NAME}
-
-    @staticmethod
-    def document() -> list[Documented]:
-        """Every setting as the documentation shows it, in the order of the table."""
-        return [
-            Documented(row.name, PREFIX + row.name.upper(), row.type, _written(row.default), row.help)
-            for row in SETTINGS
-        ]
+        return {setting.variable: _written(getattr(self, name)) for name, setting in SETTINGS.items()}
 
     @property
     def redis_url_shown(self) -> str:
@@ -369,6 +269,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"Settings({', '.join(f'{name.removeprefix(PREFIX).lower()}={value!r}' for name, value in values.items())})"
         )
+
+
+class Setting(NamedTuple):
+    """A field of `Settings`: how its value is read, and what `docs/settings.md` says of it."""
+
+    name: str
+    kind: Kind
+    help: str
+    default: Any
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def shown_default(self) -> str:
+        """Its default as somebody would write it."""
+        return _written(self.default)
+
+
+def _declared() -> Iterator[Setting]:
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in msgspec.structs.fields(Settings):
+        kind, told = hints[field.name].__metadata__
+        yield Setting(field.name, kind, told, field.default)
+
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _declared()}
+"""Every setting by its name, in the order of the fields."""
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -392,8 +322,8 @@ def _from_file(path: Path | None) -> tuple[dict[str, object], Callable[[str], st
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
         raise InvalidSetting(f"the settings file {path} is not valid TOML: {error}") from error
     for name, value in values.items():
-        row = _BY_NAME.get(name)
-        if row and isinstance(value, str) and row.type in ("number", "networks"):
+        row = SETTINGS.get(name)
+        if row and isinstance(value, str) and row.kind.word in ("number", "networks"):
             # The parsers take strings because the environment has nothing else; a file can say what it means.
             raise InvalidSetting(f'{name} in {path} is "{value}"; expected {_expected(row)}, without quotes around it')
     return values, lambda name: f"{name} in {path}"
@@ -401,10 +331,10 @@ def _from_file(path: Path | None) -> tuple[dict[str, object], Callable[[str], st
 
 def _read(setting: Setting, value: object, place: str) -> Any:
     try:
-        return setting.parse(value)
+        return setting.kind.parse(value)
     except _Refused as refused:
         text = _written(value)
-        if setting.parse is _redis_url:
+        if setting.kind is _REDIS_URL:
             text = shown(text)
         raise InvalidSetting(f'{place} is "{text}"; expected {refused}') from None
 
@@ -432,14 +362,14 @@ def _with_password(settings: Settings) -> Settings:
 
 def _expected(setting: Setting) -> str:
     try:
-        setting.parse(None)
+        setting.kind.parse(None)
     except _Refused as refused:
         return str(refused)
     raise AssertionError(f"{setting.name} takes None")
 
 
 def _nearest(name: str, place: Callable[[str], str]) -> str:
-    near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.5)
     return f"; did you mean {place(near[0])}?" if near else "; docs/settings.md lists them"
 
 

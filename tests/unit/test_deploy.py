@@ -17,6 +17,7 @@ from typing import cast
 import pytest
 
 from visitstats.embedded.process import STOP_SECONDS
+from visitstats.settings import SETTINGS as DECLARED
 from visitstats.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "systemd" / "visitstats.service").read_text(encoding="utf-8")
-SETTINGS = {row.env: row.default for row in Settings.document()}
+SETTINGS = {row.variable: row.shown_default for row in DECLARED.values()}
 # What a stop may take: the service finishes what it accepted, then its Valkey writes what it has.
 STOP = int(SETTINGS["VISITSTATS_SHUTDOWN_SECONDS"]) + STOP_SECONDS
 

@@ -17,6 +17,7 @@ from visitstats.cli.session import (
     DataDirOption,
     RedisOption,
     complain,
+    option,
     scribe,
     settings_of,
     with_parts,
@@ -45,16 +46,11 @@ def serve(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default=False)] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer on the port.", show_default=False)] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="A port of its own for /metrics.", show_default=False)
-    ] = None,
-    durability: Annotated[
-        str | None,
-        typer.Option(metavar="fsync|os", help="What an acknowledged hit has outlived.", show_default=False),
-    ] = None,
+    host: Annotated[str | None, option("host")] = None,
+    port: Annotated[int | None, option("port")] = None,
+    workers: Annotated[int | None, option("workers")] = None,
+    metrics_port: Annotated[int | None, option("metrics_port")] = None,
+    durability: Annotated[str | None, option("durability", metavar="fsync|os")] = None,
 ) -> None:
     """Run the service. Without --redis-url it runs its own Valkey in the data folder."""
     settings = settings_of(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -16,7 +16,7 @@ from visitstats.core.sites import Site
 from visitstats.embedded.process import running_store
 from visitstats.ingest.replay import is_replayed
 from visitstats.journal.folder import claim_folder
-from visitstats.settings import Settings
+from visitstats.settings import SETTINGS, Settings
 from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
@@ -26,15 +26,17 @@ from visitstats.worker import wall_clock
 
 T = TypeVar("T")
 
+
+def option(name: str, **more: Any) -> Any:
+    """An option for a setting, which may be left out."""
+    return typer.Option(f"--{name.replace('_', '-')}", help=SETTINGS[name].help, show_default=False, **more)
+
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file (else ./visitstats.toml).", show_default=False)
 ]
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the journal and the embedded store.", show_default=False)
-]
-RedisOption = Annotated[
-    str | None, typer.Option("--redis-url", help="Redis or Valkey instead of the embedded one.", show_default=False)
-]
+DataDirOption = Annotated[Path | None, option("data_dir")]
+RedisOption = Annotated[str | None, option("redis_url")]
 
 
 def settings_of(config: Path | None, **options: object) -> Settings:
