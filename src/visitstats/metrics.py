@@ -88,6 +88,12 @@ class Metrics:
             "visitstats_live_refused", "Streams that were refused, because there were too many.", registry=registry
         )
         self.heartbeats = Counter("visitstats_heartbeats", "Heartbeats received.", registry=registry)
+        self.heartbeats_ignored = Counter(
+            "visitstats_heartbeats_ignored",
+            "Heartbeats that were not taken, by site and reason.",
+            ["site", "reason"],
+            registry=registry,
+        )
         self.pending = Counter(
             "visitstats_hits_pending",
             "Hits acknowledged from the journal alone (202), applied later.",

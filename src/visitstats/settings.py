@@ -160,13 +160,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network_hits_per_second: Annotated[
         int,
         _whole(0, 100_000, "hits"),
-        "Hits that one network (IPv4 /24, IPv6 /64) may send on and on, per worker; 0 is no limit.",
-    ] = 5000
+        "Hits and heartbeats that one network (IPv4 /24, IPv6 /48) may send on and on, per machine; 0 is no limit.",
+    ] = 200
     network_burst: Annotated[
         int,
         _whole(1, 10_000_000, "hits"),
         "Hits that one network may send at once; beyond both they are not counted (reason rate).",
-    ] = 300_000
+    ] = 6000
     connections_per_address: Annotated[
         int,
         _whole(0, 100_000, "connections"),

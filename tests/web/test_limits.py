@@ -56,26 +56,30 @@ async def test_ten_thousand_visitors_of_one_network_lose_nothing_by_default(app:
     assert (await app.numbers())["today"] == 200
 
 
-async def test_made_up_visit_ids(app: Running) -> None:
-    """hostile-inputs row 22: a thousand visit ids from one address and agent are so many visitors as the site allows,
-    and one more; all hits count, and it is told how many were not told apart."""
+async def test_made_up_visitors(app: Running) -> None:
+    """hostile-inputs rows 20 and 22: visit ids, browsers, and addresses of one network, however many are made up, are
+    so many visitors as the site allows, and one more; all hits count, and it is told how many were not told apart."""
     await app.put_site(visitors_per_network=20, views="every-load", office_networks=["198.51.100.7/32"])
-    made_up = [replace(ANN, visit_id=f"made-up-{n:06d}") for n in range(100)]
+    made_up = [
+        Visitor(f"203.0.113.{n % 200 + 1}", f"{ANN.agent} Edg/{n % 7}", f"made-up-{n:06d}" if n % 3 else "")
+        for n in range(100)
+    ]
     assert counted(await send(app, made_up)) == 100
     numbers = await app.numbers()
     assert (numbers["today"], numbers["online"]) == (21, 21)
     assert await app.connection.views("t1", ["/a"]) == {"/a": 100}
     await app.ignored({})
-    # Who was told apart before still is; so are another agent, an office, and the next half hour.
+    # Who was told apart before still is; so are another network, an office, and the next half hour.
     assert counted(await send(app, made_up[:20])) == 20
     assert (await app.numbers())["today"] == 21
-    await send(app, [replace(each, agent="Mozilla/5.0 (X11; Linux x86_64; rv:127.0)") for each in made_up[20:30]])
+    await send(app, [replace(each, address="203.0.114.9") for each in made_up[20:30]])
     assert (await app.numbers())["today"] == 31
     await send(app, [replace(each, address="198.51.100.7") for each in made_up[:40]])
-    assert (await app.numbers())["today"] == 71
+    office = len({(each.agent, each.visit_id) for each in made_up[:40]})
+    assert (await app.numbers())["today"] == 31 + office
     app.clock.advance(1801)
     await send(app, made_up[50:60])
-    assert (await app.numbers())["today"] == 81
+    assert (await app.numbers())["today"] == 41 + office
     noted = await app.connection.request(
         "GET", "/v1/admin/sites/t1/ignored", headers={"authorization": await app.token("viewer", "t1")}
     )
@@ -83,9 +87,96 @@ async def test_made_up_visit_ids(app: Running) -> None:
     assert noted.json["visitors_capped"] == 80
 
 
+async def test_addresses_of_one_ipv6_customer(app: Running) -> None:
+    """A customer who has a /48 is one network; another /48 is another."""
+    await app.put_site(visitors_per_network=5)
+    await send(app, [replace(ANN, address=f"2001:db8:7:{n:x}::{n:x}") for n in range(1, 30)])
+    assert (await app.numbers())["today"] == 6
+    await send(app, [replace(ANN, address=f"2001:db8:8:{n:x}::1") for n in range(1, 4)])
+    assert (await app.numbers())["today"] == 9
+
+
+async def test_a_school_is_carried_by_default(app: Running) -> None:
+    """1,000 pupils with a phone of one kind each behind one address, some without a visit id: only those whose browser
+    has more than 500 visit ids are not told apart."""
+    pupils = [replace(ANN, agent=f"{ANN.agent} kind/{n % 4}", visit_id=f"pupil-{n:04d}") for n in range(1000)]
+    assert counted(await send(app, pupils)) == 1000
+    assert (await app.numbers())["today"] == 1000
+
+
+# Every way in ---------------------------------------------------------------------------------------------------------
+
+OWN = f"https://{HOST}"
+PAGES: list[tuple[str, dict[str, str], str]] = [
+    ("our page", {"referer": f"{OWN}/a?b=c#d"}, ""),
+    ("our page, its origin alone", {"referer": OWN}, ""),
+    ("nothing told", {}, ""),
+    ("a foreign page", {"referer": "https://elsewhere.example/page"}, "origin"),
+    ("a foreign page with our name in it", {"referer": f"https://elsewhere.example/{OWN}"}, "origin"),
+    ("a foreign page below our name", {"referer": f"{OWN}.elsewhere.example/"}, "origin"),
+    ("a foreign page without its name, on our host", {"sec-fetch-site": "cross-site", "host": HOST}, "origin"),
+    ("a page without its name, elsewhere", {"sec-fetch-site": "cross-site", "host": "counter.example.vn"}, ""),
+    ("our page without its name", {"sec-fetch-site": "same-origin", "host": HOST}, ""),
+    ("opened by hand", {"sec-fetch-mode": "navigate", "sec-fetch-site": "none"}, "origin"),
+    ("a link on our page", {"sec-fetch-mode": "navigate", "referer": f"{OWN}/a"}, "origin"),
+    ("not an address", {"referer": "hidden by a proxy"}, ""),
+]
+
+
+@pytest.mark.parametrize(("headers", "reason"), [row[1:] for row in PAGES], ids=[row[0] for row in PAGES])
+async def test_a_picture_counts_for_the_page_that_shows_it(app: Running, headers: dict[str, str], reason: str) -> None:
+    """A picture has no Origin: its page is told by Referer and fetch metadata (hostile-inputs row 24)."""
+    sent = {"x-forwarded-for": ANN.address, "user-agent": ANN.agent} | headers
+    answer = await app.connection.request("GET", f"/v1/sites/t1/hit.gif?u={OWN}/a", headers=sent)
+    assert (answer.status, answer.ignored) == (200, reason)
+    assert (await app.numbers())["today"] == (0 if reason else 1)
+    body = {"u": f"{OWN}/a"}
+    assert (await app.connection.request("POST", "/v1/sites/t1/hit", body, sent)).ignored == reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "site", "reason"),
+    [
+        ({"origin": "https://elsewhere.example"}, {}, "origin"),
+        ({"referer": "https://elsewhere.example/"}, {}, "origin"),
+        ({"user-agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}, {}, "bot"),
+        ({"user-agent": ""}, {}, "empty-agent"),
+        ({}, {"excluded_networks": ["203.0.113.0/24"]}, "excluded"),
+        ({}, {"archived": True}, "archived"),
+    ],
+)
+async def test_a_heartbeat_goes_by_the_rules_of_a_hit(
+    app: Running, headers: dict[str, str], site: dict[str, object], reason: str
+) -> None:
+    """Who would not be counted is not kept online either; the answer says why, and the numbers come all the same."""
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    await app.put_site(**site)
+    app.clock.advance(200)
+    sent = {"x-forwarded-for": ANN.address, "user-agent": ANN.agent} | headers
+    answer = await app.connection.request("POST", "/v1/sites/t1/alive", {"v": ANN.visit_id}, sent)
+    assert (answer.status, answer.ignored) == (200, reason)
+    assert answer.json["total"] == 1
+    await app.settle_heartbeats()
+    app.clock.advance(200)
+    assert (await app.numbers())["online"] == 0
+    text = (await app.connection.request("GET", "/metrics")).body.decode()
+    assert f'visitstats_heartbeats_ignored_total{{reason="{reason}",site="t1"}} 1.0' in text
+    await app.ignored({})
+
+
+async def test_heartbeats_are_taken_from_the_same_bucket(tmp_path: Path, redis_url: str) -> None:
+    async with running(
+        tmp_path / "data", redis_url, network_burst=5, network_hits_per_second=1, answer_timeout_ms=5000
+    ) as app:
+        assert counted(await send(app, [ANN] * 3)) == 3
+        beats = [await app.connection.alive("t1", ANN) for _ in range(4)]
+        assert [answer.ignored for answer in beats] == ["", "", "rate", "rate"]
+        assert counted(await send(app, [ANN])) == 0
+
+
 async def test_a_visitor_who_is_not_told_apart_stays_online_by_heartbeats(app: Running) -> None:
     """The heartbeat of such a reader prolongs the visit that the hit was counted for."""
-    await app.put_site(visitors_per_network=1)
+    await app.put_site(visitors_per_network=2)
     first, second = (replace(ANN, visit_id=f"visit-{n}") for n in range(2))
     await send(app, [first, second])
     assert (await app.numbers())["online"] == 2

@@ -12,12 +12,12 @@ from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, fin
 from visitstats.core.agents import AgentRules
 from visitstats.core.beacon import HitQuery, hit_from_query
 from visitstats.core.errors import HitRejected
-from visitstats.core.limits import NetworkRate
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.beacons.address import ClientAddress
+from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.routes.explain import Explained, Explanation, malformed
 from visitstats.worker import wall_clock
@@ -51,7 +51,7 @@ def explain(
             beacon = hit_from_query(HitQuery(url, v=visit_id, h=hit_id))
         except HitRejected as refused:
             return malformed(refused)
-        senders = Senders(ClientAddress(()), AgentRules(load_crawler_patterns()), NetworkRate(0, 1))
+        senders = Senders(ClientAddress(()), AgentRules(load_crawler_patterns()), NetworkLimits(None, 0, 1))
         return await Explanation(senders, reads, live, wall_clock()).of(headers, address, beacon)
 
     _print(with_store(config, data_dir, redis_url, read))

@@ -59,7 +59,7 @@ OPTIONS: dict[str, Any] = {
     "excluded_networks": _list("--exclude-network", "A network whose visits do not count, as 10.20.0.0/16"),
     "excluded_paths": _list("--exclude-path", "Pages that do not count, as /admin/* or /*?preview=true"),
     "visitors_per_network": _number(
-        "--visitors-per-network", "Visit ids of one address and browser in half an hour; 0: no limit.", "500"
+        "--visitors-per-network", "Visitors of one network (/24, /48) in half an hour; 0: no limit.", "2000"
     ),
     "show_search_engines": _switch(
         "--show-search-engines/--hide-search-engines", "Whether the box says how many pages search engines read today."

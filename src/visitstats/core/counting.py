@@ -1,9 +1,10 @@
 """The counting rules, all of them, in one place (docs/counting.md says the same to readers).
 
  1. A visitor is blake2b-64(key = the day's salt, site | client address | user agent | visit id). The visit id is a
-    random value of the widget's; without one the first three parts alone are used, and so they are for further visit
-    ids when one address and agent has had more than the site's `visitors_per_network` within half an hour. Raw
-    addresses and agents are never written.
+    random value of the widget's; without one the first three parts alone are used. At most the site's
+    `visitors_per_network` of one network (IPv4 /24, IPv6 /48) are told apart within half an hour, and at most
+    `limits.VISITORS_OF_A_BROWSER` visit ids of one address and agent: further visit ids are left aside, and further
+    visitors are together one, the network's. Raw addresses and agents are never written.
  2. The salt is 32 random bytes per site-day, deleted 48 h after the day. At the change of day the new token takes over
     the old one's place, so that nobody is online twice.
  3. A visit starts with a hit when the visitor was not seen in the last 30 minutes (sliding), or not yet hit this day.

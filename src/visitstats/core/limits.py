@@ -1,13 +1,17 @@
 """How much one network may send, and how many visitors it may have: in tables of a fixed size.
 
-A table is an array that never grows (hostile-inputs row 21). A network or a visitor has its place by a number that no
-stranger can choose: `hash` and the day's salt are secret. Nothing is ever put out of a table by others, so nobody is
-forgotten because many new addresses come; two that share a place share what it allows, which among 65,536 places
-matters only to those who are near the limit.
+A table is an array that never grows (hostile-inputs row 21), and may lie in memory that all processes of a machine
+share. A network or a visitor has its place by a number that no stranger can choose: it is made with a secret. Nothing
+is ever put out of a table by others, so nobody is forgotten because many new addresses come; two that share a place
+share what it allows, which among 65,536 places matters only to those who are near the limit. Two processes that write
+one place at the same instant lose one of two steps: a limit is that much higher then, and never lower.
 """
+
+from __future__ import annotations
 
 from array import array
 from math import inf
+from typing import TypeAlias
 
 PLACES = 1 << 16
 LAST_PLACE = PLACES - 1
@@ -15,6 +19,12 @@ CLOCK_STEP_MS = 1000
 """A clock that is set back by less is waited for."""
 KNOWN_VISITORS = 1 << 17
 """Twice as many as are expected online (load class M, an event: 60,000)."""
+VISITORS_OF_A_BROWSER = 500
+"""Visit ids of one address and agent in half an hour that are told apart at most: identical computers of an office, or
+the subscribers behind one address of a mobile provider, stay below it."""
+
+
+Table: TypeAlias = "array[int] | memoryview[int]"
 
 
 class NetworkRate:
@@ -24,11 +34,12 @@ class NetworkRate:
     nothing to be filled up in the meantime. 0.5 MiB; 0.25 µs a hit.
     """
 
-    def __init__(self, per_second: int, burst: int) -> None:
+    def __init__(self, per_second: int, burst: int, table: array[float] | memoryview[float] | None = None) -> None:
+        """`table` has PLACES zeros to begin with."""
         self._step = 1000 / per_second if per_second else 0.0
         # Half a hit more, against rounding.
         self._room = (burst + 0.5) * self._step if per_second else inf
-        self._full = array("d", [0.0]) * PLACES
+        self._full = array("d", [0.0]) * PLACES if table is None else table
 
     def allows(self, network: int, now_ms: int, take: bool = True) -> bool:
         """Whether a network may send a hit now; takes it from its bucket, unless it is only asked."""
@@ -48,33 +59,66 @@ class NetworkRate:
 
 
 class VisitorCap:
-    """At most so many different visit ids per network token (address and agent) and half hour (hostile-inputs row 22).
+    """At most so many visitors of a network in each half hour, whatever is rotated: visit id, agent, or the address
+    within the network; and of them VISITORS_OF_A_BROWSER of one address and agent (hostile-inputs rows 20 and 22).
 
-    It counts the visit ids that are new; one that is known stays a visitor of its own. A known visitor is a 64-bit hash
-    of its token (of a secret key, per process). 1.5 MiB; 0.2 µs a hit.
+    It counts the visitors that are new; one that is known stays a visitor of its own. A known visitor is its token, of
+    which no stranger can know what it will be. 3 MiB; 0.2 µs a hit.
     """
 
-    def __init__(self) -> None:
-        self._known = array("q", [0]) * KNOWN_VISITORS
-        self._counted = array("q", [0]) * PLACES
+    def __init__(
+        self,
+        known: Table | None = None,
+        browsers: Table | None = None,
+        networks: Table | None = None,
+    ) -> None:
+        """The tables have KNOWN_VISITORS, PLACES and PLACES zeros to begin with."""
+        self._met = array("q", [0]) * KNOWN_VISITORS
+        """Whom this process knows, by Python's own hash: a fifth of the price of a look into the shared table."""
+        self._known = array("q", [0]) * KNOWN_VISITORS if known is None else known
+        self._browsers = array("q", [0]) * PLACES if browsers is None else browsers
+        self._networks = array("q", [0]) * PLACES if networks is None else networks
 
     def knows(self, token: bytes) -> bool:
         """Whether a visitor was admitted before."""
-        number = hash(token)
-        return self._known[number & (KNOWN_VISITORS - 1)] == number
+        short = hash(token)
+        if self._met[short & (KNOWN_VISITORS - 1)] == short:
+            return True
+        number = _number(token)
+        if self._known[number & (KNOWN_VISITORS - 1)] != number:
+            return False
+        self._met[short & (KNOWN_VISITORS - 1)] = short
+        return True
 
-    def admits(self, token: bytes, network: bytes, half_hour: int, most: int, *, take: bool = True) -> bool:
-        """Whether a visitor (the token with the visit id) of a network (the token without it) is told apart from the
-        others there in this half hour; notes the visitor, unless it is only asked."""
+    def has_room(self, browser: bytes, half_hour: int, most: int) -> bool:
+        """Whether one more visit id of an address and agent (its token without the visit id) is told apart."""
+        return _counted(self._browsers, browser, half_hour) < min(most, VISITORS_OF_A_BROWSER)
+
+    def admits(
+        self, token: bytes, browser: bytes, network: bytes, half_hour: int, most: int, *, take: bool = True
+    ) -> bool:
+        """Whether a visitor is told apart from the others of its network (a token of the network) in this half hour;
+        notes the visitor, unless it is only asked."""
         if self.knows(token):
             return True
-        place = hash(network) & LAST_PLACE
-        kept = self._counted[place]
-        count = kept & 0xFFFFFFFF if kept >> 32 == half_hour else 0
+        count = _counted(self._networks, network, half_hour)
         if count >= most:
             return False
         if take:
-            self._counted[place] = half_hour << 32 | count + 1
-            number = hash(token)
+            self._networks[_number(network) & LAST_PLACE] = half_hour << 32 | count + 1
+            if token != browser:
+                ids = _counted(self._browsers, browser, half_hour)
+                self._browsers[_number(browser) & LAST_PLACE] = half_hour << 32 | ids + 1
+            number, short = _number(token), hash(token)
             self._known[number & (KNOWN_VISITORS - 1)] = number
+            self._met[short & (KNOWN_VISITORS - 1)] = short
         return True
+
+
+def _number(token: bytes) -> int:
+    return int.from_bytes(token, "big", signed=True)
+
+
+def _counted(table: Table, token: bytes, half_hour: int) -> int:
+    kept = table[_number(token) & LAST_PLACE]
+    return kept & 0xFFFFFFFF if kept >> 32 == half_hour else 0

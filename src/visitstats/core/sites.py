@@ -25,9 +25,11 @@ DEFAULT_MAX_ARTICLES = 300_000
 # On the day on which a large portal begins to count, all of its articles are new within minutes, and none of them may
 # be cut off; made-up addresses still need five minutes to reach the cap above, in which the metric says so.
 DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
-# An office of identical computers, or the subscribers behind one address of a mobile provider, stay below it; a script
-# that makes up visit ids (hostile-inputs row 22) does not get far.
-DEFAULT_VISITORS_PER_NETWORK = 500
+# The largest networks that read a portal at once: a school of 2,000 with a phone each behind one address; and, in an
+# event of 60,000 online on load class M, a /24 or /48 of a mobile provider, whose gateways have a hundred of them: 600
+# at a time, 1,800 in half an hour. A script that makes up visit ids, agents or addresses (hostile-inputs rows 20 and
+# 22) does not get further than such a school.
+DEFAULT_VISITORS_PER_NETWORK = 2000
 MOST_OFFICE_NETWORKS = 1000
 MOST_EXCLUDED_PATHS = 100
 
@@ -80,7 +82,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     excluded_paths: tuple[str, ...] = ()
     """Pages that are not counted, as /admin/* (`core.exclusions`)."""
     visitors_per_network: int = DEFAULT_VISITORS_PER_NETWORK
-    """Visit ids of one address and agent in half an hour that are told apart (rule 1); 0 for all."""
+    """Visitors of one network in half an hour that are told apart (rule 1); 0 for all."""
 
     def __post_init__(self) -> None:
         if not SITE_ID.fullmatch(self.id):

@@ -144,6 +144,10 @@ class Ingest:
             self._heartbeats += 1
             self._with_room(live, day).beat(moment_ms, token, old_token)
 
+    def refused_beat(self, live: LiveSite, reason: str) -> None:
+        """Note a heartbeat that was not taken, for the metrics alone."""
+        self._metrics.heartbeats_ignored.labels(live.site.id, reason).inc()
+
     # Life ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:

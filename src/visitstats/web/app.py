@@ -27,7 +27,6 @@ from visitstats.core.errors import (
     StoreUnavailable,
     VisitstatsError,
 )
-from visitstats.core.limits import NetworkRate
 from visitstats.ending import end
 from visitstats.settings import Settings
 from visitstats.web.agents_data import load_crawler_patterns
@@ -36,6 +35,7 @@ from visitstats.web.beacons.address import ClientAddress, Headers
 from visitstats.web.beacons.connections import Peers
 from visitstats.web.beacons.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.beacons.hits import Hits
+from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
@@ -89,7 +89,10 @@ class Application:
         self._streams: LiveStreams | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
         """The short way of a hit or heartbeat, for a server that has one (`web/beacons/protocol.py`)."""
-        self._addresses = ClientAddress(settings.trusted_proxies, settings.proxy_hops, settings.proxy_header)
+        self._limits = NetworkLimits(settings.data_dir, settings.network_hits_per_second, settings.network_burst)
+        self._addresses = ClientAddress(
+            settings.trusted_proxies, settings.proxy_hops, settings.proxy_header, self._limits.secret
+        )
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
         """How many connections each address has, for the same server."""
         self.worker: Worker | None = None
@@ -127,8 +130,7 @@ class Application:
     def _present(self, worker: Worker) -> None:
         """Have a worker answer from now on."""
         settings, clock, sites, stats = self._settings, self._clock, worker.sites, worker.stats
-        rate = NetworkRate(settings.network_hits_per_second, settings.network_burst)
-        senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), rate)
+        senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), self._limits)
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
         rooms = (

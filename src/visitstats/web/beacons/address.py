@@ -2,14 +2,16 @@
 stored."""
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 
 from visitstats.core.bounded import Bounded
 from visitstats.networks import Networks, network_of, parse, written
 
 Headers = dict[bytes, bytes]
 Client = tuple[str, int]
-"""An address in its canonical form, and the number of its network (`networks.network_of`)."""
+"""An address in its canonical form, and a number for its network (`networks.network_of`)."""
 
 MOST_HOPS = 20
 """More hops than this are an attack, not a way (hostile-inputs row 18)."""
@@ -17,6 +19,7 @@ CACHE_SIZE = 32_768
 LONGEST_CACHED = 256
 UNIX_PEER = ""
 """The peer of a unix socket: it is a proxy on this machine, or there would be no such socket."""
+SECRET_BYTES = 32
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 X_FORWARDED_FOR = b"x-forwarded-for"
@@ -48,10 +51,14 @@ class ClientAddress:
 
     With `hops` = 0 the proxies of `networks` are believed: the first address from the right that is none of theirs is
     the client. With n hops there are exactly n proxies in front, whatever their addresses: the client is the nth entry
-    from the right. `header` is a name of NAMES.
+    from the right. `header` is a name of NAMES. `secret` is what the numbers of networks are made with: processes that
+    are to agree on them have the same.
     """
 
-    def __init__(self, networks: Iterable[str], hops: int = 0, header: str = "any") -> None:
+    def __init__(
+        self, networks: Iterable[str], hops: int = 0, header: str = "any", secret: bytes | None = None
+    ) -> None:
+        self._secret = secret or secrets.token_bytes(SECRET_BYTES)
         self._proxies = Networks(networks)
         self._loopback = Networks(LOOPBACK)
         self._unlimited = Networks((*LOOPBACK, *networks))
@@ -73,14 +80,14 @@ class ClientAddress:
                 client = self._cache.young.get(asked) or self._cache.get(asked)
                 if client is None:
                     address = self._find(_canonical(peer), name, value)
-                    client = address, network_of(address)
+                    client = address, self._network(address)
                     if len(value) <= LONGEST_CACHED:
                         self._cache.put(asked, client)
                 return client
         client = self._peers.young.get(peer) or self._peers.get(peer)
         if client is None:
             address = _canonical(peer)
-            client = address, network_of(address)
+            client = address, self._network(address)
             self._peers.put(peer, client)
         return client
 
@@ -96,6 +103,11 @@ class ClientAddress:
     def here(self, peer: str) -> bool:
         """Whether a peer is this machine itself, also where one socket serves both families (`::ffff:127.0.0.1`)."""
         return peer != UNIX_PEER and parse(peer) in self._loopback
+
+    def _network(self, address: str) -> int:
+        """1.5 µs, and kept with the address."""
+        name = network_of(parse(address)) or address.encode("utf-8", "replace")
+        return int.from_bytes(blake2b(name, digest_size=8, key=self._secret).digest())
 
     def _find(self, peer: str, name: bytes, value: bytes) -> str:
         hops = _forwarded(value) if name == FORWARDED else _listed(value)

@@ -79,13 +79,13 @@ async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: by
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_counted(scope: Any, send: Any, status: int, body: bytes) -> None:
-    """Send the answer to a heartbeat, the short way where the server has one."""
+async def send_counted(scope: Any, send: Any, status: int, body: bytes, reason: str) -> None:
+    """Send the answer to a heartbeat, the short way where the server has one; with a reason it was not taken."""
     answer = _short_way(scope)
     if answer is None:
-        await send_bytes(send, status, NUMBERS, body)
+        await send_bytes(send, status, [*NUMBERS, ignored_header(reason)] if reason else NUMBERS, body)
     else:
-        answer(status, COUNTED_LINES, body)
+        answer(status, lines_ignored(reason) if reason else COUNTED_LINES, body)
 
 
 async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:

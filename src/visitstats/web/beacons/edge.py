@@ -193,17 +193,22 @@ class Edge:
         except HitRejected as rejected:
             await self._refuse(send, live, rejected)
             return
+        reason = ""
         try:
             try:
                 self._hits.beat(headers, peer_of(scope), live, visit_id)
             except SaltMissing:
                 await self._hits.fetch_salts(live)
                 self._hits.beat(headers, peer_of(scope), live, visit_id)
+        except HitRejected as rejected:
+            # Its page load was told among those that are not counted; this is not another one.
+            reason = rejected.reason
+            self._hits.refused_beat(live, reason)
         except StoreUnavailable as error:
             # A heartbeat that is lost is made good by the next; the reader gets the last numbers.
             log.debug("a heartbeat is lost: %s", error)
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
-        await answers.send_counted(scope, send, 200, answers.numbers_body(snapshot))
+        await answers.send_counted(scope, send, 200, answers.numbers_body(snapshot), reason)
 
     async def _show(self, scope: Scope, receive: Receive, send: Send, live: LiveSite) -> None:
         snapshot = self._stats.fresh(live) or await self._stats.current(live)

@@ -140,15 +140,23 @@ class Hits:
         return 200, body, ""
 
     def beat(self, headers: Headers, peer: str, live: LiveSite, visit_id: str) -> None:
-        """Take a heartbeat. Raises SaltMissing."""
-        if live.site.archived:
-            return
+        """Take a heartbeat, by the same rules as a hit. Nothing has happened when it raises HitRejected (who sends it
+        does not count, or not so many) or SaltMissing."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
-        address, _ = self._senders.addresses.of(peer, headers)
-        visit_id = visit_id_of(headers, visit_id)
-        token, old_token = self._senders.present(live, day, moment, address, agent_of(headers), visit_id)
+        senders, agent = self._senders, agent_of(headers)
+        senders.check(live, headers, agent, webdriver=False)
+        address, network = senders.addresses.of(peer, headers)
+        senders.check_network(live, address)
+        token, old_token = senders.present(live, day, moment, address, agent, visit_id_of(headers, visit_id))
+        if not senders.allows(network, moment):
+            senders.refuse_rate(live, address)
         self._ingest.beat(live, day, token, old_token, moment)
+
+    def refused_beat(self, live: LiveSite, reason: str) -> None:
+        """Note a heartbeat that was not taken, by its reason. Its page load was told among the beacons that are not
+        counted; this is not another one."""
+        self._ingest.refused_beat(live, reason)
 
     def ignore(self, live: LiveSite, rejected: HitRejected) -> None:
         """Count a beacon that is not counted, by its reason (rule 8)."""

@@ -2,24 +2,27 @@
 
     archive → origin → agent → webdriver → prefetch → excluded network → token of the visitor → rate of the network
 
-Nothing in here waits, and nothing of a sender is kept but in caches and tables of a fixed size. `Hits` counts by these
-decisions and `web/routes/explain.py` explains by them. The rate of the network and the cap of its visitors cost 0.9 µs
-of the 9 µs of `Hits.take` (20,000 senders in turn, CPython 3.11, one core of a shared machine).
+Hits, pixels and heartbeats all go this way. Nothing in here waits, and nothing of a sender is kept but in caches and
+tables of a fixed size. `Hits` counts by these decisions and `web/routes/explain.py` explains by them. The rate of the
+network and the cap of its visitors cost 0.9 µs of the 9 µs of `Hits.take` (20,000 senders in turn, CPython 3.11, one
+core of a shared machine).
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from visitstats.core import counting
 from visitstats.core.agents import AgentRules, is_prefetch
 from visitstats.core.bounded import Bounded
+from visitstats.core.counting import Salted
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import origin_allowed
-from visitstats.core.limits import NetworkRate, VisitorCap
 from visitstats.core.periods import Day
-from visitstats.networks import parse
+from visitstats.networks import network_of, parse
 from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons.address import ClientAddress, Headers
+from visitstats.web.beacons.limits import NetworkLimits
 
 LONGEST_AGENT = 512
 LONGEST_ORIGIN = 600
@@ -39,22 +42,32 @@ class Verdict(NamedTuple):
 
 
 PASSED = Verdict()
+_REFERER = re.compile(rb"https?://[^/?#\\\s@]{1,300}(?![^/?#])")
+"""The origin at the beginning of a Referer."""
+_REFERRED = b"referer "
+"""Marks, among origins, one that was read from a Referer."""
+_CROSS_SITE = b"cross-site to "
+"""Marks the host to which a request went that came from a page of another site, which is not named."""
+_NO_PAGE = b"none"
+"""Stands for the origin of a request that no page has made. It is no origin, and never allowed."""
 
 
 Visitor = tuple[bytes, bytes, bytes, bool]
 """By which tokens a hit's visitor is known: its own; the one without the visit id (rule 9); yesterday's of the same
-visitor (rule 2), empty when that was too long ago to matter; and whether the visit id was left aside, because its
+visitor (rule 2), empty when that was too long ago to matter; and whether it is not told apart from others, because its
 network has had too many. A plain tuple: a named one costs 0.2 µs more."""
+Parts = tuple[str, bytes, str]
+"""What a token is made of, beside the salt and the site: address (or network), agent, visit id."""
 
 
 class Senders:
     """The decisions about senders."""
 
-    def __init__(self, addresses: ClientAddress, agents: AgentRules, rate: NetworkRate) -> None:
+    def __init__(self, addresses: ClientAddress, agents: AgentRules, limits: NetworkLimits) -> None:
         self.addresses = addresses
         self._agents = agents
-        self.allows = rate.allows
-        self._cap = VisitorCap()
+        self.allows = limits.rate.allows
+        self._cap = limits.visitors
         self._known: Bounded[tuple[LiveSite, bytes | None, bytes], Verdict] = Bounded(SENDERS)
         self._unlimited: Bounded[tuple[LiveSite, str], bool] = Bounded(SENDERS)
         self._rules: tuple[tuple[str, Callable[[LiveSite, bytes | None, bytes], Verdict]], ...] = (
@@ -67,7 +80,7 @@ class Senders:
 
     def check(self, live: LiveSite, headers: Headers, agent: bytes, webdriver: bool) -> None:
         """Raise HitRejected for a sender that rule 8 counts apart."""
-        name = (live, headers.get(b"origin"), agent)
+        name = (live, headers.get(b"origin") or _page_origin(headers), agent)
         verdict = self._known.young.get(name) or self._known.get(name)
         if verdict is None:
             verdict = next((found for _, rule in self._rules if (found := rule(*name)).reason), PASSED)
@@ -83,7 +96,7 @@ class Senders:
     def verdicts(self, live: LiveSite, headers: Headers, webdriver: bool) -> Iterator[tuple[str, Verdict]]:
         """Say what each of the rules of `check` says, by its name and in their order."""
         for name, rule in self._rules:
-            yield name, rule(live, headers.get(b"origin"), agent_of(headers))
+            yield name, rule(live, headers.get(b"origin") or _page_origin(headers), agent_of(headers))
         yield "webdriver", Verdict("bot") if webdriver and _driven(live) else PASSED
         yield "prefetch", Verdict("prefetch") if is_prefetch(headers) else PASSED
 
@@ -91,8 +104,16 @@ class Senders:
         return Verdict("archived") if live.site.archived else PASSED
 
     def _origin(self, live: LiveSite, origin: bytes | None, agent: bytes) -> Verdict:
-        if origin is None:
-            return Verdict("origin") if live.site.missing_origin == "refuse" else PASSED
+        if origin is None or origin.startswith((_REFERRED, _CROSS_SITE)):
+            # Of a picture, or of an old browser: the page is known by its Referer, or not at all.
+            if live.site.missing_origin == "refuse":
+                return Verdict("origin")
+            if origin is None:
+                return PASSED
+            if origin.startswith(_CROSS_SITE):
+                host = b"http://" + origin.removeprefix(_CROSS_SITE)
+                return Verdict("origin") if origin_allowed(live.site, host.decode("latin-1")) else PASSED
+            origin = origin.removeprefix(_REFERRED)
         return PASSED if origin_allowed(live.site, origin.decode("latin-1")) else Verdict("origin")
 
     def _agent(self, live: LiveSite, origin: bytes | None, agent: bytes) -> Verdict:
@@ -136,45 +157,47 @@ class Senders:
         if salt is None:
             raise SaltMissing
         token, unique = counting.visitor_tokens(salt, live.site.id, address, agent, visit_id)
-        capped = False
-        if (
-            visit_id
-            and not self._cap.knows(token)
-            and self._is_capped(live, token, unique, moment_ms, address, take=take)
-        ):
-            token, visit_id, capped = unique, "", True
+        parts, capped = (address, agent, visit_id), False
+        if not self._cap.knows(token):
+            parts = self._admitted(live, salt, moment_ms, parts, token, unique, take=take)
+            if parts[2] != visit_id or parts[0] != address:
+                token, unique = counting.visitor_tokens(salt, live.site.id, *parts)
+                capped = True
         old_token = b""
         if moment_ms - day.start_ms < counting.VISIT_GAP_MS:
-            old_token = _old_token(live, day, address, agent, visit_id)
+            old_token = _old_token(live, day, parts)
         return token, unique, old_token, capped
 
     def present(
         self, live: LiveSite, day: Day, moment_ms: int, address: str, agent: bytes, visit_id: str
     ) -> tuple[bytes, bytes]:
         """Return today's and yesterday's token of the visitor of a heartbeat. Raises SaltMissing."""
-        salt = live.salts.get(day.date)
-        if salt is None:
-            raise SaltMissing
-        token = counting.visitor_token(salt, live.site.id, address, agent, visit_id)
-        if visit_id and not self._cap.knows(token):
-            # Nobody's first sign. But it may be of one who is not told apart.
-            unique = counting.visitor_token(salt, live.site.id, address, agent, "")
-            if self._is_capped(live, token, unique, moment_ms, address, take=False):
-                token, visit_id = unique, ""
-        old_token = b""
-        if moment_ms - day.start_ms < counting.VISIT_GAP_MS:
-            old_token = _old_token(live, day, address, agent, visit_id)
+        # Nobody's first sign; so it is only asked. But it may be of one who is not told apart.
+        token, _, old_token, _ = self.visitor(live, day, moment_ms, address, agent, visit_id, take=False)
         return token, old_token
 
-    def _is_capped(
-        self, live: LiveSite, token: bytes, unique: bytes, moment_ms: int, address: str, *, take: bool
-    ) -> bool:
+    def _admitted(
+        self, live: LiveSite, salt: Salted, moment_ms: int, parts: Parts, token: bytes, unique: bytes, *, take: bool
+    ) -> Parts:
+        """Return by what a visitor is known who was not met yet: as it is; without the visit id, when its address and
+        agent have had too many of them; or as its network, which is one visitor for all who are too many there."""
         most = live.site.visitors_per_network
-        return (
-            most > 0
-            and not self._cap.admits(token, unique, moment_ms // counting.HALF_HOUR_MS, most, take=take)
-            and not self._is_unlimited(live, address)
-        )
+        address, agent, visit_id = parts
+        if most == 0 or self._is_unlimited(live, address):
+            return parts
+        half_hour = moment_ms // counting.HALF_HOUR_MS
+        if visit_id and not self._cap.has_room(unique, half_hour, most):
+            token, parts = unique, (address, agent, "")
+        name = network_name(address)
+        network = counting.visitor_token(salt, live.site.id, name, b"", "")
+        if self._cap.admits(token, unique, network, half_hour, most, take=take):
+            return parts
+        return name, b"", ""
+
+
+def network_name(address: str) -> str:
+    """Return the text that stands for the network of an address in tokens. No address is written like it."""
+    return f"network {network_of(parse(address)).hex() or address}"
 
 
 def agent_of(headers: Headers) -> bytes:
@@ -191,9 +214,27 @@ def _driven(live: LiveSite) -> bool:
     return not live.site.count_headless
 
 
-def _old_token(live: LiveSite, day: Day, address: str, agent: bytes, visit_id: str) -> bytes:
+def _page_origin(headers: Headers) -> bytes | None:
+    """Return what tells the page of a request without an Origin, marked as such: the origin of its Referer; the host to
+    which it went, when the browser says that the page is of another site; _NO_PAGE when it says that there is no page.
+    None when nothing tells it.
+
+    No page can set fetch metadata (W3C). Who opens an address shows no picture on a page; and a request that crosses
+    sites does not come from a page of the host that it goes to.
+    """
+    if headers.get(b"sec-fetch-mode") == b"navigate":
+        return _NO_PAGE
+    found = _REFERER.match(headers.get(b"referer", b""))
+    if found:
+        return _REFERRED + found[0]
+    if headers.get(b"sec-fetch-site") == b"cross-site":
+        return _CROSS_SITE + headers.get(b"host", b"")
+    return None
+
+
+def _old_token(live: LiveSite, day: Day, parts: Parts) -> bytes:
     """Return the token that the visitor had yesterday (rule 2)."""
     salt = live.salts.get(day.yesterday)
     if salt is None:
         raise SaltMissing
-    return counting.visitor_token(salt, live.site.id, address, agent, visit_id)
+    return counting.visitor_token(salt, live.site.id, *parts)

@@ -169,7 +169,7 @@ class Explanation:
             return None
         *_, capped = visitor
         most = live.site.visitors_per_network
-        many = f"without the visit id: its address and agent have had {most} others in this half hour"
+        many = f"not told apart: its network has had {most} in this half hour, or its browser too many visit ids"
         self._add("visitor", "", many if capped else _told_apart(beacon, visit_id))
         return visitor
 
