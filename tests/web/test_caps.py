@@ -199,7 +199,7 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     and the worker's caches of a fixed number of items. So ten million addresses leave what these leave: in the second
     half of this test neither the worker nor the store grows.
     """
-    await app.put_site(new_articles_per_minute=A_MINUTE, max_articles=ARTICLES)
+    await app.put_site(new_articles_per_minute=A_MINUTE, max_articles=ARTICLES, office_networks=["203.0.0.0/16"])
     await app.connection.hit("t1", Hit(ANN, "/real"))
     worker, edge = app.app.worker, cast(Any, app.app._answering)
     assert worker is not None
