@@ -107,17 +107,15 @@ async def compare(data_dir: Path, redis_url: str, hits: int, seed: int) -> Found
     first, last = days_of(hits)
     clock.set(first.isoformat())
     counts = {portal.id: Count(portal, burst_of(hits)) for portal in PORTALS}
-    async with (
-        running(
-            data_dir,
-            redis_url,
-            clock=clock,
-            answer_timeout_ms=10_000,
-            network_burst=burst_of(hits),
-            # So that a bucket is deep in time: heartbeats are sent when the clock was minutes ahead already.
-            network_hits_per_second=1,
-        ) as app
-    ):
+    async with running(
+        data_dir,
+        redis_url,
+        clock=clock,
+        answer_timeout_ms=10_000,
+        network_burst=burst_of(hits),
+        # So that a bucket is deep in time: heartbeats are sent when the clock was minutes ahead already.
+        network_hits_per_second=1,
+    ) as app:
         for portal in PORTALS:
             await app.put_site(**_record(portal))
         sender = _Sender(app)
