@@ -29,7 +29,7 @@ from visitstats.reading.articles import Lists
 from visitstats.reading.snapshots import Stats
 from visitstats.reading.uniques import present
 from visitstats.settings import Settings
-from visitstats.sites.directory import SiteDirectory
+from visitstats.sites.directory import NO_JOURNAL, SiteDirectory
 from visitstats.store.client import START_SECONDS, open_client
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
@@ -102,8 +102,15 @@ class Worker:
         self.reads = Reads(self._client)
         self.access = Access(self.records)
         positions = Positions(journal.writer)
-        self.sites = SiteDirectory(self.records, kept, lambda: secrets.token_bytes(SALT_BYTES))
         self.stats = Stats(self.reads, clock, kept, journal.number, positions)
+        self.losses = LossWatch(kept, self.stats, clock)
+        self.sites = SiteDirectory(
+            self.records,
+            kept,
+            lambda: secrets.token_bytes(SALT_BYTES),
+            positions if self.journalled else NO_JOURNAL,
+            self.losses.note,
+        )
         self.lists = Lists(self.reads, clock)
         self.known = Known(self.records.registered, self.stats)
         self._positions = positions
@@ -131,7 +138,6 @@ class Worker:
         )
         self.ingest = Ingest(settings, journal, positions, self.applier, self.metrics, clock)
         self._forget_by = ForgettingClock(clock, time.monotonic)
-        self.losses = LossWatch(kept, self.sites, self.stats, clock)
         self.hosts = Hosts(
             settings.data_dir,
             Writers(url, self._client),
@@ -139,8 +145,6 @@ class Worker:
             socket.gethostname(),
             lambda: (live.site.id for live in self.sites.all()),
         )
-        self.sites.on_loss.append(self.applier.doubt)
-        self.sites.has_all = lambda: self.applier.has_all
         self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
         self._scheduler: AsyncIOScheduler | None = None
         self._watching: list[asyncio.Task[None]] = []
@@ -273,7 +277,7 @@ class Worker:
             log.debug("the store cannot be compared: %s", error)
 
     async def _look_for_losses(self) -> None:
-        await self.losses.check()
+        await self.losses.check(self.sites)
         self.metrics.store_lost.set(self.losses.sites)
 
     async def _check_fit(self, reads: Reads) -> list[str]:

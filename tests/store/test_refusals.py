@@ -269,6 +269,6 @@ async def test_room_is_made_in_the_journal_while_a_long_replay_goes_on(
         assert not await taken(), "nothing is applied yet"
         gate.let_pass(4)
         await until(taken, "there is room again")
-        assert not worker.applier.has_all, "and the replay is not at its end"
+        assert not worker.positions.has_all, "and the replay is not at its end"
         gate.let_pass(1000)
         await lived(machine)

@@ -17,7 +17,7 @@ from time import perf_counter
 
 from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
-from visitstats.core.link import Event, Link, State
+from visitstats.core.link import Event, State
 from visitstats.ending import end
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.positions import Positions
@@ -62,7 +62,7 @@ class Applier:
         answer_timeout_ms: int,
         batch_max_hits: int,
     ) -> None:
-        self.link = Link()
+        self.link = positions.link
         self._generation = -1
         """Of the connection behind which the store is known to have everything."""
         self._positions = positions
@@ -160,17 +160,6 @@ class Applier:
         """Go on committing."""
         if self.link.on(Event.TRUSTED):
             self._positions.wake.set()
-
-    def doubt(self) -> None:
-        """Have the store compared with the journals before anything more is committed."""
-        if self._replay is not None:
-            self._positions.older = True
-            self._positions.wake.set()
-
-    @property
-    def has_all(self) -> bool:
-        """Whether the store has everything that is journalled here, as far as is known."""
-        return self.link.commits and not self._positions.older and not self._positions.behind
 
     def applied_up_to(self, taken: int) -> int:
         """Return the sequence up to which everything is in the store, of what was taken up to `taken`."""

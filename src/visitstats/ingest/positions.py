@@ -1,8 +1,10 @@
-"""Where a writer stands: per site the newest record that it has journalled, and up to which the store has them."""
+"""Where a writer stands: its link to the store, and per site the newest record that it has journalled, and up to which
+the store has them."""
 
 import asyncio
 import logging
 
+from visitstats.core.link import Link
 from visitstats.journal.reader import Newest
 
 log = logging.getLogger(__name__)
@@ -15,6 +17,7 @@ class Positions:
 
     def __init__(self, writer: str) -> None:
         self.writer = writer
+        self.link = Link()
         self.wake = asyncio.Event()
         self.newest: dict[str, Newest] = {}
         self.applied: dict[str, int] = {}
@@ -24,6 +27,16 @@ class Positions:
         """Sites whose batches are in the journal alone, until a replay has applied them."""
         self.older = False
         """The store was seen to have less than was applied."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the store has everything that is journalled here, as far as is known."""
+        return self.link.commits and not self.older and not self.behind
+
+    def doubt(self) -> None:
+        """Have the store compared with the journals before anything more is committed."""
+        self.older = True
+        self.wake.set()
 
     def newest_of(self, site: str) -> Newest:
         """Return the newest record of a site, zeros for none."""
@@ -48,9 +61,8 @@ class Positions:
         known = self.newest_of(site)
         if sequence < expected:
             log.warning("site %s: the store came back with our record %d, not %d", site, sequence, expected)
-            self.older = True
             self.applied[site] = sequence
-            self.wake.set()
+            self.doubt()
         elif sequence > self.applied.get(site, 0):
             self.applied[site] = sequence
         if total > known.total:

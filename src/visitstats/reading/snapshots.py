@@ -149,9 +149,11 @@ class Stats:
         self._kept: dict[str, Kept] = {}
         self.changed = False
         """Whether there is a snapshot that is not on the disk."""
-        self.lost: dict[str, int] = {}
-        """Sites of which the store has lost counts: the total that was shown last. Less than that is not shown
-        (`losses`)."""
+        self._least: dict[str, int] = {}
+
+    def show_no_less(self, totals: dict[str, int]) -> None:
+        """Keep showing the last snapshot of a site whose total is below this one: the store has lost counts."""
+        self._least = totals
 
     def load(self) -> None:
         """Read what any worker kept before; the newest snapshot of each site wins."""
@@ -182,7 +184,7 @@ class Stats:
         from now on."""
         engines = self._search_engines.get(live) if live.site.show_search_engines else None
         numbers = sum_up(day, online, counts, self._history.get(live), engines)
-        if self.lost and (numbers.total or 0) < self.lost.get(live.site.id, 0):
+        if self._least and (numbers.total or 0) < self._least.get(live.site.id, 0):
             return self.last(live)
         shown = self.last(live)
         fallen = (numbers.total or 0) < (shown.numbers.total or 0) and shown.box in ("", live.site.box)

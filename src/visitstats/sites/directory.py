@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -59,11 +60,46 @@ class LiveSite:
         """Date → the day's salt, ready to make tokens with."""
 
 
-class SiteDirectory:
-    """All sites. Changes in the store are seen within `REFRESH_SECONDS`; `draw_salt` gives 32 random bytes."""
+class Journalled(Protocol):
+    """What the directory has to know of the journal of its worker (`ingest.positions`), and tells it."""
 
-    def __init__(self, records: Records, directory: Path, draw_salt: Callable[[], bytes]) -> None:
+    @property
+    def has_all(self) -> bool:
+        """Whether the store has everything that is journalled, as far as is known. After a loss aliases are put back
+        only then: those that were made by a journalled merge come back with it, and with its record."""
+        ...
+
+    def doubt(self) -> None:
+        """Have the store compared with the journal before anything more is committed."""
+        ...
+
+
+class _NoJournal:
+    has_all = True
+
+    def doubt(self) -> None:
+        pass
+
+
+NO_JOURNAL: Journalled = _NoJournal()
+"""For a worker that has none."""
+
+
+class SiteDirectory:
+    """All sites. Changes in the store are seen within `REFRESH_SECONDS`; `draw_salt` gives 32 random bytes; `on_loss`
+    is told which sites are known here when the store turns out to have lost everything, before they are put back."""
+
+    def __init__(
+        self,
+        records: Records,
+        directory: Path,
+        draw_salt: Callable[[], bytes],
+        journalled: Journalled = NO_JOURNAL,
+        on_loss: Callable[[list[LiveSite]], None] = lambda sites: None,
+    ) -> None:
         self._records = records
+        self._journalled = journalled
+        self._on_loss = on_loss
         self._directory = directory
         self._draw_salt = draw_salt
         self._live: dict[str, LiveSite] = {}
@@ -77,11 +113,6 @@ class SiteDirectory:
         """The last look into the store failed."""
         self._lost: dict[str, Mapping[bytes, str]] = {}
         """Site → the aliases that are known here of a store that has lost everything."""
-        self.on_loss: list[Callable[[], None]] = []
-        """Called when the store turns out to have lost everything, before the sites are put back."""
-        self.has_all: Callable[[], bool] = lambda: True
-        """Whether the store has everything that is journalled, as far as is known. After a loss aliases are put back
-        only then: those that were made by a journalled merge come back with it, and with its record."""
 
     def get(self, site_id: str) -> LiveSite | None:
         """Return a site that is known here."""
@@ -113,7 +144,7 @@ class SiteDirectory:
             if version is None:
                 version = await self._records.sites_version()
             self._blind = False
-            if version and self._lost and self.has_all():
+            if version and self._lost and self._journalled.has_all:
                 for site_id in list(self._lost):
                     await self._records.changes.keep_aliases(site_id, self._lost[site_id])
                     del self._lost[site_id]
@@ -123,8 +154,8 @@ class SiteDirectory:
             if not version and self._live:
                 # Each change of a site raises the version: one that is gone went with everything in the store.
                 log.error("the store has lost its sites; they are put back as they are known here")
-                for each in self.on_loss:
-                    each()
+                self._on_loss(self.all())
+                self._journalled.doubt()
                 self._lost |= {live.site.id: live.aliases for live in self.all() if live.aliases}
                 for live in self.all():
                     await self._records.put_site(live.site)

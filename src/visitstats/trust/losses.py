@@ -20,7 +20,7 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.files import write_file
 from visitstats.journal.reader import slots_of
 from visitstats.reading.snapshots import Stats, read_kept
-from visitstats.sites.directory import SiteDirectory
+from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -100,27 +100,27 @@ async def look_for_loss(records: Records, data_dir: Path, now_ms: int) -> str:
 class LossWatch:
     """A worker's eye on losses. `clock` gives the moment in milliseconds."""
 
-    def __init__(self, folder: Path, sites: SiteDirectory, stats: Stats, clock: Callable[[], int]) -> None:
+    def __init__(self, folder: Path, stats: Stats, clock: Callable[[], int]) -> None:
         self._folder = folder
-        self._sites = sites
         self._stats = stats
         self._clock = clock
+        self._missing: dict[str, int] = {}
         self.sites = 0
         """Of so many sites counts are missing."""
-        sites.on_loss.append(self._note)
 
     def load(self) -> None:
         """Take over what is known to be missing; it is not shown as less from now on."""
         loss = read_loss(self._folder)
-        self._stats.lost = loss.totals if loss else {}
+        self._missing = loss.totals if loss else {}
+        self._stats.show_no_less(self._missing)
         self.sites = max(len(loss.totals), 1) if loss else 0
 
-    async def check(self) -> None:
+    async def check(self, sites: SiteDirectory) -> None:
         """Look which counts are back."""
         self.load()
         back: set[str] = set()
-        for site, total in self._stats.lost.items():
-            live = self._sites.get(site)
+        for site, total in self._missing.items():
+            live = sites.get(site)
             if live is None:
                 continue
             try:
@@ -135,8 +135,9 @@ class LossWatch:
             settle_loss(self._folder, back)
             self.load()
 
-    def _note(self) -> None:
-        shown = {live.site.id: self._stats.last(live).numbers.total for live in self._sites.all()}
+    def note(self, sites: list[LiveSite]) -> None:
+        """Write down what the sites of a store that has lost everything have shown last."""
+        shown = {live.site.id: self._stats.last(live).numbers.total for live in sites}
         totals = {site: total for site, total in shown.items() if total}
         if not totals:
             return
