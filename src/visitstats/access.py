@@ -1,12 +1,18 @@
 """Who may do what: bearer tokens, shown once, kept as a hash."""
 
+import asyncio
+import logging
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
-from visitstats.core.errors import Denied, NotFound, VisitstatsError
+import msgspec
+
+from visitstats.core.errors import Denied, NotFound, StoreUnavailable, VisitstatsError
+from visitstats.files import write_file
 from visitstats.store.records import AccessToken, Records
 
 Scope = Literal["admin", "editor", "viewer", "metrics"]
@@ -21,6 +27,11 @@ GOOD_FOR: Mapping[Scope, frozenset[str]] = {
 PREFIX = "vs_"
 """So that a token that leaked into a file or a log can be searched for."""
 LONGEST_TOKEN = 100
+KEPT = "scrapers.json"
+SECONDS = 1.0
+"""For the store to say whose a token of a scrape is."""
+
+log = logging.getLogger(__name__)
 
 
 class InvalidToken(VisitstatsError):
@@ -28,10 +39,18 @@ class InvalidToken(VisitstatsError):
 
 
 class Access:
-    """Makes, checks and revokes tokens. Every method may raise StoreUnavailable."""
+    """Makes, checks and revokes tokens. Every method may raise StoreUnavailable.
 
-    def __init__(self, records: Records) -> None:
+    The hashes of tokens that may read the metrics are remembered, and kept in a folder where there is one: while the
+    store is away somebody must be able to see that.
+    """
+
+    def __init__(self, records: Records, kept: Path | None = None) -> None:
         self._records = records
+        self._kept = kept
+        self._scrapers: dict[str, AccessToken] = {}
+        self._none_since_last = False
+        self._lost = False
 
     async def add(self, name: str, scope: str, site: str, now: datetime) -> str:
         """Make a token and return its text, which is not kept anywhere. Raises InvalidToken."""
@@ -59,18 +78,66 @@ class Access:
         return sorted((await self._records.tokens()).values(), key=lambda token: token.name)
 
     async def bearer(self, authorization: str, scope: Scope, site_id: str = "") -> AccessToken:
-        """Return the token of a request for what needs a scope, in a site or in all of them (""). Raises Denied."""
-        token = await self._known(authorization)
+        """Return the token of a request for what needs a scope, in a site or in all of them (""). Raises Denied.
+
+        What may read the metrics is remembered (`remember`): the store is asked only for what is not, and for a second
+        at most.
+        """
+        if scope == "metrics":
+            if remembered := self._scrapers.get(_digest(_text(authorization))):
+                return remembered
+            try:
+                async with asyncio.timeout(SECONDS):
+                    token = await self._known(authorization)
+            except TimeoutError as error:
+                raise StoreUnavailable("the access token cannot be looked up just now") from error
+        else:
+            token = await self._known(authorization)
         if token.scope not in GOOD_FOR[scope] or token.site not in ("", site_id):
             raise Denied("this access token is not good for that", status=403)
         return token
 
+    def load(self) -> None:
+        """Read which tokens may read the metrics, as it was kept in the folder."""
+        if self._kept is None:
+            return
+        try:
+            self._scrapers = _decode((self._kept / KEPT).read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+            log.warning("the kept hashes of metrics tokens cannot be read: %s", error)
+
+    def note_loss(self) -> None:
+        """The store has lost everything, tokens too. Nobody may be blind just then: `remember` puts those back that may
+        read the metrics."""
+        self._lost = True
+
+    async def remember(self) -> None:
+        """Remember which tokens may read the metrics from now on; after a loss, put back what is remembered. Raises
+        OSError, too."""
+        if self._lost:
+            for digest, token in self._scrapers.items():
+                await self._records.put_token(digest, token)
+            self._lost = False
+        tokens = await self._records.tokens()
+        none_before, self._none_since_last = self._none_since_last, not tokens
+        if not tokens and not none_before:
+            return  # that it has lost everything is found out in a moment
+        scrapers = {
+            digest: token for digest, token in tokens.items() if token.scope in GOOD_FOR["metrics"] and not token.site
+        }
+        if scrapers != self._scrapers:
+            self._scrapers = scrapers
+            if self._kept is not None:
+                self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_file(self._kept / KEPT, _encode(scrapers))
+
     async def _known(self, authorization: str) -> AccessToken:
         # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
         # hash that he does not choose.
-        scheme, _, text = authorization.partition(" ")
-        text = text.strip()
-        if scheme.lower() != "bearer" or not text:
+        text = _text(authorization)
+        if not text:
             raise Denied("this needs an access token: Authorization: Bearer …", status=401)
         token = await self._records.token(_digest(text)) if len(text) <= LONGEST_TOKEN and text.isascii() else None
         if token is None:
@@ -78,5 +145,14 @@ class Access:
         return token
 
 
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, AccessToken]).decode
+
+
+def _text(authorization: str) -> str:
+    scheme, _, text = authorization.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
 def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()

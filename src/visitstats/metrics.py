@@ -1,39 +1,24 @@
 """Prometheus metrics: a worker's own work as counters, right with several workers and across restarts.
 
 Each worker writes its values into files named by its journal slot, so that there are as many files as slots and a
-counter goes on after a restart; any worker answers a scrape for all. The numbers of the sites are not counted here:
-they come from the store at the moment of the scrape. Labels are bounded: site ids, reasons of a closed set, periods;
-never a path or an agent.
+counter goes on after a restart; any worker answers a scrape for all (`reading.scrape`). What a worker is just now is on
+the board (`board`), and the numbers of the sites come from the store at the moment of the scrape. Labels are bounded:
+site ids, reasons of a closed set, periods; never a path or an agent.
 """
 
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-
-from visitstats.core.counting import Uniques
-from visitstats.core.numbers import PERIODS, Numbers
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-FILES = {"counter": 1 << 20, "histogram": 1 << 16, "gauge_sum": 1 << 16, "gauge_livesum": 1 << 16}
+FILES = {"counter": 1 << 20, "histogram": 1 << 16}
 """The library's files of one slot, and the bytes that are reserved for each: the counters of about 500 sites."""
-
-
-class SiteNumbers(msgspec.Struct, frozen=True):
-    """What a scrape shows of one site."""
-
-    site: str
-    visits: Numbers
-    views: Numbers
-    articles: int
-    uniques: Uniques
-    """Estimates (rule 9)."""
 
 
 class Metrics:
@@ -46,7 +31,9 @@ class Metrics:
     def __init__(self, directory: Path, slot: int | None) -> None:
         self._directory = directory
         self._noted: list[tuple[Histogram, float]] = []
-        self._committed: dict[str, tuple[int, int]] = {}
+        self._started: dict[str, int] = {}
+        self.live_streams = 0
+        """Streams of numbers as they change that are open."""
         if slot is None:
             values.ValueClass = values.MutexValue
         else:
@@ -55,8 +42,7 @@ class Metrics:
                 _reserve(directory / f"{kind}_{slot}.db", size)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
             values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]
-        registry = CollectorRegistry()
-        self.hits = Counter("visitstats_hits", "Hits committed to the store, by site.", ["site"], registry=registry)
+        registry = self._registry = _Registry()
         self.visits_started = Counter(
             "visitstats_visits_started", "Visits that those hits started, by site.", ["site"], registry=registry
         )
@@ -78,12 +64,6 @@ class Metrics:
             ["site", "cap"],
             registry=registry,
         )
-        self.live_streams = Gauge(
-            "visitstats_live_streams",
-            "Streams of numbers as they change (/live) that are open.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
         self.live_refused = Counter(
             "visitstats_live_refused", "Streams that were refused, because there were too many.", registry=registry
         )
@@ -102,11 +82,26 @@ class Metrics:
         self.replayed = Counter(
             "visitstats_hits_replayed", "Hits applied from the journal after a start or a failure.", registry=registry
         )
-        self.journal_refused = Counter(
-            "visitstats_hits_refused", "Hits answered 503 because the journal could not take them.", registry=registry
+        self.hits_refused = Counter(
+            "visitstats_hits_refused", "Hits answered 503, by reason.", ["reason"], registry=registry
+        )
+        self.unknown_site = Counter(
+            "visitstats_unknown_site", "Hits that name a site that there is not.", registry=registry
+        )
+        self.requests_refused = Counter(
+            "visitstats_requests_refused",
+            "Requests that were refused before they reached a route, by the error's code.",
+            ["reason"],
+            registry=registry,
         )
         self.store_failures = Counter(
             "visitstats_store_failures", "Times that the store stopped answering or taking writes.", registry=registry
+        )
+        self.refusals = Counter(
+            "visitstats_store_refusals",
+            "Writes that the store refused, by the first word of its answer.",
+            ["reason"],
+            registry=registry,
         )
         self.internal_errors = Counter(
             "visitstats_internal_errors", "Batches or jobs that failed by a bug.", registry=registry
@@ -124,31 +119,6 @@ class Metrics:
             "visitstats_commit_seconds", "Time until the store has committed a batch, in seconds.", buckets=SECONDS,
             registry=registry,
         )  # fmt: skip
-        self.lagging_sites = Gauge(
-            "visitstats_lagging_sites",
-            "Sites of which the journal holds records that are not in the store yet.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self.journal_bytes = Gauge(
-            "visitstats_journal_bytes",
-            "Size of the journals on disk, in bytes.",
-            multiprocess_mode="sum",
-            registry=registry,
-        )
-        self.journal_gaps = Gauge(
-            "visitstats_journal_gaps",
-            "Records whose predecessors are neither in the store nor in the journal: counts that may be missing.",
-            multiprocess_mode="sum",
-            registry=registry,
-        )
-
-        self.store_lost = Gauge(
-            "visitstats_store_lost",
-            "Sites of which the store has lost counts that were shown before.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
 
     def batch_journalled(self, hits: int, seconds: float) -> None:
         """Note one journal write: the hits of its batches, and the time with its fsync."""
@@ -159,21 +129,19 @@ class Metrics:
         """Note one round trip to the store with batches."""
         self._noted.append((self.commit_seconds, seconds))
 
-    def batch_committed(self, site: str, hits: int, started: int) -> None:
-        """Note a batch that is in the store: its hits and the visits they started."""
-        known = self._committed.get(site, (0, 0))
-        self._committed[site] = known[0] + hits, known[1] + started
+    def visits_began(self, site: str, started: int) -> None:
+        """Note the visits that a batch has started, one of ours or of another worker's journal."""
+        if started:
+            self._started[site] = self._started.get(site, 0) + started
 
     def flush(self) -> None:
         """Write down what was noted. Once a second, not for each batch: the library takes some 5 µs for each number."""
         noted, self._noted = self._noted, []
         for histogram, value in noted:
             histogram.observe(value)
-        committed, self._committed = self._committed, {}
-        for site, (hits, started) in committed.items():
-            self.hits.labels(site).inc(hits)
-            if started:
-                self.visits_started.labels(site).inc(started)
+        began, self._started = self._started, {}
+        for site, visits in began.items():
+            self.visits_started.labels(site).inc(visits)
 
     def views_capped(self, site: str, by_site: int, by_minute: int) -> None:
         """Note views that went to "(other)": beyond the site's articles, and beyond its new articles in a minute."""
@@ -181,85 +149,30 @@ class Metrics:
             if views:
                 self.capped.labels(site, cap).inc(views)
 
-    def forget_lag(self, slot: int) -> None:
-        """Drop the lag that a process left behind who is gone, when others have applied what was in its slot."""
-        mark_process_dead(slot, str(self._directory))  # type: ignore[no-untyped-call]
-
-    def expose(
-        self,
-        sites: Iterable[SiteNumbers],
-        *,
-        store_up: bool,
-        store_fit: bool,
-        journal_up: bool,
-        lacks: Mapping[str, int],
-    ) -> bytes:
-        """Return the text of a scrape: all workers' metrics (others' at most a second old), the sites' numbers, and how
-        many hits of which host the store lacks."""
+    def merged(self) -> list[Metric]:
+        """Return every metric that is declared here, with what all workers have counted; of the others it is at most a
+        second old. One with labels has no samples before its first event."""
         self.flush()
-        registry = CollectorRegistry()
         if self._directory.is_dir():
-            MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
-        registry.register(_Sites(list(sites), store_up, store_fit, journal_up, lacks))
-        return generate_latest(registry)
+            registry = CollectorRegistry()
+            found = MultiProcessCollector(registry, str(self._directory)).collect()  # type: ignore[no-untyped-call]
+        else:
+            found = self._registry.collect()
+        by_name = {metric.name: metric for metric in found}
+        return [by_name.get(metric.name, metric) for metric in self._registry.declared]
 
 
-class _Sites(Collector):
-    def __init__(
-        self, sites: list[SiteNumbers], store_up: bool, store_fit: bool, journal_up: bool, lacks: Mapping[str, int]
-    ) -> None:
-        self._sites = sites
-        self._store_up = store_up
-        self._store_fit = store_fit
-        self._journal_up = journal_up
-        self._lacks = lacks
+class _Registry(CollectorRegistry):
+    """Remembers what was declared: the files of several processes only have what has happened."""
 
-    def collect(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("visitstats_store_up", "1 when the store answered this scrape, else 0.")
-        up.add_metric([], float(self._store_up))
-        yield up
-        fit = GaugeMetricFamily(
-            "visitstats_store_fit",
-            "1 when hits may be counted in the store, 0 when they are only journalled because it may evict.",
-        )
-        fit.add_metric([], float(self._store_fit))
-        yield fit
-        takes = GaugeMetricFamily(
-            "visitstats_journal_up",
-            "1 when the worker that answered this scrape journals hits, 0 when it refuses them.",
-        )
-        takes.add_metric([], float(self._journal_up))
-        yield takes
-        lacks = GaugeMetricFamily(
-            "visitstats_store_lacks_hits", "Hits of other hosts that the store had, and lacks now.", labels=["host"]
-        )
-        for host, hits in self._lacks.items():
-            lacks.add_metric([host], hits)
-        yield lacks
-        online = GaugeMetricFamily("visitstats_online", "Visitors online now.", labels=["site"])
-        visits = GaugeMetricFamily("visitstats_visits", "Visits, by calendar period.", labels=["site", "period"])
-        views = GaugeMetricFamily("visitstats_views", "Article views, by calendar period.", labels=["site", "period"])
-        articles = GaugeMetricFamily("visitstats_articles", "Articles that a site has.", labels=["site"])
-        uniques = GaugeMetricFamily(
-            "visitstats_unique_visitors",
-            "Unique visitors of each day, summed by calendar period; estimates.",
-            labels=["site", "period"],
-        )
-        uniques_today = GaugeMetricFamily(
-            "visitstats_unique_visitors_today", "Unique visitors today, an estimate.", labels=["site"]
-        )
-        for site in self._sites:
-            if site.visits.online is not None:
-                online.add_metric([site.site], site.visits.online)
-            for family, numbers in ((visits, site.visits), (views, site.views)):
-                for period in PERIODS:
-                    if (n := getattr(numbers, period)) is not None:
-                        family.add_metric([site.site, period], n)
-            articles.add_metric([site.site], site.articles)
-            for period, n in msgspec.structs.asdict(site.uniques).items():
-                uniques.add_metric([site.site, period], n)
-            uniques_today.add_metric([site.site], site.uniques.today)
-        yield from (online, visits, views, articles, uniques, uniques_today)
+    def __init__(self) -> None:
+        super().__init__()
+        self.declared: list[Metric] = []
+
+    def register(self, collector: Collector) -> None:
+        super().register(collector)
+        if isinstance(collector, MetricWrapperBase):
+            self.declared += collector.describe()
 
 
 def _reserve(path: Path, size: int) -> None:

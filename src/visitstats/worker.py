@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import socket
 import time
@@ -11,9 +12,11 @@ from typing import NamedTuple
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
+from visitstats.board import MOST_SITES, Report, Seat
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
 from visitstats.core.forgetting import ForgettingClock
+from visitstats.descriptors import open_files
 from visitstats.ending import end
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
@@ -24,15 +27,16 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.journal.closed import ClosedJournal
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import Journal, OpenJournal
-from visitstats.metrics import Metrics, SiteNumbers
+from visitstats.metrics import Metrics
 from visitstats.reading.articles import Lists
+from visitstats.reading.scrape import Scrape, Service
 from visitstats.reading.snapshots import Stats
-from visitstats.reading.uniques import present
 from visitstats.settings import Settings
-from visitstats.sites.directory import NO_JOURNAL, SiteDirectory
+from visitstats.sites.directory import NO_JOURNAL, LiveSite, SiteDirectory
 from visitstats.store.client import START_SECONDS, open_client
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
+from visitstats.store.overview import Overview
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
@@ -88,7 +92,12 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, url: str, clock: Callable[[], int] = wall_clock, disk: Disk | None = None
+        self,
+        settings: Settings,
+        url: str,
+        clock: Callable[[], int] = wall_clock,
+        disk: Disk | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -100,7 +109,12 @@ class Worker:
         """Whether it has a journal."""
         self.records = Records(self._client)
         self.reads = Reads(self._client)
-        self.access = Access(self.records)
+        self.access = Access(self.records, kept)
+        self._seat = seat or Seat.alone()
+        self._slot = journal.number
+        self._scrape = Scrape(self.metrics, Overview(url), self._seat.board)
+        self.connections: Callable[[], int] = lambda: 0
+        """How many connections the server has."""
         positions = Positions(journal.writer)
         self.stats = Stats(self.reads, clock, kept, journal.number, positions)
         self.losses = LossWatch(kept, self.stats, clock)
@@ -109,7 +123,7 @@ class Worker:
             kept,
             lambda: secrets.token_bytes(SALT_BYTES),
             positions if self.journalled else NO_JOURNAL,
-            self.losses.note,
+            self._note_loss,
         )
         self.lists = Lists(self.reads, clock)
         self.known = Known(self.records.registered, self.stats)
@@ -157,12 +171,14 @@ class Worker:
         self.sites.load(self.clock())
         self.stats.load()
         self.losses.load()
+        self.access.load()
         try:
             async with opened(self._url, self.clock, START_SECONDS) as parts:
                 for warning in await self._check_fit(parts.reads):
                     log.warning("%s", warning)
             await self.sites.refresh()
             await self.sites.prepare_salts(self.clock())
+            await self._remember_scrapers()
         except StoreUnavailable as error:
             # Each further call would also wait for the full timeout, and readers for the first worker.
             self.applier.start_offline(error)
@@ -170,10 +186,12 @@ class Worker:
         self._scheduler = schedule(self.jobs, self.metrics)
         self._scheduler.start()
         self._watching = [
-            asyncio.create_task(self._do_duties()),
+            asyncio.create_task(self._do_duties(self.duties)),
+            asyncio.create_task(self._do_duties(self.chores)),
             asyncio.create_task(follow_the_clock(self._scheduler)),
         ]
         self.ready = True
+        self._tell()
 
     async def stop(self) -> None:
         """Finish what was accepted and release everything."""
@@ -183,6 +201,7 @@ class Worker:
         await end(*self._watching)
         await self.ingest.stop()
         await self.hosts.close()
+        await self._scrape.close()
         if self._replay is not None:
             await self._replay.close()
         if self.journalled:
@@ -193,35 +212,23 @@ class Worker:
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
-    async def site_numbers(self) -> list[SiteNumbers]:
-        """Return what a scrape shows of every site. Raises StoreUnavailable."""
-        now = self.clock()
-        found = []
-        for live in self.sites.all():
-            day = live.calendar.day_at(now)
-            visits, views = await self.stats.read_both(live)
-            found.append(
-                SiteNumbers(
-                    live.site.id,
-                    visits,
-                    views,
-                    await self.reads.article_count(live.site.id),
-                    await present(self.reads, live, day),
-                )
-            )
-        return found
+    async def scrape(self, *, ask_store: bool = True) -> bytes:
+        """Return the text of a scrape: of all workers, and of all sites as far as the store answers."""
+        self._tell()
+        service = Service(fit=self.applier.link.trusted, lacks=self.hosts.lacks)
+        return await self._scrape.text(self.sites.all(), self.clock(), service, ask_store=ask_store)
 
     @property
     def duties(self) -> list[Job]:
-        """What a worker looks after every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
+        """What a worker asks the store every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
         together these would be half of what an idle worker takes."""
         found = [
             Job("look whether the store may evict, and whether sites have changed", self._look, 1),
             Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
+            Job("remember which tokens may read the metrics", self._remember_scrapers, 5),
         ]
         if self.journalled:
             found += [
-                Job("keep the last numbers on disk", self._keep, 1),
                 Job("note what the store has of other hosts", self.hosts.look, 1),
                 Job("look whether the store came back older", self._compare, COMPARE_SECONDS),
                 Job("apply what a dead worker left in its slot", self._adopt, 2),
@@ -234,8 +241,17 @@ class Worker:
         pruning = [Job("delete journal segments past the retention", self._prune, 60)] if self.journalled else []
         return [*self.rollups.jobs(), *pruning]
 
-    async def _do_duties(self) -> None:
-        duties = [(duty, guarded(duty, self.metrics)) for duty in self.duties]
+    @property
+    def chores(self) -> list[Job]:
+        """What a worker does without the store: a store that hangs does not hold it up."""
+        found = [
+            Job("tell the other processes how this one is", self._report, 1),
+            Job("have the store asked whether it takes writes, also without hits", self._probe, 5),
+        ]
+        return [*found, Job("keep the last numbers on disk", self._keep, 1)] if self.journalled else found
+
+    async def _do_duties(self, jobs: list[Job]) -> None:
+        duties = [(duty, guarded(duty, self.metrics)) for duty in jobs]
         seconds = 0
         while True:
             await asyncio.sleep(1)
@@ -252,16 +268,41 @@ class Worker:
             await asyncio.to_thread(self.stats.keep)
         if not self.applier.link.answers_in_time:
             self.stats.borrow()
-        self.metrics.lagging_sites.set(self.applier.lagging)
-        self.metrics.journal_bytes.set(self.ingest.journal_bytes)
-        self.metrics.journal_gaps.set(self.applier.gaps)
+
+    async def _report(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        files, most_files = open_files()
+        self._seat.tell(
+            Report(
+                pid=os.getpid(),
+                slot=self._slot,
+                ready=self.ready,
+                store=self.applier.link.word,
+                journal=not self.ingest.trouble,
+                lagging=tuple(self.applier.lagging_sites[:MOST_SITES]),
+                gaps=self.applier.gaps,
+                journal_bytes=self.ingest.journal_bytes,
+                store_lost=self.losses.sites,
+                connections=self.connections(),
+                streams=self.metrics.live_streams,
+                files=files,
+                most_files=most_files,
+            )
+        )
+
+    async def _probe(self) -> None:
+        self.applier.probe()
+
+    async def _remember_scrapers(self) -> None:
+        await self.access.remember()
 
     async def _adopt(self) -> None:
         if self._replay is None or not self.applier.link.commits:
             return
         try:
-            for slot in await self._replay.adopt(self._positions, self.applier.note_replayed, self._forget_by()):
-                self.metrics.forget_lag(slot)
+            await self._replay.adopt(self._positions, self.applier.note_replayed, self._forget_by())
         except StoreUnavailable as error:
             log.debug("abandoned slots wait for the store: %s", error)
         except OSError as error:
@@ -276,9 +317,12 @@ class Worker:
         except StoreUnavailable as error:
             log.debug("the store cannot be compared: %s", error)
 
+    def _note_loss(self, sites: list[LiveSite]) -> None:
+        self.access.note_loss()
+        self.losses.note(sites)
+
     async def _look_for_losses(self) -> None:
         await self.losses.check(self.sites)
-        self.metrics.store_lost.set(self.losses.sites)
 
     async def _check_fit(self, reads: Reads) -> list[str]:
         """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises

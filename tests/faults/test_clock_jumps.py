@@ -126,7 +126,7 @@ async def test_a_jump_of_a_day_and_back_throws_nothing_away_that_is_needed(tmp_p
         assert kept
         for jump in (DAY, -DAY):
             app.clock.advance(jump)
-            for job in (*worker.jobs, *worker.duties):
+            for job in (*worker.jobs, *worker.duties, *worker.chores):
                 await job.run()
             assert records() == kept
         for reader in readers:

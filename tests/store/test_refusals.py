@@ -62,7 +62,7 @@ class MoodyLine:
         taken = [call for call, n in zip(calls, numbers, strict=True) if n not in self.refused]
         replies = iter(await self._line.run(taken) if taken else [])
         if self.whole and len(taken) < len(calls):
-            raise StoreRefuses("the store takes no writes: OOM", "full")
+            raise StoreRefuses("the store takes no writes: OOM", "full", "oom")
         refusal = Answered("WRONGTYPE Operation against a key holding the wrong kind of value")
         return [refusal if n in self.refused else next(replies) for n in numbers]
 

@@ -55,6 +55,9 @@ class FailingStore(Store):
         self._fail()
         return self.generation
 
+    async def probe(self) -> None:
+        self._fail()
+
     async def marks(self, sites: list[str]) -> Marks:
         self._fail()
         return await super().marks(sites)
@@ -182,7 +185,7 @@ async def test_a_store_that_refuses_all_writes_is_told_by_its_word_and_takes_the
     store = FailingStore()
     async with writing(root, store) as worker:
         assert worker.applier.link.word == "ok"
-        store.error = StoreRefuses("READONLY", kind)
+        store.error = StoreRefuses("READONLY", kind, "readonly")
         assert await worker.change() is None
         assert (worker.applier.link.word, worker.applier.link.reason) == (kind, "READONLY")
         assert worker.applier.lagging == 1

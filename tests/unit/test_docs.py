@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "visitstats"
 LINK = re.compile(r"!?\[[^]]*\]\(([^)#\s]+)[^)]*\)|<img[^>]* src=\"([^\"]+)\"")
-METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "GaugeMetricFamily": ""}
+METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Family": ""}
 
 
 def undocumented(page: str, rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -64,7 +64,8 @@ def documented_routes() -> set[tuple[str, str]]:
 
 
 def metrics() -> set[str]:
-    return {name + METRIC_KINDS[kind] for kind, name in calls(SOURCE / "metrics.py") if kind in METRIC_KINDS}
+    files = (SOURCE / "metrics.py", SOURCE / "reading" / "scrape.py")
+    return {name + METRIC_KINDS[kind] for file in files for kind, name in calls(file) if kind in METRIC_KINDS}
 
 
 def commands(command: Any, name: str = "visitstats") -> Iterator[tuple[str, set[str]]]:

@@ -19,7 +19,7 @@ import visitstats
 # stands beside it, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("files", "ending", "patterns", "networks"),
+    ("files", "ending", "patterns", "networks", "board", "descriptors"),
     ("settings", "metrics", "journal", "store", "embedded"),
     ("sites", "access", "changes"),
     ("reading",),

@@ -41,11 +41,13 @@ class ChangePending(StoreUnavailable):
 
 
 class StoreRefuses(StoreUnavailable):
-    """Redis or Valkey answers, and takes no writes. `kind` is replica, full (out of memory) or refusing."""
+    """Redis or Valkey answers, and takes no writes. `kind` is replica, full (out of memory) or refusing; `code` is the
+    first word of its answer, as oom."""
 
-    def __init__(self, detail: str, kind: str) -> None:
+    def __init__(self, detail: str, kind: str, code: str) -> None:
         super().__init__(detail)
         self.kind = kind
+        self.code = code
 
 
 class StoreUnfit(VisitstatsError):
@@ -69,7 +71,12 @@ class TileDamaged(VisitstatsError):
 
 
 class Overloaded(VisitstatsError):
-    """More hits wait than the configuration allows; the sender may try again."""
+    """A hit that cannot be taken just now; the sender may try again. `reason` is queue (more hits wait than the
+    configuration allows), stopping or internal."""
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Denied(VisitstatsError):

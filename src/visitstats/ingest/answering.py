@@ -104,7 +104,7 @@ class Answering:
 
     def _committed(self, batch: Batch, day: Day, result: Committed, waiting: Waiting | None) -> None:
         if result.fresh:
-            self._metrics.batch_committed(batch.site, batch.size, result.started)
+            self._metrics.visits_began(batch.site, result.started)
         live = waiting.live if waiting is not None else self._sites.get(batch.site)
         if live is None:
             return

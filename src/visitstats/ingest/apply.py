@@ -78,6 +78,10 @@ class Applier:
         """The first sequence that is on its way to the store, 0 for none."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._asks = False
+        """Whether the store is to be asked if it takes writes: nobody else has found out for a while."""
+        self._heard = True
+        """Whether the store has answered a commit since that was looked at last."""
         self._told = False
         """Whether the log has said that something is wrong with the store."""
         self._most_events = batch_max_hits
@@ -161,6 +165,14 @@ class Applier:
         if self.link.on(Event.TRUSTED):
             self._positions.wake.set()
 
+    def probe(self) -> None:
+        """Have the store asked whether it takes writes, unless it has answered a commit since this was called last:
+        without hits nobody else finds out that it does not."""
+        if self.link.commits and not self._heard:
+            self._asks = True
+            self._positions.wake.set()
+        self._heard = False
+
     def applied_up_to(self, taken: int) -> int:
         """Return the sequence up to which everything is in the store, of what was taken up to `taken`."""
         positions = self._positions
@@ -176,7 +188,12 @@ class Applier:
     @property
     def lagging(self) -> int:
         """For how many sites the journal holds what the store does not have."""
-        return sum(map(self._positions.is_behind, self._positions.newest))
+        return len(self.lagging_sites)
+
+    @property
+    def lagging_sites(self) -> list[str]:
+        """The sites of which the journal holds what the store does not have."""
+        return list(filter(self._positions.is_behind, self._positions.newest))
 
     @property
     def gaps(self) -> int:
@@ -198,6 +215,9 @@ class Applier:
                 if healing:
                     await self._bring_up()
                 await self._commit_queue()
+                if self._asks and self.link.commits:
+                    self._asks = False
+                    await self._committer.probe()
                 while self._answering.announces:
                     await self._answering.announce()
             except (StoreUnavailable, JournalDamaged, OSError) as error:
@@ -246,6 +266,9 @@ class Applier:
             behind.update(site for site in self._positions.newest if self._positions.is_behind(site))
             if behind <= refused or not self.link.trusted:
                 break
+        if not only_refused:
+            # Where nothing was lacking it was not asked to write anything: a replica would pass for a store.
+            await self._committer.probe()
         self._generation = generation
         self.link.on(Event.CAUGHT_UP)
         self._tell_well()
@@ -320,6 +343,8 @@ class Applier:
         """Take note of a record that a replay has committed. Raises StoreUnavailable when it must not go on."""
         if isinstance(item.record, Batch) and isinstance(result, Committed) and result.fresh:
             self._metrics.replayed.inc(item.record.size)
+            if item.writer != self._positions.writer:
+                self._metrics.visits_began(item.record.site, result.started)
         if item.writer == self._positions.writer:
             self._note_applied(item, result)
         elif isinstance(result, Changed):
@@ -345,7 +370,10 @@ class Applier:
             self._idle.set()
 
     def _lose_store(self, error: Exception) -> None:
-        event = _REFUSALS[error.kind] if isinstance(error, StoreRefuses) else Event.LOST
+        event = Event.LOST
+        if isinstance(error, StoreRefuses):
+            event = _REFUSALS[error.kind]
+            self._metrics.refusals.labels(error.code).inc()
         if self.link.on(event, str(error)):
             log.warning("hits are journalled until the store takes them again: %s", error)
             self._metrics.store_failures.inc()
@@ -361,6 +389,7 @@ class Applier:
         self._positions.wake.set()
 
     def _store_answers(self) -> None:
+        self._heard = True
         self.link.on(Event.ANSWERED)
 
     def _tell_well(self) -> None:

@@ -92,7 +92,8 @@ class Ingest:
     def gathering(self, live: LiveSite, day: Day) -> Waiting:
         """Return the batch that takes the next hit of a site-day. Raises Overloaded when too many hits wait."""
         if self._waiting >= self._limits.queue_max_hits or self._closing:
-            raise Overloaded("more hits wait than this service can take; try again")
+            reason = "stopping" if self._closing else "queue"
+            raise Overloaded("more hits wait than this service can take; try again", reason)
         waiting = self._with_room(live, day)
         self._waiting += 1
         if self._waiting == 1:
@@ -118,7 +119,7 @@ class Ingest:
         """Journal a change of a person's and apply it; None when it is journalled, and the store did not answer in
         time. `previous`, `total` and `at_ms` are filled in here. Raises JournalFull and Overloaded."""
         if self._closing:
-            raise Overloaded("the service is about to end; try again")
+            raise Overloaded("the service is about to end; try again", "stopping")
         waiting = WaitingChange(change, asyncio.get_running_loop().create_future())
         self._changes.append(waiting)
         self._wake.set()
@@ -135,6 +136,14 @@ class Ingest:
         waiting = self._batch(live, day)
         waiting.ignored[note] = waiting.ignored.get(note, 0) + 1
         self._metrics.noted.labels(live.site.id, note).inc()
+
+    def refuse(self, reason: str) -> None:
+        """Count a hit that is answered 503 before it comes to the journal (`Overloaded.reason`, or "store-away")."""
+        self._metrics.hits_refused.labels(reason).inc()
+
+    def unknown_site(self) -> None:
+        """Count a hit of a site that there is not."""
+        self._metrics.unknown_site.inc()
 
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int) -> None:
         """Prolong a visitor's presence (rule 4) with the next commit, at most a second later. When as many wait as hits
@@ -211,7 +220,8 @@ class Ingest:
                     # Outlives its own bugs: a dead loop would leave every later hit without an answer.
                     log.exception("a batch could not be journalled")
                     self._metrics.internal_errors.inc()
-                    _refuse(gathered, Overloaded("internal error; the hit was not taken"))
+                    self._metrics.hits_refused.labels("internal").inc(_hits_of(gathered))
+                    _refuse(gathered, Overloaded("internal error; the hit was not taken", "internal"))
             if self._closing and not (self._open or self._full or self._changes):
                 return
 
@@ -236,7 +246,7 @@ class Ingest:
             record = _closed(waiting, previous, total, now)
             work.append((sequence, waiting, record))
             newest[site] = sequence, record.total
-        hits = sum(waiting.hits for waiting in gathered if isinstance(waiting, Waiting))
+        hits = _hits_of(gathered)
         # Nobody waits for heartbeats: they are durable with the next hit.
         durable = hits > 0 or any(isinstance(waiting, WaitingChange) for waiting in gathered)
         payloads = [encode(record) for _, _, record in work]
@@ -244,7 +254,7 @@ class Ingest:
             await self._disk.run(lambda: self._journal.append(payloads, durable=durable))
         except JournalFull as error:
             self._note_trouble(str(error))
-            self._metrics.journal_refused.inc(hits)
+            self._metrics.hits_refused.labels("journal").inc(hits)
             _refuse(gathered, error)
             return
         self._note_trouble("")
@@ -292,6 +302,10 @@ def _closed(waiting: Waiting | WaitingChange, previous: int, total: int, now_ms:
     if isinstance(waiting, WaitingChange):
         return msgspec.structs.replace(waiting.change, previous=previous, total=total, at_ms=now_ms)
     return waiting.close(previous, total, now_ms)
+
+
+def _hits_of(gathered: list[Waiting | WaitingChange]) -> int:
+    return sum(waiting.hits for waiting in gathered if isinstance(waiting, Waiting))
 
 
 def _refuse(gathered: list[Waiting | WaitingChange], error: Exception) -> None:

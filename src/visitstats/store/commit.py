@@ -112,7 +112,8 @@ def load_scripts() -> dict[str, bytes]:
     folder = files("visitstats.store") / "lua"
     before = _constants() + (folder / "ledger.lua").read_bytes()
     found = {name: (folder / f"{name}.lua").read_bytes() for name in SCRIPTS}
-    return {name: SHEBANG + before + text.removeprefix(SHEBANG) for name, text in found.items()}
+    scripts = {name: SHEBANG + before + text.removeprefix(SHEBANG) for name, text in found.items()}
+    return scripts | {"probe": (folder / "probe.lua").read_bytes()}
 
 
 def _constants() -> bytes:
@@ -153,6 +154,12 @@ class Committer:
     async def close(self) -> None:
         """Close the connection."""
         await self._line.close()
+
+    async def probe(self) -> None:
+        """Ask whether the store takes writes, without writing. Raises StoreUnavailable, and StoreRefuses when it does
+        not."""
+        await self._line.ready()
+        await self._line.run([("probe", [], [])])
 
     async def commit(self, work: list[Work]) -> list[Result]:
         """Commit records in their order, in one round trip.

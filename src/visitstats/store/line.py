@@ -18,14 +18,15 @@ class Answered(Exception):
     """What a server answers in place of a reply: its own words, the code first."""
 
 
-_REFUSES = {"READONLY": "replica", "OOM": "full"} | dict.fromkeys(
+REFUSES = {"READONLY": "replica", "OOM": "full"} | dict.fromkeys(
     ("NOPERM", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"), "refusing"
 )
+"""By the first word of its answer: how a server refuses all writes (`core.link`)."""
 
 
 def _refusal(error: Answered) -> str:
     """Say how a server refuses all writes, by its answer to one; empty when it refuses this one alone."""
-    return _REFUSES.get(str(error).partition(" ")[0], "")
+    return REFUSES.get(str(error).partition(" ")[0], "")
 
 
 def executes_cut_transactions(info: bytes) -> bool:
@@ -37,18 +38,17 @@ def executes_cut_transactions(info: bytes) -> bool:
     return found is None or (int(found[1]), int(found[2])) < (9, 1)
 
 
-def _packed(sha: bytes, keys: list[str], arguments: list[bytes | str | int]) -> bytes:
-    """Write EVALSHA as the protocol wants it (RESP): an array of strings, each behind its length. redis-py's own way
+def packed(*command: bytes | str | int) -> bytes:
+    """Write a command as the protocol wants it (RESP): an array of strings, each behind its length. redis-py's own way
     takes 30 µs for a commit script, this 7."""
-    count = b"%d" % len(keys)
-    parts = [b"*%d\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n" % (3 + len(keys) + len(arguments), len(sha), sha)]
-    for part in (count, *keys, *arguments):
+    parts = [b"*%d\r\n" % len(command)]
+    for part in command:
         data = part if isinstance(part, bytes) else str(part).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
 
 
-class _Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """Takes a connection over that redis-py has opened: what is written and read there for each batch goes through five
     of its objects, which took a tenth of what a batch costs at a portal's rate."""
 
@@ -123,7 +123,7 @@ class ScriptLine:
         # With a time limit of its own, redis-py makes a task and a timer for each thing that it sends or reads.
         self._pool = open_pool(url, None)  # kept: with Sentinel the connection asks it where the primary is
         self._connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
         self.generation = 0
@@ -159,7 +159,8 @@ class ScriptLine:
                     if kind == "replica":
                         # A failover left us with it: the same address may lead to the new primary.
                         await self.close()
-                    raise StoreRefuses(f"the store takes no writes: {reply}", kind)
+                    code = str(reply).partition(" ")[0].lower()
+                    raise StoreRefuses(f"the store takes no writes: {reply}", kind, code)
             missing = [n for n, reply in enumerate(replies) if isinstance(reply, Answered) and _is_no_script(reply)]
             if missing:
                 # The server lost its scripts (SCRIPT FLUSH): those that it did not find were not executed.
@@ -183,7 +184,7 @@ class ScriptLine:
             self.generation += 1
             await self._connection.connect()
             await self._greet()
-        self._wire = _Wire(self._connection._writer.transport)
+        self._wire = Wire(self._connection._writer.transport)
 
     async def _greet(self) -> None:
         await self._connection.send_command("INFO", "server", "memory", "replication")
@@ -200,7 +201,7 @@ class ScriptLine:
             raise StoreUnavailable(reason)
         if b"\nrole:slave" in info:
             # Before the first hit is refused: after a failover the old primary is a replica, with old numbers.
-            raise StoreRefuses("the store is a replica, which takes no writes", "replica")
+            raise StoreRefuses("the store is a replica, which takes no writes", "replica", "readonly")
         loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():
             await self._connection.send_command("SCRIPT", "LOAD", source)
@@ -208,7 +209,9 @@ class ScriptLine:
         self._sha = loaded
 
     async def _send(self, calls: list[Call]) -> list[Any]:
-        data = b"".join([_packed(self._sha[name], keys, arguments) for name, keys, arguments in calls])
+        data = b"".join(
+            [packed(b"EVALSHA", self._sha[name], len(keys), *keys, *arguments) for name, keys, arguments in calls]
+        )
         if self._wire is None:
             raise ConnectionResetError("the connection was closed")
         return await self._wire.ask(data, len(calls))

@@ -109,6 +109,11 @@ class Application:
             return answers.send_error(send, 404, "not-found", "there is nothing here")
         return self._answering(scope, receive, send)
 
+    def note_refused(self, code: str) -> None:
+        """Count a request that was refused before it reached a route."""
+        if self.worker is not None:
+            self.worker.metrics.requests_refused.labels(code).inc()
+
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
         worker = self.worker = Worker(self._settings, self._settings.redis_url, self._clock)
@@ -155,6 +160,7 @@ class Application:
         edge = Edge(router, sites, stats, hits, streams, settings.body_max_bytes)
         self._answering, self.take_at_once = edge, edge.take_at_once
         self._streams, self.worker = streams, worker
+        worker.connections = lambda: self.peers.count
 
     async def _try_the_disk(self, former: Worker) -> None:
         """Put a worker with a journal in the place of one that has none, as soon as the disk lets it."""

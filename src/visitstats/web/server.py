@@ -6,7 +6,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from visitstats.core.errors import VisitstatsError
+from visitstats.descriptors import raise_file_limit
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.settings import Settings
 from visitstats.web.beacons.log import set_up_logging
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
-MOST_FILES = 65_536
 KEPT_FILES = 128
 """Files that connections leave to the journal, the store and whatever else a worker opens."""
 COMPACT_SECONDS = 6 * 3600
@@ -185,18 +184,6 @@ def demo_worker():  # type: ignore[no-untyped-def]
     app = demo_app()
     _settle_in(app)
     return app
-
-
-def raise_file_limit() -> int:
-    """Let this process have as many files as the system lets it, and return how many that are. The soft limit is often
-    1,024, for programs that still use select()."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError, ValueError):  # macOS says that more is allowed than it allows
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
-    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _settle_in(app: "Application") -> None:

@@ -43,6 +43,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ROOT = "/v1/sites/"
 KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
 """What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
+COUNTED = frozenset({"hit", "hit.gif"})
 LONGEST_QUERY = 8192
 
 
@@ -79,9 +80,13 @@ class Edge:
         try:
             live = self._sites.get(site_id) or await self._sites.find(site_id)
         except StoreUnavailable as error:
+            if action in COUNTED:
+                self._hits.refuse(error)
             await _busy(send, error)
             return
         if live is None:
+            if action in COUNTED:
+                self._hits.unknown_site(site_id)
             await answers.send_error(send, 404, "no-such-site", "there is no such site")
             return
         await handler(self, scope, receive, send, live)
@@ -141,6 +146,7 @@ class Edge:
         except HitRejected as rejected:
             await self._refuse(send, live, rejected)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
+            self._hits.refuse(error)
             await _busy(send, error)
         else:
             extra = [answers.ignored_header(reason)] if reason else []
@@ -156,6 +162,7 @@ class Edge:
             reason = rejected.reason
             self._hits.ignore(live, rejected)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
+            self._hits.refuse(error)
             await _busy(send, error)
             return
         extra = [answers.ignored_header(reason)] if reason else []

@@ -7,6 +7,7 @@ anything.
 or a log line as it is.
 """
 
+import logging
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from visitstats.core.beacon import HitBeacon
 from visitstats.core.bounded import Bounded
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
-from visitstats.core.errors import HitRejected
+from visitstats.core.errors import HitRejected, Overloaded, StoreUnavailable
 from visitstats.core.keys import article_id
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
@@ -33,6 +34,7 @@ CACHED_ADDRESS = 600
 ADDRESSES = 20_000
 
 _json = msgspec.json.Encoder().encode
+log = logging.getLogger(__name__)
 
 
 class ArticleUnknown(Exception):
@@ -164,6 +166,18 @@ class Hits:
         self._ingest.ignore(live, day, rejected.reason)
         if rejected.note:
             self._ingest.note(live, day, rejected.note)
+
+    def refuse(self, error: Exception) -> None:
+        """Count a hit that is answered 503. Those of a batch that the journal did not take are counted there."""
+        if isinstance(error, Overloaded) and error.reason != "internal":
+            self._ingest.refuse(error.reason)
+        elif isinstance(error, StoreUnavailable):
+            self._ingest.refuse("store-away")
+
+    def unknown_site(self, site_id: str) -> None:
+        """Count a hit of a site that there is not, and name one of them in the log once a minute."""
+        self._ingest.unknown_site()
+        log.warning("hits name a site that there is not: %r; see data-site in the page", site_id[:80])
 
     async def fetch_salts(self, live: LiveSite) -> None:
         """Have the salts here that a hit needs now. Raises StoreUnavailable."""

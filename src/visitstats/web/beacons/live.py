@@ -93,7 +93,7 @@ class LiveStreams:
 
     def _count(self, group: str | bytes, change: int) -> None:
         self._open += change
-        self._metrics.live_streams.set(self._open)
+        self._metrics.live_streams = self._open
         left = self._by_group.get(group, 0) + change
         if left:
             self._by_group[group] = left

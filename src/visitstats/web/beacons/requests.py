@@ -10,6 +10,7 @@ answered 400 and ends the connection, in its turn behind the answers to the requ
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import httptools
@@ -23,6 +24,7 @@ from visitstats.web.beacons.heads import Head, Refused, check, check_beginning, 
 log = logging.getLogger(__name__)
 
 END = b"\r\n\r\n"
+_METHOD = re.compile(rb"[A-Z]+ ")
 TOO_LARGE = ("the body is too long", 413, "too-large")
 
 
@@ -157,7 +159,7 @@ class Requests(HttpToolsProtocol):
         except Refused as refused:
             self._refuse(refused)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._refuse(_reason(error))
+            self._refuse(_reason(error, self._raw_head))
         finally:
             self._working = False
 
@@ -281,6 +283,8 @@ class Requests(HttpToolsProtocol):
     def _refuse(self, refused: Refused) -> None:
         """Answer what is not taken, behind what was taken before it, and close."""
         log.info("a request was refused and its connection closed: %s", refused.detail)
+        if (note := getattr(self.app, "note_refused", None)) is not None:
+            note(refused.code)
         self._last, self._missing, self._chunks, self._rest = True, 0, None, b""
         self._refusal = self.refusal(refused)
         if self.transport.is_closing():
@@ -314,9 +318,11 @@ class Requests(HttpToolsProtocol):
         ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), sent)
 
 
-def _reason(error: Exception) -> Refused:
+def _reason(error: Exception, head: bytes) -> Refused:
     """Return why the parser did not take what it was fed: it did not like that, or one of our methods did not."""
     cause = error.__context__
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head):
+        return Refused("this method is not known", 501, "not-implemented")
     if cause is None or isinstance(cause, (httptools.HttpParserError, httptools.HttpParserUpgrade)):
         return Refused("this is no request of HTTP/1.1")
     if isinstance(cause, Refused):

@@ -1,9 +1,10 @@
 """What operators and their programs ask: metrics, health, readiness."""
 
+import gzip
+
 import msgspec
 from starlette.requests import Request
 
-from visitstats.core.errors import StoreUnavailable
 from visitstats.web.beacons.address import ClientAddress
 from visitstats.web.table import Asked, Reply, Route
 from visitstats.worker import Worker
@@ -35,19 +36,10 @@ class Operations:
 
     async def metrics(self, asked: Asked[None, None]) -> Reply:
         """Answer the metrics of all workers."""
-        try:
-            found, up = await self._worker.site_numbers(), True
-        except StoreUnavailable:
-            found, up = [], False
-        return Reply(
-            self._worker.metrics.expose(
-                found,
-                store_up=up,
-                store_fit=self._worker.applier.link.word != "unfit",
-                journal_up=not self._worker.ingest.trouble,
-                lacks=self._worker.hosts.lacks,
-            )
-        )
+        text = await self._worker.scrape()
+        # Packed only for those who take it, and not at the best level: 300 KB take 4 ms in this way, 20 ms in that.
+        takes = "gzip" in asked.request.headers.get("accept-encoding", "")
+        return Reply(text, packed=gzip.compress(text, compresslevel=1, mtime=0) if takes else b"")
 
     def near(self, request: Request) -> bool:
         """Whether a request comes from this machine itself, or by the metrics port."""

@@ -1,0 +1,192 @@
+"""What the processes of one service tell each other: a piece of shared memory with a row for each of them.
+
+The supervisor makes it and hands it to its workers. Nothing of it is on a disk, so that it also works when the disk is
+full; it is gone with the service. A row is written by one process and read by any.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.reduction import DupFd
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+ROWS = 160
+"""The supervisor's, and those of twice as many workers as there may be: a reload has some of both sets."""
+ROW_BYTES = 64 * 1024
+CAUSES = 512
+"""Lines of the log that are known at a time (`visitstats.logs`)."""
+_HEAD = struct.Struct("=II")
+_CAUSE = struct.Struct("=QdI4x")
+_SIZE = ROWS * ROW_BYTES + CAUSES * _CAUSE.size
+MOST_SITES = 2000
+"""Sites that a worker names as lagging; ids are at most some 30 bytes long."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of itself, once a second."""
+
+    pid: int
+    slot: int
+    """Its slot of the journal, -1 for none."""
+    ready: bool = False
+    store: str = ""
+    """The word for its link to the store (`core.link`)."""
+    journal: bool = True
+    """Whether it takes hits."""
+    lagging: tuple[str, ...] = ()
+    """Sites of which its journal has what the store lacks."""
+    gaps: int = 0
+    journal_bytes: int = 0
+    store_lost: int = 0
+    connections: int = 0
+    streams: int = 0
+    files: int = 0
+    """Files that it has open."""
+    most_files: int = 0
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor says."""
+
+    workers: int
+    """How many there are to be."""
+    started_ms: int
+    restarts: dict[str, int]
+    """Workers that were started in the place of others, by why."""
+    store_restarts: int = 0
+
+
+T = TypeVar("T")
+_encode = msgspec.msgpack.Encoder().encode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
+_decode_supervision = msgspec.msgpack.Decoder(Supervision).decode
+
+
+class Board:
+    """The shared memory. A copy that is sent to another process shows the same. Raises OSError."""
+
+    def __init__(self, file: int | None = None) -> None:
+        self._file = _new_file() if file is None else file
+        if file is None:
+            os.ftruncate(self._file, _SIZE)
+        self._memory = mmap.mmap(self._file, _SIZE)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (DupFd(self._file),)
+
+    # Rows ----------------------------------------------------------------------------------------------------------
+
+    def supervise(self, told: Supervision) -> None:
+        """Write the supervisor's row."""
+        self._write(0, _encode(told))
+
+    def supervision(self) -> Supervision | None:
+        """Read the supervisor's row; None while there is no supervisor."""
+        return self._read(0, _decode_supervision)
+
+    def tell(self, row: int, told: Report) -> None:
+        """Write a worker's row, from 1 on."""
+        self._write(row, _encode(told))
+
+    def report(self, row: int) -> Report | None:
+        """Read a worker's row; None when nobody has it."""
+        return self._read(row, _decode_report)
+
+    def reports(self) -> list[Report]:
+        """Read the rows of all workers."""
+        return [found for row in range(1, ROWS) if (found := self.report(row)) is not None]
+
+    def clear(self, row: int) -> None:
+        """Forget who had a row."""
+        self._write(row, b"")
+
+    def _write(self, row: int, data: bytes) -> None:
+        if len(data) > ROW_BYTES - _HEAD.size:
+            raise ValueError("what is told is too long")
+        start = row * ROW_BYTES
+        turn = _HEAD.unpack_from(self._memory, start)[0] | 1  # odd while it is being written
+        _HEAD.pack_into(self._memory, start, turn, 0)
+        self._memory[start + _HEAD.size : start + _HEAD.size + len(data)] = data
+        _HEAD.pack_into(self._memory, start, (turn + 1) & 0xFFFFFFFF, len(data))
+
+    def _read(self, row: int, decode: Callable[[bytes], T]) -> T | None:
+        start = row * ROW_BYTES
+        for _ in range(10):
+            turn, length = _HEAD.unpack_from(self._memory, start)
+            data = self._memory[start + _HEAD.size : start + _HEAD.size + length]
+            if not turn & 1 and _HEAD.unpack_from(self._memory, start) == (turn, length):
+                try:
+                    return decode(data) if data else None
+                except msgspec.MsgspecError:
+                    return None
+        return None  # whoever writes there was killed in the middle of it
+
+    # Causes --------------------------------------------------------------------------------------------------------
+
+    def claim(self, cause: int, now: float, seconds: float, more: int) -> int | None:
+        """Take the right to write a line of a cause, unless some process has written one in the last `seconds`; then
+        `more` is remembered and None is returned. Otherwise return how many were remembered since."""
+        with self._locked():
+            place = self._place(cause)
+            known, at, left_out = _CAUSE.unpack_from(self._memory, place)
+            if known == cause and 0 <= now - at < seconds:
+                _CAUSE.pack_into(self._memory, place, cause, at, left_out + more)
+                return None
+            _CAUSE.pack_into(self._memory, place, cause, now, 0)
+            return left_out + more if known == cause else more
+
+    def _place(self, cause: int) -> int:
+        """Where a cause is, or may be put: in the place of the one that was written longest ago, of four."""
+        best, oldest = 0, float("inf")
+        for step in range(4):
+            place = ROWS * ROW_BYTES + (cause + step) % CAUSES * _CAUSE.size
+            known, at, _ = _CAUSE.unpack_from(self._memory, place)
+            if known == cause:
+                return place
+            if at < oldest:
+                best, oldest = place, at
+        return best
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # A record lock belongs to a process, not to an open file that several have.
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+class Seat:
+    """A worker's place at a board."""
+
+    def __init__(self, board: Board, row: int) -> None:
+        self.board = board
+        self.row = row
+
+    @classmethod
+    def alone(cls) -> Self:
+        """The place of a process without a supervisor."""
+        return cls(Board(), 1)
+
+    def tell(self, told: Report) -> None:
+        """Say something of oneself."""
+        self.board.tell(self.row, told)
+
+
+def _received(file: Any) -> Board:
+    return Board(file.detach())
+
+
+def _new_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("visitstats", os.MFD_CLOEXEC)
+    file, name = tempfile.mkstemp(prefix="visitstats-")
+    os.unlink(name)
+    return file

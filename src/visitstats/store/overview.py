@@ -1,0 +1,169 @@
+"""What a scrape shows of all sites: read in a few writes of plain commands, on a connection of its own.
+
+Rule 1: at most COMMANDS commands a site, on any day of the month. Estimates of closed days come from the hash that
+        keeps them; sketches are asked for today's alone.
+Rule 2: nothing here writes, so that a store that is full, a replica or short of replicas is still read.
+"""
+
+import asyncio
+import logging
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from visitstats.core import counting
+from visitstats.core.batch import OTHER_ID
+from visitstats.core.numbers import counters_of
+from visitstats.core.periods import Day
+from visitstats.store import keys
+from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS, open_pool, translated
+from visitstats.store.line import Answered, Wire, packed
+from visitstats.store.reads import mark_of
+
+log = logging.getLogger(__name__)
+
+COMMANDS = 16
+"""Seven, a PFCOUNT for each sketch of today (from the cardinality that the server has cached), and one for all of
+yesterday's while that day is not closed."""
+PIECE = 25
+"""Sites that are asked for in one write: the server answers all of it before it looks at another client."""
+
+
+class Asked(NamedTuple):
+    """A site, its day, and the days whose estimates of unique visitors are wanted."""
+
+    site: str
+    day: Day
+    dates: tuple[str, ...]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the store has of a site."""
+
+    site: str
+    hits: int
+    """Hits that were ever committed, duplicates among them: what the watermarks of all writers say."""
+    online: int
+    visits: list[int]
+    """In the order of `core.numbers.counters_of` the day, as are the views."""
+    views: list[int]
+    articles: int
+    uniques: dict[str, int]
+    """Estimates by date."""
+
+
+class Overview:
+    """Reads all sites. Not for two callers at once."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = open_pool(url, None)  # kept: with Sentinel the connection asks it where the primary is
+        self._connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._wire: Wire | None = None
+        self._estimates: dict[str, dict[str, int]] = {}
+        """Site → today and yesterday → the estimates of unique visitors that were read last."""
+        self._damaged: frozenset[str] = frozenset()
+
+    async def read(self, asked: list[Asked], now_ms: int) -> list[Found]:
+        """Read sites. One of which the store has something that is no number is left out. Raises StoreUnavailable."""
+        with translated():
+            try:
+                found = await self._read(asked, now_ms)
+            except ResponseError:
+                raise  # the connection is as it was
+            except BaseException:
+                await self.close()
+                raise
+        return found
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+        await self._connection.disconnect(nowait=True)
+
+    async def _read(self, asked: list[Asked], now_ms: int) -> list[Found]:
+        if self._wire is None or self._wire.lost:
+            await self.close()
+            async with asyncio.timeout(CONNECT_SECONDS + ANSWER_SECONDS):
+                await self._connection.connect()
+            self._wire = Wire(self._connection._writer.transport)
+        found, damaged = list[Found](), set[str]()
+        for start in range(0, len(asked), PIECE):
+            piece = asked[start : start + PIECE]
+            questions = [_questions(each) for each in piece]
+            replies = await self._ask([command for each in questions for command in each])
+            said, place = list[list[Any]](), 0
+            for commands in questions:
+                said.append(replies[place : place + len(commands)])
+                place += len(commands)
+            await self._add_yesterdays(piece, said)
+            for each, answers in zip(piece, said, strict=True):
+                try:
+                    found.append(self._understood(each, answers, now_ms))
+                except (ValueError, TypeError) as error:
+                    damaged.add(each.site)
+                    if each.site not in self._damaged:
+                        log.error("site %s: what the store has of it cannot be read: %s", each.site, error)
+        self._damaged = frozenset(damaged)
+        return found
+
+    async def _ask(self, commands: list[bytes]) -> list[Any]:
+        if self._wire is None:
+            raise ConnectionResetError("the connection was closed")
+        return await self._wire.ask(b"".join(commands), len(commands))
+
+    async def _add_yesterdays(self, piece: list[Asked], said: list[list[Any]]) -> None:
+        """Put in yesterday's estimates where they are asked for, and not kept yet: days are closed some minutes after
+        they are over."""
+        lacking = list[tuple[Asked, list[Any], int]]()
+        for each, answers in zip(piece, said, strict=True):
+            kept, yesterday = answers[5], each.day.yesterday
+            if yesterday in each.dates and isinstance(kept, list):
+                place = each.dates.index(yesterday)
+                if kept[place] is None:
+                    kept[place] = self._estimates.get(each.site, {}).get(yesterday)
+                    if kept[place] is None:
+                        lacking.append((each, kept, place))
+        if lacking:
+            names = [keys.sketches(each.site, each.day.yesterday) for each, _, _ in lacking]
+            counts = await self._ask([packed("PFCOUNT", *each) for each in names])
+            for (_, kept, place), count in zip(lacking, counts, strict=True):
+                kept[place] = count
+
+    def _understood(self, asked: Asked, answers: list[Any], now_ms: int) -> Found:
+        """Raises ValueError and TypeError."""
+        for answer in answers:
+            if isinstance(answer, Answered):
+                raise ValueError(str(answer))
+        ring, visits, views, articles, other, kept, marks, *sketches = answers
+        uniques = {date: int(n or 0) for date, n in zip(asked.dates, kept, strict=True)}
+        today, yesterday = asked.day.date, asked.day.yesterday
+        uniques[today] = sum(sketches) or uniques.get(today, 0)
+        self._estimates[asked.site] = {date: uniques[date] for date in (yesterday, today) if date in uniques}
+        return Found(
+            asked.site,
+            hits=sum(mark_of(mark).total for mark in marks),
+            online=counting.online_in(ring or b"", now_ms),
+            visits=[int(n or 0) for n in visits],
+            views=[int(n or 0) for n in views],
+            articles=articles - other,
+            uniques=uniques,
+        )
+
+
+def _questions(asked: Asked) -> list[bytes]:
+    site, day = asked.site, asked.day
+    names = counters_of(day)
+    return [
+        packed("GET", keys.online(site)),
+        packed("HMGET", keys.visits(site), *names),
+        packed("HMGET", keys.views(site), *names),
+        packed("HLEN", keys.articles(site)),
+        packed("HEXISTS", keys.articles(site), OTHER_ID),
+        packed("HMGET", keys.uniques(site), *asked.dates),
+        packed("HVALS", keys.marks(site)),
+        # One key each: then the server answers from the sketch's cached cardinality.
+        *(packed("PFCOUNT", sketch) for sketch in keys.sketches(site, day.date)),
+    ]
