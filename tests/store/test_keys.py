@@ -33,13 +33,16 @@ from visitstats.core.sites import Site
 from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Work
+from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
 from visitstats.store.schema import claim_store
+from visitstats.store.tiles import TileWriter
 from visitstats.store.upkeep import Upkeep
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
+MONTH, NONCE = "2036-10", "0123456789abcdef"
 TITLE = "Quy định mới về cải cách thủ tục hành chính trên địa bàn tỉnh"
 
 
@@ -61,6 +64,10 @@ NAMES = {
     "views": "vs:{portal}:views",
     "articles": "vs:{portal}:articles",
     "articles_of_day": "vs:{portal}:articles:2036-11-24",
+    "ids": "vs:{portal}:ids",
+    "tiles": "vs:{portal}:tiles:2036-10",
+    "packed": "vs:{portal}:packed",
+    "packing": "vs:{portal}:packing:2036-10:0123456789abcdef",
     "names": "vs:{portal}:names",
     "base": "vs:{portal}:base",
     "aliases": "vs:{portal}:aliases",
@@ -83,6 +90,8 @@ def named(function: str) -> object:
         "sketches": (DAY.date,),
         "ignored": (DAY.date,),
         "lease": ("close-days",),
+        "tiles": (MONTH,),
+        "packing": (MONTH, NONCE),
     }
     return getattr(keys, function)("portal", *more.get(function, ()))
 
@@ -127,7 +136,7 @@ async def busy(url: str, writer: Writer) -> None:
         await records.salt(SITE.id, DAY, bytes(32))
         await client.hset(keys.HOSTS, WRITER, "here")
         await Baselines(records.changes, writer, SITE.id).set(1000, {Entry("/a", "Old"): 500})
-        for day in (CALENDAR.day_named(DAY.yesterday), DAY):
+        for day in (CALENDAR.day_named(f"{MONTH}-15"), CALENDAR.day_named(DAY.yesterday), DAY):
             for moment in (day.start_ms + 1, day.start_ms + 45 * MINUTE, day.end_ms - 1):
                 for site in (SITE, Site(id=SITE.id, hosts=SITE.hosts, views="every-load", max_articles=3)):
                     waiting = Gathering(site, day)
@@ -136,6 +145,9 @@ async def busy(url: str, writer: Writer) -> None:
                     beats(waiting, moment, "person 1", "stranger")
                     waiting.ignored["bot"] = 1
                     await writer.count(waiting, numbering(moment))
+        [packed] = await Packer(url, client, lambda: NOON).pack_due(SITE.id, CALENDAR)
+        assert packed.word == "packed", packed
+        await TileWriter(client, writer.committer._line, SITE.id).stage(MONTH, NONCE, {0: b"a tile"})
         await upkeep.lease(SITE.id, "close-days", 60)
         await upkeep.close_uniques(SITE.id, DAY)
         await upkeep.note_peak(SITE.id, DAY, 6)

@@ -16,8 +16,10 @@ ARGUMENTS = {
     "end_ms": END_MS,
     "half_hour": HALF_HOUR,
     "job": "close-days",
+    "month": "2026-10",
+    "nonce": "0123456789abcdef",
 }
-LISTS = ("sketches", "of_commit", "of_change")
+LISTS = ("sketches", "of_commit", "of_change", "of_seal")
 NAMES = {
     "SCHEMA": "vs:schema",
     "SITES": "vs:sites",
@@ -35,6 +37,10 @@ NAMES = {
     "views": "vs:{portal-1}:views",
     "articles": "vs:{portal-1}:articles",
     "articles_of_day": "vs:{portal-1}:articles:2026-11-24",
+    "ids": "vs:{portal-1}:ids",
+    "tiles": "vs:{portal-1}:tiles:2026-10",
+    "packed": "vs:{portal-1}:packed",
+    "packing": "vs:{portal-1}:packing:2026-10:0123456789abcdef",
     "names": "vs:{portal-1}:names",
     "base": "vs:{portal-1}:base",
     "aliases": "vs:{portal-1}:aliases",
@@ -114,6 +120,24 @@ def test_a_change_names_its_keys_in_the_order_in_which_the_script_takes_them() -
     assert keys.of_change(SITE) == [*(name(SITE) for name in made), keys.redo(SITE)]
 
 
+def test_a_seal_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
+    month, nonce = "2026-02", "0123456789abcdef"
+    days = ["2026-02-01", "2026-02-02"]
+    assert keys.of_seal(SITE, month, nonce, keys.views(SITE), days) == [
+        keys.packing(SITE, month, nonce),
+        keys.tiles(SITE, month),
+        keys.packed(SITE),
+        keys.views(SITE),
+        *(keys.articles_of_day(SITE, day) for day in days),
+        keys.redo(SITE),
+    ]
+
+
+def test_tiles_that_are_being_written_outlive_what_may_still_seal_them() -> None:
+    lives = {kind.word: kind.life_ms or 0 for kind in keys.KINDS}
+    assert lives["packing"] > lives["redo"]
+
+
 def test_a_ledger_is_in_one_hash_slot_of_a_cluster() -> None:
     """All keys of a script must have one hash tag, and nothing of the installation may have a site's."""
     everything = [*keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=True), *keys.of_change(SITE), *SKETCHES]
@@ -144,6 +168,8 @@ def test_what_is_kept_of_a_visitor_has_an_end() -> None:
         "vs:{portal}:salt:24-11-2026",
         "vs:{portal}:unique:2026-11-24:8",
         "vs:{portal}:hits:",
+        "vs:{portal}:tiles:2026",
+        "vs:{portal}:packing:2026-10:",
         "vs:{portal}:schema",
         "vs:{Portal}:visits",
         "vs:{portal}:writer:abc",

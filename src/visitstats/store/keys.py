@@ -34,6 +34,8 @@ its share of the visitors, it is 0.29 %: one in a thousand. They take 12 KiB eac
 visitors a day, and next to nothing else."""
 UNIQUES_LIFE_MS = 40 * DAY_MS
 IGNORED_LIFE_MS = 400 * DAY_MS
+PACKING_LIFE_MS = 26 * HOUR_MS
+"""How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
 DECIDING_MS = 25 * HOUR_MS
 """How long what decides about a hit is kept (who was here, what was read, which beacons came): an hour longer than the
 journal, so that all that a replay brings back is decided as it was the first time. `journal_keep_hours` is at most
@@ -56,7 +58,10 @@ class Kind(NamedTuple):
     pattern: re.Pattern[str]
 
 
-_PARTS = {"DATE": r"\d{4}-\d\d-\d\d", "HALFHOUR": r"\d+", "PART": f"[0-{SKETCHES - 1}]", "JOB": r"[a-z-]+"}
+_PARTS = {
+    "DATE": r"\d{4}-\d\d-\d\d", "MONTH": r"\d{4}-\d\d", "HALFHOUR": r"\d+", "PART": f"[0-{SKETCHES - 1}]",
+    "JOB": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}",
+}  # fmt: skip
 
 
 def _row(word: str, template: str, kind: str, life_ms: int | None = None, *, of_site: bool = True) -> Kind:
@@ -81,6 +86,10 @@ KINDS = (
     _row("views", "views", "hash"),
     _row("articles", "articles", "hash"),
     _row("articles of a day", "articles:<DATE>", "hash"),
+    _row("ids", "ids", "string"),
+    _row("tiles", "tiles:<MONTH>", "hash"),
+    _row("packed", "packed", "hash"),
+    _row("packing", "packing:<MONTH>:<NONCE>", "hash", PACKING_LIFE_MS),
     _row("names", "names", "hash"),
     _row("base", "base", "hash"),
     _row("aliases", "aliases", "hash"),
@@ -173,8 +182,31 @@ def articles(site: str) -> str:
 
 
 def articles_of_day(site: str, day: str) -> str:
-    """Hash: article id → views on a date. One that was merged into another keeps its days."""
+    """Hash: article id → views on a date. One that was merged into another keeps its days. Gone when the month was
+    packed; what is counted for the day later makes it anew, and is added to the tiles."""
     return f"vs:{{{site}}}:articles:{day}"
+
+
+def ids(site: str) -> str:
+    """String: the 8-byte ids of articles in the order in which they became known. An article's number is its first
+    place here, counted from 0; further places of the same id mean nothing."""
+    return f"vs:{{{site}}}:ids"
+
+
+def tiles(site: str, month: str) -> str:
+    """Hash: number of a block (decimal) → its tile of a month (`core.tiles`). Without a record in `packed` it means
+    nothing."""
+    return f"vs:{{{site}}}:tiles:{month}"
+
+
+def packed(site: str) -> str:
+    """Hash: month → the record of its packing (`core.tiles.Packed`): a month is packed if and only if it is here."""
+    return f"vs:{{{site}}}:packed"
+
+
+def packing(site: str, month: str, nonce: str) -> str:
+    """Hash: as `tiles`, while they are being written."""
+    return f"vs:{{{site}}}:packing:{month}:{nonce}"
 
 
 def names(site: str) -> str:
@@ -255,3 +287,10 @@ def of_change(site: str) -> list[str]:
         marks(site), aliases(site), changes(site), articles(site), base(site), names(site), visits(site), views(site),
         redo(site),
     ]  # fmt: skip
+
+
+def of_seal(site: str, month: str, nonce: str, sums: str, days: list[str]) -> list[str]:
+    """Return the keys of the sealing of a month, in the order in which `seal.lua` takes them. `sums` is the key of the
+    site's views per day, `days` are the dates of the month."""
+    mine = [packing(site, month, nonce), tiles(site, month), packed(site), sums]
+    return [*mine, *(articles_of_day(site, day) for day in days), redo(site)]

@@ -1,6 +1,7 @@
 -- What stands before every script that writes to a ledger: what they share.
 --
 -- KEYS  1 watermarks of the writers   … the last: the ledger's redo record
+--       Only the last for what is no writer's record (seal.lua, number.lua): it may be done by anybody, at any time
 -- ARGV  1 the writer's id  2 the record's sequence  3 the sequence of the writer's record before it for this site
 --       4 how many hits the writer has journalled for this site, this record included
 --       … the last: '' when the script is to write, 'put down' when it is only to put down what it would write, 'finish'
@@ -10,8 +11,8 @@
 -- is either in the ledger as a whole or not at all as far as anybody is told. The rules for every script:
 --
 --   - Everything is read and decided before the first write, so that an error of the server's changes nothing.
---   - Writes are absolute (HSET, SADD, PFADD, SETRANGE, EXPIREAT), never increments: the beginning of a transaction that
---     was cut off the append-only file may be executed twice.
+--   - Writes are absolute (HSET, SADD, PFADD, SETRANGE, EXPIREAT; COPY, PERSIST, UNLINK), never increments: the beginning of
+--     a transaction that was cut off the append-only file may be executed twice. None may fail when it is.
 --
 -- Some servers (Redis 7.0 to 8.2) execute such a beginning at the next restart but one, together with whatever was written
 -- since. What was written since was decided without it, and absolute writes alone do not make that harmless. So on these
@@ -67,11 +68,16 @@ local function watermark()
   return tonumber(string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '0', '^%d+'))
 end
 
-local function written()
+local function all_written()
   -- To be called once, after the last write.
-  write('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
   if put_down then
     redis.call('SET', REDO, cmsgpack.pack(put_down), 'EX', REDO_LIFE)
   end
+end
+
+local function written()
+  -- The same for a writer's record: its watermark is the last write.
+  write('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
+  all_written()
 end
 

@@ -74,8 +74,8 @@ def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
     if found.type != kind.type:
         yield Complaint("type", f"it is a {found.type}, not a {kind.type}: not written by visitstats")
     for word in named.words:
-        if word[:4].isdigit() and "-" in word and not valid_date(word):
-            yield Complaint("name", f"{word} is no date")
+        if word[:4].isdigit() and "-" in word and not valid_period(word):
+            yield Complaint("name", f"{word} is no date and no month")
     if kind.life_ms is None:
         if found.expires_at >= 0:
             yield Complaint(
