@@ -1,7 +1,7 @@
 """`python -m benchmarks [--quick] [--rounds N] [--only NAME…] [--json FILE] [--dir DIR]`.
 
-Without --only: the real rates (`rates.py`), then saturation. The other parts (`latency.py`, `million.py`) are asked for
-by their names.
+Without --only: the real rates (`rates.py`), then saturation. The other parts (`latency.py`, `million.py`, `history.py`)
+are asked for by their names.
 
 Exit status: 0 = measured and nothing lost or doubled; 1 = visitstats lost or doubled a hit, or a service failed;
 2 = a tool is missing or wrong usage.
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import contenders, judge, latency, load, machine, million, million_report, rates, report
+from benchmarks import contenders, history, judge, latency, load, machine, million, million_report, rates, report
 
 NO_WRK = (
     "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu), `dnf install wrk` (Fedora), or build it from"
@@ -32,6 +32,7 @@ NAMES = ("bare", "obvious", "visitstats")
 RATES = "rates"
 LATENCY = "latency"
 MILLION = "million"
+HISTORY = "history"
 
 
 def main() -> int:
@@ -41,8 +42,8 @@ def main() -> int:
     if sys.platform != "linux":
         errors.print(NOT_LINUX)
         return 2
-    if LATENCY in options.only:
-        return _latency(options, console, errors)
+    if {LATENCY, HISTORY} & {*options.only}:
+        return _alone(options, console, errors)
     cores = sorted(os.sched_getaffinity(0))
     wrk, store = shutil.which("wrk"), contenders.store_binary()
     if store is None or len(cores) < 2 or (wrk is None and set(options.only) & set(NAMES)):
@@ -75,7 +76,7 @@ def main() -> int:
     return 0
 
 
-def _latency(options: argparse.Namespace, console: Console, errors: Console) -> int:
+def _alone(options: argparse.Namespace, console: Console, errors: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="visitstats-bench-", dir=options.dir) as name:
         folder = Path(name)
         median, p99 = machine.fsync_latency(folder)
@@ -85,12 +86,19 @@ def _latency(options: argparse.Namespace, console: Console, errors: Console) -> 
             f"fdatasync of 8 KiB median {median:.2f} ms, p99 {p99:.2f} ms",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+        found: object
         try:
-            found, wrong = latency.measure(console, folder, options)
+            if LATENCY in options.only:
+                measured, wrong = latency.measure(console, folder, options)
+                latency.show(console, measured, options.rate)
+                found = measured
+            else:
+                archive, wrong = history.measure(console, folder, options)
+                history.show(console, archive)
+                found = archive
         except (contenders.CannotStart, OSError) as error:
             errors.print(f"failed: {error}", soft_wrap=True, highlight=False, markup=False)
             return 1
-        latency.show(console, found, options.rate)
         if options.json is not None:
             document = {"rate": options.rate, "measurements": found, "wrong": wrong}
             options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
@@ -107,15 +115,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--visitors", type=int, default=20_000, help="known visitors (default 20000)")
     parser.add_argument("--articles", type=int, default=2_000, help="articles, read by Zipf's law (default 2000)")
     parser.add_argument(
-        "--only", choices=(RATES, *NAMES, LATENCY, MILLION), nargs="+", default=(RATES, *NAMES),
+        "--only", choices=(RATES, *NAMES, LATENCY, MILLION, HISTORY), nargs="+", default=(RATES, *NAMES),
         help="rates: CPU per hit at real rates; some of the contenders, saturated; latency: of acknowledgements, while "
-        "the store is well, slow, hung or away; million: a site with a million visitors and articles",
+        "the store is well, slow, hung or away; million: a site with a million visitors and articles; history: ten "
+        "years of a million articles",
     )  # fmt: skip
     parser.add_argument(
         "--rates", type=float, nargs="+", default=rates.RATES, help="hits per second of that part (default 20 200 1000)"
     )
     parser.add_argument(
-        "--members", type=int, default=1_000_000, help="visitors and articles with --only million (default 1000000)"
+        "--members",
+        type=int,
+        default=1_000_000,
+        help="visitors and articles with --only million, articles with --only history (default 1000000)",
     )
     parser.add_argument("--rate", type=float, default=200.0, help="hits per second with --only latency (default 200)")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
@@ -124,8 +136,8 @@ def _options() -> argparse.Namespace:
     alone = MILLION in options.only
     options.rounds = options.rounds or (1 if options.quick else 3 if alone else 5)
     options.seconds = options.seconds or (1.5 if options.quick else 6.0)
-    if len(options.only) > 1 and (LATENCY in options.only or alone):
-        parser.error("latency and million are measured alone")
+    if len(options.only) > 1 and (alone or {LATENCY, HISTORY} & {*options.only}):
+        parser.error("latency, million and history are measured alone")
     if not all(0 < rate <= 10_000 for rate in options.rates):
         parser.error("--rates are above 0, and 10000 at most")
     if not 10_000 <= options.members <= 2_000_000:

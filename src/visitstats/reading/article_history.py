@@ -1,8 +1,8 @@
 """The views of articles on any days, exact: one article by day or month, many articles or all of them over a range.
 
 A packed month is read from its tiles; what was counted for its days later, and every month that is not packed yet, from
-the hashes of the days. Both are added up. Which hashes there are to be read is told by the site's views of each day:
-those that are others than what was packed.
+the hashes of the days. Both are added up. Which hashes there are to be read is told by the site's views of each
+month and day: those that are others than what was packed.
 
 An article is named by its id and its number (`Article`). The index knows both, and `numbers` finds them without it. An
 article that was merged into another keeps its days: whoever asks for the other one names both; `all_of` adds them up.
@@ -151,14 +151,18 @@ class ArticleHistory:
     async def _sources(self, site: str, first: date, last: date) -> _Sources:
         records = await self._tiles.packed(site)
         wanted = spans(first, last)
-        days = [day for span in wanted for day in span.dates]
-        views = dict(zip(days, await self._tiles.views_of_days(site, days), strict=True))
-        for span in wanted:
-            if span.month in records:
-                for day, n in zip(span.dates, records[span.month].days[span.first - 1 : span.last], strict=True):
-                    views[day] -= n
-        packed = {span.month: span for span in wanted if span.month in records}
-        return _Sources(packed, [day for day, n in views.items() if n], records)
+        of_months = await self._tiles.site_views(site, [span.month for span in wanted])
+        before: dict[str, int] = {}
+        """What was packed of each day on which there may be more."""
+        for span, views in zip(wanted, of_months, strict=True):
+            record = records.get(span.month)
+            if views and record is None:
+                before |= dict.fromkeys(span.dates, 0)
+            elif record is not None and views != record.views:
+                before |= dict(zip(span.dates, record.days[span.first - 1 : span.last], strict=True))
+        now = await self._tiles.site_views(site, list(before))
+        dates = [day for (day, packed), views in zip(before.items(), now, strict=True) if packed != views]
+        return _Sources({span.month: span for span in wanted if span.month in records}, dates, records)
 
 
 def most(views: Sequence[int], many: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.client import translated
+from visitstats.store.tiles import Tiles
 
 PAGE = 500
 """Fields of one command: half a millisecond on the server, 0.7 for names of a million articles."""
@@ -50,6 +51,8 @@ class Inspector:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self.tiles = Tiles(client)
+        """Packed history, as it is read."""
 
     async def keys(self, site: str = "") -> AsyncIterator[list[Found]]:
         """Yield the keys of a site, or all of them, with types and ends of life. One may come twice."""

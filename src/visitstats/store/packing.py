@@ -145,7 +145,7 @@ class _Work:
         connection = await self._writer.connection()
         if month in await self._tiles.packed(self._site):
             return Outcome(month, "already")
-        sums = await self._tiles.views_of_days(self._site, self._span.dates)
+        sums = await self._tiles.site_views(self._site, self._span.dates)
         if not any(sums):
             return Outcome(month, "empty")
         try:
@@ -180,7 +180,7 @@ class _Work:
             if (found := sum(views)) != expected:
                 if self._span.month in await self._tiles.packed(self._site):
                     raise _Moved("another host has packed it")
-                [now] = await self._tiles.views_of_days(self._site, [date])
+                [now] = await self._tiles.site_views(self._site, [date])
                 if now != expected:
                     raise _Moved(f"{date} had {expected} views and has {now}")
                 raise _Unequal(f"the articles of {date} together have {found} views, the site has {expected}")

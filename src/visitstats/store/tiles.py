@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from redis.asyncio import Redis
 
-from visitstats.core.errors import StoreUnavailable
+from visitstats.core.errors import StoreUnavailable, TileDamaged
 from visitstats.core.tiles import Packed, Span, decode_packed, encode_packed
 from visitstats.store import keys
 from visitstats.store.client import translated
@@ -28,7 +28,7 @@ TILES_PAGE = 32
 """Tiles that one command reads or writes: 0.5 MB, 0.1 ms on the server."""
 PAGE = 2000
 """Fields of a day's hash that one command reads: a millisecond on the server at most."""
-DATES_PAGE = 500
+PERIODS_PAGE = 500
 ARTICLES_PAGE = 1000
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -36,9 +36,9 @@ Sealed = Literal["ok", "packed", "lost", "moved"]
 """What became of the sealing of a month: see lua/seal.lua."""
 
 
-def views_at(site: str, date: str) -> tuple[str, str]:
-    """Return the key and the field that hold a site's views on a date."""
-    return keys.views(site), date
+def views_at(site: str, when: str) -> tuple[str, str]:
+    """Return the key and the field that hold a site's views on a date or in a month (2026-10)."""
+    return keys.views(site), when
 
 
 class Tiles:
@@ -91,13 +91,13 @@ class Tiles:
             found: dict[Any, Any] = await self._client.hgetall(keys.packed(site))
         return {month.decode(): decode_packed(record) for month, record in sorted(found.items())}
 
-    async def views_of_days(self, site: str, dates: list[str]) -> list[int]:
-        """Return the site's views on each of these dates, of all articles together."""
+    async def site_views(self, site: str, periods: list[str]) -> list[int]:
+        """Return the site's views on each of these dates or in each of these months, of all articles together."""
         found: list[int] = []
-        for start in range(0, len(dates), DATES_PAGE):
+        for start in range(0, len(periods), PERIODS_PAGE):
             asked: dict[str, list[str]] = {}
-            for date in dates[start : start + DATES_PAGE]:
-                name, field = views_at(site, date)
+            for period in periods[start : start + PERIODS_PAGE]:
+                name, field = views_at(site, period)
                 asked.setdefault(name, []).append(field)
             with translated():
                 async with self._client.pipeline(transaction=False) as pipe:
@@ -123,6 +123,15 @@ class Tiles:
                 return sorted(found)
 
     # Tiles -----------------------------------------------------------------------------------------------------------
+
+    async def blocks(self, site: str, month: str) -> list[int]:
+        """Return the numbers of the blocks that have a tile of a month, ascending."""
+        with translated():
+            found: Any = await self._client.hkeys(keys.tiles(site, month))
+        try:
+            return sorted(map(int, found))
+        except ValueError as error:
+            raise TileDamaged(f"{keys.tiles(site, month)} has a field that is no block: {error}") from error
 
     async def tiles(
         self, site: str, months: Iterable[str], blocks: Sequence[int]

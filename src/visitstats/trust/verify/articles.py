@@ -1,6 +1,6 @@
 """Do the counts of a site's articles agree with each other, and with the site's?
 
-the articles of a day together = the site's views of that day
+the articles of a day together, packed and not, = the site's views of that day
 all articles = the site's views of all time + its baseline; all baselines = the site's
 each article, with what was merged into it = its days + its baseline, of which it has no less
 every article has a name; every name and every baseline has an article
@@ -21,6 +21,7 @@ from visitstats.store.inspect import Inspector, Share, number
 from visitstats.store.keys import Named
 from visitstats.trust.verify.contents import ID_BYTES, entry_trouble, shown, valid_date, valid_number
 from visitstats.trust.verify.findings import Look
+from visitstats.trust.verify.packed import PackedHistory
 
 CHECKSUMS = 1 << 16
 MOST_SUSPECTS = 20_000
@@ -29,7 +30,7 @@ MOST_SUSPECTS = 20_000
 
 class Articles:
     """The check of one site. `found` are its keys that are what they should be, `broken` the names of the others,
-    `ends` says for which article an alias stands in the end."""
+    `ends` says for which article an alias stands in the end, `packed` has been checked."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Articles:
         found: dict[str, Named],
         broken: set[str],
         ends: dict[bytes, bytes],
+        packed: PackedHistory,
         look: Look,
     ) -> None:
         self._store = store
@@ -45,6 +47,7 @@ class Articles:
         self._days = sorted(name for name, named in found.items() if named.kind.word == "articles of a day")
         self._broken = broken
         self._ends = ends
+        self._packed = packed
         self._look = look
         self._sums: list[int] = []
         self.known = 0
@@ -62,11 +65,18 @@ class Articles:
         views, bases = await self._all_time()
         for name in self._days:
             await self._day(name, of_aliases)
+        for article, n in self._packed.articles():
+            self._add(article, -n)
+            if article in self._ends:
+                of_aliases[article] += n
         high = await self._site_views()
         if low is not None and high is not None:
-            for date in sorted({field for field in low if valid_date(field)} & high.keys()):
-                if high[date] and (name := keys.articles_of_day(self._site, date)) not in {*self._days, *self._broken}:
-                    self._wrong("day", name, f"its articles together have 0 views, {date} has {high[date]}")
+            dates = {field for field in low if valid_date(field)} & high.keys()
+            for date in sorted(dates | self._packed.days.keys()):
+                name, packed = keys.articles_of_day(self._site, date), self._packed.days.get(date, 0)
+                least, most = low.get(date, 0), high.get(date, 0)
+                if name not in {*self._days, *self._broken} and not least <= packed <= most:
+                    self._unequal(name, date, packed, most)
             counted = [each.get(ALL_TIME, 0) + each.get(NUMBERS_BASELINE, 0) for each in (low, high)]
             if not counted[0] <= views <= counted[1]:
                 self._wrong(
@@ -80,7 +90,7 @@ class Articles:
                     f"the baselines of all articles are {bases} views, the site's is {after}", "all",
                 )  # fmt: skip
         # Without one of the days nobody knows what an article has.
-        if not any(":articles:" in name for name in self._broken):
+        if self._packed.legible and not any(":articles:" in name for name in self._broken):
             self.of_aliases = of_aliases
             await self._one_by_one()
 
@@ -148,7 +158,7 @@ class Articles:
         date = name.rpartition(":")[2]
         views = keys.views(self._site)
         low = await self._store.count(views, date)
-        total = 0
+        total = self._packed.days.get(date, 0)
         async for page in self._store.fields(name):
             for article, n in self._counts(name, page):
                 total += n
@@ -157,7 +167,10 @@ class Articles:
                     of_aliases[article] += n
         high = await self._store.count(views, date)
         if views not in self._broken and not low <= total <= high:
-            self._wrong("day", name, f"its articles together have {total} views, {date} has {high}")
+            self._unequal(name, date, total, high)
+
+    def _unequal(self, name: str, date: str, articles: int, site: int) -> None:
+        self._wrong("day", name, f"its articles together have {articles} views, {date} has {site}")
 
     def _counts(self, name: str, page: dict[bytes, bytes]) -> Iterator[tuple[bytes, int]]:
         """Yield articles (ids) with their counts, and report those that are none."""
@@ -190,6 +203,12 @@ class Articles:
                     end = self._ends.get(article, article)
                     if _part(end) in parts:
                         _add_to(shares.setdefault(end, Share()), name, number(value))
+        packed: Counter[bytes] = Counter()
+        for article, n in self._packed.articles():
+            end = self._ends.get(article, article)
+            if _part(end) in parts:
+                shares.setdefault(end, Share()).days += n
+                packed[end] += n
         suspects = [article for article, share in shares.items() if not share.right][:MOST_SUSPECTS]
         groups = {article: [article] for article in suspects}
         for alias, end in self._ends.items():
@@ -197,6 +216,7 @@ class Articles:
                 groups[end].append(alias)
         # Hits may have come in between: what an article has at one moment decides.
         for article, share in (await self._store.shares(self._site, groups, self._days)).items():
+            share.days += packed[article]
             if not share.right:
                 self._wrong(
                     "article", keys.articles(self._site),

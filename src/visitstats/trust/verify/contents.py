@@ -156,6 +156,12 @@ async def _digests(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(member.hex(), f"its member {member[:40].hex()} has not {ID_BYTES} bytes")
 
 
+async def _ids(store: Inspector, name: str, named: Named) -> Lines:
+    length, _ = await store.text(name, 1)
+    if length % ID_BYTES:
+        yield Complaint("", f"it has {length} bytes, which are no whole ids of {ID_BYTES}")
+
+
 async def _salt(store: Inspector, name: str, named: Named) -> Lines:
     length, _ = await store.text(name, 1)
     if length != SALT_BYTES:
@@ -240,6 +246,7 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "hits": _digests,
     "visits": _counts,
     "views": _counts,
+    "ids": _ids,
     "aliases": _aliases,
     "unique": _sketch,
     "uniques": _by_date,

@@ -29,6 +29,7 @@ from visitstats.trust.verify.findings import Look, Problem
 from visitstats.trust.verify.journals import Journals
 from visitstats.trust.verify.merged import Merged
 from visitstats.trust.verify.online import Online
+from visitstats.trust.verify.packed import PackedHistory
 from visitstats.trust.verify.sums import Sums
 
 AGAIN_SECONDS = 2.5
@@ -121,7 +122,9 @@ class Verifier:
         await Sums(self._store, self._reads, site, record, broken, look, self._now).check()
         merged = Merged(self._store, site, broken, look)
         await merged.read()
-        articles = Articles(self._store, site, found, broken, merged.ends, look)
+        packed = PackedHistory(self._store, site, found, broken, look)
+        await packed.check()
+        articles = Articles(self._store, site, found, broken, merged.ends, packed, look)
         await articles.check()
         await merged.check(articles.of_aliases)
         seen = {named.words[0]: name for name, named in found.items() if named.kind.word == "seen"}
