@@ -286,6 +286,7 @@ async def test_tiles_that_are_not_all_there_are_not_sealed(archive: Archive) -> 
     await archive.raw.expire(name, 24 * 3600)
     assert await writer.seal(span, staged, articles) == "lost"
     await writer.stage(SEPTEMBER, "0" * 16, {0: tile})
+    assert await writer.seal(span, replace(staged, tiles=2), articles) == "lost"
     assert await writer.seal(span, staged, [0] * 30) == "moved"
     assert await writer.seal(span, replace(staged, days=(1, *staged.days[1:])), articles) == "moved"
     assert not await archive.raw.exists(keys.packed(SITE.id), keys.redo(SITE.id))
