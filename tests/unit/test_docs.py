@@ -21,7 +21,7 @@ from visitstats.core.box_words import WORDS
 from visitstats.core.presets import PRESETS
 from visitstats.settings import SETTINGS
 from visitstats.web.app import ROUTES
-from visitstats.web.routes import openapi
+from visitstats.web.routes import explain, openapi
 from visitstats.web.routes.portal import Portal
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,12 @@ def test_every_route_that_needs_a_token_says_so_in_both() -> None:
         if route.path != "/v1/sites/{site}/hit":  # to count needs none, to ask for an explanation does
             assert bearer == (route.scope is not None), route.path
             assert ("needs a token" in line) == bearer, line
+
+
+def test_every_rule_of_an_explanation_is_documented_in_its_order() -> None:
+    """An editor reads there what a step is about."""
+    told = (DOCS / "api.md").read_text(encoding="utf-8").partition("order in which a hit meets them:")[2]
+    assert tuple(re.findall(r"`([a-z ]+)`", told.partition("`outcome`")[0])) == explain.RULES
 
 
 def test_every_number_is_documented_and_no_other() -> None:

@@ -205,14 +205,13 @@ async def test_tens_of_thousands_of_made_up_addresses_leave_everything_as_small_
     assert worker is not None
     live = worker.sites.get("t1")
     assert live is not None
-    take: Any = edge._taken
     hits: Any = edge._hits
 
     async def load(n: int) -> Taken:
         visitor = OTHERS[n % 10]
         headers = {name.encode(): text.encode() for name, text in visitor.headers.items()}
         beacon = HitBeacon(f"https://{HOST}/{secrets.token_hex(8)}", visit_id=visitor.visit_id)
-        taken: Taken = await take({"client": ("127.0.0.1", 1)}, headers, live, beacon)
+        taken: Taken = await hits.decide(headers, "127.0.0.1", live, beacon)
         await taken.waiting.future
         return taken
 

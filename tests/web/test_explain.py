@@ -16,9 +16,10 @@ from visitstats.core import counting
 
 ANN = crowd(1, "explain")[0]
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-RULES = ["beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "network"]
-RULES += ["visitor"]
-RULES += ["rate", "duplicate", "visit", "articles", "view"]
+RULES = [
+    "beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "network", "visitor",
+    "rate", "duplicate", "visit", "articles", "view",
+]  # fmt: skip
 
 
 async def explained(app: Running, hit: Hit, headers: dict[str, str] | None = None, body: Any = None) -> Any:

@@ -27,10 +27,9 @@ from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Headers, headers_of
-from visitstats.web.beacons.hits import ArticleUnknown, Hits, Taken
+from visitstats.web.beacons.hits import Hits
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import ALIVE, HIT, Answer
-from visitstats.web.beacons.senders import SaltMissing
 from visitstats.web.table import PUBLIC, Route
 
 log = logging.getLogger(__name__)
@@ -107,7 +106,9 @@ class Edge:
             if kind is ALIVE:
                 return self._beat_at_once(headers, peer, live, body, answer)
             taken = self._hits.take(headers, peer, live, decode_hit(body))
-        except (HitRejected, SaltMissing, ArticleUnknown, Overloaded):
+        except (HitRejected, Overloaded):
+            return False
+        if taken is None:
             return False
         waiting = taken.waiting
         if not waiting.at_once:
@@ -119,7 +120,8 @@ class Edge:
         snapshot = self._stats.fresh(live)
         if snapshot is None:
             return False  # they have to be read first
-        self._hits.beat(headers, peer, live, decode_alive(body).visit_id)
+        if not self._hits.beat(headers, peer, live, decode_alive(body).visit_id):
+            return False
         answer(200, answers.COUNTED_LINES, answers.numbers_body(snapshot))
         return True
 
@@ -173,23 +175,13 @@ class Edge:
         """Count a beacon, or don't; return the answer's status and body, and why the beacon was not counted ("" if it
         was). Raises HitRejected when it is malformed."""
         try:
-            taken = await self._taken(scope, headers, live, beacon)
+            taken = await self._hits.decide(headers, peer_of(scope), live, beacon)
         except HitRejected as rejected:
             if rejected.status != 200:
                 raise
             self._hits.ignore(live, rejected)
             return 200, answers.numbers_body(await self._stats.current(live)), rejected.reason
         return self._hits.answer(taken, await taken.waiting.future)
-
-    async def _taken(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> Taken:
-        known: bool | None = None
-        while True:
-            try:
-                return self._hits.take(headers, peer_of(scope), live, beacon, known)
-            except SaltMissing:
-                await self._hits.fetch_salts(live)
-            except ArticleUnknown:
-                known = await self._hits.may_enter(live, beacon)
 
     # Heartbeats and numbers ----------------------------------------------------------------------------------------
 
@@ -202,9 +194,7 @@ class Edge:
             return
         reason = ""
         try:
-            try:
-                self._hits.beat(headers, peer_of(scope), live, visit_id)
-            except SaltMissing:
+            if not self._hits.beat(headers, peer_of(scope), live, visit_id):
                 await self._hits.fetch_salts(live)
                 self._hits.beat(headers, peer_of(scope), live, visit_id)
         except HitRejected as rejected:

@@ -1,25 +1,23 @@
-"""What the edge decides about a beacon: is it counted, for which article, for which visitor. Without waiting for
-anything.
+"""What the edge does with a beacon: a hit is put into the batch that gathers, a heartbeat is passed on, and what does
+not count is counted apart.
 
-    key of the article → sender (`web/beacons/senders.py`) → token of the visitor → place in the batch that gathers
-
-`Hits.take` does that and `Hits.answer` says what became of it. Whatever arrives, nothing of it becomes a key, a label
-or a log line as it is.
+`Hits.take` is the usual hit's way, without waiting; `Hits.decide` asks the rules (`web/beacons/rules.py`) about any
+other; `Hits.answer` says what became of it. Whatever arrives, nothing of it becomes a key, a label or a log line as it
+is.
 """
 
 import logging
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from visitstats.core import counting
-from visitstats.core.batch import OTHER_ID, OTHER_KEY, hit_id_digest
+from visitstats.core.batch import hit_id_digest
 from visitstats.core.beacon import HitBeacon
-from visitstats.core.bounded import Bounded
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected, Overloaded, StoreUnavailable
-from visitstats.core.keys import article_id
+from visitstats.core.periods import Day
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.waiting import Outcome, Waiting
@@ -27,31 +25,10 @@ from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Headers
-from visitstats.web.beacons.senders import Senders, agent_of, visit_id_of
+from visitstats.web.beacons.rules import OTHER, Article, Articles, Case, Place, Rules
+from visitstats.web.beacons.senders import Senders, Visitor, agent_of, visit_id_of
 
-CACHED_ADDRESS = 600
-"""Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
-ADDRESSES = 20_000
-
-_json = msgspec.json.Encoder().encode
 log = logging.getLogger(__name__)
-
-
-class ArticleUnknown(Exception):
-    """The store has to be asked first whether an article is new: await `Hits.may_enter` and try again."""
-
-
-class Article(NamedTuple):
-    """What the edge knows of an address: the article's key, its id, and the key as JSON."""
-
-    key: str
-    id: bytes
-    json: bytes
-    alias: bool = False
-    """The page is not the article's own, so that its title and address say nothing of it."""
-
-
-OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -80,43 +57,50 @@ class Hits:
         self._stats = stats
         self._senders = senders
         self._clock = clock
-        self._articles: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
+        self._articles = Articles()
+        self._rules = Rules(self._articles, senders, _Counting(known, self.fetch_salts, clock))
 
-    def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon, known: bool | None = None) -> Taken:
-        """Put a hit into the batch that gathers. Nothing has happened when it raises HitRejected (not counted, by
-        reason), SaltMissing, ArticleUnknown or Overloaded. `known` is the answer of `may_enter`, if that was asked."""
+    def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken | None:
+        """Put a hit into the batch that gathers: the short form of `decide`, which waits for nothing. Nothing has
+        happened when it returns None or raises HitRejected or Overloaded: then `decide` knows what to do."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
         agent = agent_of(headers)
-        article = self._article(live, beacon)
+        article = self._articles.of(live, beacon)
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
         entry = self._entry(live, article, beacon)
-        new = False
-        if entry and known is not True:
-            new = self._is_new(live, article, moment, asked=known is not None)
-            if new and known is False:
-                article, new = OTHER, False
-                entry = self._entry(live, article, beacon)
+        new = bool(entry) and not _is_known(self._known, live, article)
+        if new and not _has_room(self._known, live, article, moment):
+            return None
         address, network = senders.addresses.of(peer, headers)
         senders.check_network(live, address)
-        visit_id = visit_id_of(headers, beacon.visit_id)
-        token, unique, old_token, capped = senders.visitor(live, day, moment, address, agent, visit_id)
+        visitor = senders.visitor(live, day, moment, address, agent, visit_id_of(headers, beacon.visit_id))
+        if visitor is None:
+            return None
         # The last that can refuse it, so that a hit which has to wait for something takes from its bucket once.
         if not senders.allows(network, moment):
             senders.refuse_rate(live, address)
+        return self._put(live, day, moment, beacon, article, entry, visitor, new)
+
+    async def decide(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken:
+        """Ask the rules about a hit (`web/beacons/rules.py`), and put it into the batch that gathers. Nothing has
+        happened when it raises HitRejected (not counted, by reason), StoreUnavailable or Overloaded."""
+        case = Case(headers, peer, live, beacon, self._clock())
+        article, visitor = await self._rules.walk(case)
+        entry = self._entry(live, article, beacon)
+        return self._put(live, case.day, case.moment_ms, beacon, article, entry, visitor, case.is_new)
+
+    def _put(
+        self, live: LiveSite, day: Day, moment: int, beacon: HitBeacon, article: Article, entry: bytes,
+        visitor: Visitor, new: bool,
+    ) -> Taken:  # fmt: skip
+        token, unique, old_token, capped = visitor
         waiting = self._ingest.gathering(live, day)
         if capped:
             self._ingest.note(live, day, counting.CAPPED)
-        place = waiting.add(
-            moment,
-            token,
-            unique,
-            old_token,
-            hit_id_digest(beacon.hit_id) if beacon.hit_id else b"",
-            article.id,
-            entry,
-        )
+        hit_id = hit_id_digest(beacon.hit_id) if beacon.hit_id else b""
+        place = waiting.add(moment, token, unique, old_token, hit_id, article.id, entry)
         if entry:
             if new:
                 self._known.newcomers.enter(live.site.id, article.id, moment)
@@ -141,19 +125,22 @@ class Hits:
             return 200, body, "duplicate"
         return 200, body, ""
 
-    def beat(self, headers: Headers, peer: str, live: LiveSite, visit_id: str) -> None:
-        """Take a heartbeat, by the same rules as a hit. Nothing has happened when it raises HitRejected (who sends it
-        does not count, or not so many) or SaltMissing."""
+    def beat(self, headers: Headers, peer: str, live: LiveSite, visit_id: str) -> bool:
+        """Take a heartbeat, by the same rules as a hit. Nothing has happened when it raises HitRejected (its sender
+        does not count, or sends too many), or returns False: then await `fetch_salts` and try again."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
         senders, agent = self._senders, agent_of(headers)
         senders.check(live, headers, agent, webdriver=False)
         address, network = senders.addresses.of(peer, headers)
         senders.check_network(live, address)
-        token, old_token = senders.present(live, day, moment, address, agent, visit_id_of(headers, visit_id))
+        tokens = senders.present(live, day, moment, address, agent, visit_id_of(headers, visit_id))
+        if tokens is None:
+            return False
         if not senders.allows(network, moment):
             senders.refuse_rate(live, address)
-        self._ingest.beat(live, day, token, old_token, moment)
+        self._ingest.beat(live, day, *tokens, moment)
+        return True
 
     def refused_beat(self, live: LiveSite, reason: str) -> None:
         """Note a heartbeat that was not taken, by its reason. Its page load was told among the beacons that are not
@@ -187,16 +174,6 @@ class Hits:
         if moment - day.start_ms < counting.VISIT_GAP_MS:
             await self._sites.salt(live, live.calendar.day_named(day.yesterday))
 
-    def _article(self, live: LiveSite, beacon: HitBeacon) -> Article:
-        # By the live site, which is another object after a change of its rules.
-        name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
-        article = self._articles.young.get(name) or self._articles.get(name)
-        if article is None:
-            article = article_of(live, beacon)
-            if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
-                self._articles.put(name, article)
-        return article
-
     def _entry(self, live: LiveSite, article: Article, beacon: HitBeacon) -> bytes:
         """Return the article's dictionary entry if the store may not have it, else nothing."""
         known = self._known.entries
@@ -210,26 +187,39 @@ class Hits:
         url = "" if host and f"{host}{article.key}" in beacon.url else beacon.url[:1024]
         return encode_entry(Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published))
 
-    def _is_new(self, live: LiveSite, article: Article, moment_ms: int, *, asked: bool) -> bool:
-        """Whether the store may not have the article yet. Raises ArticleUnknown when that has to be asked first,
-        because the site has no room for one more in this minute."""
-        if article is OTHER or self._known.entries.get((live.site.id, article.id)) is not None:
-            return False
+
+class _Counting:
+    """How the rules learn what they have to wait for, for hits that count."""
+
+    takes = True
+
+    def __init__(self, known: Known, fetch_salts: Callable[[LiveSite], Awaitable[None]], clock: counting.Clock) -> None:
+        self._known = known
+        self._fetch_salts = fetch_salts
+        self._clock = clock
+
+    async def place(self, case: Case, article: Article) -> Place:
+        """Look for a place for an article. The store is asked when none is left: what it has needs none."""
+        live = case.live
+        if _is_known(self._known, live, article):
+            return "known"
+        if _has_room(self._known, live, article, case.moment_ms):
+            return "room"
         places = live.site.new_articles_per_minute
-        if not asked and not self._known.newcomers.room(live.site.id, article.id, moment_ms, places):
-            raise ArticleUnknown
-        return True
+        known = await self._known.newcomers.may_enter(live.site.id, article.id, case.moment_ms, places)
+        case.resume(self._clock())
+        return "known" if known else "none"
 
-    async def may_enter(self, live: LiveSite, beacon: HitBeacon) -> bool:
-        """Ask the store about the article that a beacon's page shows, after ArticleUnknown."""
-        article, places = self._article(live, beacon), live.site.new_articles_per_minute
-        return await self._known.newcomers.may_enter(live.site.id, article.id, self._clock(), places)
+    async def fetch_salts(self, case: Case) -> None:
+        """Have the salts here that a hit needs now. Raises StoreUnavailable."""
+        await self._fetch_salts(case.live)
+        case.resume(self._clock())
 
 
-def article_of(live: LiveSite, beacon: HitBeacon) -> Article:
-    """Return the article that a beacon's page shows. Raises HitRejected, also for a page that the site excludes."""
-    own = live.key_rules.own_key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
-    if pattern := live.excluded_paths.pattern_of(beacon.url):
-        raise HitRejected("excluded", f"the site excludes {pattern}")
-    key = live.key_rules.resolve(own)
-    return Article(key, article_id(key), _json(key), key != own)
+def _is_known(known: Known, live: LiveSite, article: Article) -> bool:
+    """Whether the store has an article, as far as is known here."""
+    return article is OTHER or known.entries.get((live.site.id, article.id)) is not None
+
+
+def _has_room(known: Known, live: LiveSite, article: Article, moment_ms: int) -> bool:
+    return known.newcomers.room(live.site.id, article.id, moment_ms, live.site.new_articles_per_minute)

@@ -9,7 +9,7 @@ core of a shared machine).
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from visitstats.core import counting
@@ -30,8 +30,8 @@ LONGEST_ORIGIN = 600
 SENDERS = 8192
 
 
-class SaltMissing(Exception):
-    """A salt has to be fetched first: await `Hits.fetch_salts` and try again."""
+SENDER_RULES = ("archive", "origin", "agent", "webdriver", "prefetch")
+"""The rules about what a sender says of itself, in their order."""
 
 
 class Verdict(NamedTuple):
@@ -69,61 +69,43 @@ class Senders:
         self.allows = limits.rate.allows
         self._cap = limits.visitors
         self._known: Bounded[tuple[LiveSite, bytes | None, bytes], Verdict] = Bounded(SENDERS)
+        self._judged: Bounded[bytes, Verdict] = Bounded(SENDERS)
         self._unlimited: Bounded[tuple[LiveSite, str], bool] = Bounded(SENDERS)
-        self._rules: tuple[tuple[str, Callable[[LiveSite, bytes | None, bytes], Verdict]], ...] = (
-            ("archive", self._archive),
-            ("origin", self._origin),
-            ("agent", self._agent),
+        self.rules: Mapping[str, Callable[[LiveSite, Headers, bool], Verdict]] = dict(
+            zip(SENDER_RULES, (_archive, _origin, self._agent, _webdriver, _prefetch), strict=True)
         )
+        """Each rule about what a sender says of itself, by its name and in their order."""
 
     # Rule 8 --------------------------------------------------------------------------------------------------------
 
     def check(self, live: LiveSite, headers: Headers, agent: bytes, webdriver: bool) -> None:
         """Raise HitRejected for a sender that rule 8 counts apart."""
-        name = (live, headers.get(b"origin") or _page_origin(headers), agent)
+        name = (live, _origin_of(headers), agent)
         verdict = self._known.young.get(name) or self._known.get(name)
         if verdict is None:
-            verdict = next((found for _, rule in self._rules if (found := rule(*name)).reason), PASSED)
+            asked = (self.rules[rule](live, headers, False) for rule in ("archive", "origin", "agent"))
+            verdict = next((found for found in asked if found.reason), PASSED)
             if name[1] is None or len(name[1]) <= LONGEST_ORIGIN:
                 self._known.put(name, verdict)
         if verdict is not PASSED:
             raise HitRejected(verdict.reason, note=verdict.note)
-        if webdriver and _driven(live):
+        if webdriver and _webdriver(live, headers, webdriver).reason:
             raise HitRejected("bot")
         if is_prefetch(headers):
             raise HitRejected("prefetch")
 
-    def verdicts(self, live: LiveSite, headers: Headers, webdriver: bool) -> Iterator[tuple[str, Verdict]]:
-        """Say what each of the rules of `check` says, by its name and in their order."""
-        for name, rule in self._rules:
-            yield name, rule(live, headers.get(b"origin") or _page_origin(headers), agent_of(headers))
-        yield "webdriver", Verdict("bot") if webdriver and _driven(live) else PASSED
-        yield "prefetch", Verdict("prefetch") if is_prefetch(headers) else PASSED
-
-    def _archive(self, live: LiveSite, origin: bytes | None, agent: bytes) -> Verdict:
-        return Verdict("archived") if live.site.archived else PASSED
-
-    def _origin(self, live: LiveSite, origin: bytes | None, agent: bytes) -> Verdict:
-        if origin is None or origin.startswith((_REFERRED, _CROSS_SITE)):
-            # Of a picture, or of an old browser: the page is known by its Referer, or not at all.
-            if live.site.missing_origin == "refuse":
-                return Verdict("origin")
-            if origin is None:
-                return PASSED
-            if origin.startswith(_CROSS_SITE):
-                host = b"http://" + origin.removeprefix(_CROSS_SITE)
-                return Verdict("origin") if origin_allowed(live.site, host.decode("latin-1")) else PASSED
-            origin = origin.removeprefix(_REFERRED)
-        return PASSED if origin_allowed(live.site, origin.decode("latin-1")) else Verdict("origin")
-
-    def _agent(self, live: LiveSite, origin: bytes | None, agent: bytes) -> Verdict:
+    def _agent(self, live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
+        agent = agent_of(headers)
         if live.site.count_headless:
             agent = agent.replace(b"Headless", b"")
-        text = agent.decode("latin-1")
-        reason = self._agents.classify(text)
-        if not reason:
-            return PASSED
-        return Verdict(reason, counting.SEARCH_ENGINE if self._agents.is_search_engine(text) else "")
+        verdict = self._judged.get(agent)
+        if verdict is None:
+            text = agent.decode("latin-1")
+            reason = self._agents.classify(text)
+            engine = reason and self._agents.is_search_engine(text)
+            verdict = Verdict(reason, counting.SEARCH_ENGINE if engine else "") if reason else PASSED
+            self._judged.put(agent, verdict)
+        return verdict
 
     # Addresses -----------------------------------------------------------------------------------------------------
 
@@ -136,7 +118,7 @@ class Senders:
         """Raise HitRejected for an address whose network is not allowed another hit (`allows`), unless it has no
         limit."""
         if not self._is_unlimited(live, address):
-            raise HitRejected("rate")
+            raise HitRejected("rate", "its network has sent more than network_hits_per_second allows")
 
     def _is_unlimited(self, live: LiveSite, address: str) -> bool:
         """Only asked for what is over a limit."""
@@ -151,11 +133,12 @@ class Senders:
 
     def visitor(
         self, live: LiveSite, day: Day, moment_ms: int, address: str, agent: bytes, visit_id: str, *, take: bool = True
-    ) -> Visitor:
-        """Return the visitor of a hit. Raises SaltMissing. With `take` a new visit id counts for its network."""
+    ) -> Visitor | None:
+        """Return the visitor of a hit; None when a salt has to be fetched first. With `take` a new visit id counts for
+        its network."""
         salt = live.salts.get(day.date)
         if salt is None:
-            raise SaltMissing
+            return None
         token, unique = counting.visitor_tokens(salt, live.site.id, address, agent, visit_id)
         parts, capped = (address, agent, visit_id), False
         if not self._cap.knows(token):
@@ -165,16 +148,21 @@ class Senders:
                 capped = True
         old_token = b""
         if moment_ms - day.start_ms < counting.VISIT_GAP_MS:
-            old_token = _old_token(live, day, parts)
+            old_salt = live.salts.get(day.yesterday)
+            if old_salt is None:
+                return None
+            # The token that the visitor had yesterday (rule 2).
+            old_token = counting.visitor_token(old_salt, live.site.id, *parts)
         return token, unique, old_token, capped
 
     def present(
         self, live: LiveSite, day: Day, moment_ms: int, address: str, agent: bytes, visit_id: str
-    ) -> tuple[bytes, bytes]:
-        """Return today's and yesterday's token of the visitor of a heartbeat. Raises SaltMissing."""
-        # Nobody's first sign; so it is only asked. But it may be of one who is not told apart.
-        token, _, old_token, _ = self.visitor(live, day, moment_ms, address, agent, visit_id, take=False)
-        return token, old_token
+    ) -> tuple[bytes, bytes] | None:
+        """Return today's and yesterday's token of the visitor of a heartbeat; None when a salt has to be fetched
+        first."""
+        # A heartbeat never introduces a visitor, but this visitor may be one folded together by the network's cap.
+        found = self.visitor(live, day, moment_ms, address, agent, visit_id, take=False)
+        return None if found is None else (found[0], found[2])
 
     def _admitted(
         self, live: LiveSite, salt: Salted, moment_ms: int, parts: Parts, token: bytes, unique: bytes, *, take: bool
@@ -210,8 +198,35 @@ def visit_id_of(headers: Headers, visit_id: str) -> str:
     return "" if headers.get(b"sec-gpc") == b"1" or headers.get(b"dnt") == b"1" else visit_id
 
 
-def _driven(live: LiveSite) -> bool:
-    return not live.site.count_headless
+def _archive(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
+    return Verdict("archived") if live.site.archived else PASSED
+
+
+def _origin(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
+    origin = _origin_of(headers)
+    if origin is None or origin.startswith((_REFERRED, _CROSS_SITE)):
+        # Of a picture, or of an old browser: the page is known by its Referer, or not at all.
+        if live.site.missing_origin == "refuse":
+            return Verdict("origin")
+        if origin is None:
+            return PASSED
+        if origin.startswith(_CROSS_SITE):
+            host = b"http://" + origin.removeprefix(_CROSS_SITE)
+            return Verdict("origin") if origin_allowed(live.site, host.decode("latin-1")) else PASSED
+        origin = origin.removeprefix(_REFERRED)
+    return PASSED if origin_allowed(live.site, origin.decode("latin-1")) else Verdict("origin")
+
+
+def _webdriver(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
+    return Verdict("bot") if webdriver and not live.site.count_headless else PASSED
+
+
+def _prefetch(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
+    return Verdict("prefetch") if is_prefetch(headers) else PASSED
+
+
+def _origin_of(headers: Headers) -> bytes | None:
+    return headers.get(b"origin") or _page_origin(headers)
 
 
 def _page_origin(headers: Headers) -> bytes | None:
@@ -230,11 +245,3 @@ def _page_origin(headers: Headers) -> bytes | None:
     if headers.get(b"sec-fetch-site") == b"cross-site":
         return _CROSS_SITE + headers.get(b"host", b"")
     return None
-
-
-def _old_token(live: LiveSite, day: Day, parts: Parts) -> bytes:
-    """Return the token that the visitor had yesterday (rule 2)."""
-    salt = live.salts.get(day.yesterday)
-    if salt is None:
-        raise SaltMissing
-    return counting.visitor_token(salt, live.site.id, *parts)

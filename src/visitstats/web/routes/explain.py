@@ -1,9 +1,11 @@
 """Why a beacon is counted, or why not: each rule of counting with its outcome, and nothing is counted.
 
-The rules are asked in the order in which a hit meets them, through the same functions (`article_of`, `Senders`,
-`core.counting.Presence`); what the store decides about a hit is read from what it would be decided by. A hit stops at
-the first rule that refuses it; here the others are asked as well, and the first refusal is the reason.
+The rules before the journal are the steps that a hit itself meets (`web/beacons/rules.py`), asked without taking
+anything. What the commit script decides about a hit is read from what it would be decided by. A hit stops at the first
+rule that refuses it; here the others are asked as well, and the first refusal is the reason.
 """
+
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -17,8 +19,8 @@ from visitstats.ingest.known import Known
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.web.beacons.address import Headers
-from visitstats.web.beacons.hits import OTHER, Article, article_of
-from visitstats.web.beacons.senders import SaltMissing, Senders, Visitor, agent_of, visit_id_of
+from visitstats.web.beacons.rules import OTHER, STEPS, Article, Articles, Case, Place, Rules, told_apart
+from visitstats.web.beacons.senders import Senders
 
 PASSED, REFUSED, UNKNOWN = "passed", "refused", "unknown"
 
@@ -52,170 +54,139 @@ def malformed(refused: HitRejected) -> Explained:
     return Explained(False, refused.reason, None, None, None, (step,), ())
 
 
+class Instead(Exception):
+    """What is said of a rule that cannot be asked here."""
+
+    def __init__(self, outcome: str, note: str = "") -> None:
+        super().__init__(note)
+        self.outcome = outcome
+        self.note = note
+
+
 class Explanation:
     """Explains beacons of a site at a moment. Without the memory of a worker that counts it is not known what
     networks have sent, and which articles were new."""
 
+    takes = False
+
     def __init__(
         self, senders: Senders, reads: Reads, live: LiveSite, now_ms: int, memory: Known | None = None
     ) -> None:
-        self._senders = senders
         self._reads = reads
         self._live = live
         self._now = now_ms
-        self._day = live.calendar.day_at(now_ms)
         self._memory = memory
-        self._steps: list[Step] = []
+        self._rules = Rules(Articles(), senders, self)
+        self._presence: Presence | None = None
+        self._starts: bool | None = None
+        self._capped = False
+        self._new_view: bool | None = None
 
     async def of(self, headers: Headers, peer: str, beacon: HitBeacon) -> Explained:
         """Explain a beacon that came with these headers from this peer. Raises StoreUnavailable."""
-        live = self._live
-        self._steps = [Step("beacon", PASSED)]
-        explained = live.key_rules.explain(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
-        article = self._article(beacon)
-        for rule, verdict in self._senders.verdicts(live, headers, beacon.webdriver):
-            self._add(rule, verdict.reason, verdict.note)
-        known = article is not None and await self._reads.has_article(live.site.id, article.id)
-        article = self._newcomer(article, known)
-        address, network = self._senders.addresses.of(peer, headers)
-        self._excluded(address)
-        visitor = await self._visitor(address, headers, beacon)
-        self._rate(address, network)
-        await self._duplicate(beacon)
-        presence, starts = await self._visit(visitor)
-        capped = await self._is_capped(article, known)
-        new_view = self._view(visitor, presence, article)
-        reason = next((step.reason for step in self._steps if step.outcome == REFUSED), "")
-        key = OTHER_KEY if capped else article.key if article else None
-        return Explained(not reason, reason, key, starts, new_view, tuple(self._steps), explained.steps)
+        case = Case(headers, peer, self._live, beacon, self._now)
+        keys = self._live.key_rules.explain(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+        steps = [Step("beacon", PASSED)]
+        steps += [await self._step(name, ask(self._rules, case)) for name, ask in STEPS]
+        steps += [await self._step(name, ask(self, case)) for name, ask in SCRIPT_STEPS]
+        reason = next((step.reason for step in steps if step.outcome == REFUSED), "")
+        key = OTHER_KEY if self._capped else case.article.key if case.article else None
+        return Explained(not reason, reason, key, self._starts, self._new_view, tuple(steps), keys.steps)
 
-    # Each rule, in the order of `Hits.take` and of the scripts -------------------------------------------------------
-
-    def _article(self, beacon: HitBeacon) -> Article | None:
+    async def _step(self, name: str, asking: Awaitable[str]) -> Step:
         try:
-            article = article_of(self._live, beacon)
+            note = await asking
+            if self._memory is None and name == "rate":
+                return Step(name, UNKNOWN, "", "the workers have the memory of it; ask the service")
+            return Step(name, PASSED, "", note)
         except HitRejected as refused:
-            self._add("page", refused.reason, refused.detail)
-            return None
-        self._add("page", "", f"its article is {article.key}")
-        return article
+            return Step(name, REFUSED, refused.reason, refused.note or refused.detail)
+        except Instead as instead:
+            return Step(name, instead.outcome, "", instead.note)
 
-    def _newcomer(self, article: Article | None, known: bool) -> Article | None:
-        """The article for which it would be counted: "(other)" when the minute has no place left for a new one."""
-        site, memory = self._live.site, self._memory
-        if article is None:
-            self._add("new article", None)
-        elif known:
-            self._add("new article", "", "the site has this article")
-        elif memory is None:
-            note = f"it is new; each worker lets in {site.new_articles_per_minute} in a minute: ask the service"
-            self._add("new article", None, note)
-        elif memory.entries.get((site.id, article.id)) is not None or memory.newcomers.room(
-            site.id, article.id, self._now, site.new_articles_per_minute
-        ):
-            self._add("new article", "", "it is new, and there is a place for it in this minute")
-        else:
-            note = f"counted for {OTHER_KEY}: this minute has had {site.new_articles_per_minute} new articles"
-            self._add("new article", "", note)
-            return OTHER
-        return article
+    # How the rules learn what a hit would have to wait for (`rules.Ways`) ---------------------------------------------
 
-    async def _is_capped(self, article: Article | None, known: bool) -> bool:
-        """Whether the site has so many articles that this one is counted as "(other)"."""
+    async def place(self, case: Case, article: Article) -> Place:
+        """Look whether the site has an article, and else whether a place is left."""
         site = self._live.site
-        if article is None:
-            self._add("articles", None)
-        elif known or article is OTHER:
-            self._add("articles", "")
-        elif (many := await self._reads.article_count(site.id)) >= site.max_articles:
-            self._add("articles", "", f"counted for {OTHER_KEY}: the site has {many} articles, of {site.max_articles}")
-            return True
-        else:
-            self._add("articles", "", f"the site has {many} articles, of {site.max_articles} at most")
-        return article is OTHER
-
-    def _excluded(self, address: str) -> None:
-        try:
-            self._senders.check_network(self._live, address)
-        except HitRejected as refused:
-            self._add("network", refused.reason, refused.detail)
-        else:
-            self._add("network", "")
-
-    def _rate(self, address: str, network: int) -> None:
+        if case.article is None:
+            raise Instead(UNKNOWN)
+        if await self._reads.has_article(site.id, article.id):
+            return "known"
         if self._memory is None:
-            self._add("rate", None, "each worker has its own memory of it; ask the service")
-            return
-        try:
-            if not self._senders.allows(network, self._now, False):
-                self._senders.refuse_rate(self._live, address)
-        except HitRejected as refused:
-            self._add("rate", refused.reason, "its network has sent more than network_hits_per_second allows")
-        else:
-            self._add("rate", "")
+            note = f"it is new; each worker lets in {site.new_articles_per_minute} in a minute: ask the service"
+            raise Instead(UNKNOWN, note)
+        sent = self._memory.entries.get((site.id, article.id)) is not None
+        places = site.new_articles_per_minute
+        return "room" if sent or self._memory.newcomers.room(site.id, article.id, self._now, places) else "none"
 
-    async def _visitor(self, address: str, headers: Headers, beacon: HitBeacon) -> Visitor | None:
-        live, day, now, visit_id = self._live, self._day, self._now, visit_id_of(headers, beacon.visit_id)
-        for each in (day, live.calendar.day_named(day.yesterday)):
-            if each.date not in live.salts and (salt := await self._reads.salt(live.site.id, each)):
+    async def fetch_salts(self, case: Case) -> None:
+        """Read the salts, and make none."""
+        live, day = self._live, case.day
+        missing = [each for each in (day, live.calendar.day_named(day.yesterday)) if each.date not in live.salts]
+        for each in missing:
+            if salt := await self._reads.salt(live.site.id, each):
                 live.salts[each.date] = counting.salted(salt)
         if day.date not in live.salts:
-            self._add("visitor", "", f"{_told_apart(beacon, visit_id)}; the first of the day")
-            return None
-        try:
-            visitor = self._senders.visitor(live, day, now, address, agent_of(headers), visit_id, take=False)
-        except SaltMissing:
-            self._add("visitor", None, "the salt of the day before is not known here")
-            return None
-        *_, capped = visitor
-        most = live.site.visitors_per_network
-        many = f"not told apart: its network has had {most} in this half hour, or its browser too many visit ids"
-        self._add("visitor", "", many if capped else _told_apart(beacon, visit_id))
-        return visitor
+            raise Instead(PASSED, f"{told_apart(case)}; the first of the day")
+        if missing and missing[-1].date not in live.salts:
+            raise Instead(UNKNOWN, "the salt of the day before is not known here")
 
-    async def _duplicate(self, beacon: HitBeacon) -> None:
-        if not beacon.hit_id:
-            self._add("duplicate", "", "the beacon has no hit id by which it would be known again")
-        elif await self._reads.was_delivered(self._live.site.id, self._now, hit_id_digest(beacon.hit_id)):
-            self._add("duplicate", "duplicate", "this hit id was delivered before")
-        else:
-            self._add("duplicate", "", "this hit id is new")
+    # What the commit script decides, from what it decides by ----------------------------------------------------------
 
-    async def _visit(self, visitor: Visitor | None) -> tuple[Presence | None, bool | None]:
-        day, now = self._day, self._now
-        first = day.date not in self._live.salts
-        if visitor is None and not first:
-            self._add("visit", None)
-            return None, None
+    async def duplicate(self, case: Case) -> str:
+        """Rule 5: the same hit id counts once."""
+        if not case.beacon.hit_id:
+            return "the beacon has no hit id by which it would be known again"
+        if await self._reads.was_delivered(self._live.site.id, self._now, hit_id_digest(case.beacon.hit_id)):
+            raise HitRejected("duplicate", "this hit id was delivered before")
+        return "this hit id is new"
+
+    async def visit(self, case: Case) -> str:
+        """Rule 3."""
+        day, now, visitor = case.day, self._now, case.visitor
+        if visitor is None and day.date in self._live.salts:
+            raise Instead(UNKNOWN)
         before = await self._reads.presence(self._live.site.id, day, visitor[0]) if visitor else None
         if before is None:
-            self._add("visit", "", "it starts one: the visitor was not here yet today")
-            return Presence(now, counting.half_hour_of(day, now)), True
-        after, starts = before.hit(day, now)
+            self._presence, self._starts = Presence(now, counting.half_hour_of(day, now)), True
+            return "it starts one: the visitor was not here yet today"
+        self._presence, self._starts = before.hit(day, now)
         seen = f"the visitor was seen {max(0, now - before.last_ms) // 1000} s ago"
-        self._add("visit", "", f"it starts one: {seen}" if starts else f"it goes on with one: {seen}")
-        return after, starts
+        return f"it starts one: {seen}" if self._starts else f"it goes on with one: {seen}"
 
-    def _view(self, visitor: Visitor | None, presence: Presence | None, article: Article | None) -> bool | None:
+    async def articles(self, case: Case) -> str:
+        """The site has so many articles at most; others are counted as "(other)"."""
+        site, article = self._live.site, case.article
+        if article is None:
+            raise Instead(UNKNOWN)
+        if article is OTHER or await self._reads.has_article(site.id, article.id):
+            return ""
+        many = await self._reads.article_count(site.id)
+        if many < site.max_articles:
+            return f"the site has {many} articles, of {site.max_articles} at most"
+        self._capped = True
+        return f"counted for {OTHER_KEY}: the site has {many} articles, of {site.max_articles}"
+
+    async def view(self, case: Case) -> str:
+        """Rule 5."""
         if self._live.site.views == "every-load":
-            self._add("view", "", "every load counts")
-            return True
+            self._new_view = True
+            return "every load counts"
+        article, visitor, presence = case.article, case.visitor, self._presence
         if presence is None or article is None:
-            self._add("view", None)
-            return None
+            raise Instead(UNKNOWN)
         read = visitor is not None and presence.has_read(counting.reading(visitor[0], article.id))
-        self._add("view", "", "the article was read in this visit before" if read else "the first in this visit")
-        return not read
-
-    def _add(self, rule: str, reason: str | None, note: str = "") -> None:
-        """Add a step: refused for a reason, passed ("") or unknown (None)."""
-        outcome = UNKNOWN if reason is None else REFUSED if reason else PASSED
-        self._steps.append(Step(rule, outcome, reason or "", note))
+        self._new_view = not read
+        return "the article was read in this visit before" if read else "the first in this visit"
 
 
-def _told_apart(beacon: HitBeacon, visit_id: str) -> str:
-    if visit_id:
-        return "with the visit id"
-    if beacon.visit_id:
-        return "without the visit id: the reader asks not to be followed (GPC or DNT)"
-    return "by address and agent alone: the beacon has no visit id"
+SCRIPT_STEPS: tuple[tuple[str, Callable[[Explanation, Case], Awaitable[str]]], ...] = (
+    ("duplicate", Explanation.duplicate),
+    ("visit", Explanation.visit),
+    ("articles", Explanation.articles),
+    ("view", Explanation.view),
+)
+"""What the commit script decides, in its order."""
+RULES = ("beacon", *(name for name, _ in (*STEPS, *SCRIPT_STEPS)))
+"""The names of all steps of an explanation."""

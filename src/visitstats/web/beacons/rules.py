@@ -1,0 +1,204 @@
+"""The rules that a hit meets before it is journalled, as named steps in their order.
+
+    page → archive → origin → agent → webdriver → prefetch → new article → network → visitor → rate
+
+`Rules.walk` asks them for a hit that does not go the short way, and stops at the first that refuses it. The explanation
+of a beacon (`web/routes/explain.py`) asks the same steps, all of them, and shows what each says; it has others of what
+the commit script decides. `Hits.take` is the short form for the usual hit: the same functions in the same order,
+without waiting. What it cannot take goes through these steps, and nothing is decided there that is not decided here.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from visitstats.core.batch import OTHER_ID, OTHER_KEY
+from visitstats.core.beacon import HitBeacon
+from visitstats.core.bounded import Bounded
+from visitstats.core.errors import HitRejected
+from visitstats.core.keys import article_id
+from visitstats.sites.directory import LiveSite
+from visitstats.web.beacons.address import Headers
+from visitstats.web.beacons.senders import SENDER_RULES, Senders, Visitor, agent_of, visit_id_of
+
+CACHED_ADDRESS = 600
+"""Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
+ADDRESSES = 20_000
+
+_json = msgspec.json.Encoder().encode
+
+
+class Article(NamedTuple):
+    """What the edge knows of an address: the article's key, its id, and the key as JSON."""
+
+    key: str
+    id: bytes
+    json: bytes
+    alias: bool = False
+    """The page is not the article's own, so that its title and address say nothing of it."""
+
+
+OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
+
+
+class Articles:
+    """Finds the articles of pages, and remembers them."""
+
+    def __init__(self) -> None:
+        self._known: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
+
+    def of(self, live: LiveSite, beacon: HitBeacon) -> Article:
+        """Return the article that a beacon's page shows. Raises HitRejected, also for a page that the site excludes."""
+        # By the live site, which is another object after a change of its rules.
+        name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
+        article = self._known.young.get(name) or self._known.get(name)
+        if article is None:
+            article = _article_of(live, beacon)
+            if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
+                self._known.put(name, article)
+        return article
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _article_of(live: LiveSite, beacon: HitBeacon) -> Article:
+    own = live.key_rules.own_key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+    if pattern := live.excluded_paths.pattern_of(beacon.url):
+        raise HitRejected("excluded", f"the site excludes {pattern}")
+    key = live.key_rules.resolve(own)
+    return Article(key, article_id(key), _json(key), key != own)
+
+
+class Case:
+    """One hit on its way through the rules: what came, and what they have found so far."""
+
+    def __init__(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon, moment_ms: int) -> None:
+        self.headers = headers
+        self.peer = peer
+        self.live = live
+        self.beacon = beacon
+        self.agent = agent_of(headers)
+        self.visit_id = visit_id_of(headers, beacon.visit_id)
+        self.article: Article | None = None
+        self.is_new = False
+        """The article is a newcomer, and takes one of the minute's places."""
+        self.visitor: Visitor | None = None
+        self.moment_ms, self.day = moment_ms, live.calendar.day_at(moment_ms)
+
+    def resume(self, moment_ms: int) -> None:
+        """Go on at a later moment, after something had to be waited for."""
+        self.moment_ms, self.day = moment_ms, self.live.calendar.day_at(moment_ms)
+
+
+Place = Literal["known", "room", "none"]
+"""What there is for an article in the minute's places: none is needed, one is left, none is."""
+
+
+class Ways(Protocol):
+    """How the rules learn what they have to wait for: one way for hits that count, one for explanations."""
+
+    takes: bool
+    """Whether a hit takes what it needs: a place among its network's visitors, a part of its rate."""
+
+    async def place(self, case: Case, article: Article) -> Place:
+        """Look for a place for an article."""
+        ...
+
+    async def fetch_salts(self, case: Case) -> None:
+        """Have the salts here that a hit of the case's moment needs. May raise StoreUnavailable."""
+        ...
+
+
+class Rules:
+    """The rules, each of which returns what is to be said of a hit that passes it, and raises HitRejected for one that
+    does not. Nothing is counted by asking."""
+
+    def __init__(self, articles: Articles, senders: Senders, ways: Ways) -> None:
+        self._articles = articles
+        self._senders = senders
+        self._ways = ways
+
+    async def walk(self, case: Case) -> tuple[Article, Visitor]:
+        """Ask one rule after the other, and return what the hit counts for: an article, a visitor. Raises HitRejected
+        by the first that refuses, and StoreUnavailable."""
+        for _, ask in STEPS:
+            await ask(self, case)
+        return case.article, case.visitor  # type: ignore[return-value]  # the steps have found both
+
+    async def page(self, case: Case) -> str:
+        """Find the article (rules of keys); refuse other hosts, and pages that the site excludes."""
+        case.article = self._articles.of(case.live, case.beacon)
+        return f"its article is {case.article.key}"
+
+    async def sender(self, case: Case, rule: str) -> str:
+        """Ask one of the rules about what a sender says of itself (rule 8)."""
+        verdict = self._senders.rules[rule](case.live, case.headers, case.beacon.webdriver)
+        if verdict.reason:
+            raise HitRejected(verdict.reason, note=verdict.note)
+        return ""
+
+    async def new_article(self, case: Case) -> str:
+        """Count a new article as "(other)" when the minute has no place left for it (rule 8 of keys)."""
+        place = await self._ways.place(case, case.article or OTHER)
+        if place == "known":
+            return "the site has this article"
+        if place == "room":
+            case.is_new = True
+            return "it is new, and there is a place for it in this minute"
+        case.article = OTHER
+        return f"counted for {OTHER_KEY}: this minute has had {case.live.site.new_articles_per_minute} new articles"
+
+    async def network(self, case: Case) -> str:
+        """Refuse networks that the site excludes."""
+        address, _ = self._senders.addresses.of(case.peer, case.headers)
+        self._senders.check_network(case.live, address)
+        return ""
+
+    async def visitor(self, case: Case) -> str:
+        """Find the visitor's tokens (rules 1, 2 and 9)."""
+        address, _ = self._senders.addresses.of(case.peer, case.headers)
+        senders, visit_id = self._senders, case.visit_id
+        while True:
+            found = senders.visitor(
+                case.live, case.day, case.moment_ms, address, case.agent, visit_id, take=self._ways.takes
+            )
+            if found is not None:
+                break
+            await self._ways.fetch_salts(case)
+        case.visitor = found
+        if not found[3]:
+            return told_apart(case)
+        most = case.live.site.visitors_per_network
+        return f"not told apart: its network has had {most} in this half hour, or its browser too many visit ids"
+
+    async def rate(self, case: Case) -> str:
+        """Refuse what a network sends beyond its rate. The last that can refuse a hit, so that one which has to wait
+        for something takes from its bucket once."""
+        address, network = self._senders.addresses.of(case.peer, case.headers)
+        if not self._senders.allows(network, case.moment_ms, self._ways.takes):
+            self._senders.refuse_rate(case.live, address)
+        return ""
+
+
+def told_apart(case: Case) -> str:
+    """Say by what a visitor is told apart from others."""
+    if case.visit_id:
+        return "with the visit id"
+    if case.beacon.visit_id:
+        return "without the visit id: the reader asks not to be followed (GPC or DNT)"
+    return "by address and agent alone: the beacon has no visit id"
+
+
+Ask = Callable[[Rules, Case], Awaitable[str]]
+STEPS: tuple[tuple[str, Ask], ...] = (
+    ("page", Rules.page),
+    *((rule, partial(Rules.sender, rule=rule)) for rule in SENDER_RULES),
+    ("new article", Rules.new_article),
+    ("network", Rules.network),
+    ("visitor", Rules.visitor),
+    ("rate", Rules.rate),
+)
+"""The rules by name, in the order in which a hit meets them."""
