@@ -7,6 +7,7 @@ site ids, reasons of a closed set, periods; never a path or an agent.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
@@ -60,7 +61,7 @@ class Metrics:
         )
         self.capped = Counter(
             "visitstats_articles_capped",
-            "Views counted for (other), by site and by what was full: its articles, or its new ones in a minute.",
+            "Views counted for (other), by site and by what was full: its articles, those of a network, a minute's.",
             ["site", "cap"],
             registry=registry,
         )
@@ -143,9 +144,9 @@ class Metrics:
         for site, visits in began.items():
             self.visits_started.labels(site).inc(visits)
 
-    def views_capped(self, site: str, by_site: int, by_minute: int) -> None:
-        """Note views that went to "(other)": beyond the site's articles, and beyond its new articles in a minute."""
-        for cap, views in (("site", by_site), ("minute", by_minute)):
+    def views_capped(self, site: str, capped: Mapping[str, int]) -> None:
+        """Note views that went to "(other)", by what was full."""
+        for cap, views in capped.items():
             if views:
                 self.capped.labels(site, cap).inc(views)
 

@@ -335,17 +335,6 @@ async def test_an_article_without_a_name_is_counted_and_asked_for(committer: Com
     assert await top(raw) == {"/a": 1, "/b": 2}
 
 
-async def test_a_name_is_renewed_by_what_a_later_beacon_says(committer: Committer, raw: Redis) -> None:
-    for sequence, entry in enumerate(
-        [Entry("/a", "First", author="An"), Entry("/a", "Second"), Entry("/a", "", category="Xã hội")], 1
-    ):
-        waiting = Gathering(SITE, DAY)
-        waiting.add(NOON, b"token--1", b"token--1", b"", b"", article_id("/a"), encode(entry))
-        await commit(committer, sequence, waiting.close(sequence - 1, 0, NOON))
-    kept: Any = await raw.hget(keys.names(SITE.id), article_id("/a"))
-    assert decode(kept) == Entry("/a", "Second", author="An", category="Xã hội")
-
-
 @pytest.mark.parametrize("damaged", [b"\xc1damaged", b"", b"\x01", b"\x90", b"\xa3abc", encode(Entry("/a")) + b"!"])
 async def test_a_damaged_name_is_replaced_and_does_not_block_its_site(
     committer: Committer, raw: Redis, damaged: bytes
@@ -353,4 +342,4 @@ async def test_a_damaged_name_is_replaced_and_does_not_block_its_site(
     await raw.hset(keys.names(SITE.id), article_id("/a"), damaged)
     assert (await commit(committer, 1, morning())).fresh
     kept: Any = await raw.hget(keys.names(SITE.id), article_id("/a"))
-    assert decode(kept) == Entry("/a", "Title of /a")
+    assert decode(kept) == Entry("/a", "Title of /a", standings="p----")

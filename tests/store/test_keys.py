@@ -69,6 +69,8 @@ NAMES = {
     "packed": "vs:{portal}:packed",
     "packing": "vs:{portal}:packing:2036-10:0123456789abcdef",
     "names": "vs:{portal}:names",
+    "claims": "vs:{portal}:claims:2036-11-24",
+    "taken": "vs:{portal}:taken:2036-11-24",
     "base": "vs:{portal}:base",
     "aliases": "vs:{portal}:aliases",
     "changes": "vs:{portal}:changes",
@@ -88,6 +90,8 @@ def named(function: str) -> object:
         "hit_ids": (1_000_000,),
         "articles_of_day": (DAY.date,),
         "sketches": (DAY.date,),
+        "claims": (DAY.date,),
+        "taken": (DAY.date,),
         "ignored": (DAY.date,),
         "lease": ("close-days",),
         "tiles": (MONTH,),
@@ -141,7 +145,8 @@ async def busy(url: str, writer: Writer) -> None:
                 for site in (SITE, Site(id=SITE.id, hosts=SITE.hosts, views="every-load", max_articles=3)):
                     waiting = Gathering(site, day)
                     for n in range(6):
-                        gather(waiting, moment, f"person {n}", f"/{n}", f"id {moment} {n}")
+                        gather(waiting, moment, f"person {n}", f"/{n}", f"id {moment} {n}", network=f"net {n % 2}")
+                    gather(waiting, moment, "person 9", "/1", says=Entry("/1", "Another"), network="net 9")
                     beats(waiting, moment, "person 1", "stranger")
                     waiting.ignored["bot"] = 1
                     await writer.count(waiting, numbering(moment))
@@ -207,6 +212,7 @@ async def test_the_moments_of_expiry_are_those_that_were_asked_for(writer: Write
         "seen:2036-11-24": end + 25 * HOUR_S,
         f"hits:{noon // 1800}": noon + 25 * HOUR_S + 1800,
         "ignored:2036-11-24": end + 400 * DAY_S,
+        "taken:2036-11-24": end + 25 * HOUR_S,
         **sketches,
     }
 

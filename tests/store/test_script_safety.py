@@ -97,8 +97,8 @@ async def test_a_key_of_another_type_is_refused_before_anything_is_written(real:
     committer, client = real
     batch = full_batch()
     names = keys_of(batch)
-    assert len(names) == 15 + keys.SKETCHES + 1
-    for wrong in [*dict.fromkeys(names[:15]), names[-1]]:
+    assert len(names) == 17 + keys.SKETCHES + 1
+    for wrong in [*dict.fromkeys(names[:17]), names[-1]]:
         await client.flushall()
         await commit(committer, 1, batch_of((DAY.start_ms - 1000, "An", "/a"), day=BEFORE))
         await client.delete(wrong)
@@ -117,7 +117,7 @@ async def test_a_sketch_of_another_type_is_refused_and_the_batch_counts_once_whe
     """Of a sketch nothing is read; it is written first, and adding to the others again changes nothing."""
     committer, client = real
     batch = full_batch()
-    for wrong in keys_of(batch)[15:-1]:
+    for wrong in keys_of(batch)[17:-1]:
         await client.flushall()
         await client.set(wrong, "not what it should be")
         tokens = [token(SITE, DAY.date, person) for person in ("An", "Bình", "Chi")]
@@ -268,7 +268,7 @@ async def test_what_was_put_down_ends_before_any_key_that_it_writes(real: tuple[
     assert life > 23 * 3600
     await commit(committer, 2, batch, numbering(moment))
     ends = [end for _, _, end in (await contents(client)).values() if end >= 0]
-    assert len(ends) == 4, "presences of both days, the one of yesterday is written, too; sketches of both"
+    assert len(ends) == 6, "presences, sketches and what is taken of both days; yesterday's presence is written, too"
     assert moment + 1000 * life < min(ends)
 
 

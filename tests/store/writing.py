@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 from redis.asyncio import Redis
 
 from visitstats.core import counting
-from visitstats.core.batch import Batch, ChangeRecord, Gathering, Record, hit_id_digest
+from visitstats.core.batch import Batch, ChangeRecord, Gathering, Record, Said, hit_id_digest
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
@@ -37,10 +39,25 @@ def entry_of(article: str) -> bytes:
     return encode_entry(Entry(article, f"Title of {article}"))
 
 
+def voice_of(network: str, article: str = "/a") -> bytes:
+    """What a record says of a network: one byte for it at the article, four for it on the day."""
+    digest = blake2b(network.encode(), digest_size=4).digest()
+    return blake2b(article.encode() + network.encode(), digest_size=1).digest() + digest
+
+
 def gather(
-    waiting: Gathering, moment: int, person: str, article: str = "/a", hit_id: str = "", *, named: bool = True
+    waiting: Gathering,
+    moment: int,
+    person: str,
+    article: str = "/a",
+    hit_id: str = "",
+    *,
+    named: bool = True,
+    says: Entry | None = None,
+    network: str = "",
+    said: Said = Said.STRANGER,
 ) -> int:
-    """Add a person's hit to a batch, as the edge does."""
+    """Add a person's hit to a batch, as the edge does. It says of the article what `says` says, for a network."""
     site, day = waiting.site, waiting.day
     mine = token(site, day.date, person)
     return waiting.add(
@@ -50,7 +67,9 @@ def gather(
         old_token(site, day, person, moment),
         hit_id_digest(hit_id) if hit_id else b"",
         article_id(article),
-        entry_of(article) if named else b"",
+        encode_entry(says) if says else entry_of(article) if named else b"",
+        voice_of(network, article) if network else b"",
+        said,
     )
 
 

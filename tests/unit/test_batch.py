@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from visitstats.core import batch as batches
 from visitstats.core import counting, entries
-from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Gathering
+from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Gathering, Said
 from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 
-SITE = Site(id="s", hosts=("portal.vn",), max_articles=77)
+SITE = Site(id="s", hosts=("portal.vn",), max_articles=77, max_visitors=5000)
 DAY = Calendar("Asia/Ho_Chi_Minh").day_named("2026-11-24")
 HOUR = 3600 * 1000
 NOON = DAY.start_ms + 12 * HOUR
@@ -30,7 +30,7 @@ def gathering(site: Site = SITE) -> Gathering:
 def small_batch() -> Batch:
     waiting = gathering()
     waiting.add(NOON, b"token--1", b"unique-1", b"", b"hit-id-1", b"article1", b"an-entry")
-    waiting.add(NOON + 5, b"token--2", b"unique-2", b"yesterd2", b"", b"article2", b"")
+    waiting.add(NOON + 5, b"token--2", b"unique-2", b"yesterd2", b"", b"article2", b"another", b"voice", Said.SIGNED)
     waiting.beat(NOON + 6, b"token--3", b"yesterd3")
     waiting.beat(NOON + 6, b"token--1", b"")
     waiting.add(NOON + 7, b"token--1", b"unique-1", b"", b"", b"article1", b"")
@@ -70,10 +70,11 @@ def test_the_columns_of_a_body_are_in_the_order_in_which_the_script_takes_them()
         ["reading", "another", "", "", "reading"],
         [[1, "yesterd2"], [2, "yesterd3"]],
         ["article1", "article2"],
-        [[0, "an-entry"]],
+        [[0, 0, 0, "", "an-entry"], [1, 1, 2, "voice", "another"]],
         77,
         ["2026-11-24", "2026-11", "2026", "all"],
         [["bot", 3]],
+        5000,
     ]
 
 
@@ -86,13 +87,13 @@ def test_a_site_that_counts_every_load_sends_no_readings() -> None:
 def test_the_layout_of_a_batch_is_frozen() -> None:
     """A journal that this version wrote is replayed by later ones."""
     assert batches.encode(small_batch()).hex() == (
-        "9901a173072bcf000001a20becd480aa323032362d31312d3234aa323032362d31312d323303c5010d9ecf000001a20959a6"
+        "9901a173072bcf000001a20becd480aa323032362d31312d3234aa323032362d31312d323303c501259fcf000001a20959a6"
         "80cf000001a20e800280dc0005a8746f6b656e2d2d31a8746f6b656e2d2d32a8746f6b656e2d2d33a8746f6b656e2d2d31a8"
         "746f6b656e2d2d3195ce02932e00ce02932e05ce02932e06ce02932e06ce02932e07950001ffff00dc0005a86869742d6964"
         "2d31a0a0a0a0dc0005a8756e697175652d31a8756e697175652d32a0a0a8756e697175652d31dc0005a7f0ca507a23b67ea7"
         "32e365858cc252a0a0a7f0ca507a23b67e929201a879657374657264329202a87965737465726433dc0002a861727469636c"
-        "6531a861727469636c6532919200a8616e2d656e7472794d94aa323032362d31312d3234a7323032362d3131a432303236a3"
-        "616c6c9192a3626f7403"
+        "6531a861727469636c65329295000000a0a8616e2d656e74727995010102a5766f696365a7616e6f746865724d94aa323032"
+        "362d31312d3234a7323032362d3131a432303236a3616c6c9192a3626f7403cd1388"
     )
     batch = small_batch()
     assert (batch.site, batch.previous, batch.total, batch.size) == ("s", 7, 43, 3)
@@ -197,7 +198,7 @@ def test_the_article_beyond_the_cap_has_a_key_that_no_page_has() -> None:
     assert entries.decode(msgspec.msgpack.encode((OTHER_KEY,))) == Entry(OTHER_KEY)
 
 
-@given(st.builds(Entry, *[st.text(max_size=40)] * 6))
+@given(st.builds(Entry, *[st.text(max_size=40)] * 7, st.integers(0, 1 << 32)))
 def test_an_entry_is_read_back_as_it_was(entry: Entry) -> None:
     assert entries.decode(entries.encode(entry)) == entry
 
@@ -208,7 +209,7 @@ def test_an_entry_that_is_no_text_is_refused_by_name() -> None:
 
 
 def test_the_layout_of_an_entry_is_frozen() -> None:
-    entry = Entry("/a", "Tin", "https://p.vn/a", "An", "Xã hội", "2026-11-24")
+    entry = Entry("/a", "Tin", "https://p.vn/a", "An", "Xã hội", "2026-11-24", "pp-as", 20416 * 256 + 7)
     assert msgspec.msgpack.decode(entries.encode(entry)) == [
         "/a",
         "Tin",
@@ -216,5 +217,7 @@ def test_the_layout_of_an_entry_is_frozen() -> None:
         "An",
         "Xã hội",
         "2026-11-24",
+        "pp-as",
+        20416 * 256 + 7,
     ]
     assert entries.decode(msgspec.msgpack.encode(["/a"])) == Entry("/a")

@@ -42,6 +42,8 @@ NAMES = {
     "packed": "vs:{portal-1}:packed",
     "packing": "vs:{portal-1}:packing:2026-10:0123456789abcdef",
     "names": "vs:{portal-1}:names",
+    "claims": "vs:{portal-1}:claims:2026-11-24",
+    "taken": "vs:{portal-1}:taken:2026-11-24",
     "base": "vs:{portal-1}:base",
     "aliases": "vs:{portal-1}:aliases",
     "changes": "vs:{portal-1}:changes",
@@ -108,6 +110,8 @@ def test_a_batch_names_its_keys_in_the_order_in_which_the_script_takes_them() ->
         keys.aliases(SITE),
         keys.ignored(SITE, DAY),
         keys.visits(SITE),
+        keys.claims(SITE, DAY),
+        keys.taken(SITE, DAY),
         *keys.sketches(SITE, DAY),
         keys.redo(SITE),
     ]
@@ -151,7 +155,7 @@ def test_what_is_kept_of_a_visitor_has_an_end() -> None:
     assert lives["salt"] == 48 * keys.HOUR_MS
     assert lives["redo"] == 24 * keys.HOUR_MS
     assert lives["seen"] == 25 * keys.HOUR_MS
-    assert lives["seen"] == 25 * keys.HOUR_MS
+    assert lives["taken"] == 25 * keys.HOUR_MS
     assert lives["hits"] == 25 * keys.HOUR_MS + 30 * 60 * 1000
     assert keys.salt(SITE, DAY, END_MS).expires_at == (END_MS + 48 * keys.HOUR_MS) // 1000
 

@@ -61,6 +61,7 @@ OPTIONS: dict[str, Any] = {
     "visitors_per_network": _number(
         "--visitors-per-network", "Visitors of one network (/24, /48) in half an hour; 0: no limit.", "2000"
     ),
+    "max_visitors": _number("--max-visitors", "Visitors of a day that are told apart.", "1000000"),
     "show_search_engines": _switch(
         "--show-search-engines/--hide-search-engines", "Whether the box says how many pages search engines read today."
     ),

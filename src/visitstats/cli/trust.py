@@ -19,6 +19,7 @@ from rich.table import Table
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.periods import Calendar
+from visitstats.core.sites import Site
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Limits, Replay
 from visitstats.settings import Settings
@@ -165,18 +166,18 @@ def journal_replay(
 
 
 def _store_rows(settings: Settings) -> Iterator[checks.Row]:
-    async def look(parts: Parts) -> tuple[Condition, str]:
+    async def look(parts: Parts) -> tuple[Condition, list[Site], str]:
         condition = await parts.fitness.condition()
         try:
             await parts.fitness.check_keys()
+            return condition, list((await parts.records.sites()).values()), ""
         except VisitstatsError as error:
-            return condition, str(error)
-        return condition, ""
+            return condition, [], str(error)
 
     if not settings.redis_url and not settings.data_dir.is_dir():
         return
     try:
-        condition, trouble = with_parts(settings, look, claim=False)
+        condition, sites, trouble = with_parts(settings, look, claim=False)
     except VisitstatsError as error:
         where = settings.redis_url_shown or "the embedded store"
         yield checks.Row(
@@ -185,6 +186,8 @@ def _store_rows(settings: Settings) -> Iterator[checks.Row]:
         return
     yield from checks.check_store(condition, embedded=not settings.redis_url)
     yield checks.check_keys(trouble)
+    if sites:
+        yield checks.check_growth(condition, sites)
 
 
 # Printing -------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ and `ChangeRecord` is frozen: a journal written by this version is replayed by a
 pins it.
 """
 
+from enum import IntEnum
 from hashlib import blake2b
 
 import msgspec
@@ -20,6 +21,30 @@ OTHER_KEY = "(other)"
 OTHER_ID = article_id(OTHER_KEY)
 HEARTBEAT = -1
 """Stands for the article of a heartbeat, which has none."""
+
+
+class Said(IntEnum):
+    """Who says something of an article."""
+
+    STRANGER = 0
+    TRUSTED = 1
+    """Somebody in a network that has no limits: an office of the site's, this machine."""
+    SIGNED = 2
+    """The portal, by its signature."""
+
+
+class State(IntEnum):
+    """What the script says of an article: what is to be done about it."""
+
+    SETTLED = 0
+    """Nothing: it is called what the last beacon of the batch says."""
+    OPEN = 1
+    """It matters what further networks say of it."""
+    NO_PLACE = 2
+    """It was counted as "(other)": its network has brought too many in this hour."""
+    RESERVED = 3
+    """It was counted as "(other)": the places that are left need a second network, or a signature."""
+
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -108,7 +133,7 @@ class Gathering:
         self._articles: dict[bytes, int] = {}
         self._which: list[int] = []
         self._readings: list[bytes] = []
-        self._entries: dict[int, bytes] = {}
+        self._entries: list[tuple[int, int, int, bytes, bytes]] = []
         self.hits = 0
         """How many of its events are hits."""
         self.ignored: dict[str, int] = {}
@@ -127,12 +152,22 @@ class Gathering:
         return self._day
 
     def add(
-        self, moment_ms: int, token: bytes, unique: bytes, old_token: bytes, hit_id: bytes, article: bytes, entry: bytes
+        self,
+        moment_ms: int,
+        token: bytes,
+        unique: bytes,
+        old_token: bytes,
+        hit_id: bytes,
+        article: bytes,
+        entry: bytes,
+        network: bytes = b"",
+        said: Said = Said.STRANGER,
     ) -> int:
         """Add a hit and return its place in the batch.
 
         `old_token` is the visitor's token of the day before (empty when too long ago to matter), `hit_id` the digest of
-        the hit id (empty for none), `entry` the article's dictionary entry when the store may not have it (else empty).
+        the hit id (empty for none), `entry` what the beacon says of the article when that may matter (else empty), and
+        `network` who says it (`entries.CLAIM_NETWORK_BYTES`; empty for one that has no voice and no limit).
         """
         place = len(self._tokens)
         self._tokens.append(token)
@@ -148,7 +183,7 @@ class Gathering:
         self._which.append(number)
         self._readings.append(counting.reading(token, article))
         if entry:
-            self._entries[number] = entry
+            self._entries.append((number, place, int(said), network, entry))
         self.hits += 1
         return place
 
@@ -191,10 +226,14 @@ class Gathering:
                 column(self._readings, counting.READING_BYTES) if site.views == "per-visit" else (),
                 [(place, text(old)) for place, old in self._carried],
                 column(self._ids),
-                [(number, text(entry)) for number, entry in self._entries.items()],
+                [
+                    (number, place, said, text(network), text(entry))
+                    for number, place, said, network, entry in self._entries
+                ],
                 site.max_articles,
                 day.counters,
                 list(self.ignored.items()),
+                site.max_visitors,
             )
         )
         return Batch(

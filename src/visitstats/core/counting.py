@@ -75,10 +75,11 @@ IGNORED_REASONS = frozenset(
 """Rule 8: every reason for which a beacon is not counted. The set is closed, so that counters and labels are
 bounded."""
 SEARCH_ENGINE = "search-engine"
-CAPPED = "visitors-capped"
-NOTES = frozenset({SEARCH_ENGINE, CAPPED})
+CAPPED, READINGS_CAPPED, IDS_CAPPED = "visitors-capped", "readings-capped", "ids-capped"
+NOTES = frozenset({SEARCH_ENGINE, CAPPED, READINGS_CAPPED, IDS_CAPPED})
 """What is counted beside the reasons, for people who look closer: how many of the beacons of reason "bot" were search
-engines', and how many hits were counted although their visitors were not told apart (rule 1)."""
+engines'; how many hits were counted although their visitors were not told apart (rule 1); and how many readings and hit
+ids were not kept, because the day has too many (rule 5)."""
 
 
 class Salted(Protocol):

@@ -52,6 +52,7 @@ NO_ALIASES: Mapping[bytes, str] = MappingProxyType({})
 
 _ORIGIN = re.compile(r"https?://([^/?#\\\s@]+)", re.IGNORECASE)
 _CUT_CHARACTER = re.compile(r"%[0-9A-F]?\Z|(?:%[C-F][0-9A-F])(?:%[89AB][0-9A-F]?){0,3}%?\Z")
+_AUTHORITY_END = re.compile(r"[/?#\\]")
 _BEGINS_AN_ADDRESS = ("http://", "https://")
 _CUT_KEY = re.compile(r"/[^?#]*~[0-9a-f]{32}")
 
@@ -118,6 +119,7 @@ class KeyRules:
         presets = [PRESETS[name] for name in site.preset]
         self._aliases = aliases
         self._hosts = Hosts(site.hosts)
+        self._main_host = site.main_host
         self._spelling = spelling(
             ignore_case=site.ignore_case or any(preset.ignore_case for preset in presets),
             hash_routes=site.hash_routes,
@@ -148,7 +150,21 @@ class KeyRules:
 
     def own_key(self, url: str, *, explicit: str = "", canonical: str = "") -> str:
         """The key before rule 7, which is what aliases are made of. Raises as `key` does."""
-        return self._decide(_Page(url, explicit, canonical), self._steps)
+        return self.own(url, explicit=explicit, canonical=canonical)[0]
+
+    def own(self, url: str, *, explicit: str = "", canonical: str = "") -> tuple[str, str]:
+        """The key before rule 7, and the address at which the article is read: without what only tracks, and before the
+        rewrite rules; empty when it is the site's main host followed by the key. Raises as `key` does."""
+        page = _Page(url, explicit, canonical)
+        key = self._decide(page, self._steps)
+        address = page.original if page.original.text else self._spelling.address(page.address)
+        scheme, _, rest = url.lstrip(C0_AND_SPACE).partition("://")
+        host = _AUTHORITY_END.split(rest, maxsplit=1)[0].rpartition("@")[2].lower()
+        if fold_host(host) == self._main_host and ":" not in host:
+            if address.text == key:
+                return key, ""
+            scheme, host = "https", self._main_host
+        return key, f"{scheme.lower()}://{host}{address.text}"
 
     def named(self, text: str) -> str:
         """The key that somebody means who names an article, before rule 7: what it would be as an explicit key; "" for

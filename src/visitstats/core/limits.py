@@ -24,6 +24,20 @@ VISITORS_OF_A_BROWSER = 500
 the subscribers behind one address of a mobile provider, stay below it."""
 
 
+# What the commit script lets a site-day hold (docs/security.md has the bytes). Each is decided again in a replay, from
+# state that outlives the journal.
+PLACES_AN_HOUR = 1000
+"""New articles that one network may bring to a site in an hour: a class that reads through an archive, or a provider's
+network on the day on which a portal begins to count. One network needs two weeks to fill a site of the default size,
+and what no other network reads gives its place back after one."""
+MOST_PLACES = 20_000
+"""Networks and hours of which the places are counted, a day; those beyond share one row."""
+RESERVE_FROM, RESERVE_SHARE = 1000, 10
+"""Of a site with so many places at least, one in ten is kept for articles that more than one network reads, or that the
+portal has signed."""
+READINGS_A_VISITOR, IDS_A_VISITOR = 8, 4
+"""Readings and hit ids that are kept of a day, as multiples of the site's `max_visitors`."""
+
 Table: TypeAlias = "array[int] | memoryview[int]"
 
 

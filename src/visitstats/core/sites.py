@@ -30,6 +30,8 @@ DEFAULT_NEW_ARTICLES_PER_MINUTE = 60_000
 # at a time, 1,800 in half an hour. A script that makes up visit ids, agents or addresses (hostile-inputs rows 20 and
 # 22) does not get further than such a school.
 DEFAULT_VISITORS_PER_NETWORK = 2000
+# Load class M of the portals' table reads two million pages a day. Beyond it visitors are not told apart.
+DEFAULT_MAX_VISITORS = 1_000_000
 MOST_OFFICE_NETWORKS = 1000
 MOST_EXCLUDED_PATHS = 100
 
@@ -83,6 +85,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Pages that are not counted, as /admin/* (`core.exclusions`)."""
     visitors_per_network: int = DEFAULT_VISITORS_PER_NETWORK
     """Visitors of one network in half an hour that are told apart (rule 1); 0 for all."""
+    max_visitors: int = DEFAULT_MAX_VISITORS
+    """Visitors of a day that are told apart: what bounds the store's memory (`docs/security.md`)."""
 
     def __post_init__(self) -> None:
         if not SITE_ID.fullmatch(self.id):
@@ -113,6 +117,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if not 0 <= self.visitors_per_network <= 1_000_000:
             raise InvalidSite(f"site {self.id}: visitors_per_network is 0 to 1000000, not {self.visitors_per_network}")
+        if not 1 <= self.max_visitors <= 100_000_000:
+            raise InvalidSite(f"site {self.id}: max_visitors is 1 to 100000000, not {self.max_visitors}")
         for kind, networks in (("office", self.office_networks), ("excluded", self.excluded_networks)):
             if len(networks) > MOST_OFFICE_NETWORKS:
                 raise InvalidSite(f"site {self.id}: at most {MOST_OFFICE_NETWORKS} {kind} networks")

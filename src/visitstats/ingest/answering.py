@@ -1,9 +1,11 @@
 """Answering: whoever waits for a record of ours is told what the ledger said of it, or that it is in the journal."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord
+from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord, State
+from visitstats.core.counting import CAPPED, IDS_CAPPED, READINGS_CAPPED
 from visitstats.core.periods import Day
 from visitstats.ingest.known import Known
 from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
@@ -14,6 +16,11 @@ from visitstats.store.changes import describe
 from visitstats.store.commit import Changed, Committed, Result, Work
 
 log = logging.getLogger(__name__)
+
+CAPS = {State.NO_PLACE: "network", State.RESERVED: "reserve"}
+"""Why the script counts an article as "(other)", as the metric says it; else the site is full."""
+SCRIPT_NOTES = (CAPPED, READINGS_CAPPED, IDS_CAPPED)
+"""What `Committed.capped` counts."""
 
 
 class Answering:
@@ -112,6 +119,9 @@ class Answering:
         if waiting is not None:
             self._known.learn(waiting, result)
             self._note_capped(waiting, result)
+            for note, hits in zip(SCRIPT_NOTES, result.capped, strict=True):
+                if hits:
+                    self._metrics.noted.labels(batch.site, note).inc(hits)
             if not waiting.future.done():
                 waiting.future.set_result(Outcome(result, snapshot))
         elif result.nameless:
@@ -121,8 +131,11 @@ class Answering:
         other = waiting.number_of(OTHER_ID)
         by_minute = 0 if other is None else result.added[other]
         if by_minute or min(result.added, default=0) < 0:
-            by_site = -sum(views for views in result.added if views < 0)
-            self._metrics.views_capped(waiting.site.id, by_site, by_minute)
+            capped = Counter(minute=by_minute)
+            for views, state in zip(result.added, result.states, strict=False):
+                if views < 0:
+                    capped[CAPS.get(state, "site")] -= views
+            self._metrics.views_capped(waiting.site.id, capped)
 
 
 def _answer(made: list[tuple[WaitingChange, Changed]]) -> None:

@@ -11,6 +11,9 @@ from visitstats.reading.snapshots import Snapshot
 from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committed
 
+Told = tuple[str, str, str, str]
+"""What a beacon says of its article, as it was sent (`core.beacon.HitBeacon.told`)."""
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a batch: committed, with a fresh snapshot; or journalled (None), with the last one."""
@@ -22,7 +25,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Waiting(Gathering):
     """A gathering batch with the future that all of its hits wait for."""
 
-    __slots__ = ("at_once", "future", "live")
+    __slots__ = ("at_once", "future", "live", "told")
 
     def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
         super().__init__(live.site, day)
@@ -30,6 +33,8 @@ class Waiting(Gathering):
         self.future = future
         self.at_once: list[Any] = []
         """Whom the edge answers when the future is done."""
+        self.told: dict[bytes, Told] = {}
+        """Article id → what was said of it last, of those of which something is said."""
 
 
 class WaitingChange:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from visitstats.core import counting
-from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Record
+from visitstats.core import counting, entries, limits
+from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Record, State
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.numbers import counters_of
@@ -23,7 +23,8 @@ _pack = msgspec.msgpack.Encoder().encode
 LEAST_LIFE_S = 3600
 """A batch that is applied late makes keys that may be past their time; they live on until its successors are
 applied."""
-SCRIPTS = ("commit", "change", "seal", "number")
+SCRIPTS = {"commit": ("claims", "commit"), "change": ("change",), "seal": ("seal",), "number": ("number",)}
+"""Each script's files, behind `ledger.lua`."""
 SHEBANG = b"#!lua\n"
 """Has a server that is out of memory refuse a script whole."""
 AT_ONCE, PUT_DOWN, FINISH = b"", b"put down", b"finish"
@@ -64,6 +65,11 @@ class Committed(msgspec.Struct, frozen=True):
     online: int
     counts: list[int]
     """Of the site's box, in the order of `core.numbers.counters_of` the day that was asked for."""
+    states: tuple[State, ...] = ()
+    """For each article what is to be done about it; empty when that is not known."""
+    capped: tuple[int, int, int] = (0, 0, 0)
+    """What was not kept, because the day has too many: visitors who were not told apart (their hits), readings, and hit
+    ids."""
 
     def is_duplicate(self, place: int) -> bool:
         """Whether the hit at a place of the batch was delivered before."""
@@ -110,9 +116,10 @@ class Work(NamedTuple):
 def load_scripts() -> dict[str, bytes]:
     """Read the scripts that are part of the package, each behind the constants of the rules and `ledger.lua`."""
     folder = files("visitstats.store") / "lua"
-    before = _constants() + (folder / "ledger.lua").read_bytes()
-    found = {name: (folder / f"{name}.lua").read_bytes() for name in SCRIPTS}
-    scripts = {name: SHEBANG + before + text.removeprefix(SHEBANG) for name, text in found.items()}
+    scripts = {}
+    for name, parts in SCRIPTS.items():
+        texts = [(folder / f"{part}.lua").read_bytes().removeprefix(SHEBANG) for part in ("ledger", *parts)]
+        scripts[name] = SHEBANG + _constants() + b"".join(texts)
     return scripts | {"probe": (folder / "probe.lua").read_bytes()}
 
 
@@ -129,6 +136,22 @@ def _constants() -> bytes:
         "DECIDING_MS": keys.DECIDING_MS,
         "UNIQUES_LIFE_MS": keys.UNIQUES_LIFE_MS,
         "IGNORED_LIFE_MS": keys.IGNORED_LIFE_MS,
+        "CLAIMS_LIFE_MS": keys.CLAIMS_LIFE_MS,
+        "AGREEING": entries.AGREEING,
+        "AGREEING_S": entries.AGREEING_MS // 1000,
+        "CHANGING": entries.CHANGING,
+        "CHANGING_S": entries.CHANGING_MS // 1000,
+        "MOST_VOICES": entries.MOST_VOICES,
+        "MOST_CLAIMS": entries.MOST_CLAIMS,
+        "MOST_CLAIM_BYTES": entries.MOST_CLAIM_BYTES,
+        "MOST_CLAIMED": entries.MOST_CLAIMED,
+        "MOST_ENTRY_TEXT": entries.MOST_TEXT_BYTES,
+        "PLACES_AN_HOUR": limits.PLACES_AN_HOUR,
+        "MOST_PLACES": limits.MOST_PLACES,
+        "RESERVE_FROM": limits.RESERVE_FROM,
+        "RESERVE_SHARE": limits.RESERVE_SHARE,
+        "READINGS_A_VISITOR": limits.READINGS_A_VISITOR,
+        "IDS_A_VISITOR": limits.IDS_A_VISITOR,
         "LEAST_LIFE": LEAST_LIFE_S,
     }
     texts = {"OTHER_ID": OTHER_ID, "OTHER_ENTRY": encode_entry(Entry(OTHER_KEY))}
@@ -237,7 +260,7 @@ def _result(work: Work, reply: Any) -> Result:
         if word == b"ok":
             return Changed("ok", record=reply[1])
         return Changed("refused", reply[1].decode(), reply[2].decode()) if word == b"refused" else Changed("")
-    _, duplicates, started, found, added, ring, counts = reply
+    _, duplicates, started, found, added, states, capped, ring, counts = reply
     try:
         numbers = [int(count or 0) for count in counts]
     except ValueError as error:
@@ -250,6 +273,8 @@ def _result(work: Work, reply: Any) -> Result:
         articles=tuple(found) if min(found, default=0) >= OTHER else tuple(-2 - n if n < OTHER else n for n in found),
         nameless=tuple(place for place, n in enumerate(found) if n < OTHER),
         added=tuple(added),
+        states=tuple(map(State, states)),
+        capped=tuple(capped),
         online=counting.online_in(ring, work.numbering.now_ms),
         counts=numbers,
     )

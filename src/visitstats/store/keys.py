@@ -36,6 +36,8 @@ UNIQUES_LIFE_MS = 40 * DAY_MS
 IGNORED_LIFE_MS = 400 * DAY_MS
 PACKING_LIFE_MS = 26 * HOUR_MS
 """How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
+CLAIMS_LIFE_MS = 8 * DAY_MS
+"""An editor sees on Monday what was said in the week before."""
 DECIDING_MS = 25 * HOUR_MS
 """How long what decides about a hit is kept (who was here, what was read, which beacons came): an hour longer than the
 journal, so that all that a replay brings back is decided as it was the first time. `journal_keep_hours` is at most
@@ -91,6 +93,8 @@ KINDS = (
     _row("packed", "packed", "hash"),
     _row("packing", "packing:<MONTH>:<NONCE>", "hash", PACKING_LIFE_MS),
     _row("names", "names", "hash"),
+    _row("claims", "claims:<DATE>", "hash", CLAIMS_LIFE_MS),
+    _row("taken", "taken:<DATE>", "hash", DECIDING_MS),
     _row("base", "base", "hash"),
     _row("aliases", "aliases", "hash"),
     _row("changes", "changes", "hash"),
@@ -214,6 +218,18 @@ def names(site: str) -> str:
     return f"vs:{{{site}}}:names"
 
 
+def claims(site: str, day: str) -> str:
+    """Hash: article id → what readers say of it on a date (`core.entries.Claim`)."""
+    return f"vs:{{{site}}}:claims:{day}"
+
+
+def taken(site: str, day: str) -> str:
+    """Hash, of what has a limit on a day. Four bytes for a network and one for an hour → articles that it has brought;
+    id of an article that found no place → four bytes for the network that read it; "#" → readings and hit ids that are
+    kept (twice four bytes, the highest first)."""
+    return f"vs:{{{site}}}:taken:{day}"
+
+
 def base(site: str) -> str:
     """Hash: article id → baseline, the part of `articles` that an older counter counted."""
     return f"vs:{{{site}}}:base"
@@ -276,6 +292,8 @@ def of_commit(site: str, day: str, yesterday: str, half_hour: int, *, box_views:
         mine + "aliases",
         f"{mine}ignored:{day}",
         mine + ("views" if box_views else "visits"),
+        f"{mine}claims:{day}",
+        f"{mine}taken:{day}",
         *sketches(site, day),
         mine + "redo",
     ]

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import zoneinfo
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,8 @@ from typing import Literal
 
 import msgspec
 
+from visitstats.core.growth import most_bytes
+from visitstats.core.sites import Site
 from visitstats.journal.reader import slots_of
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
@@ -102,6 +104,21 @@ def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
         )
     else:
         yield Row("latency", "ok", f"{condition.ping * 1000:.2f} ms a round trip")
+
+
+def check_growth(condition: Condition, sites: Iterable[Site]) -> Row:
+    """Say whether the store has room for what strangers can make the sites grow to (`core.growth`)."""
+    most = {site.id: most_bytes(site) for site in sites}
+    limit = condition.most_bytes if condition.most_bytes > 0 else condition.machine_bytes
+    found = f"strangers can make {len(most)} sites grow to {sum(most.values()) / MIB:.0f} MiB"
+    if limit <= 0 or sum(most.values()) <= (1 - HEADROOM) * limit:
+        return Row("growth", "ok", found)
+    largest = max(most, key=lambda site: most[site])
+    return Row(
+        "growth", "warn", f"{found}, of {limit / MIB:.0f} MiB",
+        f"give the store more memory, or small sites smaller limits, as for {largest} ({most[largest] / MIB:.0f} MiB): "
+        "site set --max-visitors, --max-articles (docs/security.md)",
+    )  # fmt: skip
 
 
 def check_keys(trouble: str) -> Row:

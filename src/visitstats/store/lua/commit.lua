@@ -4,27 +4,31 @@
 -- Input
 --   KEYS  1 watermarks  2 presences of the batch's day  3 of the day before  4 hit ids of the batch's half hour  5 of the
 --         one before  6 of the one after  7 ring of seconds  8 visits  9 views  10 articles  11 articles of the day
---         12 names  13 aliases  14 ignored  15 the counts to answer (8 or 9 again)  16… sketches of unique visitors, each
---         for its share of the tokens (store/keys.py)
+--         12 names  13 aliases  14 ignored  15 the counts to answer (8 or 9 again)  16 claims of the day  17 what of
+--         limits is taken on the day  18… sketches of unique visitors, each for its share of the tokens (store/keys.py)
 --   ARGV  1 to 4 what ledger.lua wants
 --         5 core.batch.Batch.body (msgpack)
 --         6 the earliest moment at which a key may expire that is made now (Unix seconds)
 --         7 names of the counts to answer (msgpack)
 --   and at the end of both what ledger.lua wants
--- Constants from core/counting.py and core/batch.py (store/commit.py puts them before this)
+-- Constants from core/counting.py, core/batch.py, core/entries.py and core/limits.py (store/commit.py puts them before
+-- this)
 --   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, HEAD, READING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py
---   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS; LEAST_LIFE (s): how far the moment of ARGV[6] is from now
+--   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS, CLAIMS_LIFE_MS; LEAST_LIFE (s): how far the moment of ARGV[6] is from
+--   now; those of claims.lua, of places for articles, and of what a site-day may hold
 -- Output
 --   {'gap', watermark}           nothing was written: go back to the record after the watermark
---   {'ok' | 'seen', duplicates, started, articles, added, ring, counts}
+--   {'ok' | 'seen', duplicates, started, articles, added, states, capped, ring, counts}
 --        duplicates: a byte per event, 1 for a hit that was delivered before. started: new visits. articles, for each of
 --        the batch's: its views of all time; -1 when it is counted as "(other)"; -2 - views when its name is not known
---        here yet. added, for each: the views that it got, negative when they went to "(other)". ring: see
---        core.counting.online_in. seen: the ledger had the batch; duplicates is '', started and added are 0
+--        here yet. added, for each: the views that it got, negative when they went to "(other)". states: a byte for
+--        each, what to do about it (core.batch.State). capped: hits of visitors who were not told apart, readings and hit
+--        ids that were not kept, because the day has too many. ring: see core.counting.online_in. seen: the ledger had
+--        the batch; duplicates and states are '', started, added and capped are 0
 --
 -- What a hit costs does not grow with the site: hashes, sets and strings only, and each is asked for what it needs.
 
-local FIRST_SKETCH = 16
+local FIRST_SKETCH = 18
 local SKETCHES = #KEYS - FIRST_SKETCH
 local previous = tonumber(ARGV[3])
 local mark = watermark()
@@ -32,7 +36,7 @@ if previous > mark then
   return {'gap', digits(mark)}
 end
 
-local day_start, day_end, tokens, times, which, hit_ids, uniques, readings, carries, ids, entries, cap, counters, ignored =
+local day_start, day_end, tokens, times, which, hit_ids, uniques, readings, carries, ids, entries, cap, counters, ignored, most_visitors =
   unpack(cmsgpack.unpack(ARGV[5]))
 local events, articles = #tokens, #ids
 
@@ -82,7 +86,7 @@ end
 
 local all = read_counts(KEYS[10])
 
-local function answer(word, duplicates, started, target, unknown, gains)
+local function answer(word, duplicates, started, target, unknown, gains, states, capped)
   local shown = {}
   for i = 1, articles do
     local count = all[ids[i]]
@@ -95,12 +99,12 @@ local function answer(word, duplicates, started, target, unknown, gains)
     end
     gains[i] = gains[i] or 0
   end
-  return {word, duplicates, started, shown, gains, redis.call('GET', KEYS[7]) or '',
+  return {word, duplicates, started, shown, gains, states, capped, redis.call('GET', KEYS[7]) or '',
     redis.call('HMGET', KEYS[15], unpack(cmsgpack.unpack(ARGV[7])))}
 end
 
 if tonumber(ARGV[2]) <= mark then
-  return answer('seen', '', 0, nil, nil, {})
+  return answer('seen', '', 0, nil, nil, {}, '', {0, 0, 0})
 end
 
 -- Read -----------------------------------------------------------------------------------------------------------------
@@ -164,46 +168,192 @@ end
 
 local ring = events > 0 and redis.call('GET', KEYS[7]) or ''
 local day = read_counts(KEYS[11])
-local named = {}
-if #entries > 0 then
-  for i = 1, #entries do
-    named[i] = ids[entries[i][1] + 1]
+
+-- What the day holds: visitors, readings, hit ids.
+local HELD, CROWD = '#', string.rep(char(0), 8)
+local visitors, kept_readings, kept_ids = 0, 0, 0
+if events > 0 then
+  visitors = redis.call('HLEN', KEYS[2])
+  local held = redis.call('HGET', KEYS[17], HELD)
+  if held then
+    kept_readings, kept_ids = struct.unpack('>I4I4', held)
   end
-  named = redis.call('HMGET', KEYS[12], unpack(named))
+end
+local readings_before, ids_before = kept_readings, kept_ids
+
+-- What beacons say of articles: of each article, in the order of the events. Whatever is not counted says nothing.
+local saying, said_of = {}, {}
+if #entries > 0 then
+  local first = {}
+  for i = events, 1, -1 do
+    first[hit_ids[i]] = i
+  end
+  for n = 1, #entries do
+    local place, event = entries[n][1] + 1, entries[n][2] + 1
+    local id = hit_ids[event]
+    -- An entry of an article that was merged names the old one.
+    if not merged[place] and ids[place] ~= OTHER_ID and (id == '' or not delivered[id] and first[id] == event) then
+      if not saying[place] then
+        saying[place] = {}
+        said_of[#said_of + 1] = place
+      end
+      insert(saying[place], entries[n])
+    end
+  end
+end
+local named, claimed = {}, {}
+if #said_of > 0 then
+  local asked = {}
+  for n = 1, #said_of do
+    asked[n] = ids[said_of[n]]
+  end
+  local names, claims = redis.call('HMGET', KEYS[12], unpack(asked)), redis.call('HMGET', KEYS[16], unpack(asked))
+  for n = 1, #said_of do
+    named[said_of[n]], claimed[said_of[n]] = names[n], claims[n]
+  end
 end
 
 -- Articles: which one a view of each counts for ---------------------------------------------------------------------------
 
-local entry_of = {}
-for i = 1, #entries do
-  local place, entry = entries[i][1] + 1, entries[i][2]
-  if merged[place] then
-    entry = nil -- it names the old article
-  elseif named[i] then
-    -- What a beacon does not say (a picture has no title) stays as it is.
-    local new, whole, old = cmsgpack.unpack(entry), pcall(cmsgpack.unpack, named[i])
-    for field = 1, whole and type(old) == 'table' and #old or 0 do
-      if not new[field] or new[field] == '' then
-        new[field] = old[field]
-      end
-    end
-    entry = cmsgpack.pack(new)
-  end
-  entry_of[place] = entry
+-- An article that is new takes a place. Those of one network in an hour are limited, and the last places of a large site are
+-- kept for articles that two networks read, that the portal has signed, or that a network of the site's own reads. Beyond
+-- that, and beyond the site's cap, an article is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
+local SETTLED, OPEN, NO_PLACE, RESERVED = 0, 1, 2, 3 -- core.batch.State
+local NOBODY = string.rep('?', 1 + VOICE) -- who brings an article without saying anything of it
+local states, target, unknown, registered = {}, {}, {}, nil
+local places, full_places, new_places = {}, false, {}
+
+local function bringers(i)
+  return saying[i] or {{0, 0, STRANGER, NOBODY}}
 end
 
--- An article beyond the site's cap is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
-local target, unknown, registered = {}, {}, nil
+local function place_of(claim)
+  local event = claim[2] + 1
+  return sub(claim[4], 2) .. char(floor((times[event] or 0) / 3600000) % 256)
+end
+
+local function read_places()
+  local asked = {}
+  for i = 1, articles do
+    if not all[ids[i]] then
+      asked[#asked + 1] = ids[i]
+      for _, claim in ipairs(bringers(i)) do
+        local place = place_of(claim)
+        asked[#asked + 1] = place
+        asked[#asked + 1] = sub(NOBODY, 2) .. sub(place, -1)
+      end
+    end
+  end
+  for from = 1, #asked, PIECE do
+    local to = min(from + PIECE - 1, #asked)
+    local found = redis.call('HMGET', KEYS[17], unpack(asked, from, to))
+    for n = from, to do
+      places[asked[n]] = found[n - from + 1] or nil
+    end
+  end
+  full_places = redis.call('HLEN', KEYS[17]) >= MOST_PLACES
+end
+
+local function is_vouched(i)
+  for _, claim in ipairs(bringers(i)) do
+    if claim[3] ~= STRANGER or claim[4] == '' then
+      return true
+    end
+    local voice, knocked = sub(claim[4], 2), places[ids[i]]
+    if knocked and knocked ~= voice then
+      return true
+    elseif not knocked and not full_places then
+      places[ids[i]], new_places[ids[i]] = voice, voice
+    end
+  end
+  return false
+end
+
+local function may_enter(i)
+  if ids[i] == OTHER_ID or registered >= cap then
+    return false
+  elseif cap >= RESERVE_FROM and registered >= cap - floor(cap / RESERVE_SHARE) and not is_vouched(i) then
+    states[i] = RESERVED
+    return false
+  end
+  for _, claim in ipairs(bringers(i)) do
+    if claim[3] ~= STRANGER or claim[4] == '' then
+      return true
+    end
+    local place = place_of(claim)
+    if full_places and not places[place] then
+      place = sub(NOBODY, 2) .. sub(place, -1) -- those for whom there is no row share one
+    end
+    local taken = number(places[place] or '0', KEYS[17])
+    if taken < PLACES_AN_HOUR then
+      places[place] = digits(taken + 1)
+      new_places[place] = places[place]
+      return true
+    end
+  end
+  states[i] = NO_PLACE
+  return false
+end
+
+local is_read -- which articles have a hit that was not delivered before
+local function read_articles()
+  is_read = {}
+  for event = 1, events do
+    if which[event] >= 0 and not delivered[hit_ids[event]] then
+      is_read[which[event] + 1] = true
+    end
+  end
+end
+
 for i = 1, articles do
-  target[i] = ids[i]
+  target[i], states[i] = ids[i], SETTLED
   if not all[ids[i]] then
-    registered = registered or redis.call('HLEN', KEYS[10]) - redis.call('HEXISTS', KEYS[10], OTHER_ID)
-    if ids[i] ~= OTHER_ID and registered < cap then
+    if not registered then
+      registered = redis.call('HLEN', KEYS[10]) - redis.call('HEXISTS', KEYS[10], OTHER_ID)
+      read_places()
+      read_articles()
+    end
+    if not is_read[i] then
+      target[i] = OTHER_ID
+    elseif may_enter(i) then
       registered = registered + 1
-      unknown[i] = not entry_of[i]
+      unknown[i] = not saying[i]
     else
       target[i] = OTHER_ID
     end
+  end
+end
+
+-- What they are called ---------------------------------------------------------------------------------------------------
+
+local entry_of, claims_of, many_claimed = {}, {}, nil
+for _, i in ipairs(said_of) do
+  if target[i] == ids[i] then
+    local entry, claims = known_entry(named[i]), table_of(claimed[i]) or {}
+    local changed, spoken = false, false
+    for _, claim in ipairs(saying[i]) do
+      local _, event, how, network, said = unpack(claim)
+      local new = cmsgpack.unpack(said)
+      if not entry then
+        entry, changed = first_entry(new, how, network, floor(day_start / 86400000), not all[ids[i]]), true
+      else
+        local other, another = weigh(entry, claims, new, how, network, floor(times[event + 1] / 1000))
+        changed, spoken = changed or other, spoken or another
+      end
+    end
+    entry_of[i] = changed and packed_entry(entry) or nil
+    if spoken then
+      if not claimed[i] then
+        many_claimed = (many_claimed or redis.call('HLEN', KEYS[16])) + 1
+      end
+      -- Without room for what is said, what they are called stays as it is.
+      if claimed[i] or many_claimed <= MOST_CLAIMED then
+        claims_of[i] = cmsgpack.pack(claims)
+      elseif named[i] then
+        entry_of[i] = nil
+      end
+    end
+    states[i] = is_open(entry, claims) and OPEN or SETTLED
   end
 end
 
@@ -242,6 +392,18 @@ local function leave(name, moment)
 end
 
 local started, new_uniques = 0, {}
+local folded, lost_readings, lost_ids = 0, 0, 0
+local function is_full(name)
+  -- Whether a day has so many visitors that one who was not here yet is not told apart; else takes a place.
+  if last[name] then
+    return false
+  elseif visitors >= most_visitors then
+    return true
+  end
+  visitors = visitors + 1
+  return false
+end
+
 local function visit(name, moment, unique)
   -- Rule 3, as in core.counting.Presence.hit.
   local known = last[name]
@@ -268,8 +430,15 @@ local function is_new_reading(name, reading)
   if at then
     return false
   end
-  if #kept >= MOST_READINGS * READING then
+  if kept_readings >= READINGS_A_VISITOR * most_visitors then
+    -- The day has too many: the visitor's oldest gives way, and without one this load counts, and is not known again.
+    lost_readings = lost_readings + 1
     kept = sub(kept, READING + 1)
+    one = #read[name] > 0 and one or ''
+  elseif #kept >= MOST_READINGS * READING then
+    kept = sub(kept, READING + 1)
+  else
+    kept_readings = kept_readings + 1
   end
   read[name] = kept .. one
   changed[name] = true
@@ -284,7 +453,7 @@ local function heartbeat(name, moment, old)
     if moment - known <= GAP and (moment > known or is_ahead(known)) then
       seen_at(name, moment)
     end
-  elseif old and last[old] and moment - last[old] <= GAP then
+  elseif old and last[old] and moment - last[old] <= GAP and not is_full(name) then
     half_hour[name], read[name] = CARRIED, ''
     seen_at(name, moment)
     leave(old, moment)
@@ -305,13 +474,24 @@ for i = 1, events do
   else
     if id ~= '' then
       delivered[id] = true
-      new_ids[#new_ids + 1] = id
+      if kept_ids < IDS_A_VISITOR * most_visitors then
+        kept_ids = kept_ids + 1
+        new_ids[#new_ids + 1] = id
+      else
+        lost_ids = lost_ids + 1 -- the beacon is not known again
+      end
     end
     if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP
       and not is_ahead(last[name]) then
       -- A hit from before the visitor's present visit, applied late (from another host, or from a worker that hung): it
       -- belongs to an earlier visit, which is followed under a name of its own.
       name = name .. '<'
+      if not last[name] then
+        take_in(name, redis.call('HGET', KEYS[2], name))
+      end
+    end
+    if is_full(name) then
+      folded, name = folded + 1, CROWD
       if not last[name] then
         take_in(name, redis.call('HGET', KEYS[2], name))
       end
@@ -339,10 +519,21 @@ if added[OTHER_ID] then
 end
 local visits_now = started > 0 and read_fields(KEYS[8], counters)
 local views_now = total > 0 and read_fields(KEYS[9], counters)
-local fresh_seen = next(changed) and redis.call('HLEN', KEYS[2]) == 0
+local fresh_seen = next(changed) and redis.call('EXISTS', KEYS[2]) == 0
 local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
-local fresh_ignored = #ignored > 0 and redis.call('HLEN', KEYS[14]) == 0
 local fresh_sketches = next(new_uniques) and redis.call('EXISTS', unpack(KEYS, FIRST_SKETCH, #KEYS - 1)) < SKETCHES
+local fresh_claims = next(claims_of) and redis.call('EXISTS', KEYS[16]) == 0
+local holds_more = kept_readings ~= readings_before or kept_ids ~= ids_before
+local fresh_taken = (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
+for note, n in pairs({['visitors-capped'] = folded, ['readings-capped'] = lost_readings, ['ids-capped'] = lost_ids}) do
+  if n > 0 then
+    local at = #ignored + 1
+    for i = 1, #ignored do
+      at = ignored[i][1] == note and i or at
+    end
+    ignored[at] = {note, n + (ignored[at] and ignored[at][2] or 0)}
+  end
+end
 local ignored_now = {}
 if #ignored > 0 then
   local reasons = {}
@@ -351,6 +542,7 @@ if #ignored > 0 then
   end
   ignored_now = read_fields(KEYS[14], reasons)
 end
+local fresh_ignored = #ignored > 0 and redis.call('HLEN', KEYS[14]) == 0
 
 local function expire(key, moment)
   -- When the key is made. A batch that is applied late makes keys that may be past their time already; they live on until
@@ -462,6 +654,36 @@ do
   end
 end
 
+do
+  local claims, taken = {}, {}
+  for i, packed in pairs(claims_of) do
+    if all[ids[i]] then
+      claims[#claims + 1] = ids[i]
+      claims[#claims + 1] = packed
+    end
+  end
+  for place, value in pairs(new_places) do
+    taken[#taken + 1] = place
+    taken[#taken + 1] = value
+  end
+  if holds_more then
+    taken[#taken + 1] = HELD
+    taken[#taken + 1] = struct.pack('>I4I4', kept_readings, kept_ids)
+  end
+  if #claims > 0 then
+    write('HSET', KEYS[16], unpack(claims))
+    if fresh_claims then
+      expire(KEYS[16], day_end + CLAIMS_LIFE_MS)
+    end
+  end
+  if #taken > 0 then
+    each_piece(taken, function(...) write('HSET', KEYS[17], ...) end)
+    if fresh_taken then
+      expire(KEYS[17], day_end + DECIDING_MS)
+    end
+  end
+end
+
 if #ignored > 0 then
   local fields = {}
   for i = 1, #ignored do
@@ -475,4 +697,8 @@ if #ignored > 0 then
 end
 
 written()
-return answer('ok', table.concat(duplicates), started, target, unknown, gains)
+for i = 1, articles do
+  states[i] = char(states[i])
+end
+return answer('ok', table.concat(duplicates), started, target, unknown, gains, table.concat(states),
+  {folded, lost_readings, lost_ids})

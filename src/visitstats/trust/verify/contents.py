@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from visitstats.core.counting import HALF_HOUR_MS, NUMBERS_BASELINE, SALT_BYTES
+from visitstats.core.entries import claims_in
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id
@@ -235,6 +236,27 @@ async def _aliases(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(member.hex(), f"the alias of {member.hex()} leads to no article")
 
 
+async def _claims(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            try:
+                claims_in(value)
+                whole = len(raw) == ID_BYTES
+            except msgspec.DecodeError:
+                whole = False
+            if not whole:
+                yield Complaint(raw.hex(), f"the claims of article {raw[:40].hex()} are damaged")
+
+
+async def _taken(store: Inspector, name: str, named: Named) -> Lines:
+    """Fields are "#", a network and an hour (5 bytes), or an article."""
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            whole = {1: len(value) == ID_BYTES, 5: valid_number(value), ID_BYTES: len(value) == 4}.get(len(raw), False)
+            if not whole:
+                yield Complaint(raw.hex(), f"{raw[:40].hex()} is {shown(value)}: nothing that has a limit")
+
+
 _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "schema": _schema,
     "sites": _sites,
@@ -248,6 +270,8 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "views": _counts,
     "ids": _ids,
     "aliases": _aliases,
+    "claims": _claims,
+    "taken": _taken,
     "unique": _sketch,
     "uniques": _by_date,
     "ignored": _by_reason,

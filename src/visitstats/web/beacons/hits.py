@@ -14,17 +14,17 @@ import msgspec
 from visitstats.core import counting
 from visitstats.core.batch import hit_id_digest
 from visitstats.core.beacon import HitBeacon
-from visitstats.core.entries import Entry
+from visitstats.core.entries import AS_KEY, Entry, fitting
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected, Overloaded, StoreUnavailable
 from visitstats.core.periods import Day
 from visitstats.ingest.gather import Ingest
-from visitstats.ingest.known import Known
+from visitstats.ingest.known import NOTHING_TOLD, Known
 from visitstats.ingest.waiting import Outcome, Waiting
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
-from visitstats.web.beacons.address import Headers
+from visitstats.web.beacons.address import Client, Headers
 from visitstats.web.beacons.rules import OTHER, Article, Articles, Case, Place, Rules
 from visitstats.web.beacons.senders import Senders, Visitor, agent_of, visit_id_of
 
@@ -69,11 +69,11 @@ class Hits:
         article = self._articles.of(live, beacon)
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
-        entry = self._entry(live, article, beacon)
-        new = bool(entry) and not _is_known(self._known, live, article)
+        address, network = senders.addresses.of(peer, headers)
+        says = self._says(live, article, beacon, network, moment)
+        new = says and not _is_known(self._known, live, article)
         if new and not _has_room(self._known, live, article, moment):
             return None
-        address, network = senders.addresses.of(peer, headers)
         senders.check_network(live, address)
         visitor = senders.visitor(live, day, moment, address, agent, visit_id_of(headers, beacon.visit_id))
         if visitor is None:
@@ -81,31 +81,40 @@ class Hits:
         # The last that can refuse it, so that a hit which has to wait for something takes from its bucket once.
         if not senders.allows(network, moment):
             senders.refuse_rate(live, address)
-        return self._put(live, day, moment, beacon, article, entry, visitor, new)
+        return self._put(live, day, moment, beacon, article, (address, network) if says else None, visitor, new)
 
     async def decide(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken:
         """Ask the rules about a hit (`web/beacons/rules.py`), and put it into the batch that gathers. Nothing has
         happened when it raises HitRejected (not counted, by reason), StoreUnavailable or Overloaded."""
         case = Case(headers, peer, live, beacon, self._clock())
         article, visitor = await self._rules.walk(case)
-        entry = self._entry(live, article, beacon)
-        return self._put(live, case.day, case.moment_ms, beacon, article, entry, visitor, case.is_new)
+        client = self._senders.addresses.of(peer, headers)
+        says = self._says(live, article, beacon, client[1], case.moment_ms)
+        return self._put(
+            live, case.day, case.moment_ms, beacon, article, client if says else None, visitor, case.is_new
+        )
 
     def _put(
-        self, live: LiveSite, day: Day, moment: int, beacon: HitBeacon, article: Article, entry: bytes,
+        self, live: LiveSite, day: Day, moment: int, beacon: HitBeacon, article: Article, says: Client | None,
         visitor: Visitor, new: bool,
     ) -> Taken:  # fmt: skip
+        """Put a hit into the batch that gathers, with what its client says of the article, when that may matter."""
         token, unique, old_token, capped = visitor
         waiting = self._ingest.gathering(live, day)
         if capped:
             self._ingest.note(live, day, counting.CAPPED)
         hit_id = hit_id_digest(beacon.hit_id) if beacon.hit_id else b""
-        place = waiting.add(moment, token, unique, old_token, hit_id, article.id, entry)
-        if entry:
-            if new:
-                self._known.newcomers.enter(live.site.id, article.id, moment)
-            told = 0 if article.alias else hash(beacon.told)
-            self._known.entries.put((live.site.id, article.id), told)
+        if says is None:
+            return Taken(waiting, waiting.add(moment, token, unique, old_token, hit_id, article.id, b""), article)
+        address, network = says
+        voice, said = self._senders.voice(live, day, address, article.id)
+        entry = _entry(article, beacon)
+        place = waiting.add(moment, token, unique, old_token, hit_id, article.id, entry, voice, said)
+        if new:
+            self._known.newcomers.enter(live.site.id, article.id, moment)
+        told = NOTHING_TOLD if article.alias else beacon.told
+        self._known.said(live.site.id, article.id, told, network, moment)
+        waiting.told[article.id] = told
         return Taken(waiting, place, article)
 
     def answer(self, taken: Taken, outcome: Outcome) -> tuple[int, bytes, str]:
@@ -174,18 +183,18 @@ class Hits:
         if moment - day.start_ms < counting.VISIT_GAP_MS:
             await self._sites.salt(live, live.calendar.day_named(day.yesterday))
 
-    def _entry(self, live: LiveSite, article: Article, beacon: HitBeacon) -> bytes:
-        """Return the article's dictionary entry if the store may not have it, else nothing."""
-        known = self._known.entries
-        name = (live.site.id, article.id)
-        told = 0 if article.alias else hash(beacon.told)
-        if known.young.get(name) == told or known.get(name) == told:
-            return b""
-        if article.alias:
-            return encode_entry(Entry(article.key)) if known.get(name) is None else b""
-        host = live.site.main_host
-        url = "" if host and f"{host}{article.key}" in beacon.url else beacon.url[:1024]
-        return encode_entry(Entry(article.key, beacon.title, url, beacon.author, beacon.category, beacon.published))
+    def _says(self, live: LiveSite, article: Article, beacon: HitBeacon, network: int, moment_ms: int) -> bool:
+        """Whether the store may have to know what a beacon says of its article."""
+        told = NOTHING_TOLD if article.alias else beacon.told
+        return article is not OTHER and self._known.matters(live.site.id, article.id, told, network, moment_ms)
+
+
+def _entry(article: Article, beacon: HitBeacon) -> bytes:
+    """Return what a beacon says of its article. The page of an alias says nothing."""
+    if article.alias:
+        return encode_entry(Entry(article.key))
+    said = Entry(article.key, beacon.title, article.url or AS_KEY, beacon.author, beacon.category, beacon.published)
+    return encode_entry(fitting(said))
 
 
 class _Counting:
@@ -218,7 +227,7 @@ class _Counting:
 
 def _is_known(known: Known, live: LiveSite, article: Article) -> bool:
     """Whether the store has an article, as far as is known here."""
-    return article is OTHER or known.entries.get((live.site.id, article.id)) is not None
+    return article is OTHER or known.has(live.site.id, article.id)
 
 
 def _has_room(known: Known, live: LiveSite, article: Article, moment_ms: int) -> bool:

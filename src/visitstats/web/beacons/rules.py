@@ -38,6 +38,8 @@ class Article(NamedTuple):
     json: bytes
     alias: bool = False
     """The page is not the article's own, so that its title and address say nothing of it."""
+    url: str = ""
+    """The page's address, without what only tracks; empty when it is the site's main host followed by the key."""
 
 
 OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
@@ -65,11 +67,11 @@ class Articles:
 
 
 def _article_of(live: LiveSite, beacon: HitBeacon) -> Article:
-    own = live.key_rules.own_key(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
+    own, url = live.key_rules.own(beacon.url, explicit=beacon.explicit_key, canonical=beacon.canonical)
     if pattern := live.excluded_paths.pattern_of(beacon.url):
         raise HitRejected("excluded", f"the site excludes {pattern}")
     key = live.key_rules.resolve(own)
-    return Article(key, article_id(key), _json(key), key != own)
+    return Article(key, article_id(key), _json(key), key != own, url)
 
 
 class Case:

@@ -116,7 +116,7 @@ class Explanation:
         if self._memory is None:
             note = f"it is new; each worker lets in {site.new_articles_per_minute} in a minute: ask the service"
             raise Instead(UNKNOWN, note)
-        sent = self._memory.entries.get((site.id, article.id)) is not None
+        sent = self._memory.has(site.id, article.id)
         places = site.new_articles_per_minute
         return "room" if sent or self._memory.newcomers.room(site.id, article.id, self._now, places) else "none"
 

@@ -1,0 +1,53 @@
+"""What strangers can make a site's store grow to: each collection with its limit, and the bytes at that limit.
+
+`docs/security.md` shows this table for the default site, `visitstats doctor` adds it up for the sites that there are.
+Bytes are what Valkey and Redis take for one item, measured in `tests/store/test_keys.py` and rounded up.
+"""
+
+from typing import NamedTuple
+
+from visitstats.core import entries, limits
+from visitstats.core.sites import Site
+
+PRESENCE_BYTES = 60
+READING_BYTES = 8
+HIT_ID_BYTES = 40
+COUNT_BYTES = 48
+"""Of an article's views, of all time or of a day."""
+ENTRY_BYTES = 1024
+CLAIM_BYTES = 1200
+PLACE_BYTES = 64
+DAYS = 2
+"""What decides about hits is kept until 25 hours after its day: of today and of the day before."""
+CLAIM_DAYS = 9
+
+
+class Collection(NamedTuple):
+    """One of them, at its limit."""
+
+    name: str
+    most: int
+    """Items at one moment."""
+    bytes: int
+    """Of all of them."""
+
+
+def collections(site: Site) -> list[Collection]:
+    """Return what strangers can make a site's store grow to. Its history, and what editors add, are not in it."""
+    visitors, articles = DAYS * site.max_visitors, site.max_articles + 1
+    readings, ids = limits.READINGS_A_VISITOR * visitors, limits.IDS_A_VISITOR * visitors
+    claimed, places = CLAIM_DAYS * entries.MOST_CLAIMED, DAYS * (limits.MOST_PLACES + limits.PLACES_AN_HOUR)
+    return [
+        Collection("visitors", visitors, visitors * PRESENCE_BYTES),
+        Collection("readings", readings, readings * READING_BYTES),
+        Collection("hit ids", ids, ids * HIT_ID_BYTES),
+        Collection("articles", articles, articles * (COUNT_BYTES + ENTRY_BYTES)),
+        Collection("views of a day", DAYS * articles, DAYS * articles * COUNT_BYTES),
+        Collection("claims", claimed, claimed * CLAIM_BYTES),
+        Collection("places", places, places * PLACE_BYTES),
+    ]
+
+
+def most_bytes(site: Site) -> int:
+    """Return the bytes of all of them."""
+    return sum(each.bytes for each in collections(site))
