@@ -146,6 +146,7 @@ class Arena:
                     shared_hosts=True,
                     new_articles_per_minute=1_000_000,
                     visitors_per_network=0,
+                    office_networks=("0.0.0.0/0", "::/0"),  # each hit has an article of its own
                 )
                 await Records(client).put_site(site)
 
