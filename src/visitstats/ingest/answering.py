@@ -1,4 +1,4 @@
-"""Answering: whoever waits for a record of ours is told what the ledger said of it, or that it is in the journal."""
+"""Answers requests that wait for a record: with what the ledger said of it, or that it is in the journal."""
 
 import logging
 from collections import Counter
@@ -24,8 +24,8 @@ SCRIPT_NOTES = (CAPPED, READINGS_CAPPED, IDS_CAPPED)
 
 
 class Answering:
-    """Those who wait, by the sequences of their records. `clock` gives the moment in milliseconds; `announce` tells all
-    workers that the aliases of a site have changed."""
+    """The requests that wait, by the sequences of their records. `clock` gives the moment in milliseconds; `announce`
+    tells all workers that the aliases of a site have changed."""
 
     def __init__(
         self,
@@ -44,20 +44,20 @@ class Answering:
         self._announce = announce
         self._waiting: dict[int, Waiting | WaitingChange] = {}
         self._changed: dict[str, list[tuple[WaitingChange, Changed]]] = {}
-        """Sites in which a change was made that was not announced to all workers yet, with whoever waits for it: who is
-        told of a change finds it made wherever he looks."""
+        """Sites with a change that is not announced to all workers yet, and the requests that wait for it: once a
+        person is told that a change is made, every worker shows it."""
 
     def expect(self, sequence: int, waiting: Waiting | WaitingChange) -> None:
-        """Take somebody who waits for a record."""
+        """Add a request that waits for a record."""
         self._waiting[sequence] = waiting
 
     def waits(self, up_to: int) -> bool:
-        """Whether somebody waits for a record up to a sequence."""
+        """Whether any request waits for a record up to a sequence."""
         return bool(self._waiting) and next(iter(self._waiting)) <= up_to
 
     def applied(self, item: Work, result: Result) -> None:
-        """Take note of what the ledger said of a record of ours, and answer whoever waits for it."""
-        waiting = self._waiting.get(item.sequence)  # taken away last: after a bug here it is answered all the same
+        """Take note of what the ledger said of a record of ours, and answer the requests that wait for it."""
+        waiting = self._waiting.get(item.sequence)  # removed last, so that a failure here is answered, too
         if isinstance(result, Committed) and isinstance(item.record, Batch):
             self._committed(item.record, item.numbering.day, result, waiting if isinstance(waiting, Waiting) else None)
         elif isinstance(result, Changed):
@@ -71,7 +71,7 @@ class Answering:
         if waiting is not None:
             announced.append((waiting, result))
         elif result.word == "refused" and isinstance(item.record, ChangeRecord):
-            # Nobody is there to be told: it was made again after a loss, or its maker did not wait for the store.
+            # No request waits: the change was made again after a loss, or its request did not wait for the store.
             log.warning("site %s: a change was not made (%s): %s", site, result.reason, describe(item.record))
 
     @property
@@ -80,7 +80,7 @@ class Answering:
         return bool(self._changed)
 
     async def announce(self) -> None:
-        """Have all workers read the aliases of a site anew, and answer whoever waits for that. Raises
+        """Have all workers read the aliases of a site anew, and answer the requests that wait for that. Raises
         StoreUnavailable."""
         site = next(iter(self._changed))
         made = self._changed.pop(site)
@@ -93,7 +93,7 @@ class Answering:
             _answer(made)
 
     def from_journal(self, up_to: int | None) -> None:
-        """Answer everybody who waits for a record up to a sequence, or for any: it is in the journal."""
+        """Answer the requests that wait for a record up to a sequence, or for any: it is in the journal."""
         if up_to is None:
             for made in self._changed.values():
                 _answer(made)
@@ -139,7 +139,7 @@ class Answering:
 
 
 def _answer(made: list[tuple[WaitingChange, Changed]]) -> None:
-    """Answer those who wait for changes of which the ledger has said what became of them."""
+    """Answer the requests that wait for changes which the ledger has decided."""
     for waiting, result in made:
         if not waiting.future.done():
             waiting.future.set_result(result)

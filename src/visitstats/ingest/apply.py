@@ -2,10 +2,10 @@
 
 A batch comes straight from memory while the store keeps up. When it does not, or has lost something, the batches stay
 in the journal alone, memory stays flat, and they are applied by the replay (`ingest.replay`) as soon as the store
-answers again. Whoever waits for an answer gets it after the commit, or after `answer_timeout_ms` from the journal alone
+answers again. A request that waits is answered after the commit, or after `answer_timeout_ms` from the journal alone
 (`Outcome.committed` is None: a 202).
 
-No command is ever cancelled, and none is sent twice on a guess: what became of it is read from the watermarks.
+No command is ever cancelled, and none is sent twice on a guess: the watermarks say whether it was executed.
 """
 
 import asyncio
@@ -34,16 +34,16 @@ PAUSES = (0.05, 1.0)
 REPLAYING_SECONDS = 0.05
 """How long batches gather while the store is being brought up to the journal."""
 HOLD_SECONDS = 0.002
-"""No write is to hold the store for longer, in the mean: batches, and how many go out in one write, are cut by what the
-last ones took, because the store runs all that it has of one client before it looks at another. One may take twice as
-long as those before it. With 4 ms a script took up to 5.7 ms on a site of a million, and a hit was no cheaper."""
+"""The mean time for which one write may hold the store, which runs all pending commands of a client before it serves
+another. The size of batches and writes follows the measured time of the last ones, so that a single one may take twice
+as long. With 4 ms a script took up to 5.7 ms on a site of a million, and a hit was no cheaper."""
 LEAST_EVENTS = 32
-"""Events, but never below this; a measurement of fewer says more of the round trip than of the script."""
+"""The least events of a batch. With fewer, a measurement tells more about the round trip than about the script."""
 
 _REFUSALS = {"replica": Event.IS_REPLICA, "full": Event.IS_FULL, "refusing": Event.REFUSES}
 
 Taken = tuple[int, Waiting | WaitingChange, Record]
-"""Sequence, who waits, record."""
+"""Sequence, the requests that wait, record."""
 
 
 class Applier:
@@ -64,7 +64,7 @@ class Applier:
     ) -> None:
         self.link = positions.link
         self._generation = -1
-        """Of the connection behind which the store is known to have everything."""
+        """The number of the connection over which the store was last seen to have everything."""
         self._positions = positions
         self._committer = committer
         self._replay = replay
@@ -79,7 +79,7 @@ class Applier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._asks = False
-        """Whether the store is to be asked if it takes writes: nobody else has found out for a while."""
+        """Whether to ask the store if it takes writes, because no commit has shown that for a while."""
         self._heard = True
         """Whether the store has answered a commit since that was looked at last."""
         self._told = False
@@ -115,7 +115,7 @@ class Applier:
     async def settled(self) -> None:
         """Return when what was taken is applied, or when it is clear that this may take long."""
         if self.link.state is State.REPLAYING:
-            # A replay must gain on a flood of small batches, of which each costs the store a sync.
+            # The replay must be faster than a flood of small batches, each of which costs the store a sync.
             await asyncio.sleep(REPLAYING_SECONDS)
         else:
             await self._idle.wait()
@@ -140,8 +140,8 @@ class Applier:
         self._positions.wake.set()
 
     async def stop(self, seconds: float) -> None:
-        """Apply what was taken, for so long at most, and close. The rest is applied by whoever opens the journal
-        next."""
+        """Apply what was taken, for so long at most, and close. The rest is applied by the process that opens the
+        journal next."""
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds / 2):
@@ -166,8 +166,8 @@ class Applier:
             self._positions.wake.set()
 
     def probe(self) -> None:
-        """Have the store asked whether it takes writes, unless it has answered a commit since this was called last:
-        without hits nobody else finds out that it does not."""
+        """Ask the store whether it takes writes, unless it has answered a commit since the last call: without hits,
+        nothing else would show that it does not."""
         if self.link.commits and not self._heard:
             self._asks = True
             self._positions.wake.set()
@@ -223,7 +223,7 @@ class Applier:
             except (StoreUnavailable, JournalDamaged, OSError) as error:
                 self._lose_store(error)
             except Exception as error:
-                # The one task that must outlive its own bugs: without it every later hit would wait for nothing.
+                # This task must survive its own bugs: without it, every later hit would wait in vain.
                 log.exception("a batch could not be applied")
                 self._metrics.internal_errors.inc()
                 self._lose_store(error)
@@ -261,13 +261,13 @@ class Applier:
         behind, refused = self._positions.behind, set[str]()
         while self._replay is not None:
             refused = await self._replay.bring_up(self._positions, self.note_replayed)
-            # Nothing is awaited behind this: what is journalled next goes to the queue again.
+            # There is no await after this point: the next journalled record goes to the queue again.
             behind.clear()
             behind.update(site for site in self._positions.newest if self._positions.is_behind(site))
             if behind <= refused or not self.link.trusted:
                 break
         if not only_refused:
-            # Where nothing was lacking it was not asked to write anything: a replica would pass for a store.
+            # If nothing was lacking, nothing was written: then a replica could pass for a writable store.
             await self._committer.probe()
         self._generation = generation
         self.link.on(Event.CAUGHT_UP)
@@ -276,8 +276,8 @@ class Applier:
     async def _commit_queue(self) -> None:
         while self._queue and self.link.commits:
             if await self._committer.ready() != self._generation or (self._replay is not None and self._replay.at_work):
-                # Behind a new connection may be a store that has lost something; and what another process replays is
-                # older than what we have.
+                # The store behind a new connection may have lost something; and records that another process replays
+                # are older than ours and come first.
                 self.link.on(Event.LACKS)
                 self._fall_behind()
                 return
@@ -319,8 +319,8 @@ class Applier:
                 and item.sequence > self._positions.applied.get(site, 0)
                 and isinstance(result, Committed)
             ):
-                # Another process of this machine took us for one that hangs, and has applied our journal; or, where
-                # nobody did, the machine was cloned while it runs.
+                # Another process of this machine believed that this one hangs, and applied its journal; or the machine
+                # was cloned while it was running.
                 log.warning("site %s: another process has applied record %d of ours", site, item.sequence)
             self._note_applied(item, result)
             return
@@ -335,7 +335,7 @@ class Applier:
     def _measure(self, seconds: float, events: int) -> None:
         self._metrics.commit_took(seconds)
         if events >= LEAST_EVENTS:
-            # Half of the way at each measurement: one that was slow for another reason does not count for long.
+            # Move halfway at each measurement, so that one which was slow for another reason is soon forgotten.
             fitting = events * HOLD_SECONDS / seconds
             self.batch_events = round(max(LEAST_EVENTS, min(self._most_events, (self.batch_events + fitting) / 2)))
 
@@ -363,7 +363,7 @@ class Applier:
     # When the store does not answer ----------------------------------------------------------------------------------
 
     def _late(self, sequence: int) -> None:
-        """The time to answer has come for everything up to a sequence."""
+        """Answer everything up to a sequence: its time is up."""
         if self._answering.waits(sequence):
             self.link.on(Event.NO_ANSWER)
             self._answering.from_journal(sequence)

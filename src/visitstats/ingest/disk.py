@@ -7,8 +7,8 @@ from threading import Thread
 
 
 class Disk:
-    """Runs one piece of work after the other. An executor does the same with a dozen more objects and two more wake-ups
-    for each: a tenth of what a batch costs at a portal's rate."""
+    """Runs one call after the other. An executor needs a dozen more objects and two more wake-ups for each, which is a
+    tenth of the cost of a batch at a portal's rate."""
 
     def __init__(self) -> None:
         self._work: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = SimpleQueue()
@@ -16,7 +16,7 @@ class Disk:
         self._thread.start()
 
     async def run(self, work: Callable[[], None]) -> None:
-        """Do something there; raises what it raises."""
+        """Run a function in the thread; raises what the function raises."""
         future = asyncio.get_running_loop().create_future()
         self._work.put((work, future))
         await future

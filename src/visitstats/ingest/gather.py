@@ -1,7 +1,7 @@
 """Ingest: beacon → batch → journal → commit → answer, by natural group commit.
 
-While one batch is being committed the next one gathers, and it gathers for some milliseconds in any case: at a
-portal's rate the fixed price of a batch is what a hit costs. A batch is in the journal, fsynced, before anything is
+While one batch is being committed the next one gathers, and it gathers for some milliseconds in any case: at a portal's
+rate, the fixed cost of a batch is most of the cost of a hit. A batch is in the journal, fsynced, before anything is
 acknowledged; then it is applied (`ingest.apply`). All hits of a batch wait for the same future.
 """
 
@@ -29,14 +29,14 @@ from visitstats.store.commit import Changed
 log = logging.getLogger(__name__)
 
 CROWD = 64
-"""With so many hits the fixed price of a batch is spread thin enough: it is not gathered for any longer."""
+"""A batch with so many hits is closed at once: its fixed cost is spread thin enough."""
 JOIN_TURNS = 32
-"""Of the event loop, at most, while more hits of a crowd come in with each: one batch instead of two that take turns
-(255 hits instead of 128 with 256 connections: 2 to 6 % less CPU for each, and as much in the store)."""
+"""Yield to the event loop at most this often while every turn brings more hits: one batch instead of two that take
+turns (255 hits instead of 128 with 256 connections: 2 to 6 % less CPU for each, and as much in the store)."""
 ALONE = 20
-"""After a pause of so many gathering times hits come so seldom that waiting for another would save nothing."""
+"""After a pause of so many gathering times, hits are so rare that waiting for another would save nothing."""
 ROUTINE_SECONDS = 1.0
-"""How long a heartbeat or the count of an ignored beacon may wait for a commit to travel with."""
+"""How long a heartbeat, or the count of an ignored beacon, may wait for a commit that takes it along."""
 
 
 class Limits(Protocol):
@@ -76,7 +76,7 @@ class Ingest:
         self._beating = 0
         """How many heartbeats wait."""
         self._heartbeats = 0
-        """How many came since they were last told to the metrics."""
+        """How many came since the metrics were last updated."""
         self._gather_seconds = limits.gather_ms / 1000
         self._last_hit = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -103,7 +103,7 @@ class Ingest:
         return waiting
 
     def _gather(self) -> None:
-        """Have a batch, of which the first hit is here now, gather for `gather_ms`; a lone one goes at once."""
+        """Let a batch whose first hit has just come gather for `gather_ms`; a lone hit goes at once."""
         now = asyncio.get_running_loop().time()
         if now - self._last_hit > ALONE * self._gather_seconds:
             self._wake.set()
@@ -132,7 +132,7 @@ class Ingest:
         self._metrics.ignored.labels(live.site.id, reason).inc()
 
     def note(self, live: LiveSite, day: Day, note: str) -> None:
-        """Count what is told beside the reasons (`counting.NOTES`); it travels in the same way."""
+        """Count a note on beacons (`counting.NOTES`); it travels in the same way."""
         waiting = self._batch(live, day)
         waiting.ignored[note] = waiting.ignored.get(note, 0) + 1
         self._metrics.noted.labels(live.site.id, note).inc()
@@ -142,7 +142,7 @@ class Ingest:
         self._metrics.hits_refused.labels(reason).inc()
 
     def unknown_site(self) -> None:
-        """Count a hit of a site that there is not."""
+        """Count a hit for a site that does not exist."""
         self._metrics.unknown_site.inc()
 
     def beat(self, live: LiveSite, day: Day, token: bytes, old_token: bytes, moment_ms: int) -> None:
@@ -180,7 +180,7 @@ class Ingest:
 
     @property
     def journal_bytes(self) -> int:
-        """What the journal takes on the disk."""
+        """The size of the journal on disk, in bytes."""
         return self._journal.size
 
     async def prune(self, now_ms: int) -> None:
@@ -217,7 +217,7 @@ class Ingest:
                 try:
                     await self._journal_records(gathered)
                 except Exception:
-                    # Outlives its own bugs: a dead loop would leave every later hit without an answer.
+                    # The loop survives its own bugs: without it, no later hit would be answered.
                     log.exception("a batch could not be journalled")
                     self._metrics.internal_errors.inc()
                     self._metrics.hits_refused.labels("internal").inc(_hits_of(gathered))
@@ -226,7 +226,7 @@ class Ingest:
                 return
 
     async def _let_join(self) -> None:
-        """Let those of a crowd join a batch whose requests are here already, or just coming in."""
+        """Let hits of a crowd join the batch when their requests are here already, or just coming in."""
         for _ in range(JOIN_TURNS):
             waiting = self._waiting
             await asyncio.sleep(0)
@@ -247,7 +247,7 @@ class Ingest:
             work.append((sequence, waiting, record))
             newest[site] = sequence, record.total
         hits = _hits_of(gathered)
-        # Nobody waits for heartbeats: they are durable with the next hit.
+        # No request waits for heartbeats: they become durable with the next hit.
         durable = hits > 0 or any(isinstance(waiting, WaitingChange) for waiting in gathered)
         payloads = [encode(record) for _, _, record in work]
         try:
@@ -265,7 +265,7 @@ class Ingest:
         self._note_applied()
 
     def _note_applied(self) -> None:
-        """Say to the journal what may be deleted."""
+        """Tell the journal which records may be deleted."""
         self._journal.applied = self._applier.applied_up_to(self._taken)
 
     def _note_trouble(self, trouble: str) -> None:
@@ -276,8 +276,8 @@ class Ingest:
         self.trouble = trouble
 
     async def _probe(self) -> None:
-        """Find out whether the journal would take hits again, also when nobody sends any: whoever asks `/readyz` first
-        may send none until then."""
+        """Check whether the journal takes hits again, even while none come: a balancer that asks `/readyz` sends none
+        until it does."""
         try:
             await self._disk.run(self._journal.probe)
         except JournalFull as error:
@@ -312,5 +312,6 @@ def _refuse(gathered: list[Waiting | WaitingChange], error: Exception) -> None:
     for waiting in gathered:
         if not waiting.future.done():
             waiting.future.set_exception(error)
-            # An ignored beacon waits for nobody; without this the loop would complain that nobody looked at the error.
+            # Nothing waits for an ignored beacon; without this, asyncio would log an exception that was never
+            # retrieved.
             waiting.future.exception()

@@ -28,7 +28,7 @@ class _Voices:
 
 
 class Known:
-    """Of all sites. `registered` says which articles a site has."""
+    """The articles of all sites. `registered` says which articles a site has."""
 
     def __init__(self, registered: Registered, stats: Stats) -> None:
         self.entries: Bounded[tuple[str, bytes], int] = Bounded(MOST_ENTRIES)

@@ -1,13 +1,14 @@
 """New articles: how many a site may get in a minute (rule 8 of keys, hostile-inputs row 13).
 
 Whether an article is new is known by the store alone, and a hit does not wait for it. So an article that this worker
-has not sent to the store yet is a newcomer until the store has said: it takes one of the minute's places at once, and
-gives it back when the commit answers that the article was there before. Only when no place is left is the store asked
-first, for many hits in one command; what it has is no newcomer, and what it has not is counted as "(other)". The
-decision is made before the hit is journalled, which then carries the id of "(other)": a replay has nothing to decide.
+has not sent to the store yet is a newcomer until a commit answers: it takes one of the minute's places at once, and
+gives it back when the answer shows that the article was there before. Only when no place is left is the store asked
+first, for many hits in one command: an article that it has is no newcomer, and any other is counted as "(other)". The
+decision is made before the hit is journalled, which then carries the id of "(other)": a replay does not decide it
+again.
 
 Each worker has places of its own, so that a service of N workers takes up to N times as many. While the store is away,
-`UNSEEN` times as many are let in: an article that is real must not lose its counts just because nobody can say so.
+`UNSEEN` times as many are let in: a real article must not lose its counts because the store cannot confirm it.
 """
 
 import asyncio
@@ -20,11 +21,11 @@ log = logging.getLogger(__name__)
 
 MINUTE_MS = 60_000
 MOST_ASKED = 1000
-"""Articles in one question to the store: some 100 µs there."""
+"""The most articles in one question to the store, which takes it about 100 µs."""
 MOST_WAITING = 10_000
 PATIENCE_SECONDS = 1.0
-"""Who has no answer by then is not let in: a store that is away says so sooner, and one that is slow because of an
-attack must not open the door to it."""
+"""An article without an answer by then is not let in. A store that is away fails sooner, and a store that an attack
+slows down must not let the attack in."""
 UNSEEN = 10
 
 Registered = Callable[[str, list[bytes]], Awaitable[list[bool]]]
@@ -40,9 +41,9 @@ class _Minute:
         self.number = number
         self.taken = 0
         self.unseen = 0
-        """Let in because the store could not be asked."""
+        """How many were let in because the store could not be asked."""
         self.newcomers: set[bytes] = set()
-        """Those of which the store has not said yet whether they are new: as many as places are taken, at most."""
+        """Articles for which no commit has answered yet; at most as many as places are taken."""
 
 
 class Newcomers:
@@ -75,7 +76,7 @@ class Newcomers:
 
     def settle(self, site: str, articles: Iterable[bytes], views: Iterable[int], added: Iterable[int]) -> None:
         """Take note of a commit's answer: articles with their views of all time (negative: counted as "(other)") and
-        what the batch added. Who was there before gives the place back."""
+        what the batch added. An article that was there before gives its place back."""
         minute = self._minutes.get(site)
         if minute is None or not minute.newcomers:
             return
@@ -86,8 +87,8 @@ class Newcomers:
                     minute.taken -= 1
 
     async def may_enter(self, site: str, article: bytes, moment_ms: int, places: int) -> bool:
-        """Ask the store about an article for which there is no place: whether it is known there, or nobody can say. All
-        who ask while a question is on its way are in the next one."""
+        """Ask the store about an article for which there is no place; True when it is known there, or the store cannot
+        be asked. Callers that come while a question is on its way share the next one."""
         waiting = self._waiting.setdefault(site, {})
         future = waiting.get(article)
         if future is None:

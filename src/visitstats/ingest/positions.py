@@ -13,7 +13,7 @@ _NONE = Newest(0, 0)
 
 
 class Positions:
-    """The positions of one writer. `wake` is set when somebody has to look."""
+    """The positions of one writer. `wake` is set when the applier has something to do."""
 
     def __init__(self, writer: str) -> None:
         self.writer = writer
@@ -22,7 +22,7 @@ class Positions:
         self.newest: dict[str, Newest] = {}
         self.applied: dict[str, int] = {}
         self.vanished: dict[str, int] = {}
-        """Up to here neither the store nor the journal has a site's records any more."""
+        """The sequence up to which a site's records are neither in the store nor in the journal any more."""
         self.behind: set[str] = set()
         """Sites whose batches are in the journal alone, until a replay has applied them."""
         self.older = False
@@ -66,7 +66,7 @@ class Positions:
         elif sequence > self.applied.get(site, 0):
             self.applied[site] = sequence
         if total > known.total:
-            # The journal has lost its end, or was pruned: what is told of hits goes on from what the store knows.
+            # The journal has lost its end, or was pruned: the number of hits goes on from what the store knows.
             self.newest[site] = Newest(known.sequence, total)
 
     def is_behind(self, site: str) -> bool:

@@ -1,11 +1,11 @@
 """Replay: bring the store up to the journals of this machine, after a start, a failure, or a store that came back
 older.
 
-The ledgers' watermarks say what the store has; the journals say what it must have. Whatever is above a watermark is
+The ledgers' watermarks say what the store has, the journals what it must have. Every record above a watermark is
 decided again, in the order of the hits' moments: the records of all slots, of living processes, too, are merged by time
 and committed by one process at a time, while the others only journal (`_Turn`). So the numbers are those that the same
 hits would have made without the loss: what decides about a hit is kept in the store as long as the journal
-(`store.keys.DECIDING_MS`). Nothing here guesses: a record is committed in its writer's order, and the script answers
+(`store.keys.DECIDING_MS`). Nothing here is a guess: a record is committed in its writer's order, and the script answers
 `seen` for what the ledger has.
 """
 
@@ -34,14 +34,13 @@ from visitstats.store.reads import Marks, Reads
 log = logging.getLogger(__name__)
 
 PIECE = 32
-"""Records that are read from the disk, and committed, at once."""
+"""How many records are read from the disk and committed at once."""
 PATIENCE_SECONDS = 5.0
-"""A process that replays and makes no progress for so long is taken to hang: the others then apply what is their
-own."""
+"""A replaying process without progress for so long is considered hung: the others then apply their own slots."""
 LOOK_SECONDS = 0.02
 PRUNE_MS = 3600 * 1000
 FILE = "replay"
-"""In the journal's folder: locked by whoever replays."""
+"""In the journal's folder: locked by the process that replays."""
 
 Applied = Callable[[Work, Result], None]
 
@@ -63,14 +62,16 @@ class _Turn:
         if os.fstat(self._file).st_size < 8:
             os.ftruncate(self._file, 8)
         self._shared = mmap.mmap(self._file, 8)
-        self._steps = int.from_bytes(os.urandom(6), "little") + 1  # no two processes show the same number
+        self._steps = (
+            int.from_bytes(os.urandom(6), "little") + 1
+        )  # so that so that no two processes show the same number
         self.mine = False
         self.hung = 0
-        """What a process had written that makes no progress any more."""
+        """The last number of a process that makes no progress any more."""
 
     @property
     def steps(self) -> int:
-        """What whoever replays has written last; 0 for nobody."""
+        """The last number that the replaying process wrote; 0 when no process replays."""
         return int.from_bytes(self._shared[:8], "little")
 
     def taken(self) -> bool:
@@ -81,7 +82,7 @@ class _Turn:
         if self.mine:
             return True
         if self._lock():
-            # It was killed: what it has not done is seen when somebody compares.
+            # It was killed: the next comparison shows what it left undone.
             self._shared[:8] = bytes(8)
             fcntl.flock(self._file, fcntl.LOCK_UN)
             return False
@@ -95,13 +96,13 @@ class _Turn:
         return True
 
     def step(self) -> None:
-        """Show the others that somebody replays, and goes on."""
+        """Show the others that this process replays, and makes progress."""
         if self.mine:
             self._steps += 1
             self._shared[:8] = self._steps.to_bytes(8, "little")
 
     def give_up(self) -> None:
-        """Let the others have it."""
+        """Give the turn back."""
         self._shared[:8] = bytes(8)
         self.mine = False
         fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -155,7 +156,7 @@ class Replay:
         self._looked: dict[Path, tuple[str, int]] = {}
         self._settled: dict[Path, tuple[str, int]] = {}
         self._vanished: dict[tuple[str, str], int] = {}
-        """(writer, site) → up to here the journal does not have what it once had."""
+        """(writer, site) → the sequence up to which the journal has lost records."""
         self._pruned: dict[Path, int] = {}
         self._refusals: dict[str, tuple[str, int, str]] = {}
         self.gaps = 0
@@ -163,7 +164,7 @@ class Replay:
 
     @property
     def at_work(self) -> bool:
-        """Whether a process of this machine replays: nobody commits anything newer meanwhile."""
+        """Whether a process of this machine replays; meanwhile no other commits anything newer."""
         return self._turn.taken()
 
     async def close(self) -> None:
@@ -197,8 +198,8 @@ class Replay:
             self._turn.give_up()
 
     async def check(self, mine: Positions, apart: Iterable[Path] = ()) -> None:
-        """Look whether the store still has what the slots of this machine hold, apart from some of them, as far as they
-        were read; `mine` is woken when it does not. Raises StoreUnavailable."""
+        """Check whether the store still has what was read of this machine's slots, apart from some of them; `mine` is
+        woken when it does not. Raises StoreUnavailable."""
         slots = [slot for path, slot in self._slots.items() if slot.newest and path not in apart]
         marks = await self._marks(mine, {site for slot in slots for site in slot.newest})
         if any(slot.writer != mine.writer and self._lacking(slot, marks, set()) for slot in slots):
@@ -215,8 +216,8 @@ class Replay:
             if stale:
                 await self.check(mine, stale)
             if mine.older:
-                # The store has lost something, and these are not all that has to be decided again: that is done for all
-                # slots together, in the order of the moments.
+                # The store has lost something, and more than these slots has to be decided again: all slots together,
+                # in the order of the moments.
                 return []
             if stale and not await self._merge(applied, mine, within=set(stale)):
                 self._settled |= stale
@@ -229,8 +230,8 @@ class Replay:
     # Slots -----------------------------------------------------------------------------------------------------------
 
     def _stale(self, writer: str) -> dict[Path, tuple[str, int]]:
-        """Return the slots of others that may hold what nobody applies: they have not grown since the last look, and
-        have since they were settled."""
+        """Return other slots with records that no process may be applying: slots that have grown since they were
+        settled, but not since the last look."""
         found, looked = {}, {}
         for path in slot_folders(self._root):
             newest = max(path.glob(f"{NAME}.log"), default=None)
@@ -300,8 +301,8 @@ class Replay:
                 continue
 
     def _note_changes(self, slots: list[Slot], marks: Marks, applied: Applied, told: set[tuple[str, int]]) -> None:
-        """Take note of changes that the store has by now: whoever made them may have been killed before he told the
-        workers of it."""
+        """Take note of changes that the store has by now: their process may have been killed before it announced
+        them."""
         for slot in slots:
             for site, (sequence, record) in slot.changed.items():
                 mark = marks[site].get(slot.writer)
@@ -320,8 +321,8 @@ class Replay:
         return marks
 
     def _lacking(self, slot: Slot, marks: Marks, refused: set[str]) -> dict[str, int]:
-        """Return the sites of which the store has less than a slot, with the watermark: of those that were asked for.
-        (A replay may find the first record of a site while the marks are read.)"""
+        """Of the given sites, return those of which the store has less than a slot, with the watermark. (A replay may
+        find the first record of a site while the marks are read.)"""
         found = {}
         for site, newest in slot.newest.items():
             if site not in marks:
@@ -351,7 +352,7 @@ class Replay:
                 if record.site not in refused
             ]
             if not all(item.record.site in self._refusals for item in work):
-                # Sites that the store has refused before are only tried: the others need not wait for that.
+                # Sites that the store has refused before are tried once; the others do not wait for them.
                 self._turn.step()
             results = await self._committer.commit(work)
             for item, first in zip(work, results, strict=True):
@@ -390,7 +391,7 @@ class Replay:
         the journal: the store has lost it since."""
         before = reached[item.writer, item.record.site]
         if item.previous > before:
-            # We came from the watermark itself and found nothing between.
+            # The search began at the watermark itself and found nothing in between.
             self.gaps += 1
             log.error(
                 "site %s: records between %d and %d of writer %s are neither in the store nor in the journal",

@@ -1,4 +1,4 @@
-"""What a hit or a change waits for: its batch, and what becomes of it."""
+"""What a hit or a change waits for: its batch and the outcome."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ Told = tuple[str, str, str, str]
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a batch: committed, with a fresh snapshot; or journalled (None), with the last one."""
+    """The outcome of a batch: committed, with a fresh snapshot; or journalled only (None), with the last one."""
 
     committed: Committed | None
     snapshot: Snapshot
@@ -32,14 +32,14 @@ class Waiting(Gathering):
         self.live = live
         self.future = future
         self.at_once: list[Any] = []
-        """Whom the edge answers when the future is done."""
+        """The requests that the edge answers when the future is done."""
         self.told: dict[bytes, Told] = {}
         """Article id → what was said of it last, of those of which something is said."""
 
 
 class WaitingChange:
-    """A change with the future that its maker waits for: what the ledger said, None when the store did not answer in
-    time and the change is in the journal alone."""
+    """A change with the future that its request waits for: what the ledger said, or None when the store did not answer
+    in time and the change is in the journal alone."""
 
     __slots__ = ("change", "future")
 
