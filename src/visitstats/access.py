@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, shown once, kept as a hash."""
+"""Access tokens: bearer tokens with a scope, shown once and kept as a hash."""
 
 import asyncio
 import logging
@@ -23,9 +23,9 @@ GOOD_FOR: Mapping[Scope, frozenset[str]] = {
     "viewer": frozenset({"admin", "editor", "viewer"}),
     "metrics": frozenset({"admin", "metrics"}),
 }
-"""What needs a scope → the scopes that will do."""
+"""Scope that is needed → scopes that are sufficient."""
 PREFIX = "vs_"
-"""So that a token that leaked into a file or a log can be searched for."""
+"""A fixed prefix, by which leaked tokens can be searched for in files and logs."""
 LONGEST_TOKEN = 100
 KEPT = "scrapers.json"
 SECONDS = 1.0
@@ -66,7 +66,7 @@ class Access:
         return text
 
     async def revoke(self, name: str) -> None:
-        """Make a token useless from now on. Raises NotFound."""
+        """Revoke a token. Raises NotFound."""
         for digest, token in (await self._records.tokens()).items():
             if token.name == name:
                 await self._records.remove_token(digest)
@@ -78,7 +78,7 @@ class Access:
         return sorted((await self._records.tokens()).values(), key=lambda token: token.name)
 
     async def bearer(self, authorization: str, scope: Scope, site_id: str = "") -> AccessToken:
-        """Return the token of a request for what needs a scope, in a site or in all of them (""). Raises Denied.
+        """Return the token of a request if it has a scope for a site, or for all of them (""). Raises Denied.
 
         What may read the metrics is remembered (`remember`): the store is asked only for what is not, and for a second
         at most.

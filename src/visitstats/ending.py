@@ -1,4 +1,4 @@
-"""Ending tasks that would go on for ever."""
+"""Ends tasks that would run for ever."""
 
 import asyncio
 import logging

@@ -1,12 +1,12 @@
-"""Files that are on the disk when a call returns, and files that are there at once or not at all. Everything may raise
-OSError."""
+"""Writes files durably (on the disk when the call returns) and atomically (as a whole or not at all). Everything may
+raise OSError."""
 
 import os
 from pathlib import Path
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Write everything to a file descriptor, however often the kernel takes only a part."""
+    """Write everything to a file descriptor, in as many parts as the kernel takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
@@ -18,12 +18,12 @@ def sync(file: int) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put a private file in the place of another, or of none."""
+    """Write a private file, or replace it."""
     put_in_place(write_beside(path, data), path)
 
 
 def write_beside(path: Path, data: bytes) -> Path:
-    """Write what is to replace a file, and return where it is."""
+    """Write the content that is to replace a file beside it, and return its path."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")  # several workers may write the same file
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(data)

@@ -19,9 +19,9 @@ class Baselines:
     async def set(self, total: int | None, articles: dict[Entry, int]) -> None:
         """Set the site's total (None: leave it) and what articles have. Repeatable.
 
-        Of entries with the same key the last counts. That of an alias is added to that of the article for which it
-        stands: the same list may be set again after a merge, and nothing of it is lost. Raises BaselineRefused, before
-        anything is set, when an article would have less than undoing its merges gives back; ChangePending when all of
+        Of entries with the same key, the last one counts. The baseline of an alias is added to the one of its article,
+        so that the same list may be set again after a merge without loss. Raises BaselineRefused, before anything is
+        set, when an article would have less than its merges give back when they are undone; ChangePending when all of
         it is journalled, and not in the store yet; StoreUnavailable; JournalFull; Overloaded.
         """
         wanted = {entry.key: (entry, n) for entry, n in articles.items()}
@@ -30,7 +30,7 @@ class Baselines:
             done = await self._set(total, wanted)
 
     async def _set(self, total: int | None, wanted: dict[str, tuple[Entry, int]]) -> bool:
-        # Only ever added to: as many are the same changes.
+        # Changes are only ever added: if there are as many, they are the same.
         many = await self._changes.many(self._site)
         items = await self._resolved(wanted)
         pieces = [items[start : start + PAGE] for start in range(0, len(items), PAGE)] or [[]]
@@ -39,9 +39,9 @@ class Baselines:
             last = number == len(pieces) - 1
             made = await self._recorder.change(setting_baselines(self._site, many, total if last else None, piece))
             if made is None:
-                pending = True  # the rest must be journalled, too: nobody is here when the store is back
+                pending = True  # journal the rest as well: this command has ended when the store is back
             elif made.word == "refused":
-                return False  # somebody merged articles at the same moment: look again
+                return False  # articles were merged at the same moment: look again
         if pending:
             raise ChangePending("the baselines are written down, and are set when the store takes them")
         return True

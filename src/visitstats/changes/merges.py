@@ -1,7 +1,7 @@
 """Merges: two addresses that turned out to be one article (rule 7 of keys), and how to part them again.
 
-From a merge on, the old key stands for the other one: hits on its address are counted for the other, whoever asks for
-its views is answered with the other's, and its own numbers are kept in the record of the change. An undo gives it back
+From a merge on, the old key stands for the other one: hits on its address are counted for the other, questions for its
+views are answered with the other's, and its own numbers are kept in the record of the change. An undo gives it back
 exactly what it had at the merge; what was counted since stays with the other. A site's totals never change.
 """
 
@@ -54,7 +54,7 @@ class Sides(msgspec.Struct, frozen=True):
 
     source: str
     target: str
-    """Where the aliases that it was named by lead to."""
+    """The article to which the aliases of the given name lead."""
     source_views: int | None
     """None for an article that the site does not have."""
     target_views: int | None
@@ -158,7 +158,7 @@ class Merges:
             return made
         if made.word:
             return Logged(logged.id, decode_change(made.record))
-        # Another process was quicker with our record (it looked into the journal after a loss).
+        # Another process has applied our record already (it replayed the journal after a loss).
         try:
             found = await self._changes.find(self._site, logged.id)
         except StoreUnavailable as error:

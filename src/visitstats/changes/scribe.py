@@ -1,4 +1,4 @@
-"""How a command writes changes beside a running service: into a slot of the journal of its own."""
+"""How a command writes changes beside a running service: into its own slot of the journal."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ KEEP_SECONDS = 24 * 3600.0
 
 
 class Recorder(Protocol):
-    """What takes a change: it is journalled, and then applied."""
+    """Takes changes: each is journalled and then applied."""
 
     async def change(self, change: ChangeRecord) -> Changed | None:
         """Return what the ledger said, when all workers have been told that something has changed; None when the store
@@ -33,9 +33,10 @@ class Recorder(Protocol):
 
 
 class Scribe:
-    """A writer of changes. Not for hits: each record is committed before the next. What could not be committed is in
-    the slot, and is applied by a worker within seconds, or when the service starts. `clock` gives the moment in
-    milliseconds; `replaying` says whether a worker replays the journals just now: what is older comes first."""
+    """A writer of changes. It is not made for hits, because each record is committed before the next. What could not
+    be committed is in the slot, and is applied by a worker within seconds, or when the service starts. `clock` gives
+    the moment in milliseconds; `replaying` says whether a worker replays the journals just now: what is older comes
+    first."""
 
     def __init__(
         self,
@@ -90,5 +91,5 @@ class Scribe:
             return None
         if isinstance(made, Refused):
             log.error("the store refuses the change: %s", made.error)
-        # Or one before it in this slot, of a worker that is gone, is not applied yet: whoever does that applies this.
+        # Or an earlier record in this slot, of a worker that is gone, is not applied yet: this one is applied with it.
         return None

@@ -1,4 +1,4 @@
-"""What a worker has in the place of a journal that cannot be opened, so that it can answer reads meanwhile."""
+"""Stands in for a journal that cannot be opened, so that a worker can answer reads meanwhile."""
 
 import secrets
 

@@ -16,7 +16,7 @@ def claim_folder(data_dir: Path) -> None:
     try:
         found = path.read_text("ascii", "replace").strip()
     except FileNotFoundError:
-        # New, or a journal that was copied here: its files say what they are.
+        # The folder is new, or holds a journal that was copied here, whose files have the number as well.
         if any(not _is_ours(segment) for segment in data_dir.glob("journal/[0-9]*/*.log")):
             raise FolderUnfit(
                 f"{data_dir} was written by a version before schema {SCHEMA_NUMBER}; use an empty folder"

@@ -1,17 +1,15 @@
 """A slot of the journal, as the worker that owns it writes it.
 
-What is in it is acknowledged; what it cannot take is refused. A slot is a directory with a writer id (random, 128
-bits), a lock that the kernel takes away when the process dies, and segments. It is never used from the beginning again:
-whoever takes it over goes on with its sequence.
+A record in it is acknowledged; a hit that it cannot take is refused. A slot is a directory with a writer id (random,
+128 bits), a lock that the kernel takes away when the process dies, and segments. Its sequence never starts again: the
+next owner of the slot goes on with it.
 
-    journal/00/lock                    flock
-    journal/00/writer                  the writer id, as hex
-    journal/00/place                   where the slot was made, so that a copy of it is told from it
-    journal/00/0000000000000001.log    a segment (`journal.segments`), named by its first sequence
+journal/00/lock flock journal/00/writer the writer id, as hex journal/00/place where the slot was made, which tells a
+copy from the original journal/00/0000000000000001.log a segment (`journal.segments`), named by its first sequence
 
-A copy of a slot is not written: two processes with one writer id would take each other's sequences for their own, and
-the store would take the hits of one for those of the other. What is in the copy is applied (`ingest.replay`): that is
-harmless, because the store knows what it has. A slot that cannot be read is left alone: the next one is taken.
+Nothing is written to a copy of a slot: of two processes with the same writer id, the store would take the records of
+one for those of the other. The records of the copy are applied (`ingest.replay`), which is harmless, because the store
+knows what it has. A slot that cannot be read is left alone: the next one is taken.
 """
 
 import logging
@@ -28,18 +26,18 @@ from visitstats.journal.slot import settle_in, try_lock
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
-"""A segment that is larger is written no more; with a small budget a quarter of that, so that there is always one to
+"""A larger segment is closed; with a small budget, one of a quarter of the budget, so that there is always one to
 drop."""
 SEGMENT_SECONDS = 3600
-"""A segment is ended when it is so old: what is past the retention goes as a whole."""
+"""A segment of this age is closed, because records past the retention are deleted by whole segments."""
 MOST_SLOTS = 256
 
 
 class Journal(Protocol):
-    """What takes batches before they are acknowledged."""
+    """Takes batches before they are acknowledged."""
 
     applied: int
-    """Up to this sequence everything is in the store; only what is may be deleted. Set by the ingest."""
+    """The sequence up to which everything is in the store, and may be deleted. The ingest sets it."""
 
     @property
     def number(self) -> int:
@@ -53,7 +51,7 @@ class Journal(Protocol):
 
     @property
     def reason(self) -> str:
-        """Why it takes nothing; empty when it does."""
+        """Why it takes no records; empty when it does."""
         ...
 
     @property
@@ -67,7 +65,7 @@ class Journal(Protocol):
         ...
 
     def append(self, payloads: list[bytes], *, durable: bool = True) -> None:
-        """Write records, the first with sequence `last_sequence` + 1. Raises JournalFull; then none was taken."""
+        """Write records, the first with sequence `last_sequence` + 1. Raises JournalFull if it took none."""
         ...
 
     def probe(self) -> None:
@@ -234,7 +232,7 @@ class OpenJournal:
         if now is not None and self._segments and not self._segments[-1].empty:
             begun = self._begun if self._file >= 0 else self._segments[-1].path.stat().st_mtime
             if begun <= now - turn:
-                # Empty, its name keeps the sequence for whoever opens the slot next.
+                # When it is empty, its name keeps the sequence for the next owner of the slot.
                 self._new_segment()
         while len(self._segments) > 1:
             oldest = self._segments[0]
@@ -277,7 +275,7 @@ class OpenJournal:
                 if segment.torn:
                     log.warning("journal segment %s ends with %d bytes that are no record", path.name, segment.torn)
             else:
-                # Where an older one ends is not needed to the record.
+                # The exact end of an older segment does not matter.
                 segment.last, segment.size = end - 1, path.stat().st_size
             self._segments.append(segment)
 
@@ -311,7 +309,7 @@ class OpenJournal:
         segment = self._segments[-1]
         try:
             if segment.empty:
-                segment.path.unlink()  # or a full disk would soon be full of these
+                segment.path.unlink()  # else a full disk would fill up with such files
                 del self._segments[-1]
             else:
                 os.ftruncate(self._file, segment.size)

@@ -1,5 +1,5 @@
-"""Slots as they are read, by a replay and by commands beside a running service. Nothing is written, locked or waited
-for: the slot may be another process's.
+"""Reads slots, for a replay and for commands beside a running service. It writes, locks and waits for nothing, because
+a slot may belong to another process.
 
 Its newest records may be missing here, and a record that is being written looks like a torn end.
 """
@@ -22,7 +22,8 @@ from visitstats.journal.segments import NAME, WRITER_BYTES, Segment
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
 _SEGMENT = f"{NAME}.log"
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""What a process lacks for a moment says nothing of the file: whoever went on would take its records for lost."""
+"""Errors for which the process, and not the file, is the cause: to go on would mean to take the file's records for
+lost."""
 
 
 class Newest(NamedTuple):
@@ -30,12 +31,12 @@ class Newest(NamedTuple):
 
     sequence: int
     total: int
-    """Hits of the writer for the site, with that record."""
+    """The writer's hits for the site up to and including that record."""
 
 
 class Slot:
-    """One slot, and what has been read of it. `scan` reads what has come since the last time. What reads raises OSError
-    when the process lacks files or memory; it goes on from there the next time."""
+    """One slot, and what has been read of it. `scan` reads what has come since the last time. Methods that read raise
+    OSError when the process lacks files or memory; the next call goes on from there."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -43,34 +44,34 @@ class Slot:
         self.writer = writer_of(directory)
         """The writer id; empty when it cannot be read."""
         self.newest: dict[str, Newest] = {}
-        """Of each site."""
+        """The newest record of each site."""
         self.first = 0
         """The lowest sequence that may still be found in it, 0 for none."""
         self.last = 0
-        """The highest that was found."""
+        """The highest sequence that was found."""
         self.records = 0
-        """How many were read."""
+        """How many records were read."""
         self.size = 0
         """Bytes on disk."""
         self.changed: dict[str, tuple[int, ChangeRecord]] = {}
-        """The newest change of a person's that was read of a site, until somebody has taken note of it."""
+        """The newest change by a person that was read for a site, until it is noted."""
         self.since_ms = 0
         """When its oldest record was received, in milliseconds since the epoch; 0 for no record."""
         self._segments: list[Segment] = []
         self._done: set[Path] = set()
-        """Segments that were read to their end, after another had begun: nothing is written to them any more."""
+        """Segments that were read to their end after the next one had begun, so that they do not grow any more."""
         self._unreadable: dict[Path, str] = {}
         self._no_records: list[str] = []
 
     @property
     def held(self) -> bool:
-        """Whether a process has it now. A free slot's lock is tried for an instant (shared), so that a worker that
-        starts in that very instant takes the next slot instead."""
+        """Whether a process owns the slot now. A free slot's lock is tried for an instant (shared), so that a worker
+        that starts in that very instant takes the next slot instead."""
         return is_held(self.directory)
 
     @property
     def damage(self) -> list[str]:
-        """What cannot be read, one line each."""
+        """The damage that was found, one line each."""
         writer = [] if self.writer else [f"{self.directory / 'writer'} does not hold a writer id"]
         between = [
             f"{segment.path}: {segment.damaged} bytes between its records are no record"
@@ -145,7 +146,7 @@ class Slot:
         try:
             yield from segment.records(self.writer, after)
         except FileNotFoundError:
-            return  # pruned since we looked: it was applied
+            return  # deleted since the listing, and so it was applied
         except (OSError, JournalDamaged) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise
@@ -172,7 +173,7 @@ def slot_folders(root: Path) -> list[Path]:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a process has a slot."""
+    """Whether a process owns a slot."""
     try:
         handle = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

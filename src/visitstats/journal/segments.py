@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 RECORD = struct.Struct("<IIQ")
 SEQUENCE = struct.Struct("<Q")
 MAGIC = b"vsjrnl2\n"
-"""Its number is the schema (`core.schema`)."""
+"""The digit is the schema number (`core.schema`)."""
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
 PLACE_BYTES = 64 * 1024
 NAME = "[0-9a-f]" * 16
-"""A segment's name, as glob takes it."""
+"""A glob pattern for the names of segments."""
 
 
 def frame(sequence: int, payload: bytes) -> bytes:
@@ -47,12 +47,11 @@ class Segment:
         self.whole = START
         """The offset of the byte after the last whole record that was read."""
         self.damaged = 0
-        """Bytes between its records that are none; what was in them is lost. Known when it has been read."""
+        """Bytes between its records that are not a record, and are lost. Known when the segment has been read."""
         self.torn = 0
-        """Bytes after its last record: a write that was cut, or is going on."""
+        """Bytes after its last record: from a write that was cut, or is going on."""
         self.places: list[tuple[int, int]] = []
-        """Now and then (sequence, offset of the byte after its record), so that a reader need not begin at the
-        beginning."""
+        """Some records as (sequence, offset of the byte after it), so that a reader need not start at the beginning."""
 
     def note_place(self, offset: int) -> None:
         """Note that the last record ends at an offset."""
@@ -87,7 +86,7 @@ class Segment:
         while offset + RECORD.size <= len(data):
             length, crc, sequence = RECORD.unpack_from(data, offset)
             payload = data[offset + RECORD.size : offset + RECORD.size + length]
-            # Between two records only as many sequences are missing as the bytes between them can have held.
+            # No more sequences are missing between two records than their bytes can have held.
             fits = 0 < sequence - self.last <= 1 + (offset - whole) // RECORD.size and len(payload) == length
             if not fits or google_crc32c.value(SEQUENCE.pack(sequence) + payload) != crc:
                 offset += 1

@@ -1,4 +1,4 @@
-"""The folders of a journal's slots: whose they are, and whether they are where they were made."""
+"""The folders of a journal's slots: which process owns them, and whether they are where they were made."""
 
 import fcntl
 import logging
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 
 def try_lock(directory: Path) -> int | None:
-    """Take a slot for this process, and return what to close when it is not needed any more; None when another has it.
-    Raises OSError."""
+    """Take a slot for this process, and return the file descriptor to close afterwards; None when another process has
+    it. Raises OSError."""
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,14 +28,14 @@ def try_lock(directory: Path) -> int | None:
 
 
 def settle_in(directory: Path) -> bool:
-    """Make a locked slot ours to write; False for a copy of a slot that still has records. One without any gets a
-    writer id of its own. Raises OSError."""
+    """Take a locked slot for writing; False for a copy of a slot that still has records. A copy without records gets
+    its own writer id. Raises OSError."""
     path = directory / "place"
     try:
         machine = Path("/etc/machine-id").read_bytes()
     except OSError:
         machine = b""
-    # A copy has another lock file, and is perhaps on another machine. The id of a machine is not to be shown to others.
+    # A copy has another lock file, and may be on another machine. The machine id is hashed, because it is confidential.
     name = b"%d %s" % ((directory / "lock").stat().st_ino, machine)
     place = blake2b(name, digest_size=16, person=b"vs-place").hexdigest()
     if path.exists() and path.read_text("ascii", errors="replace") != place:

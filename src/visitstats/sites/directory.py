@@ -39,11 +39,11 @@ _decode_sites = msgspec.json.Decoder(list[Site]).decode
 _decode_salts = msgspec.json.Decoder(list[KeptSalt]).decode
 _decode_aliases = msgspec.json.Decoder(dict[str, dict[str, str]]).decode
 _UNKNOWN = b"?"
-"""The version of aliases that were read from the disk: no version in the store is like it."""
+"""The version of aliases that were read from the disk: no version in the store equals it."""
 
 
 class LiveSite:
-    """A site with what a worker keeps beside its record."""
+    """A site's record with everything that a worker derives from it."""
 
     __slots__ = ("aliases", "calendar", "excluded_networks", "excluded_paths", "key_rules", "offices", "salts", "site")
 
@@ -61,7 +61,7 @@ class LiveSite:
 
 
 class Journalled(Protocol):
-    """What the directory has to know of the journal of its worker (`ingest.positions`), and tells it."""
+    """What the directory asks and tells the journal of its worker (`ingest.positions`)."""
 
     @property
     def has_all(self) -> bool:
@@ -82,7 +82,7 @@ class _NoJournal:
 
 
 NO_JOURNAL: Journalled = _NoJournal()
-"""For a worker that has none."""
+"""For a worker without a journal."""
 
 
 class SiteDirectory:
@@ -110,9 +110,9 @@ class SiteDirectory:
         self._fetching: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._looked = -REFRESH_SECONDS
         self._blind = False
-        """The last look into the store failed."""
+        """Whether the last look into the store failed."""
         self._lost: dict[str, Mapping[bytes, str]] = {}
-        """Site → the aliases that are known here of a store that has lost everything."""
+        """Site → the aliases known here, while the store has lost everything."""
 
     def get(self, site_id: str) -> LiveSite | None:
         """Return a site that is known here."""
@@ -138,8 +138,8 @@ class SiteDirectory:
         return live
 
     async def refresh(self, version: bytes | None = None) -> None:
-        """Read the sites if they have changed; `version` is what the store says of them, if that was just asked. A
-        store that does not answer leaves everything as it is."""
+        """Read the sites if they have changed; `version` is their version in the store, if it was just read. A store
+        that does not answer leaves everything as it is."""
         try:
             if version is None:
                 version = await self._records.sites_version()
@@ -152,7 +152,7 @@ class SiteDirectory:
             if version == self._version:
                 return
             if not version and self._live:
-                # Each change of a site raises the version: one that is gone went with everything in the store.
+                # Every change of a site sets the version: if it is gone, the store has lost everything.
                 log.error("the store has lost its sites; they are put back as they are known here")
                 self._on_loss(self.all())
                 self._journalled.doubt()
@@ -237,7 +237,7 @@ class SiteDirectory:
                 same = old is not None and old.site == site and old.aliases is aliases
                 live[site_id] = old if old is not None and same else LiveSite(site, aliases)
             except InvalidSite as error:
-                # It was saved by a machine that could apply them. Keys of other rules would split the counts.
+                # The machine that saved it could apply the rules. Keys by other rules would split the counts.
                 log.error("%s; the site stays as it was", error)
                 if old is not None:
                     live[site_id] = old
@@ -252,7 +252,7 @@ class SiteDirectory:
         versions = await self._records.changes.alias_versions()
         changed = [site for site in sites if versions.get(site) != self._alias_versions.get(site)]
         for site in changed:
-            # The version first: a change in between is read once more.
+            # The version is read first, so that a change in between is read once more.
             found = {**self._lost.get(site, NO_ALIASES), **await self._records.changes.aliases(site)}
             self._aliases[site] = found or NO_ALIASES
             if site in versions:
@@ -274,7 +274,7 @@ class SiteDirectory:
         except FileNotFoundError:
             return
         except (OSError, ValueError, msgspec.MsgspecError) as error:
-            # The scripts resolve them, too.
+            # Nothing is lost: the scripts resolve aliases, too.
             log.warning("the kept aliases cannot be read: %s", error)
         self._alias_versions = dict.fromkeys(self._aliases, _UNKNOWN)
 

@@ -1,5 +1,5 @@
-"""Doctor: is everything around the service as it must be? Each check is one row of a table: what was found, and what to
-change.
+"""Doctor: checks whether the surroundings of the service are as they must be. Each check is one row of a table: what
+was found, and what to change.
 
 `fail` means that counts may get lost or hits are refused; `warn` that it may come to that, or that it could be better.
 Nothing is changed, but for one small file that is written, synced and removed again in the data folder.
@@ -34,12 +34,12 @@ from visitstats.trust.losses import read_loss
 MIB = 1024 * 1024
 LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 CLOCK_SECONDS = 1.0
-"""Days begin by the service's clock and end by the store's."""
+"""Days begin by the service's clock, and keys expire by the store's."""
 PING_SECONDS = 0.005
-"""A commit is two round trips; with more than this a hit takes longer than its fsync."""
+"""A commit is two round trips. If they take longer than this, they outweigh the fsync of a hit."""
 SYNC_SECONDS = 0.05
 HEADROOM = 0.2
-"""So much of a memory limit is to be free, and so many of a disk's inodes."""
+"""The part of a memory limit, and of a disk's inodes, that should be free."""
 FREE_MIB = 256
 """The embedded store rewrites its file beside the old one."""
 INODES = 1000
@@ -63,7 +63,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where to look at the machine; tests look at others."""
+    """The folders that describe the machine; tests give others."""
 
     mounts: Path = Path("/proc/self/mounts")
     zones: Callable[[], set[str]] = zoneinfo.available_timezones
@@ -73,7 +73,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def check_store(condition: Condition, *, embedded: bool) -> Iterator[Row]:
-    """Yield what a server's condition says."""
+    """Check the server's condition."""
     yield _version(condition)
     yield _policy(condition)
     yield _memory(condition)
@@ -122,7 +122,7 @@ def check_growth(condition: Condition, sites: Iterable[Site]) -> Row:
 
 
 def check_keys(trouble: str) -> Row:
-    """Say whether our keys are ours; `trouble` is why they are not (`Fitness.check_keys`)."""
+    """Check whether the keys belong to visitstats; `trouble` says why they do not (`Fitness.check_keys`)."""
     if trouble:
         return Row("keys", "fail", trouble, "no hit is counted there until that is put right; hits wait in the journal")
     return Row("keys", "ok", "ours, of this version")
@@ -193,7 +193,7 @@ def _write_errors(condition: Condition) -> Row:
 
 
 def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
-    """Yield what the data folder is like."""
+    """Check the data folder."""
     folder = settings.data_dir
     if not folder.is_dir():
         yield Row("data folder", "fail", f"{folder} is not there", "make it, or name another with data_dir")
@@ -206,7 +206,7 @@ def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
 
 
 def _writes(folder: Path) -> Row:
-    """Do what an acknowledgement needs: write and fsync."""
+    """Write and fsync, as an acknowledgement does."""
     probe = folder / f".doctor-{secrets.token_hex(4)}"
     began = time.perf_counter()
     try:
@@ -275,7 +275,7 @@ def _space(settings: Settings) -> Iterator[Row]:
     free = disk.f_bavail * disk.f_frsize // MIB
     used = 0
     for path in settings.data_dir.glob("journal/*/*"):
-        with suppress(FileNotFoundError):  # pruned in this moment
+        with suppress(FileNotFoundError):  # deleted at this moment
             used += path.stat().st_size
     used //= MIB
     needed = settings.journal_max_mb * settings.workers - used
@@ -310,7 +310,7 @@ def _loss(folder: Path) -> Row:
 
 
 def check_machine(settings: Settings, machine: Machine) -> Iterator[Row]:
-    """Yield what the machine is like."""
+    """Check the machine."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < FILES:
         yield Row(

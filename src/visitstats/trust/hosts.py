@@ -1,10 +1,10 @@
-"""Several hosts on one store: each notes what the store has of the others' hits, so that a loss is seen although the
-host that could heal it is dead.
+"""Several hosts on one store: each notes which hits of the others the store has, so that a loss is noticed even if the
+host that could repair it is dead.
 
-A host's journal is its own. When the store comes back older, each living host replays what it has; what a dead one had
-acknowledged is missing, and nothing in the store tells. So once a second one process of each host looks at the
-watermarks of the writers whose slots are not in its journal folder, and notes the highest that it has seen, with the
-number of hits up to there:
+A host's journal is its own. When the store comes back older, each living host replays what it has; the hits that a dead
+one had acknowledged are missing, and nothing in the store shows it. So once a second one process of each host looks at
+the watermarks of the writers whose slots are not in its journal folder, and notes the highest that it has seen, with
+the number of hits up to there:
 
     hosts/lock          flock of the process that does it
     hosts/noted.json    writer → its host, site → watermark: never lowered
@@ -39,14 +39,14 @@ NO_MARK = Mark(0, 0)
 
 
 class Noted(msgspec.Struct):
-    """What was seen of a writer of another host."""
+    """What was seen of a writer on another host."""
 
     host: str = ""
     sites: dict[str, Mark] = {}
 
 
 class Lack(NamedTuple):
-    """What a ledger lacks of a writer's."""
+    """The records of a writer that a ledger lacks."""
 
     site: str
     writer: str
@@ -66,7 +66,7 @@ _decode_lacking = msgspec.json.Decoder(dict[str, int]).decode
 
 
 def read_noted(data_dir: Path) -> dict[str, Noted]:
-    """Return what a host has noted of the writers of others. What cannot be read is noted anew."""
+    """Return what a host has noted of the writers on others. A damaged note is made anew."""
     try:
         return _decode_noted((data_dir / FOLDER / NOTED).read_bytes())
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def read_noted(data_dir: Path) -> dict[str, Noted]:
 
 
 def lacking(noted: Mapping[str, Noted], marks: Marks) -> Iterator[Lack]:
-    """Yield what the store lacks, by its watermarks; of sites that are not among them nothing is told."""
+    """Yield what the store lacks according to its watermarks; sites without watermarks are left out."""
     for writer, each in noted.items():
         for site, mark in each.sites.items():
             if site in marks and (has := marks[site].get(writer, NO_MARK)).sequence < mark.sequence:
@@ -105,7 +105,7 @@ class Hosts:
         self._noted: dict[str, Noted] = {}
         self._marks: Marks = {}
         self._told = 0
-        """So many missing hits were told."""
+        """How many missing hits were logged."""
         self.lacks: dict[str, int] = {}
         """Host → hits that the store had of it, and lacks now."""
 
@@ -148,7 +148,7 @@ class Hosts:
     async def _watch(self) -> None:
         if await self._writers.many() != self._many:
             await self._meet()
-        if not self._noted:  # there is no other host
+        if not self._noted:  # no other host is known
             if self.lacks:
                 await self._tell([])
             return
@@ -185,7 +185,7 @@ class Hosts:
             if writer not in self._ours:
                 self._noted.setdefault(writer, Noted()).host = host
         for writer in self._ours & self._noted.keys():
-            del self._noted[writer]  # its slot is here now: the replay sees what is missing
+            del self._noted[writer]  # its slot is on this host now, and the replay notices what is missing
         self._many = len(hosts)
 
     async def _tell(self, found: list[Lack]) -> None:

@@ -1,8 +1,8 @@
 """Losses: an empty store beside a data folder that knows better.
 
 The journal brings back what it keeps (a day, by default), and the sites are put back from what a worker has kept on
-disk; older counts are gone unless a backup is restored. Without this module the box would say 3 where it said 152.400
-yesterday, and nobody would know why. So the numbers that were shown last are written down the moment that the loss is
+disk; older counts are gone unless a backup is restored. Without this module, the box would say 3 where it said 152.400
+yesterday, without any explanation. So the numbers that were shown last are written down the moment that the loss is
 seen. As long as a site has less than that, it shows the last good numbers with their moment (rule 10), and the log, the
 metric `visitstats_store_lost`, `/readyz` and `visitstats doctor` say so.
 
@@ -42,7 +42,7 @@ _decode = msgspec.json.Decoder(Loss).decode
 
 
 def read_loss(folder: Path) -> Loss | None:
-    """Return what is still missing, None for nothing. A note that is damaged says that something is missing, and not
+    """Return what is still missing, None for nothing. A damaged note still says that something is missing, but not
     what."""
     try:
         return _decode((folder / FILE).read_bytes())
@@ -53,7 +53,7 @@ def read_loss(folder: Path) -> Loss | None:
 
 
 def note_loss(folder: Path, totals: dict[str, int], at_ms: int) -> Loss:
-    """Write down what is missing; of what was missing already, the higher number stays. Raises OSError."""
+    """Write down what is missing; where a number is noted already, the higher one stays. Raises OSError."""
     known = read_loss(folder)
     if known is not None:
         totals = {site: max(totals.get(site, 0), known.totals.get(site, 0)) for site in {*totals, *known.totals}}
@@ -98,7 +98,7 @@ async def look_for_loss(records: Records, data_dir: Path, now_ms: int) -> str:
 
 
 class LossWatch:
-    """A worker's eye on losses. `clock` gives the moment in milliseconds."""
+    """Watches for losses in a worker. `clock` gives the moment in milliseconds."""
 
     def __init__(self, folder: Path, stats: Stats, clock: Callable[[], int]) -> None:
         self._folder = folder
@@ -106,17 +106,17 @@ class LossWatch:
         self._clock = clock
         self._missing: dict[str, int] = {}
         self.sites = 0
-        """Of so many sites counts are missing."""
+        """The number of sites whose counts are missing."""
 
     def load(self) -> None:
-        """Take over what is known to be missing; it is not shown as less from now on."""
+        """Read which counts are missing; from now on, no lower total of these sites is shown."""
         loss = read_loss(self._folder)
         self._missing = loss.totals if loss else {}
         self._stats.show_no_less(self._missing)
         self.sites = max(len(loss.totals), 1) if loss else 0
 
     async def check(self, sites: SiteDirectory) -> None:
-        """Look which counts are back."""
+        """Check which counts are back."""
         self.load()
         back: set[str] = set()
         for site, total in self._missing.items():

@@ -1,4 +1,4 @@
-"""What the slots of a journal hold, and what of it the store does not have: for commands beside a running service."""
+"""Lists what the slots of a journal hold, and which of it the store lacks, for commands beside a running service."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ from visitstats.store.reads import Mark, Reads
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A slot and what of it is not in the store yet."""
+    """A slot, and which of its records are not in the store yet."""
 
     slot: int
     writer: str
@@ -28,7 +28,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 async def survey(root: Path, reads: Reads | None) -> list[Status]:
-    """Look at all slots, and with `reads` at what the store has of them. Raises StoreUnavailable."""
+    """Read all slots and, with `reads`, what the store has of them. Raises StoreUnavailable."""
     found = []
     for slot in slots_of(root):
         await asyncio.to_thread(slot.scan)
