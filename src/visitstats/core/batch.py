@@ -55,10 +55,9 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     site: str
     previous: int
-    """The sequence of this writer's record before for the site, 0 for none: a gap after it tells that something is
-    missing."""
+    """The sequence of this writer's previous record for the site, 0 for none: it shows whether a record is missing."""
     total: int
-    """How many hits the writer has journalled for the site, with this record: tells how many a store lacks."""
+    """How many hits the writer has journalled for the site, including this record: it shows how many a store lacks."""
     at_ms: int
     """The moment of the first event: a replay applies the records of all writers in this order."""
     day: str

@@ -1,4 +1,4 @@
-"""The named errors of the core. Everything that can be refused is refused by one of these."""
+"""The named errors of the core. Every refusal is one of these."""
 
 
 class VisitstatsError(Exception):
@@ -33,11 +33,11 @@ class BaselineRefused(VisitstatsError):
 
 
 class StoreUnavailable(VisitstatsError):
-    """Redis or Valkey did not answer, or refused to write. Nothing is known of what it did with the last command."""
+    """Redis or Valkey did not answer, or refused to write. Whether it executed the last command is unknown."""
 
 
 class ChangePending(StoreUnavailable):
-    """A change of a person's that is journalled, and will be made when the store takes it."""
+    """A change that is journalled, and will be made when the store takes it."""
 
 
 class StoreRefuses(StoreUnavailable):

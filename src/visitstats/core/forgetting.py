@@ -1,4 +1,4 @@
-"""The clock by which things are deleted that cannot be had back: a wall clock that is not believed at once.
+"""The clock for deletions that cannot be undone: a wall clock whose jumps are not trusted at once.
 
 A clock that is set a day ahead by mistake, and back an hour later, must not have cost the journal that heals the store
 or the presences that say who is on a visit. So a jump ahead is followed only after it has stood for PATIENCE_SECONDS;
@@ -8,9 +8,9 @@ meanwhile time goes on as before. A clock that is set back is followed at once: 
 from collections.abc import Callable
 
 PATIENCE_SECONDS = 3600.0
-"""Longer than a time service needs to put a clock right, or a person to see what they have done."""
+"""Longer than a time service needs to correct a clock, or a person to notice a mistake."""
 JUMP_MS = 60_000
-"""A clock that gains less between two looks is only being adjusted."""
+"""A clock that gains less than this between two readings is only being adjusted."""
 
 
 class ForgettingClock:

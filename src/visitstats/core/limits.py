@@ -16,7 +16,7 @@ from typing import TypeAlias
 PLACES = 1 << 16
 LAST_PLACE = PLACES - 1
 CLOCK_STEP_MS = 1000
-"""A clock that is set back by less is waited for."""
+"""A clock that is set back by less than this is waited for."""
 KNOWN_VISITORS = 1 << 17
 """Twice as many as are expected online (load class M, an event: 60,000)."""
 VISITORS_OF_A_BROWSER = 500

@@ -66,7 +66,7 @@ TABLE: dict[State, dict[Event, State]] = {
     State.UNFIT: {Event.DOUBTED: State.UNFIT, Event.TRUSTED: State.BEHIND, Event.STOP: State.CLOSING},
     State.CLOSING: {},
 }
-"""What is not in it changes nothing."""
+"""An event that is not in a state's row changes nothing."""
 
 _COMMITTING = frozenset({State.CONNECTED, State.LATE})
 _WORDS = {
@@ -84,7 +84,7 @@ class Link:
         self.state = State.BEHIND
         """Nothing is known of the store at the start: it may lack something."""
         self.reason = ""
-        """For people; empty while all is well."""
+        """The reason, for people; empty while all is well."""
 
     def on(self, event: Event, reason: str = "") -> bool:
         """Note an event; return whether the state is another one now."""

@@ -68,9 +68,9 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
 }
 """Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
 DISK_SECONDS = 2.0
-"""How often a worker without a journal tries to open one."""
+"""How often a worker without a journal tries to open one, in seconds."""
 UNREADABLE = ("/v1/admin/", "/metrics")
-"""Routes that no page of another origin may read, not even their errors."""
+"""Routes whose answers, and errors, no page of another origin may read."""
 ROUTES: tuple[Route, ...] = tuple(
     route
     for room in (Edge, Admin, ChangeRoutes, Boxes, Top, Public, Operations, Description, Portal)
@@ -94,18 +94,18 @@ class Application:
             settings.trusted_proxies, settings.proxy_hops, settings.proxy_header, self._limits.secret
         )
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
-        """How many connections each address has, for the same server."""
+        """The number of connections of each address, for the same server."""
         self.worker: Worker | None = None
         self._life = Router(lifespan=self._lifespan)
         self._answering: App = Starlette(exception_handlers=_HANDLERS)
-        """What answers requests: nothing is found before the start, then all that a worker has."""
+        """Answers requests: before the start, nothing is found; then with all that a worker has."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
         if scope["type"] == "lifespan":
             return self._life(scope, receive, send)
         if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
-            # No route of ours needs an escape: what is behind one must not pass for a route (hostile-inputs row 7).
+            # Our routes need no escapes, and an escaped path must not pass for a route (hostile-inputs row 7).
             return answers.send_error(send, 404, "not-found", "there is nothing here")
         return self._answering(scope, receive, send)
 
@@ -133,7 +133,7 @@ class Application:
             await self.worker.stop()
 
     def _present(self, worker: Worker) -> None:
-        """Have a worker answer from now on."""
+        """Let a worker answer from now on."""
         settings, clock, sites, stats = self._settings, self._clock, worker.sites, worker.stats
         senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), self._limits)
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
@@ -163,11 +163,11 @@ class Application:
         worker.connections = lambda: self.peers.count
 
     async def _try_the_disk(self, former: Worker) -> None:
-        """Put a worker with a journal in the place of one that has none, as soon as the disk lets it."""
+        """Replace a worker without a journal by one that has it, as soon as the disk allows it."""
         settings, clock = self._settings, self._clock
         while True:
             await asyncio.sleep(DISK_SECONDS)
-            # A full journal takes seconds to read, and reads are answered meanwhile.
+            # A full journal takes seconds to open; meanwhile reads are answered.
             disk = await asyncio.to_thread(open_disk, settings, clock)
             if disk.journal.reason:
                 continue
@@ -209,7 +209,7 @@ async def _named(request: Request, error: Exception) -> Response:
     for kind in type(error).__mro__:
         if kind in ERRORS:
             status, code = ERRORS[kind]
-            # What is wrong on this machine is for its log, not for a stranger.
+            # Details about this machine belong in its log, not in an answer to a stranger.
             detail = "the service cannot answer just now; try again" if status == 503 else str(error)
             if status == 503:
                 log.warning("%s", error)
@@ -229,7 +229,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    # The client broke off its own request: there is nobody to answer, and nothing to tell.
+    # The client broke off its own request: nobody reads the answer.
     return _problem(400, "bad-request", "the request ends too early", public=False)
 
 

@@ -2,7 +2,7 @@
 
     origin → token (and how many wrong ones) → site → parameters → body → handler → headers of the row
 
-In this order, so that a stranger learns nothing of what they may not ask for.
+The order is such that a stranger learns nothing about what the token would allow.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -82,7 +82,7 @@ class Gate:
         return made if isinstance(made, Response) else _sent(route, request, made)
 
     async def _bearer(self, scope: TokenScope, request: Request) -> AccessToken:
-        """Return the token of a request if it has a scope, and slow down whoever guesses. Raises Denied."""
+        """Return the token of a request if it has a scope, and slow down guessing. Raises Denied."""
         address, _ = self._addresses.of(peer_of(request.scope), headers_of(request.scope["headers"]))
         name = (address, self._clock() // 60_000)
         tried = self._tries.get(name) or 0
@@ -108,7 +108,7 @@ class _Path:
 
     def __init__(self, gate: Gate, path: str) -> None:
         self._gate = gate
-        # Pages of other origins use what is below /v1/sites/, and browsers ask beforehand whether they may.
+        # Pages of other origins use the routes below /v1/sites/, and browsers send a preflight first.
         self._preflight = path.startswith(ROOT)
         self._allowed: list[str] = []
         self._rows: dict[str, Row] = {}
@@ -148,7 +148,7 @@ def problem(status: int, code: str, detail: str, headers: Iterable[answers.Heade
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse what another site's page sends (hostile-inputs row 27)."""
+    """Refuse requests from pages of other sites (hostile-inputs row 27)."""
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")

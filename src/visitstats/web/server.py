@@ -33,10 +33,9 @@ BACKLOG = 2048
 KEPT_FILES = 128
 """Files that connections leave to the journal, the store and whatever else a worker opens."""
 COMPACT_SECONDS = 6 * 3600
-"""How often the embedded store drops from its file what it has deleted: salts must not be found there for long."""
+"""How often the embedded store rewrites its file without deleted data: salts must not stay there for long."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than nginx keeps its connections to us (60 s), so that it is never we who close one that it is about to
-use."""
+"""Longer than nginx keeps its connections to us (60 s), so that we never close one that it is about to use."""
 
 
 AGAIN_SECONDS = 5
@@ -69,7 +68,7 @@ class Supervisor(Multiprocess):
         """It ended because a worker could not start, and not because it was told to."""
 
     def keep_subprocess_alive(self) -> None:
-        """Start again what has died; called twice a second."""
+        """Restart what has died; called twice a second."""
         if self.should_exit.is_set():
             return  # it was told to end just now
         if self._store is not None:
@@ -123,7 +122,7 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
-        # Who comes before the first worker is ready waits for it, and is not refused.
+        # Connections that come before the first worker is ready wait for it and are not refused.
         found.listen(BACKLOG)
     except OSError as error:
         raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
@@ -154,11 +153,11 @@ def run(
         server_header=False,
         access_log=False,
         log_config=None,
-        # A warning for each request that is none would let strangers fill the disk.
+        # A warning for each malformed request would let strangers fill the disk.
         log_level=settings.log_level if settings.log_level == "debug" else "error",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        # The other half is for what is journalled and applied after that (`Ingest.stop`).
+        # The other half is for journalling and applying after that (`Ingest.stop`).
         timeout_graceful_shutdown=max(settings.shutdown_seconds // 2, 1),
     )
     started()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from html import escape
 
 SERVICE = "https://YOUR-COUNTER"
-"""Stands for the service's address, which only the portal's owner knows."""
+"""Placeholder for the service's address, which only the portal's owner knows."""
 
 # The script must not hold up the page's load event, however long the service takes. A preload does not; the script is
 # inserted when that is here, or when the page is loaded. No "|" in it: that would be a gap between lines to the widget.
@@ -19,8 +19,8 @@ _ADDRESS = re.compile(r"(https?:/)?/[\w./:\[\]-]*")
 
 
 def long_form(site_id: str, attributes: Mapping[str, str] | None = None, service: str = SERVICE) -> str:
-    """Return the snippet that holds up nothing. `attributes` are those of docs/embedding.md without "data-"; raises
-    ValueError for an address of the service that cannot stand in a script."""
+    """Return the snippet that does not delay the page. `attributes` are those of docs/embedding.md without "data-";
+    raises ValueError for an address of the service that cannot stand in a script."""
     if not _ADDRESS.fullmatch(service):
         raise ValueError(f"{service!r} is no address such as https://counter.example.vn or /vs")
     service = service.rstrip("/")

@@ -14,18 +14,18 @@ Client = tuple[str, int]
 """An address in its canonical form, and a number for its network (`networks.network_of`)."""
 
 MOST_HOPS = 20
-"""More hops than this are an attack, not a way (hostile-inputs row 18)."""
+"""More hops than this are an attack and not a real path (hostile-inputs row 18)."""
 CACHE_SIZE = 32_768
 LONGEST_CACHED = 256
 UNIX_PEER = ""
-"""The peer of a unix socket: it is a proxy on this machine, or there would be no such socket."""
+"""The peer of a unix socket, which is always a proxy on this machine."""
 SECRET_BYTES = 32
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 X_FORWARDED_FOR = b"x-forwarded-for"
 FORWARDED = b"forwarded"
 NAMES = {"any": (X_FORWARDED_FOR, FORWARDED), "x-forwarded-for": (X_FORWARDED_FOR,), "forwarded": (FORWARDED,)}
-"""By the setting `proxy_header`: the headers that are looked at, the first one that is there."""
+"""Value of the setting `proxy_header` → the headers that may name the client; the first one present counts."""
 
 # An address as proxies write it: bare, with a port (IIS, Azure), IPv6 in brackets.
 _PORT = r"(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]{1,64}))?"
@@ -68,7 +68,7 @@ class ClientAddress:
         self._peers: Bounded[str, Client] = Bounded(CACHE_SIZE)
 
     def of(self, peer: str, headers: Headers) -> Client:
-        """Return the address of who sent a request, and its network's number.
+        """Return the address of a request's client, and its network's number.
 
         The header is read from its trusted end: the nearest proxy has written the last entry. Anything that is not an
         address ends the search ("unknown" and hidden names of RFC 7239, too): what stands before it can't be believed.
@@ -96,8 +96,8 @@ class ClientAddress:
         return self._hops > 0 or peer == UNIX_PEER or parse(peer) in self._proxies
 
     def near(self, address: str) -> bool:
-        """Whether an address is this machine's or a proxy's: then many people may be behind it, and it is not limited.
-        So is the peer of a unix socket."""
+        """Whether an address is this machine's or a proxy's, or the peer is a unix socket: then many people may be
+        behind it, and it is not limited."""
         return address == UNIX_PEER or parse(address) in self._unlimited
 
     def here(self, peer: str) -> bool:
@@ -105,7 +105,7 @@ class ClientAddress:
         return peer != UNIX_PEER and parse(peer) in self._loopback
 
     def _network(self, address: str) -> int:
-        """1.5 µs, and kept with the address."""
+        """Takes 1.5 µs, and is cached with the address."""
         name = network_of(parse(address)) or address.encode("utf-8", "replace")
         return int.from_bytes(blake2b(name, digest_size=8, key=self._secret).digest())
 
@@ -126,14 +126,14 @@ class ClientAddress:
 
 
 def _canonical(peer: str) -> str:
-    """A socket for both families names an IPv4 client `::ffff:203.0.113.9`. What is no address (a unix socket's peer,
-    one with a zone) stays as it is."""
+    """A socket for both families names an IPv4 client `::ffff:203.0.113.9`. Anything else (a unix socket's peer, an
+    address with a zone) stays as it is."""
     packed = parse(peer)
     return peer if packed is None else written(packed)
 
 
 def _nth(hops: Iterator[bytes | None], number: int) -> str:
-    """The nth address from the right; "" when the way was shorter, or something on it is no address."""
+    """The nth address from the right; "" when there are fewer, or one of them is not an address."""
     for packed in hops:
         number -= 1
         if packed is None:

@@ -31,9 +31,9 @@ class Chunks:
         self.is_complete = False
 
     def take(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """Read what belongs to the body from `at` on; return its content and where it ended. Raises Refused."""
+        """Read the part of the body that begins at `at`; return its content and where it ended. Raises Refused."""
         if self._line:
-            # A line that came in pieces. It is short, so that this is no work.
+            # A line that came in pieces. Lines are short, so that joining them is cheap.
             data, at, before = self._line + data[at:], 0, at - len(self._line)
             self._line = b""
         else:

@@ -2,8 +2,8 @@
 and how many connections an address may have (hostile-inputs rows 2 to 6). `web/beacons/requests.py` and
 `web/beacons/protocol.py` ask.
 
-A browser and a proxy send a request as soon as they have connected, and all of it at once. Who does not is slow, or
-wants to keep others out; nothing of it is counted, and it must not take what others need.
+A browser and a proxy send a request as soon as they have connected, and all of it at once. A client that does not is
+slow, or an attacker: it must not take what others need.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ from collections.abc import Callable
 from visitstats.networks import parse
 
 LONGEST_BODY = 1024 * 1024
-"""Bytes behind the head, with whatever is between the chunks of a body and behind it. Routes take less."""
+"""The most bytes after the head, chunk sizes and trailers included. Routes take less."""
 MOST_WAITING = 16
 """Requests that may wait on a connection for the one before them; beyond that nothing is read. Browsers and proxies
 send the next request when they have the answer."""
 REQUEST_SECONDS = 15.0
-"""For a whole request: the first of a connection from when that was opened, a later one from its first byte. It is
-looked at as often, so that one may have up to twice as long."""
+"""The time for a whole request: for the first of a connection since it was opened, for a later one since its first
+byte. It is checked at this interval, so that a request may take up to twice as long."""
 ANSWER_SECONDS = 30.0
-"""After so long in which the other end has taken nothing of an answer, the connection is cut."""
+"""A connection is cut after the other end has taken nothing of an answer for so long."""
 SILENT_SECONDS = 2.0
-"""After so long without a whole request a connection is silent. Browsers open some ahead, and a crowd that comes in one
+"""A connection without a whole request for so long is silent. Browsers open some ahead, and a crowd that comes in one
 moment is accepted before it is read."""
 LOOK_AGAIN_SECONDS = 0.1
 MOST_SILENT = 100
-"""Silent connections of one address, in a worker."""
+"""The most silent connections of one address in a worker."""
 
 # Of Linux's struct tcp_info: packets under way, bytes that the other end has acknowledged, bytes not sent yet.
 _TCP_INFO = struct.Struct("=24xI92xQ16xI")
@@ -44,7 +44,7 @@ class Peers:
 
     def __init__(self, most_of_one: int = 0, exempt: Callable[[str], bool] = lambda address: False) -> None:
         self.most: int | None = None
-        """How many connections all addresses together may have, if the process has no files for more."""
+        """The most connections of all addresses together, for which the process has files."""
         self.count = 0
         self._most_of_one = most_of_one
         self._exempt = exempt
@@ -58,7 +58,7 @@ class Peers:
             self._most_of_one = min(self._most_of_one, max(most // 4, 1))
 
     def open(self, address: str) -> bool:
-        """Note one more connection of an address, if that may have another."""
+        """Count a new connection of an address; False when the address may not have another."""
         if self.most is not None and self.count >= self.most:
             return False
         group = group_of(address)
@@ -69,12 +69,12 @@ class Peers:
         return True
 
     def close(self, address: str) -> None:
-        """Forget one that was open."""
+        """Count a connection as closed."""
         self.count -= 1
         _take_one(self._open, group_of(address))
 
     def admit_silent(self, address: str) -> bool:
-        """Note that one more of an address's connections is silent, if that may have another."""
+        """Count a silent connection of an address; False when the address may not have another."""
         group = group_of(address)
         if self._silent.get(group, 0) >= MOST_SILENT:
             return False
@@ -82,7 +82,7 @@ class Peers:
         return True
 
     def leave_silent(self, address: str) -> None:
-        """Forget one that was admitted: it has sent a request, or is closed."""
+        """Count a silent connection no more: it has sent a request, or is closed."""
         _take_one(self._silent, group_of(address))
 
 
@@ -100,7 +100,7 @@ def group_of(address: str) -> str | bytes:
 
 
 class Unread:
-    """What the other end of a connection has not taken of its answers, in our memory or in the kernel's."""
+    """The part of the answers that the other end has not taken yet, in our memory or in the kernel's."""
 
     def __init__(self, transport: asyncio.Transport, now: float) -> None:
         self._transport = transport
@@ -109,11 +109,11 @@ class Unread:
 
     @property
     def is_any(self) -> bool:
-        """Whether there was anything when it was looked at last."""
+        """Whether there was any at the last look."""
         return self._waiting > 0
 
     def seconds_left(self, now: float) -> float:
-        """Look again; return how long the other end may go on taking nothing."""
+        """Look again; return how many seconds the other end still has."""
         waiting, taken = _state_of(self._transport)
         if taken > self._taken or waiting < self._waiting:
             self._since = now
@@ -128,6 +128,6 @@ def _state_of(transport: asyncio.Transport) -> tuple[int, int]:
         found = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         packets, taken, unsent = _TCP_INFO.unpack(found)
     except (AttributeError, OSError, struct.error):
-        # Not Linux, or no TCP: our own memory must do.
+        # Without Linux or TCP, only our own memory is known.
         return ours, 0
     return ours + unsent + packets, taken

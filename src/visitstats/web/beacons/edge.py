@@ -94,7 +94,7 @@ class Edge:
         """Take a hit or a heartbeat (`POST path`) whose request is complete, without a task of its own: the usual way.
 
         When True, `answer` is called as soon as the batch is decided, for a heartbeat now. When False nothing has
-        happened, and the request goes the ordinary way, which knows what to say to everything unusual.
+        happened, and the request goes the ordinary way, which answers everything unusual.
         """
         kind = ALIVE if path.endswith(ALIVE) else HIT
         if len(body) > self._body_max_bytes:
@@ -119,15 +119,15 @@ class Edge:
     def _beat_at_once(self, headers: Headers, peer: str, live: LiveSite, body: bytes, answer: Answer) -> bool:
         snapshot = self._stats.fresh(live)
         if snapshot is None:
-            return False  # they have to be read first
+            return False  # the numbers have to be read first
         if not self._hits.beat(headers, peer, live, decode_alive(body).visit_id):
             return False
         answer(200, answers.COUNTED_LINES, answers.numbers_body(snapshot))
         return True
 
     def _answer_at_once(self, waiting: Waiting, future: "asyncio.Future[Outcome]") -> None:
-        """Answer everybody who waits for a batch; one call for all of them."""
-        # Emptied, because it holds what holds it: thousands of objects that only a collection would find.
+        """Answer all requests that wait for a batch in one call."""
+        # Emptied to break a reference cycle of thousands of objects, which only the garbage collector would find.
         asking, waiting.at_once = waiting.at_once, []
         if future.cancelled() or future.exception() is not None:
             for _, answer in asking:
@@ -160,7 +160,7 @@ class Edge:
             beacon = hit_from_query(_query(scope["query_string"]))
             status, _, reason = await self._count(scope, headers_of(scope["headers"]), live, beacon)
         except HitRejected as rejected:
-            # A picture that is an error would show as a broken one on the portal's page.
+            # An error would show as a broken picture on the portal's page.
             reason = rejected.reason
             self._hits.ignore(live, rejected)
         except (JournalFull, Overloaded, StoreUnavailable) as error:
@@ -198,11 +198,11 @@ class Edge:
                 await self._hits.fetch_salts(live)
                 self._hits.beat(headers, peer_of(scope), live, visit_id)
         except HitRejected as rejected:
-            # Its page load was told among those that are not counted; this is not another one.
+            # Its page load is among the ignored beacons already.
             reason = rejected.reason
             self._hits.refused_beat(live, reason)
         except StoreUnavailable as error:
-            # A heartbeat that is lost is made good by the next; the reader gets the last numbers.
+            # The next heartbeat makes up for a lost one; the reader gets the last numbers.
             log.debug("a heartbeat is lost: %s", error)
         snapshot = self._stats.fresh(live) or await self._stats.current(live)
         await answers.send_counted(scope, send, 200, answers.numbers_body(snapshot), reason)
@@ -237,7 +237,7 @@ class Edge:
         self._hits.ignore(live, rejected)
         headers = [answers.ignored_header(rejected.reason)]
         if rejected.status == 413:
-            headers.append((b"connection", b"close"))  # or the rest of the body would have to be read
+            headers.append((b"connection", b"close"))  # else the rest of the body would have to be read
         await answers.send_error(send, rejected.status, rejected.reason, rejected.detail, headers)
 
 
@@ -263,7 +263,7 @@ async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
 
 def is_explained(scope: Scope) -> bool:
     """Whether a request asks why a beacon is or is not counted (`web/routes/explain.py`). It is never counted then,
-    whoever asks."""
+    with or without a token."""
     if scope["method"] != "POST" or not scope["path"].endswith("/hit"):
         return False
     parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

@@ -1,7 +1,7 @@
-"""What the head of a request must be: RFC 9112 as one reader reads it, and nothing that two could read differently.
+"""The rules for the head of a request: RFC 9112, without anything that two programs could read differently.
 
-The parser (llhttp) reads lines, and is strict about them; here is what it lets pass. `docs/requests.md` has the RFC's
-rules one by one.
+The parser (llhttp) is strict about lines; here is checked what it lets pass. `docs/requests.md` has the RFC's rules one
+by one.
 """
 
 import re
@@ -17,7 +17,7 @@ LONGEST_HEAD = 131_072
 that is absurdly long is cut where it is read (hostile-inputs row 17) and does not cost its sender the hit."""
 
 SINGLE = (b"host", b"content-length", b"content-type", b"origin", b"user-agent", b"authorization", b"expect")
-"""Headers that decide something here and have one value. Of two lines, two programs could take different ones."""
+"""Headers that matter here and must have one value: of two lines, two programs could take different ones."""
 
 _METHOD = re.compile(rb"[A-Z]")
 _AUTHORITY = rb"(?:[0-9A-Za-z._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
@@ -28,7 +28,7 @@ _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class Refused(Exception):
-    """A request that is not taken, and after which its connection is closed."""
+    """A request that is refused, and whose connection is closed."""
 
     def __init__(self, detail: str, status: int = 400, code: str = "bad-request") -> None:
         super().__init__(detail)
@@ -48,15 +48,15 @@ class Head:
 
     def __init__(self) -> None:
         self.target = b""
-        """Path and query, whatever form they came in."""
+        """Path and query, in whichever form the target came."""
         self.headers: Headers = {}
         self.length = 0
-        """Bytes of the body; 0 of one in chunks."""
+        """Bytes of the body; 0 for a body in chunks."""
         self.chunked = False
         self.is_last = False
-        """The connection ends with this request."""
+        """Whether the connection ends with this request."""
         self.continues = False
-        """The client waits for 100 (Continue) before it sends the body."""
+        """Whether the client waits for 100 (Continue) before it sends the body."""
 
 
 def check_beginning(piece: bytes | bytearray, start: int = 0) -> None:

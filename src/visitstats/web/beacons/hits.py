@@ -152,8 +152,8 @@ class Hits:
         return True
 
     def refused_beat(self, live: LiveSite, reason: str) -> None:
-        """Note a heartbeat that was not taken, by its reason. Its page load was told among the beacons that are not
-        counted; this is not another one."""
+        """Count a refused heartbeat by its reason, for the metrics alone: its page load is among the ignored beacons
+        already."""
         self._ingest.refused_beat(live, reason)
 
     def ignore(self, live: LiveSite, rejected: HitRejected) -> None:
@@ -171,7 +171,7 @@ class Hits:
             self._ingest.refuse("store-away")
 
     def unknown_site(self, site_id: str) -> None:
-        """Count a hit of a site that there is not, and name one of them in the log once a minute."""
+        """Count a hit for a site that does not exist, and log one of them per minute."""
         self._ingest.unknown_site()
         log.warning("hits name a site that there is not: %r; see data-site in the page", site_id[:80])
 

@@ -14,7 +14,8 @@ from visitstats.web.beacons.address import SECRET_BYTES
 log = logging.getLogger(__name__)
 
 FILE = "limits"
-"""In the data folder. What is in it is worth nothing after half an hour; it may be removed while nothing runs."""
+"""The file in the data folder. Its content matters for half an hour only; it may be removed while the service is
+down."""
 _MAGIC = b"visitstats-limits-1\n"
 _HEAD = 64
 _WORD = 8
@@ -34,7 +35,7 @@ class NetworkLimits:
         starts = [_HEAD + _WORD * sum(_TABLES[:n]) for n in range(len(_TABLES) + 1)]
         parts = [view[start:end] for start, end in pairwise(starts)]
         self.secret = bytes(view[len(_MAGIC) : len(_MAGIC) + SECRET_BYTES])
-        """What the numbers of networks are made with."""
+        """The secret from which the numbers of networks are made."""
         self.rate = NetworkRate(per_second, burst, parts[0].cast("d"))
         self.visitors = VisitorCap(*(part.cast("q") for part in parts[1:]))
 
@@ -54,10 +55,10 @@ def _opened(folder: Path | None) -> mmap.mmap:
 def _shared(path: Path) -> mmap.mmap:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # one process makes it
+        fcntl.flock(file, fcntl.LOCK_EX)  # so that one process alone creates it
         if os.fstat(file).st_size != _SIZE or os.pread(file, len(_MAGIC), 0) != _MAGIC:
             os.ftruncate(file, 0)
-            os.posix_fallocate(file, 0, _SIZE)  # a full disk is told now, and not by a signal later
+            os.posix_fallocate(file, 0, _SIZE)  # a full disk shows now, and not by a signal later
             os.pwrite(file, _head(), 0)
         return mmap.mmap(file, _SIZE)
     finally:

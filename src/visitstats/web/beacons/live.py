@@ -1,8 +1,8 @@
 """The numbers of a site as they change: server-sent events (`GET …/live`), many thousand in a worker.
 
 One task for each site that is listened to looks every two seconds whether the numbers are others, and writes the same
-bytes to all of its streams: no task, queue or buffer of its own for a stream. A reader who does not read gets no more
-until they do, and is let go after a minute. Nothing is counted.
+bytes to all of its streams: no task, queue or buffer of its own for a stream. A stream that is not read gets no more
+until it is, and is closed after a minute. Nothing is counted.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from visitstats.web.beacons.connections import group_of
 from visitstats.web.beacons.protocol import STREAM, Stream
 
 LOOK_SECONDS = 2.0
-"""How often the numbers are looked at: the most events that a reader gets."""
+"""How often the numbers are checked, and so the shortest interval between events."""
 QUIET_LOOKS = 5
-"""After so many looks without an event a comment is sent: proxies close what is silent."""
+"""After so many checks without an event a comment is sent, because proxies close silent connections."""
 DEAF_LOOKS = 30
-"""After so many looks at which a stream did not take any more it is closed."""
+"""A stream that takes nothing at so many checks is closed."""
 LIFE_SECONDS = 300
-"""After that a stream ends, and the browser begins another: a proxy may not have told that the reader is gone."""
+"""How long a stream lasts; the browser then opens another. A proxy may hide that the reader is gone."""
 SHARE = 20
 """One address (IPv6: a /64) may have a twentieth of the streams, so that nobody takes them all."""
 COMMENT = b":\n\n"
@@ -71,7 +71,7 @@ class LiveStreams:
         try:
             snapshot = await self._stats.current(live)
             await send({"type": "http.response.start", "status": 200, "headers": HEAD})
-            # Each comes back at a time of its own after a restart.
+            # Spread the reconnections after a restart.
             first = b"retry: %d\n\n" % random.randint(3_000, 15_000)  # noqa: S311 - no secret
             await send({"type": "http.response.body", "body": first + _event(snapshot), "more_body": True})
             channel = self._channels.get(live.site.id)
@@ -120,7 +120,7 @@ class _Channel:
 
     def __init__(self, streams: LiveStreams, site_id: str, etag: bytes) -> None:
         self.streams: dict[Stream, int] = {}
-        """Each with the number of looks at which it took nothing."""
+        """Stream → the number of checks at which it took nothing."""
         self._all = streams
         self._site_id = site_id
         self._etag = etag

@@ -1,4 +1,4 @@
-"""The log of a worker: one line a message, and never more of them because strangers send more."""
+"""The log of a worker: one line per message, and no more lines when strangers send more requests."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(OncePerMinute())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A job that takes longer than its period is left out once; APScheduler warns of that each time.
+    # APScheduler warns each time that a job takes longer than its period and is skipped once.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
@@ -28,7 +28,7 @@ class OncePerMinute(logging.Filter):
     """Lets a line that requests cause through once a minute, with the number of those that were left out before it.
 
     Lines are the same when they come from the same place in the code, whatever they tell of a request. For other
-    people's code the kind of the error must do. `clock` tells seconds.
+    people's code, they are the same when the kind of the error is. `clock` tells seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class OncePerMinute(logging.Filter):
         self._seen: dict[tuple[object, ...], list[float]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line is written."""
+        """Whether to write a line."""
         if not record.name.startswith(FROM_REQUESTS) or record.name == SUPERVISOR:
             return True
         kind = record.exc_info[0] if record.exc_info else None

@@ -1,12 +1,12 @@
 """Our HTTP protocol: uvicorn's, with a shorter way in and out for the data path.
 
-In: the request of a hit or a heartbeat goes to the application's `take_at_once` when it is complete, without a scope,
-a cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers
-and joins every header of every answer. What they bring is in docs/performance.md. Everything unusual goes uvicorn's
-way, and so does everything on a server that is not ours.
+In: the request of a hit or a heartbeat goes to the application's `take_at_once` when it is complete, without a scope, a
+cycle and a task of its own. Out: an answer whose headers are constants goes out in one piece; uvicorn checks, lowers
+and joins every header of every answer. docs/performance.md has what both save. Everything unusual goes uvicorn's way,
+and so does every request on another server.
 
-Where requests begin and end is decided before (`web/beacons/requests.py`). Whoever is slow, silent or does not read is
-shut out here (`web/beacons/connections.py`).
+Where requests begin and end is decided before (`web/beacons/requests.py`). Clients that are slow, silent or do not read
+are disconnected here (`web/beacons/connections.py`).
 """
 
 import asyncio
@@ -35,14 +35,14 @@ HIT = b"/hit"
 ALIVE = b"/alive"
 LIVE = b"/live"
 TAKEN_AT_ONCE = (HIT, ALIVE)
-"""The ends of the addresses that go the short way in."""
+"""The ends of the paths that go the short way in."""
 Answer = Callable[[int, bytes, bytes], None]
 """Sends a whole answer: status, header lines (each with its line break), body."""
 LONGEST_HELD = 8192
 """Bytes. A body that is longer, or grows beyond this, is no beacon (`body_max_bytes`): its request starts at once, so
 that it can be refused."""
 _NOBODY = asyncio.Event()
-"""Stands for the event that uvicorn sets for whoever waits for a request's body."""
+"""Stands in for the event by which uvicorn wakes a reader of the request's body."""
 
 
 class HeldBeacon:
@@ -78,7 +78,7 @@ class HeldBeacon:
 
 
 class Stream:
-    """An answer without end that has begun: whoever has something to say writes it here, without a task."""
+    """A streamed answer that has begun: anything may write to it, without a task."""
 
     __slots__ = ("_cycle", "_protocol")
 
@@ -98,11 +98,11 @@ class Stream:
         return True
 
     def end(self) -> None:
-        """The answer ends after all, in the usual way."""
+        """End the answer in the usual way."""
         self._protocol.streaming = False
 
     def close(self) -> None:
-        """End the connection, whatever its other end has not read."""
+        """Cut the connection, even if its other end has not read everything."""
         self._protocol.transport.abort()
 
 
@@ -110,10 +110,10 @@ class Protocol(Requests):
     """One connection."""
 
     streaming = False
-    """Its answer has no end."""
+    """Whether its answer is a stream."""
 
     _beacon: HeldBeacon | None = None
-    """The connection's requests of the data path, one at a time."""
+    """The object for the connection's data-path requests, one at a time."""
     _held: HeldBeacon | None = None
     """The same while such a request is not complete yet."""
     _before: Any = None
@@ -121,17 +121,17 @@ class Protocol(Requests):
     _quiet_since: float | None = None
     """Since when the connection is idle."""
     _begun: float | None = None
-    """Since when a request is on its way that is not complete yet."""
+    """Since when an incomplete request is on its way."""
     _first = True
-    """It has not sent a whole request yet."""
+    """Whether it has sent no whole request yet."""
     _looked = False
-    """It was late when it was looked at last."""
+    """Whether it was late at the last check."""
     _counted = False
-    """It is one of its address's connections."""
+    """Whether it is counted among its address's connections."""
     _silent = False
-    """It is one of its address's silent connections."""
+    """Whether it is counted among its address's silent connections."""
     _unread: Unread | None = None
-    """Answers that its other end does not take."""
+    """The answers that its other end does not take."""
 
     # In ------------------------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Protocol(Requests):
         if held is None:
             super().on_whole()
             if self.cycle.response_complete and not self.pipeline:
-                self.idle()  # it was answered before all of it was here
+                self.idle()  # it was answered before all of it had come
             return
         take_at_once = getattr(self.app, "take_at_once", None)
         if take_at_once is not None and take_at_once(self.url, held.headers, self._address, held.body, held.answer):
@@ -213,7 +213,7 @@ class Protocol(Requests):
             super().on_body(held.body)
 
     def _drop(self) -> None:
-        """Hold a request no longer: it is nobody's any more, and it may be the cycle before, too."""
+        """Let go of a held request, and restore the cycle before it."""
         held = self._held
         if held is not None:
             self._held = None
@@ -239,22 +239,22 @@ class Protocol(Requests):
     # Deadlines -----------------------------------------------------------------------------------------------------
 
     def _unset_keepalive_if_required(self) -> None:
-        """A timer for each request would cost 1 µs: there is one for the connection, which looks when it rings."""
+        """A timer for each request would cost 1 µs; instead, one per connection checks all deadlines when it fires."""
 
     def idle(self) -> None:
         self._quiet_since = self.loop.time()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Look whether the connection is to be closed, now and from time to time."""
+        """Check the deadlines, now and from time to time, and close the connection if one has passed."""
         self.timeout_keep_alive_task = None
         now, left = self.loop.time(), REQUEST_SECONDS
         unread = self._unread or Unread(self.transport, now)
         left = min(left, unread.seconds_left(now))
         self._unread = unread if unread.is_any else None
         if self._unread is None and self.transport.is_closing():
-            return  # its end is on the way
+            return  # it is being closed already
         if left <= 0:
-            self.transport.abort()  # its other end does not read
+            self.transport.abort()  # the other end does not read
             return
         if self.transport.is_closing():
             pass
@@ -265,7 +265,7 @@ class Protocol(Requests):
                 self.transport.close()
                 left = REQUEST_SECONDS
             elif late:
-                # The rest of it may be here, unread: a worker that was held up sees the time before the bytes.
+                # The rest may have arrived unread: after a stall, timers fire before pending reads.
                 left = LOOK_AGAIN_SECONDS
             self._looked = late
         elif self._quiet_since is not None:
