@@ -86,7 +86,8 @@ def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
 
 
 class Worker:
-    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds.
+    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds, `connections`
+    says how many the server has.
 
     Without a journal (`disk.journal.reason`) it answers reads, refuses hits, and writes nothing to the disk.
     """
@@ -98,6 +99,7 @@ class Worker:
         clock: Callable[[], int] = wall_clock,
         disk: Disk | None = None,
         seat: Seat | None = None,
+        connections: Callable[[], int] = lambda: 0,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -113,8 +115,7 @@ class Worker:
         self._seat = seat or Seat.alone()
         self._slot = journal.number
         self._scrape = Scrape(self.metrics, Overview(url), self._seat.board)
-        self.connections: Callable[[], int] = lambda: 0
-        """How many connections the server has."""
+        self._connections = connections
         positions = Positions(journal.writer)
         self.stats = Stats(self.reads, clock, kept, journal.number, positions)
         self.losses = LossWatch(kept, self.stats, clock)
@@ -285,7 +286,7 @@ class Worker:
                 gaps=self.applier.gaps,
                 journal_bytes=self.ingest.journal_bytes,
                 store_lost=self.losses.sites,
-                connections=self.connections(),
+                connections=self._connections(),
                 streams=self.metrics.live_streams,
                 files=files,
                 most_files=most_files,

@@ -49,7 +49,7 @@ from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
 from visitstats.web.routes.top import NotPublished, Top
 from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
-from visitstats.worker import Worker, open_disk, wall_clock
+from visitstats.worker import Disk, Worker, open_disk, wall_clock
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
-        worker = self.worker = Worker(self._settings, self._settings.redis_url, self._clock)
+        worker = self.worker = self._worker(None)
         await worker.start()
         self._present(worker)
         trying = None
@@ -131,6 +131,10 @@ class Application:
             if self._streams is not None:
                 await self._streams.stop()
             await self.worker.stop()
+
+    def _worker(self, disk: Disk | None) -> Worker:
+        settings = self._settings
+        return Worker(settings, settings.redis_url, self._clock, disk, connections=lambda: self.peers.count)
 
     def _present(self, worker: Worker) -> None:
         """Let a worker answer from now on."""
@@ -160,7 +164,6 @@ class Application:
         edge = Edge(router, sites, stats, hits, streams, settings.body_max_bytes)
         self._answering, self.take_at_once = edge, edge.take_at_once
         self._streams, self.worker = streams, worker
-        worker.connections = lambda: self.peers.count
 
     async def _try_the_disk(self, former: Worker) -> None:
         """Replace a worker without a journal by one that has it, as soon as the disk allows it."""
@@ -172,7 +175,7 @@ class Application:
             if disk.journal.reason:
                 continue
             try:
-                worker = await asyncio.to_thread(Worker, settings, settings.redis_url, clock, disk)
+                worker = await asyncio.to_thread(self._worker, disk)
                 await worker.start()
             except (VisitstatsError, OSError) as error:
                 log.error("hits are still refused: %s", error)
