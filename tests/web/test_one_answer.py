@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,7 +122,10 @@ async def asked(app: Running, site: str, way: Way, *, pieces: bool = False) -> d
             answer = await connection.send(b"")
         connection.close()
         headers = {field: value for field, value in answer.headers.items() if field != "connection"}
-        found[name] = Answer(answer.status, headers, answer.body.replace(site.encode(), b"SITE"))
+        assert int(headers.pop("content-length")) == len(answer.body), name
+        # A hit does not wait for these: they are read beside, and are null until then.
+        body = re.sub(rb'"average":.*?,"record_date":[^,]*', b"", answer.body)
+        found[name] = Answer(answer.status, headers, body.replace(site.encode(), b"SITE"))
     return found
 
 
