@@ -62,9 +62,8 @@ class _Turn:
         if os.fstat(self._file).st_size < 8:
             os.ftruncate(self._file, 8)
         self._shared = mmap.mmap(self._file, 8)
-        self._steps = (
-            int.from_bytes(os.urandom(6), "little") + 1
-        )  # so that so that no two processes show the same number
+        # No two processes may show the same number.
+        self._steps = int.from_bytes(os.urandom(6), "little") + 1
         self.mine = False
         self.hung = 0
         """The last number of a process that makes no progress any more."""
