@@ -50,6 +50,7 @@ OPTIONS: dict[str, Any] = {
     "missing_origin": _text("--missing-origin", "Beacons without an Origin: allow or refuse.", "allow"),
     "null_origin": _text("--null-origin", "Beacons with Origin: null: allow or refuse.", "refuse"),
     "shared_hosts": _switch("--shared-hosts/--own-hosts", "Whether its hosts may belong to other sites too."),
+    "signatures": _text("--signatures", "Signed articles: off, prefer or require.", "off"),
     "archived": _switch("--archive/--no-archive", "Whether nothing is counted any more; numbers are still shown."),
     "max_articles": _number("--max-articles", "Articles beyond it count as (other).", "300000"),
     "new_articles_per_minute": _number(

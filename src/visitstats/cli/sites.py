@@ -1,5 +1,6 @@
 """visitstats site …: the portals."""
 
+import secrets
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, fin
 from visitstats.cli.site_options import fields, folded, shown, with_site_options
 from visitstats.core.boxes import PRESETS
 from visitstats.core.errors import InvalidSite
-from visitstats.core.sites import Site
+from visitstats.core.sites import MOST_SECRETS, Site
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 
@@ -104,6 +105,34 @@ def site_show(
 app.command("embed")(site_embed)
 
 
+@app.command("sign")
+def site_sign(
+    site_id: Annotated[str, typer.Argument(metavar="ID")],
+    forget_old: Annotated[
+        bool, typer.Option("--forget-old", help="Make none; forget all but the newest: signatures of others are void.")
+    ] = False,
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Make a secret with which the portal signs its articles. Those before stay good until they are forgotten."""
+    secret = secrets.token_hex(32)
+
+    async def change(records: Records, reads: Reads) -> Site:
+        site = await find_site(records, site_id)
+        kept = site.signing_secrets[:1] if forget_old else (secret, *site.signing_secrets)[:MOST_SECRETS]
+        site = msgspec.structs.replace(site, signing_secrets=kept)
+        await records.put_site(site)
+        return site
+
+    site = with_store(config, data_dir, redis_url, change)
+    if forget_old:
+        print(f"Site {site_id} knows its newest secret alone.")
+        return
+    print(f"The secret of site {site_id}, shown once: {secret}")
+    print(f"Good are this one and {len(site.signing_secrets) - 1} before it; see docs/embedding.md for how to sign.")
+    if site.signatures == "off":
+        print(f"When the portal signs: visitstats site set {site_id} --signatures prefer")
+
+
 @app.command("remove")
 def site_remove(
     site_id: Annotated[str, typer.Argument(metavar="ID")],
@@ -135,5 +164,8 @@ def _made(fields: dict[str, Any]) -> Site:
 def _show(site: Site) -> None:
     table = Table(show_header=False)
     for field in msgspec.structs.fields(Site):
-        table.add_row(field.name, escape(shown(getattr(site, field.name))))
+        value = getattr(site, field.name)
+        if field.name == "signing_secrets":
+            value = tuple(f"{secret[:4]}…" for secret in value)
+        table.add_row(field.name, escape(shown(value)))
     Console().print(table)

@@ -161,12 +161,14 @@ class Gathering:
         entry: bytes,
         network: bytes = b"",
         said: Said = Said.STRANGER,
+        signed: bytes = b"",
     ) -> int:
         """Add a hit and return its place in the batch.
 
         `old_token` is the visitor's token of the day before (empty when too long ago to matter), `hit_id` the digest of
         the hit id (empty for none), `entry` what the beacon says of the article when that may matter (else empty), and
-        `network` who says it (`entries.CLAIM_NETWORK_BYTES`; empty for one that has no voice and no limit).
+        `network` who says it (`entries.CLAIM_NETWORK_BYTES`; empty for one that has no voice and no limit); `signed`
+        what of it the portal has signed.
         """
         place = len(self._tokens)
         self._tokens.append(token)
@@ -181,6 +183,8 @@ class Gathering:
             self._ids.append(article)
         self._which.append(number)
         self._readings.append(counting.reading(token, article))
+        if signed:
+            self._entries.append((number, place, int(Said.SIGNED), network, signed))
         if entry:
             self._entries.append((number, place, int(said), network, entry))
         self.hits += 1

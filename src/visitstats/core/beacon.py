@@ -23,9 +23,11 @@ from msgspec import Meta
 
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import MAX_KEY_BYTES
+from visitstats.core.signing import split_key
 
 # Twice what Internet Explorer allowed (2,083), for which portals still build their addresses; half of a body.
 MAX_ADDRESS_CHARS = 4096
+MAX_SIGNATURE_CHARS = 80
 MAX_TITLE_CHARS = 300
 MAX_LABEL_CHARS = 120
 # The longest form of ISO 8601 that datetime reads: 2024-01-02T03:04:05.123456+07:00:00.000000
@@ -56,6 +58,9 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     told: tuple[str, str, str, str] = ("", "", "", "")
     """Title, author, category and publication as they were sent. To clean them takes as long as all the rest of a
     beacon, and is needed once for each article: the properties below do it when they are asked."""
+
+    signature: str = ""
+    """The portal's, which stood behind the key (`core.signing`); "" for none."""
 
     @property
     def title(self) -> str:
@@ -165,6 +170,9 @@ def _hit(wire: HitBody) -> HitBeacon:
     if not wire.u:
         raise HitRejected("no-url", "the beacon has no `u`, the address of its page", status=400)
     key, title, referrer, meta = wire.k, wire.t, wire.r, wire.m
+    signature = ""
+    if key and " sig=" in key and len(key) <= MAX_KEY_BYTES + MAX_SIGNATURE_CHARS:
+        key, signature = split_key(key)
     # A character is at most four bytes: most keys need no count of bytes.
     if key and len(key) > MAX_KEY_BYTES // 4 and len(_encode(key)) > MAX_KEY_BYTES:
         raise _bad_field("k", f"is longer than {MAX_KEY_BYTES} bytes")
@@ -173,7 +181,7 @@ def _hit(wire: HitBody) -> HitBeacon:
     else:
         told = (title or "", meta.author or "", meta.category or "", meta.published or "")
     visit_id, hit_id = _token("v", wire.v), _token("h", wire.h)
-    return HitBeacon(wire.u, key or "", wire.c or "", referrer or "", visit_id, hit_id, wire.w is True, told)
+    return HitBeacon(wire.u, key or "", wire.c or "", referrer or "", visit_id, hit_id, wire.w is True, told, signature)
 
 
 def _token(name: str, text: str | None) -> str:

@@ -34,6 +34,7 @@ DEFAULT_VISITORS_PER_NETWORK = 2000
 DEFAULT_MAX_VISITORS = 1_000_000
 MOST_OFFICE_NETWORKS = 1000
 MOST_EXCLUDED_PATHS = 100
+MOST_SECRETS = 3
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,6 +65,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing_origin: Literal["allow", "refuse"] = "allow"
     null_origin: Literal["allow", "refuse"] = "refuse"
     """Beacons with `Origin: null`: pages in a sandboxed frame, and files."""
+    signatures: Literal["off", "prefer", "require"] = "off"
+    """Whether the portal signs its articles (`core.signing`): what is signed is believed; with "require" what is not
+    signed counts for the site alone, as "(other)"."""
+    signing_secrets: tuple[str, ...] = ()
+    """What signatures are made with, the newest first. Shown once, when it is made."""
     archived: bool = False
     """Nothing is counted any more; the numbers are still answered."""
     shared_hosts: bool = True
@@ -117,6 +123,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         if not 0 <= self.visitors_per_network <= 1_000_000:
             raise InvalidSite(f"site {self.id}: visitors_per_network is 0 to 1000000, not {self.visitors_per_network}")
+        if self.signatures != "off" and not self.signing_secrets:
+            raise InvalidSite(f"site {self.id}: it has no secret to sign with; make one first: site sign {self.id}")
+        if len(self.signing_secrets) > MOST_SECRETS or any(len(text) < 32 for text in self.signing_secrets):
+            raise InvalidSite(f"site {self.id}: at most {MOST_SECRETS} secrets, of 32 characters or more each")
         if not 1 <= self.max_visitors <= 100_000_000:
             raise InvalidSite(f"site {self.id}: max_visitors is 1 to 100000000, not {self.max_visitors}")
         for kind, networks in (("office", self.office_networks), ("excluded", self.excluded_networks)):

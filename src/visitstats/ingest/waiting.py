@@ -11,8 +11,8 @@ from visitstats.reading.snapshots import Snapshot
 from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committed
 
-Told = tuple[str, str, str, str]
-"""What a beacon says of its article, as it was sent (`core.beacon.HitBeacon.told`)."""
+Told = tuple[str, ...]
+"""What a beacon says of its article, as it was sent (`core.beacon.HitBeacon.told`), and what of it is signed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

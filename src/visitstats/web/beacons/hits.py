@@ -18,9 +18,10 @@ from visitstats.core.entries import AS_KEY, Entry, fitting
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected, Overloaded, StoreUnavailable
 from visitstats.core.periods import Day
+from visitstats.core.signing import Vouch
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import NOTHING_TOLD, Known
-from visitstats.ingest.waiting import Outcome, Waiting
+from visitstats.ingest.waiting import Outcome, Told, Waiting
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
@@ -66,7 +67,7 @@ class Hits:
         moment = self._clock()
         day = live.calendar.day_at(moment)
         agent = agent_of(headers)
-        article = self._articles.of(live, beacon)
+        article = self._articles.of(live, beacon, moment)
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
         address, network = senders.addresses.of(peer, headers)
@@ -108,11 +109,12 @@ class Hits:
             return Taken(waiting, waiting.add(moment, token, unique, old_token, hit_id, article.id, b""), article)
         address, network = says
         voice, said = self._senders.voice(live, day, address, article.id)
-        entry = _entry(article, beacon)
-        place = waiting.add(moment, token, unique, old_token, hit_id, article.id, entry, voice, said)
+        vouch = self._articles.signatures.vouch(live, beacon, moment)
+        entry, signed = _entry(article, beacon), _signed(article, beacon, vouch)
+        place = waiting.add(moment, token, unique, old_token, hit_id, article.id, entry, voice, said, signed)
         if new:
             self._known.newcomers.enter(live.site.id, article.id, moment)
-        told = NOTHING_TOLD if article.alias else beacon.told
+        told = self._told(live, article, beacon, moment)
         self._known.said(live.site.id, article.id, told, network, moment)
         waiting.told[article.id] = told
         return Taken(waiting, place, article)
@@ -185,8 +187,15 @@ class Hits:
 
     def _says(self, live: LiveSite, article: Article, beacon: HitBeacon, network: int, moment_ms: int) -> bool:
         """Whether the store may have to know what a beacon says of its article."""
-        told = NOTHING_TOLD if article.alias else beacon.told
+        told = self._told(live, article, beacon, moment_ms)
         return article is not OTHER and self._known.matters(live.site.id, article.id, told, network, moment_ms)
+
+    def _told(self, live: LiveSite, article: Article, beacon: HitBeacon, moment_ms: int) -> Told:
+        if article.alias:
+            return NOTHING_TOLD
+        if beacon.signature and (vouch := self._articles.signatures.vouch(live, beacon, moment_ms)):
+            return (*beacon.told, vouch.name)
+        return beacon.told
 
 
 def _entry(article: Article, beacon: HitBeacon) -> bytes:
@@ -195,6 +204,14 @@ def _entry(article: Article, beacon: HitBeacon) -> bytes:
         return encode_entry(Entry(article.key))
     said = Entry(article.key, beacon.title, article.url or AS_KEY, beacon.author, beacon.category, beacon.published)
     return encode_entry(fitting(said))
+
+
+def _signed(article: Article, beacon: HitBeacon, vouch: Vouch) -> bytes:
+    """Return what the portal has signed of what a beacon says: nothing but the key, its title and its author."""
+    if not vouch or article.alias:
+        return b""
+    facts = (beacon.title, "", beacon.author) if vouch is Vouch.FACTS else ()
+    return encode_entry(fitting(Entry(article.key, *facts)))
 
 
 class _Counting:

@@ -22,6 +22,7 @@ from visitstats.core.keys import article_id
 from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons.address import Headers
 from visitstats.web.beacons.senders import SENDER_RULES, Senders, Visitor, agent_of, visit_id_of
+from visitstats.web.beacons.signatures import Signatures
 
 CACHED_ADDRESS = 600
 """Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
@@ -50,9 +51,11 @@ class Articles:
 
     def __init__(self) -> None:
         self._known: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
+        self.signatures = Signatures()
 
-    def of(self, live: LiveSite, beacon: HitBeacon) -> Article:
-        """Return the article that a beacon's page shows. Raises HitRejected, also for a page that the site excludes."""
+    def of(self, live: LiveSite, beacon: HitBeacon, now_ms: int) -> Article:
+        """Return the article that a beacon's page shows; OTHER for one without the signature that the site requires.
+        Raises HitRejected, also for a page that the site excludes."""
         # By the live site, which is another object after a change of its rules.
         name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
         article = self._known.young.get(name) or self._known.get(name)
@@ -60,6 +63,8 @@ class Articles:
             article = _article_of(live, beacon)
             if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
                 self._known.put(name, article)
+        if live.site.signatures == "require" and not self.signatures.vouch(live, beacon, now_ms):
+            return OTHER
         return article
 
     def __len__(self) -> int:
@@ -132,7 +137,9 @@ class Rules:
 
     async def page(self, case: Case) -> str:
         """Find the article (rules of keys); refuse other hosts, and pages that the site excludes."""
-        case.article = self._articles.of(case.live, case.beacon)
+        case.article = self._articles.of(case.live, case.beacon, case.moment_ms)
+        if case.article is OTHER:
+            return f"counted for {OTHER_KEY}: it bears no signature of the portal that is good now"
         return f"its article is {case.article.key}"
 
     async def sender(self, case: Case, rule: str) -> str:
