@@ -75,13 +75,13 @@ def _redis_url(value: object) -> str:
     return value
 
 
-def _secret_file(value: object) -> Path | None:
+def _optional_path(value: object) -> Path | None:
     if value is None or value == "":
         return None
     try:
         return _path(value)
     except _Refused:
-        raise _Refused("empty or a file") from None
+        raise _Refused("empty or a path") from None
 
 
 def _networks(value: object) -> tuple[str, ...]:
@@ -124,7 +124,8 @@ def _one_of(*words: str) -> Kind:
     return Kind("word", parse)
 
 
-_FOLDER, _SECRET_FILE = Kind("folder", _path), Kind("file", _secret_file)
+_FOLDER, _PERHAPS_FOLDER = Kind("folder", _path), Kind("folder", _optional_path)
+_PERHAPS_FILE = Kind("file", _optional_path)
 _TEXT, _REDIS_URL, _NETWORKS = Kind("text", _text), Kind("text", _redis_url), Kind("networks", _networks)
 
 
@@ -138,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _REDIS_URL, "Redis 7.0+ or Valkey 7.2+; empty runs an embedded Valkey in the data folder."
     ] = ""
     redis_password_file: Annotated[
-        Path | None, _SECRET_FILE, "A file with the password for redis_url, which then has none itself."
+        Path | None, _PERHAPS_FILE, "A file with the password for redis_url, which then has none itself."
     ] = None
     host: Annotated[str, _TEXT, "Address to listen on."] = "127.0.0.1"
     port: Annotated[int, _whole(0, 65_535), "Port to listen on; 0 takes any free one."] = 8080
@@ -208,6 +209,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "Streams of numbers as they change (data-live) that a worker carries; beyond that 503. 0: none.",
     ] = 5000
     body_max_bytes: Annotated[int, _whole(1024, 65_536, "bytes"), "The longest beacon that is read."] = 8192
+    backup_dir: Annotated[
+        Path | None,
+        _PERHAPS_FOLDER,
+        "Where backups are made; empty: backups/ in the data folder, which does not outlive its disk.",
+    ] = None
+    backup_keep: Annotated[int, _whole(1, 10_000, "backups"), "How many backups are kept; older ones go."] = 7
     log_level: Annotated[
         str, _one_of("debug", "info", "warning", "error"), "What is logged: debug, info, warning or error."
     ] = "info"

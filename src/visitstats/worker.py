@@ -12,6 +12,7 @@ from typing import NamedTuple
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
+from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
@@ -216,7 +217,11 @@ class Worker:
     async def scrape(self, *, ask_store: bool = True) -> bytes:
         """Return the text of a scrape: of all workers, and of all sites as far as the store answers."""
         self._tell()
-        service = Service(fit=self.applier.link.trusted, lacks=self.hosts.lacks)
+        backup = read_state(self.settings.data_dir)
+        service = Service(
+            fit=self.applier.link.trusted, lacks=self.hosts.lacks, backup_made_ms=backup.made_ms,
+            backup_bytes=backup.bytes, backup_verified_ms=backup.verified_ms,
+        )  # fmt: skip
         return await self._scrape.text(self.sites.all(), self.clock(), service, ask_store=ask_store)
 
     @property

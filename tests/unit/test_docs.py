@@ -72,7 +72,7 @@ def commands(command: Any, name: str = "visitstats") -> Iterator[tuple[str, set[
     """Every command that does something, by its full name, and its options. (Typer carries a click of its own.)"""
     for child, each in getattr(command, "commands", {}).items():
         yield from commands(each, f"{name} {child}")
-    if not hasattr(command, "commands"):
+    if getattr(command, "invoke_without_command", True):
         options = (each for each in command.params if each.param_type_name == "option")
         yield name, {word for each in options for word in (*each.opts, *each.secondary_opts)} - {"--help"}
 

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sites", "access", "changes"),
     ("reading",),
     ("ingest", "trust", "tasks"),
+    ("backup",),
     ("worker", "demo"),
     ("web",),
     ("cli",),

@@ -16,6 +16,7 @@ import redis
 from tests.client import HOST, Connection, Hit, crowd, until
 from tests.conftest import StartStore
 from tests.web.inprocess import Clock, Running, running
+from visitstats.backup.state import State, note_state
 from visitstats.core import counting, link
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.store.overview import COMMANDS
@@ -289,3 +290,16 @@ async def test_a_site_whose_counts_are_damaged_takes_no_other_sites_numbers(app:
 def _pid(store: EmbeddedStore) -> int:
     process: Any = store._process
     return int(process.pid)
+
+
+async def test_the_last_backup_and_the_last_check_are_shown_at_once(app: Running) -> None:
+    """Also when a command made it, beside the service; before the first there is a 0, for alerts."""
+    assert app.app.worker is not None
+    data_dir = app.app.worker.settings.data_dir
+    made, verified = "visitstats_backup_last_success_timestamp_seconds", "visitstats_backup_verified_timestamp_seconds"
+    assert [(await scrape(app.connection))[name] for name in (made, "visitstats_backup_bytes", verified)] == [0, 0, 0]
+    note_state(data_dir, State(path="/b", made_ms=app.clock.ms, bytes=1234))
+    note_state(data_dir, State(verified_ms=app.clock.ms + 1000))
+    found = await scrape(app.connection)
+    assert (found[made], found["visitstats_backup_bytes"]) == (app.clock.ms / 1000, 1234)
+    assert found[verified] == app.clock.ms / 1000 + 1

@@ -45,7 +45,9 @@ def settings_of(config: Path | None, **options: object) -> Settings:
 
 
 @contextmanager
-def _store_url(settings: Settings) -> Iterator[str]:
+def store_url(settings: Settings) -> Iterator[str]:
+    """Yield the address of the store that the settings name: a running one, or the embedded one for as long as it
+    takes."""
     if settings.redis_url:
         yield settings.redis_url
     else:
@@ -57,7 +59,7 @@ def with_store(
     config: Path | None, data_dir: Path | None, redis_url: str | None, work: Callable[[Records, Reads], Awaitable[T]]
 ) -> T:
     """Do something on the store that the settings name: a running one, or the embedded one for as long as it takes."""
-    with _store_url(settings_of(config, data_dir=data_dir, redis_url=redis_url)) as url:
+    with store_url(settings_of(config, data_dir=data_dir, redis_url=redis_url)) as url:
         return on_store(url, work)
 
 
@@ -85,7 +87,7 @@ def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]], *, cla
             await (claim_store if claim else check_schema)(parts.client)
             return await work(parts)
 
-    with _store_url(settings) as url:
+    with store_url(settings) as url:
         return asyncio.run(run(url))
 
 

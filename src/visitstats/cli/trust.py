@@ -18,12 +18,10 @@ from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
-from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay
+from visitstats.ingest.once import replay_once
+from visitstats.ingest.replay import Limits
 from visitstats.settings import Settings
-from visitstats.store.commit import Committer, Numbering, Result, Work
 from visitstats.store.fitness import Condition, Parts
 from visitstats.trust import doctor as checks
 from visitstats.trust.survey import Status, survey
@@ -124,28 +122,14 @@ def journal_replay(
         await parts.fitness.check_start()
         before = await survey(root, parts.reads)
         total = sum(sum((slot.waiting or {}).values()) for slot in before)
-        applied: Counter[str] = Counter()
-        calendars = {
-            name: Calendar(site.timezone, site.week_start) for name, site in (await parts.records.sites()).items()
-        }
+        limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
+        sites = await parts.records.sites()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("applying", total=total)
-
-            def note(item: Work, result: Result) -> None:
-                applied[item.record.site] += 1
-                progress.advance(bar)
-
-            def number(site: str) -> Numbering:
-                now = wall_clock()
-                return Numbering(calendars.get(site, Calendar("UTC")).day_at(now), now)
-
-            limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
-            machine = Replay(root, Committer(parts.url), parts.reads, number, limits)
-            try:
-                await machine.bring_up(Positions(""), note)
-            finally:
-                await machine.close()
-        return applied, await survey(root, parts.reads)
+            done = await replay_once(
+                root, parts.url, parts.reads, sites, limits, wall_clock, lambda: progress.advance(bar)
+            )
+        return done.records, await survey(root, parts.reads)
 
     try:
         with _silent(logging.ERROR):

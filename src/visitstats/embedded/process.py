@@ -267,6 +267,8 @@ class EmbeddedStore:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            # A backup takes its snapshot as a replica does; nobody else comes whom it were worth to wait for.
+            "repl-diskless-sync-delay": "0",
             # An evicted watermark would apply the journal a second time.
             "maxmemory-policy": "noeviction",
         }

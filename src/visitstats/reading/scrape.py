@@ -78,6 +78,17 @@ STORE_RESTARTS = Family(
     "visitstats_store_restarts_total", "counter", "Times that the embedded store had died and was started again."
 )
 STARTED = Family("visitstats_start_time_seconds", "gauge", "When the service was started, in seconds since the epoch.")
+BACKUP_MADE = Family(
+    "visitstats_backup_last_success_timestamp_seconds",
+    "gauge",
+    "When the last backup was begun that was made, in seconds since the epoch; 0 for never.",
+)
+BACKUP_BYTES = Family("visitstats_backup_bytes", "gauge", "Size of the last backup, in bytes.")
+BACKUP_VERIFIED = Family(
+    "visitstats_backup_verified_timestamp_seconds",
+    "gauge",
+    "When a backup was last tried and found right, in seconds since the epoch; 0 for never.",
+)
 RESTART_REASONS = ("died", "hung", "not-started", "reload")
 REFUSED_REASONS = ("journal", "queue", "stopping", "store-away", "internal")
 REQUEST_REASONS = (
@@ -112,6 +123,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     fit: bool
     lacks: Mapping[str, int]
     """Host → hits of it that the store lacks."""
+    backup_made_ms: int
+    backup_bytes: int
+    backup_verified_ms: int
 
 
 class Scrape:
@@ -179,6 +193,9 @@ class Scrape:
         out.add(STORE_STATE, ((f'state="{word}"', states.count(word)) for word in link.WORDS))
         out.add(STORE_LACKS, ((f'host="{_escaped(host)}"', hits) for host, hits in service.lacks.items()))
         out.add(STORE_LOST, [("", max((report.store_lost for report in reports), default=0))])
+        out.add(BACKUP_MADE, [("", service.backup_made_ms / 1000)])
+        out.add(BACKUP_BYTES, [("", service.backup_bytes)])
+        out.add(BACKUP_VERIFIED, [("", service.backup_verified_ms / 1000)])
         out.add(JOURNAL_UP, [("", all(report.journal for report in reports))])
         out.add(JOURNAL_BYTES, [("", sum(report.journal_bytes for report in reports))])
         out.add(JOURNAL_GAPS, [("", sum(report.gaps for report in reports))])

@@ -36,6 +36,7 @@ class Mark(NamedTuple):
     total: int
 
 
+NO_MARK = Mark(0, 0)
 Marks = dict[str, dict[str, Mark]]
 """Site → writer → watermark."""
 

@@ -11,6 +11,9 @@ from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import IN_CLUSTER, foreign, translated
 
+RESTORING = b"restoring "
+"""How `vs:sites:version` begins while a backup is loaded (`store.loading`)."""
+
 
 async def claim_store(client: Redis) -> None:
     """Refuse (StoreUnfit) a store of another schema; write the number into one that is new. Raises StoreUnavailable."""
@@ -35,6 +38,12 @@ async def check_schema(client: Redis) -> bool:
                 raise
             raise StoreUnfit(foreign(keys.SCHEMA)) from error
         if number is None and await client.exists(keys.SITES, keys.SITES_VERSION, keys.TOKENS):
+            with suppress(ResponseError):
+                version: Any = await client.get(keys.SITES_VERSION)
+                if (version or b"").startswith(RESTORING):
+                    raise StoreUnfit(
+                        "a backup is being restored into the store, or was and not to its end: run visitstats restore"
+                    )
             raise StoreUnfit(f"the store was written by a version before schema {SCHEMA_NUMBER}; use an empty database")
     if number is not None and number != str(SCHEMA_NUMBER).encode():
         shown = number.decode("utf-8", "replace")[:20] if isinstance(number, bytes) else number

@@ -29,13 +29,12 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.files import write_file
 from visitstats.journal.reader import slots_of
 from visitstats.journal.slot import try_lock
-from visitstats.store.reads import Mark, Marks
+from visitstats.store.reads import NO_MARK, Mark, Marks
 from visitstats.store.writers import Writers
 
 log = logging.getLogger(__name__)
 
 FOLDER, NOTED, LACKING = "hosts", "noted.json", "lacking.json"
-NO_MARK = Mark(0, 0)
 
 
 class Noted(msgspec.Struct):

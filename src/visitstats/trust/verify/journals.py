@@ -7,14 +7,13 @@ from typing import NamedTuple
 from visitstats.core.batch import Batch, Record
 from visitstats.journal.reader import Newest, Slot, slots_of
 from visitstats.store.inspect import Inspector
-from visitstats.store.reads import Mark, Reads
+from visitstats.store.reads import NO_MARK, Mark, Reads
 from visitstats.trust.hosts import lacking, read_noted
 from visitstats.trust.verify.findings import Look
 
 LISTED = 5
 """So many sequences of unapplied records are named."""
 NOTHING = Newest(0, 0)
-NO_MARK = Mark(0, 0)
 
 
 class _Break(NamedTuple):
