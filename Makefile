@@ -11,7 +11,7 @@ WORKERS ?= 2
 HITS ?= 1000000
 export PYTHON
 # By speed, and only those that are there: what fails fast is seen first.
-TESTS := $(wildcard tests/unit tests/store tests/web tests/integrations tests/browser tests/faults)
+TESTS := $(wildcard tests/unit tests/store tests/upgrade tests/web tests/integrations tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench soak compare widget lock clean

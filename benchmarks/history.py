@@ -39,7 +39,7 @@ from visitstats.store import keys
 from visitstats.store.fitness import opened
 from visitstats.store.packing import Packer
 from visitstats.store.schema import claim_store
-from visitstats.store.tiles import Tiles, views_at
+from visitstats.store.tiles import Tiles
 from visitstats.trust.verify.verifier import Verifier
 
 T = TypeVar("T")
@@ -202,8 +202,8 @@ class Archive:
             await self._write_hash(keys.articles(SITE.id), totals)
             names = [(article, encode_entry(entry_of(number))) for article, number in zip(ids, numbers, strict=True)]
             await self._write_hash(keys.names(SITE.id), names)
-        await self._write_hash(keys.views(SITE.id), list(site_views.items()))
-        assert views_at(SITE.id, "2026-01-01")[0] == keys.views(SITE.id)
+        for when, n in site_views.items():
+            await self._client.hset(*keys.count_at(SITE.id, "views", when), n)  # type: ignore[misc]
 
     async def _write_hash(self, name: str, items: list[Any]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:

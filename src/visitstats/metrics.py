@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+TASK_SECONDS = (0.01, 0.1, 1, 10, 60, 600)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 FILES = {"counter": 1 << 20, "histogram": 1 << 16}
 """The library's files of one slot, and the bytes that are reserved for each: the counters of about 500 sites."""
@@ -107,6 +108,13 @@ class Metrics:
         self.internal_errors = Counter(
             "visitstats_internal_errors", "Batches or jobs that failed by a bug.", registry=registry
         )
+        self.task_runs = Counter(
+            "visitstats_task_runs", "Runs of scheduled tasks, by result.", ["task", "result"], registry=registry
+        )
+        self.task_seconds = Histogram(
+            "visitstats_task_seconds", "Time that a run of a scheduled task took, in seconds.", ["task"],
+            buckets=TASK_SECONDS, registry=registry,
+        )  # fmt: skip
         self.batch_hits = Histogram(
             "visitstats_batch_hits", "Hits in one journal write.", buckets=HITS, registry=registry
         )
@@ -134,6 +142,17 @@ class Metrics:
         """Note the visits that a batch has started, one of ours or of another worker's journal."""
         if started:
             self._started[site] = self._started.get(site, 0) + started
+
+    def know_task(self, task: str) -> None:
+        """Have the series of a scheduled task there before it runs."""
+        for result in ("ok", "failed"):
+            self.task_runs.labels(task, result)
+        self.task_seconds.labels(task)
+
+    def task_ran(self, task: str, right: bool, seconds: float) -> None:
+        """Note a run of a scheduled task."""
+        self.task_runs.labels(task, "ok" if right else "failed").inc()
+        self.task_seconds.labels(task).observe(seconds)
 
     def flush(self) -> None:
         """Write down what was noted. Once a second, not for each batch: the library takes some 5 µs for each number."""

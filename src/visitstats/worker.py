@@ -6,16 +6,14 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from visitstats.access import Access
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
 from visitstats.core.counting import SALT_BYTES
-from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit
+from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit, VisitstatsError
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.descriptors import open_files
 from visitstats.ending import end
@@ -40,9 +38,12 @@ from visitstats.store.fitness import opened
 from visitstats.store.overview import Overview
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.runs import Runs
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
-from visitstats.tasks import Job, Rollups, follow_the_clock, guarded, schedule
+from visitstats.tasks.closing import Closing, Presence
+from visitstats.tasks.schedule import Task, Tasks
+from visitstats.tasks.table import shared
 from visitstats.trust.hosts import Hosts
 from visitstats.trust.losses import LossWatch
 
@@ -51,6 +52,14 @@ log = logging.getLogger(__name__)
 MIB = 1024 * 1024
 COMPARE_SECONDS = 5
 """How often the watermarks of all sites are compared with the journals: 0.1 % of a core for 200 sites."""
+
+
+class Duty(NamedTuple):
+    """What a worker looks after: what it is, how it is done, and every how many seconds."""
+
+    what: str
+    run: Callable[[], Awaitable[None]]
+    seconds: int
 
 
 def wall_clock() -> int:
@@ -115,7 +124,7 @@ class Worker:
         self.access = Access(self.records, kept)
         self._seat = seat or Seat.alone()
         self._slot = journal.number
-        self._scrape = Scrape(self.metrics, Overview(url), self._seat.board)
+        self._scrape = Scrape(self.metrics, Overview(url), Runs(self._client), self._seat.board)
         self._connections = connections
         positions = Positions(journal.writer)
         self.stats = Stats(self.reads, clock, kept, journal.number, positions)
@@ -161,8 +170,12 @@ class Worker:
             socket.gethostname(),
             lambda: (live.site.id for live in self.sites.all()),
         )
-        self.rollups = Rollups(Upkeep(self._client), self.sites, self.stats, clock)
-        self._scheduler: AsyncIOScheduler | None = None
+        upkeep = Upkeep(self._client)
+        self._presence = Presence(upkeep, self.sites, self.stats, clock)
+        self.tasks = Tasks(
+            [*self._own_tasks(), *shared(Closing(upkeep, self.sites, clock))],
+            upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
+        )  # fmt: skip
         self._watching: list[asyncio.Task[None]] = []
         self.ready = False
 
@@ -185,12 +198,10 @@ class Worker:
             # Each further call would also wait for the full timeout, and readers for the first worker.
             self.applier.start_offline(error)
         await self.ingest.start()
-        self._scheduler = schedule(self.jobs, self.metrics)
-        self._scheduler.start()
+        self.tasks.start()
         self._watching = [
             asyncio.create_task(self._do_duties(self.duties)),
             asyncio.create_task(self._do_duties(self.chores)),
-            asyncio.create_task(follow_the_clock(self._scheduler)),
         ]
         self.ready = True
         self._tell()
@@ -198,10 +209,13 @@ class Worker:
     async def stop(self) -> None:
         """Finish what was accepted and release everything."""
         self.ready = False
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=False)
+        await self.tasks.stop()
         await end(*self._watching)
         await self.ingest.stop()
+        try:
+            await self._presence.note_peaks()
+        except StoreUnavailable as error:
+            log.debug("the last peaks are not kept: %s", error)
         await self.hosts.close()
         await self._scrape.close()
         if self._replay is not None:
@@ -225,49 +239,70 @@ class Worker:
         return await self._scrape.text(self.sites.all(), self.clock(), service, ask_store=ask_store)
 
     @property
-    def duties(self) -> list[Job]:
+    def duties(self) -> list[Duty]:
         """What a worker asks the store every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
         together these would be half of what an idle worker takes."""
         found = [
-            Job("look whether the store may evict, and whether sites have changed", self._look, 1),
-            Job("look whether counts that the store has lost are back", self._look_for_losses, 2),
-            Job("remember which tokens may read the metrics", self._remember_scrapers, 5),
+            Duty("look whether the store may evict, and whether sites have changed", self._look, 1),
+            Duty("look whether counts that the store has lost are back", self._look_for_losses, 2),
+            Duty("remember which tokens may read the metrics", self._remember_scrapers, 5),
         ]
         if self.journalled:
             found += [
-                Job("note what the store has of other hosts", self.hosts.look, 1),
-                Job("look whether the store came back older", self._compare, COMPARE_SECONDS),
-                Job("apply what a dead worker left in its slot", self._adopt, 2),
+                Duty("note what the store has of other hosts", self.hosts.look, 1),
+                Duty("look whether the store came back older", self._compare, COMPARE_SECONDS),
+                Duty("apply what a dead worker left in its slot", self._adopt, 2),
             ]
         return found
 
-    @property
-    def jobs(self) -> list[Job]:
-        """What the scheduler runs."""
-        pruning = [Job("delete journal segments past the retention", self._prune, 60)] if self.journalled else []
-        return [*self.rollups.jobs(), *pruning]
+    def _own_tasks(self) -> list[Task]:
+        """What each worker has to do by itself."""
+        found = [
+            Task("salts", "have the salts of today and tomorrow ready, drop old ones", 600, self._salts, True, False),
+            Task("running", "note that the service runs", 60, self._presence.note_running, True),
+            Task("peaks", "keep the most visitors online at once", 15, self._presence.note_peaks, True),
+        ]
+        if self.journalled:
+            what = "delete journal segments past the retention"
+            found.append(Task("prune", what, 60, self._prune, everywhere=True, at_start=False))
+        return found
 
     @property
-    def chores(self) -> list[Job]:
+    def chores(self) -> list[Duty]:
         """What a worker does without the store: a store that hangs does not hold it up."""
         found = [
-            Job("tell the other processes how this one is", self._report, 1),
-            Job("have the store asked whether it takes writes, also without hits", self._probe, 5),
+            Duty("tell the other processes how this one is", self._report, 1),
+            Duty("have the store asked whether it takes writes, also without hits", self._probe, 5),
         ]
-        return [*found, Job("keep the last numbers on disk", self._keep, 1)] if self.journalled else found
+        return [*found, Duty("keep the last numbers on disk", self._keep, 1)] if self.journalled else found
 
-    async def _do_duties(self, jobs: list[Job]) -> None:
-        duties = [(duty, guarded(duty, self.metrics)) for duty in jobs]
+    async def _do_duties(self, duties: list[Duty]) -> None:
         seconds = 0
         while True:
             await asyncio.sleep(1)
             seconds += 1
-            for duty, run in duties:
+            for duty in duties:
                 if seconds % duty.seconds == 0:
-                    await run()
+                    await self._do(duty)
 
-    async def _prune(self) -> None:
+    async def _do(self, duty: Duty) -> None:
+        """Do what has to be done again and again, and outlive what goes wrong."""
+        try:
+            await duty.run()
+        except (VisitstatsError, OSError) as error:
+            log.warning("%r failed and is tried again: %s", duty.what, error)
+        except Exception:
+            log.exception("%r failed by a bug", duty.what)
+            self.metrics.internal_errors.inc()
+
+    async def _salts(self, date: str) -> str:
+        """Rule 2: a salt must be here before its day begins, even if the store is away at midnight."""
+        await self.sites.prepare_salts(self.clock())
+        return ""
+
+    async def _prune(self, date: str) -> str:
         await self.ingest.prune(self._forget_by())
+        return ""
 
     async def _keep(self) -> None:
         if self.stats.changed:

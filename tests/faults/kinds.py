@@ -20,6 +20,7 @@ from tests.faults import splits
 from tests.faults.arena import KINDS, READERS, Arena, Round
 from tests.faults.conserved import Stream
 from tests.faults.copies import copy_of, put_back
+from visitstats.store import keys
 
 Act = Callable[[Arena, Round, random.Random], Awaitable[None]]
 EXTERNAL = tuple(kind for kind in KINDS if kind != "embedded")
@@ -151,7 +152,7 @@ async def applied(arena: Arena, this: Round) -> None:
 
         async def there() -> bool:
             with contextlib.suppress(OSError):
-                return int(await client.hget(f"vs:{{{this.site}}}:views", "all") or 0) >= wanted
+                return int(await client.hget(*keys.count_at(this.site, "views", "all")) or 0) >= wanted
             return False
 
         await until(there, "the acknowledged hits are applied", 15)

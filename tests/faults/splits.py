@@ -18,6 +18,7 @@ from tests.client import Connection, StoreAway, until
 from tests.driver import Load, Service, under
 from tests.faults.arena import READERS, Arena, Round, Server
 from tests.faults.conserved import Stream
+from visitstats.store import keys
 
 ENOUGH = 50
 """Hits that a side must have counted before the other one wins."""
@@ -151,7 +152,7 @@ async def both_count(arena: Arena, this: Round, old: Server, new: Server) -> Non
 async def counted(arena: Arena, this: Round, store: Server) -> int:
     """The views of a round's site in one store."""
     async with arena.client(store.url) as client:
-        return int(await client.hget(f"vs:{{{this.site}}}:views", "all") or 0)
+        return int(await client.hget(*keys.count_at(this.site, "views", "all")) or 0)
 
 
 @contextlib.asynccontextmanager

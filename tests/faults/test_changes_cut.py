@@ -125,7 +125,7 @@ class Story:
             assert counts == {article_id(article): n for article, n in expected.items()}, name
         ends = {alias: value[8:].decode() for alias, value in found.get(keys.aliases(SITE.id), {}).items()}
         assert ends == {article_id(alias): target for alias, target in books.aliases.items()}
-        assert int(found[keys.views(SITE.id)][b"all"]) == books.hits
+        assert int(found[keys.counts(SITE.id)][b"views:all"]) == books.hits
         undone = {name.partition(b":")[0].decode() for name in found[keys.changes(SITE.id)] if b":undone" in name}
         assert undone == {change_id for change_id, merge in books.merges.items() if merge.undone}
 

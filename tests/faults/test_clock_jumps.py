@@ -126,8 +126,10 @@ async def test_a_jump_of_a_day_and_back_throws_nothing_away_that_is_needed(tmp_p
         assert kept
         for jump in (DAY, -DAY):
             app.clock.advance(jump)
-            for job in (*worker.jobs, *worker.duties, *worker.chores):
-                await job.run()
+            for task in worker.tasks.table:
+                await task.run("")
+            for duty in (*worker.duties, *worker.chores):
+                await duty.run()
             assert records() == kept
         for reader in readers:
             await app.connection.hit("t1", Hit(reader, "/b"))

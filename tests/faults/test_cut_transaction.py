@@ -66,7 +66,7 @@ def cut(folder: Path) -> None:
 def counted(store: ExternalStore) -> tuple[int, int]:
     """Visits and views of all time."""
     with store.client() as client:
-        visits, views = (client.hget(name, "all") for name in (keys.visits(SITE.id), keys.views(SITE.id)))
+        visits, views = (client.hget(*keys.count_at(SITE.id, kind, "all")) for kind in ("visits", "views"))
     return int(visits or 0), int(views or 0)
 
 

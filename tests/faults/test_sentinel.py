@@ -122,4 +122,4 @@ async def test_a_failover_needs_nobody_and_loses_no_hit(serve: Serve, guarded: G
         stream.over = True
     await conserved(load, stream)
     with guarded.client(guarded.ports[1]) as second:
-        assert second.hget("vs:{t1}:views", "all") == b"%d" % len(stream.sent)
+        assert second.hget("vs:{t1}:counts", "views:all") == b"%d" % len(stream.sent)

@@ -17,6 +17,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from tests.client import until
+from tests.store.dated import dated, hours
 from tests.store.oracle import Beat, Hit, Oracle
 from visitstats.core import counting
 from visitstats.core.batch import Gathering, encode, hit_id_digest
@@ -154,7 +155,7 @@ class Machine:
 
     async def hit(self, worker: int, person: str, article: str = "/a", hit_id: str = "") -> bool:
         """A hit reaches a worker and is acknowledged; returns whether it was counted at once (200)."""
-        waiting = self.workers[worker].ingest.gathering(self.live, self.day)
+        waiting = self.workers[worker].ingest.gathering(self.live, self.day, self.now)
         self._add(waiting, person, article, hit_id)
         outcome = await waiting.future
         self.oracle.take(Hit(self.now, person, article, hit_id))
@@ -168,7 +169,7 @@ class Machine:
         self.oracle.take(Beat(self.now, person))
         other = self._sites.get("other")
         assert other is not None
-        carrying = ingest.gathering(other, other.calendar.day_at(self.now))
+        carrying = ingest.gathering(other, other.calendar.day_at(self.now), self.now)
         carrying.add(self.now, bytes(8), bytes(8), b"", b"", article_id("/"), b"")
         await carrying.future
 
@@ -238,8 +239,10 @@ class Machine:
     async def check(self) -> None:
         """Compare everything that the store shows with the oracle."""
         counted, site, day = self.oracle.count(), self.site.id, self.day
-        assert await self._numbers(keys.visits(site)) == dict(counted.visits)
-        assert await self._numbers(keys.views(site)) == dict(counted.views)
+        assert await dated(self.client, site, "visits") == dict(counted.visits)
+        assert await dated(self.client, site, "views") == dict(counted.views)
+        assert await dated(self.client, site, "hits") == dict(counted.hits)
+        assert await hours(self.client, site) == dict(counted.hours)
         for name, top in counted.top.items():
             if name == "all" or len(name) == len(day.date):
                 key = keys.articles(site) if name == "all" else keys.articles_of_day(site, name)

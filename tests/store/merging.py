@@ -146,12 +146,14 @@ class Merging(Writer):
         return found
 
     async def everything(self) -> dict[str, Any]:
-        """Every key of the ledger but the changes and watermarks, as it is."""
-        return {
-            name: content
-            for name, content in (await ledger(self.raw, self.site.id)).items()
-            if name not in (keys.changes(self.site.id), keys.marks(self.site.id))
-        }
+        """Every key of the ledger as it is, but for what only grows: changes, watermarks, touched entries."""
+        site = self.site.id
+        found = await ledger(self.raw, site)
+        for name in (keys.changes(site), keys.marks(site), keys.touched(site)):
+            found.pop(name, None)
+        if keys.counts(site) in found:
+            found[keys.counts(site)][0].pop(b"touched", None)
+        return found
 
 
 async def ledger(raw: Redis, site: str = SITE.id) -> dict[str, Any]:

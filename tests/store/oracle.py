@@ -35,6 +35,9 @@ class Counted:
 
     visits: Counter[str] = field(default_factory=Counter)
     views: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+    hours: Counter[str] = field(default_factory=Counter)
+    """By date, number and hour: "2036-11-24 visits:14"."""
     top: dict[str, Counter[str]] = field(default_factory=dict)
     last_sign: dict[str, int] = field(default_factory=dict)
     people: dict[str, set[str]] = field(default_factory=dict)
@@ -91,11 +94,15 @@ class Oracle:
                 continue
             delivered.add(event.hit_id)
             counted.people.setdefault(today.isoformat(), set()).add(person)
-            names = self._names(today)
+            names, hour = self._names(today), self._hour(moment, today)
+            counted.hours[f"{today} hits:{hour}"] += 1
+            for name in names:
+                counted.hits[name] += 1
             if away or day_of_visit.get(person) != today:  # rule 3
                 visit[person] = visit.get(person, 0) + 1
                 day_of_visit[person] = today
                 counted.started[-1] = True
+                counted.hours[f"{today} visits:{hour}"] += 1
                 for name in names:
                     counted.visits[name] += 1
             counted.last_sign[person] = moment
@@ -107,6 +114,7 @@ class Oracle:
                     article = OTHER
                 registered.add(article)
                 counted.viewed[-1] = article
+                counted.hours[f"{today} views:{hour}"] += 1
                 for name in names:
                     counted.views[name] += 1
                 for name in ("all", today.isoformat(), self._week(today), today.isoformat()[:7]):
@@ -116,6 +124,10 @@ class Oracle:
     def _names(self, today: date) -> tuple[str, ...]:
         name = today.isoformat()
         return (name, name[:7], name[:4], "all")
+
+    def _hour(self, moment: int, today: date) -> int:
+        midnight = datetime(today.year, today.month, today.day, tzinfo=self._zone).timestamp()
+        return int(moment / 1000 - midnight) // 3600
 
     def _week(self, today: date) -> str:
         while today.isoweekday() != self._week_start:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from tests.store.writing import CALENDAR, DAY, SITE, WRITER, gather, names_in
 from visitstats.core.batch import Batch, Gathering
+from visitstats.core.entries import Entry
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.commit import PUT_DOWN, Committer, Work
@@ -19,10 +20,10 @@ SMALL = Site(id=SITE.id, hosts=SITE.hosts, max_articles=2)
 
 
 def full_batch(previous: int = 0) -> Batch:
-    """It needs every key: hit ids, a reader of yesterday, an article beyond the cap, a title, a bot."""
+    """It needs every key: hit ids, a reader of yesterday, an article beyond the cap, a new title, a bot."""
     waiting = Gathering(SMALL, DAY)
     for n, (person, article) in enumerate([("An", "/a"), ("An", "/b"), ("Bình", "/a"), ("Chi", "/new"), ("An", "/a")]):
-        gather(waiting, DAY.start_ms + n, person, article, f"id {n % 4}")
+        gather(waiting, DAY.start_ms + n, person, article, f"id {n % 4}", says=Entry(article, f"title {n}"))
     waiting.ignored["bot"] = 1
     return waiting.close(previous, 0, DAY.start_ms)
 
@@ -33,7 +34,7 @@ FULL_VISITS, FULL_VIEWS = 3, 4
 
 def keys_of(batch: Batch) -> list[str]:
     """The keys that the script takes for a batch."""
-    return of_commit(batch.site, batch.day, batch.yesterday, batch.half_hour, box_views=False)
+    return of_commit(batch.site, batch.day, batch.yesterday, batch.hour, batch.half_hour)
 
 
 async def put_down(committer: Committer, work: Work) -> Any:
@@ -46,8 +47,8 @@ async def put_down(committer: Committer, work: Work) -> Any:
 async def counted(client: Redis) -> tuple[int, int]:
     """Visits and views of all time."""
     return (
-        int(await client.hget(keys.visits(SITE.id), "all") or 0),
-        int(await client.hget(keys.views(SITE.id), "all") or 0),
+        int(await client.hget(*keys.count_at(SITE.id, "visits", "all")) or 0),
+        int(await client.hget(*keys.count_at(SITE.id, "views", "all")) or 0),
     )
 
 

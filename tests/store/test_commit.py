@@ -118,7 +118,7 @@ async def test_sequences_and_totals_beyond_32_bits_and_up_to_2_to_the_53_are_exa
 
 
 async def test_counts_up_to_2_to_the_53_are_exact(committer: Committer, raw: Redis) -> None:
-    for name, field in ((keys.visits(SITE.id), "all"), (keys.articles(SITE.id), article_id("/a"))):
+    for name, field in (keys.count_at(SITE.id, "visits", "all"), (keys.articles(SITE.id), article_id("/a"))):
         await raw.hset(name, field, 2**53 - 3)
     result = await commit(committer, 1, morning())
     assert (result.articles[0], result.counts[-2]) == (2**53 - 1, 2**53 - 1)
@@ -135,7 +135,7 @@ async def test_two_writers_have_watermarks_of_their_own(committer: Committer, ra
 async def test_sites_are_committed_together_and_one_that_fails_does_not_harm_the_others(
     committer: Committer, raw: Redis
 ) -> None:
-    await raw.set(keys.visits(SITE.id), "not what it should be")
+    await raw.set(keys.counts(SITE.id), "not what it should be")
     theirs = batch_of((NOON, "An", "/a"), site=OTHER_SITE)
     third = Site(id="third", hosts=("t.vn",))
     bad, gap, good = await committer.commit(
@@ -149,12 +149,12 @@ async def test_sites_are_committed_together_and_one_that_fails_does_not_harm_the
     assert "WRONGTYPE" in bad.error
     assert gap == Gap(0)
     assert isinstance(good, Committed)
-    assert await raw.hget(keys.views(OTHER_SITE.id), "all") == b"1"
+    assert await raw.hget(*keys.count_at(OTHER_SITE.id, "views", "all")) == b"1"
 
 
 async def test_a_damaged_count_of_another_day_stops_its_site_alone(committer: Committer, raw: Redis) -> None:
     """The batch does not touch it, but its answer has it: the box must not show a number that nobody knows."""
-    await raw.hset(keys.visits(SITE.id), DAY.week[0], "many")
+    await raw.hset(*keys.count_at(SITE.id, "visits", DAY.week[0]), "many")
     work = [
         Work(WRITER, 1, 0, morning(), numbering()),
         Work(WRITER, 2, 0, batch_of((NOON, "An", "/a"), site=OTHER_SITE), numbering()),
@@ -165,7 +165,7 @@ async def test_a_damaged_count_of_another_day_stops_its_site_alone(committer: Co
         assert "no number" in bad.error
         assert isinstance(good, Committed)
         assert good.fresh == fresh
-    await raw.hdel(keys.visits(SITE.id), DAY.week[0])
+    await raw.hdel(*keys.count_at(SITE.id, "visits", DAY.week[0]))
     assert (await commit(committer, 1, morning())).counts[-2] == 2
     assert await counted(raw) == (2, 3)
 
@@ -234,8 +234,8 @@ async def test_a_batch_of_yesterday_is_counted_there_and_answers_todays_numbers(
     assert result.online == 1
     found = await Reads(raw).counts(SITE.id, tomorrow, now)
     assert result.counts == (found.views if box_views else found.visits)
-    assert await raw.hget(keys.visits(SITE.id), DAY.date) == b"2"
-    assert await raw.hget(keys.visits(SITE.id), tomorrow.date) == b"1"
+    assert await raw.hget(*keys.count_at(SITE.id, "visits", DAY.date)) == b"2"
+    assert await raw.hget(*keys.count_at(SITE.id, "visits", tomorrow.date)) == b"1"
     assert (await top(raw, DAY.date), await top(raw, tomorrow.date)) == ({"/a": 2, "/b": 1}, {"/a": 1})
 
 

@@ -67,10 +67,11 @@ async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(r
 
 HALF_HOUR = NOON // HALF_HOUR_MS
 OURS = [
-    keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS,
-    *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, HALF_HOUR, box_views=False),
-    keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id),
-    keys.peaks(SITE.id), keys.lease(SITE.id, "close-days"),
+    keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS, keys.TASKS,
+    keys.ran(2036), keys.lease("close-days"), keys.redo(SITE.id),
+    *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, 12, HALF_HOUR),
+    keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id, DAY.year),
+    keys.peaks(SITE.id, DAY.year),
 ]  # fmt: skip
 
 
@@ -106,8 +107,8 @@ async def test_the_doctor_writes_nothing_into_a_new_store(redis_url: str, raw: R
 
 
 async def test_the_line_says_which_key_and_what_to_do(fitness: Fitness, raw: Redis) -> None:
-    await raw.rpush(keys.views(SITE.id), "x")
-    with pytest.raises(StoreUnfit, match=r"vs:\{portal\}:views is a list, not a hash: another program uses this"):
+    await raw.rpush(keys.counts(SITE.id), "x")
+    with pytest.raises(StoreUnfit, match=r"vs:\{portal\}:counts is a list, not a hash: another program uses this"):
         await fitness.check_start()
 
 
@@ -141,8 +142,8 @@ async def test_a_new_store_is_claimed_by_whoever_starts_first(redis_url: str, ra
 def test_a_data_folder_of_another_schema_is_refused_in_one_line(tmp_path: Path) -> None:
     claim_folder(tmp_path / "new")
     claim_folder(tmp_path / "new")
-    (tmp_path / "new" / "schema").write_text("3\n", "ascii")
-    with pytest.raises(FolderUnfit, match=r"has schema 3, this program schema 2: use its own version$"):
+    (tmp_path / "new" / "schema").write_text("4\n", "ascii")
+    with pytest.raises(FolderUnfit, match=r"has schema 4, this program schema 3: use its own version$"):
         claim_folder(tmp_path / "new")
     slot = tmp_path / "old" / "journal" / "00"
     slot.mkdir(parents=True)
@@ -289,7 +290,7 @@ async def test_a_server_that_keeps_its_settings_to_itself_is_looked_at_all_the_s
 
 async def test_records_of_a_removed_site_are_not_looked_at(fitness: Fitness, raw: Redis) -> None:
     await Records(raw).remove_site(SITE.id)
-    await raw.rpush(keys.views(SITE.id), "x")
+    await raw.rpush(keys.counts(SITE.id), "x")
     assert await fitness.check_start() == []
 
 

@@ -36,6 +36,7 @@ from visitstats.store.commit import Work
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
+from visitstats.store.runs import Run, Runs
 from visitstats.store.schema import claim_store
 from visitstats.store.tiles import TileWriter
 from visitstats.store.upkeep import Upkeep
@@ -60,11 +61,14 @@ NAMES = {
     "seen": "vs:{portal}:seen:2036-11-24",
     "hit_ids": "vs:{portal}:hits:1000000",
     "online": "vs:{portal}:online",
-    "visits": "vs:{portal}:visits",
-    "views": "vs:{portal}:views",
+    "counts": "vs:{portal}:counts",
+    "days": "vs:{portal}:days:2036-11",
+    "hours": "vs:{portal}:hours:2036-11-24",
+    "ids": "vs:{portal}:ids",
+    "touched": "vs:{portal}:touched",
+    "hour_sketch": "vs:{portal}:unique:2036-11-24:h14",
     "articles": "vs:{portal}:articles",
     "articles_of_day": "vs:{portal}:articles:2036-11-24",
-    "ids": "vs:{portal}:ids",
     "tiles": "vs:{portal}:tiles:2036-10",
     "packed": "vs:{portal}:packed",
     "packing": "vs:{portal}:packing:2036-10:0123456789abcdef",
@@ -75,12 +79,21 @@ NAMES = {
     "aliases": "vs:{portal}:aliases",
     "changes": "vs:{portal}:changes",
     "sketches": [f"vs:{{portal}}:unique:2036-11-24:{part}" for part in range(8)],
-    "uniques": "vs:{portal}:uniques",
-    "ignored": "vs:{portal}:ignored:2036-11-24",
-    "peaks": "vs:{portal}:peaks",
-    "lease": "vs:{portal}:lease:close-days",
+    "uniques": "vs:{portal}:uniques:2036",
+    "ignored": "vs:{portal}:ignored:2036-11",
+    "peaks": "vs:{portal}:peaks:2036",
 }
-OF_INSTALLATION = {"vs:schema", "vs:sites", "vs:sites:version", "vs:sites:aliases", "vs:tokens", "vs:hosts"}
+OF_INSTALLATION = {
+    "vs:schema",
+    "vs:sites",
+    "vs:sites:version",
+    "vs:sites:aliases",
+    "vs:tokens",
+    "vs:hosts",
+    "vs:tasks",
+    "vs:ran:2036",
+    "vs:lease:pack",
+}
 
 
 def named(function: str) -> object:
@@ -90,10 +103,14 @@ def named(function: str) -> object:
         "hit_ids": (1_000_000,),
         "articles_of_day": (DAY.date,),
         "sketches": (DAY.date,),
+        "days": (DAY.month,),
+        "hours": (DAY.date,),
+        "hour_sketch": (DAY.date, 14),
         "claims": (DAY.date,),
         "taken": (DAY.date,),
-        "ignored": (DAY.date,),
-        "lease": ("close-days",),
+        "ignored": (DAY.month,),
+        "uniques": (DAY.year,),
+        "peaks": (DAY.year,),
         "tiles": (MONTH,),
         "packing": (MONTH, NONCE),
     }
@@ -111,8 +128,8 @@ def of_portal() -> set[str]:
 def test_names_are_frozen() -> None:
     """Later versions find the counts of this one under these names."""
     assert {function: named(function) for function in NAMES} == NAMES
-    words = ("SCHEMA", "SITES", "SITES_VERSION", "SITES_ALIASES", "TOKENS", "HOSTS")
-    assert {getattr(keys, word) for word in words} == OF_INSTALLATION
+    words = ("SCHEMA", "SITES", "SITES_VERSION", "SITES_ALIASES", "TOKENS", "HOSTS", "TASKS")
+    assert {getattr(keys, word) for word in words} | {keys.ran(2036), keys.lease("pack")} == OF_INSTALLATION
 
 
 def test_every_name_is_a_row_of_the_table_and_every_row_has_a_name() -> None:
@@ -153,9 +170,11 @@ async def busy(url: str, writer: Writer) -> None:
         [packed] = await Packer(url, client, lambda: NOON).pack_due(SITE.id, CALENDAR)
         assert packed.word == "packed", packed
         await TileWriter(client, writer.committer._line, SITE.id).stage(MONTH, NONCE, {0: b"a tile"})
-        await upkeep.lease(SITE.id, "close-days", 60)
+        await upkeep.lease("close-days", 60)
         await upkeep.close_uniques(SITE.id, DAY)
-        await upkeep.note_peak(SITE.id, DAY, 6)
+        await upkeep.note_peak(SITE.id, DAY, 6, NOON)
+        await upkeep.note_running([NOON])
+        await Runs(client).note("close-days", Run(NOON, 0.1, True, "", "here"))
         merges = Merges(records.changes, writer, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
         await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
         await merges.merge("/0", "/1", "an")
@@ -211,8 +230,9 @@ async def test_the_moments_of_expiry_are_those_that_were_asked_for(writer: Write
     assert await ends(raw) == {
         "seen:2036-11-24": end + 25 * HOUR_S,
         f"hits:{noon // 1800}": noon + 25 * HOUR_S + 1800,
-        "ignored:2036-11-24": end + 400 * DAY_S,
         "taken:2036-11-24": end + 25 * HOUR_S,
+        "hours:2036-11-24": end + 90 * DAY_S,
+        "unique:2036-11-24:h12": end + 40 * DAY_S,
         **sketches,
     }
 
@@ -243,7 +263,7 @@ async def test_a_batch_that_comes_a_week_late_is_not_expired_before_the_next(wri
 @pytest.mark.parametrize("site", ["portal", "a", "x-1"])
 def test_the_ledger_of_a_site_is_one_hash_slot(site: str) -> None:
     """A script of a cluster may use the keys of one slot only."""
-    commit = keys.of_commit(site, DAY.date, DAY.yesterday, 1_000_000, box_views=True)
+    commit = keys.of_commit(site, DAY.date, DAY.yesterday, 14, 1_000_000)
     names = {*commit, *keys.of_change(site), *(name.replace("portal", site) for name in of_portal())}
     assert {key_slot(name.encode()) for name in names} == {key_slot(site.encode())}
     assert all(keys.parse(name) for name in names)

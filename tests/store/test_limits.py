@@ -46,7 +46,7 @@ async def read(
 async def sums(raw: Redis) -> tuple[int, int]:
     """Views of the site, and of all its articles together."""
     found: Any = await raw.hgetall(keys.articles(SITE.id))
-    return int(await raw.hget(keys.views(SITE.id), "all") or 0), sum(map(int, found.values()))
+    return int(await raw.hget(*keys.count_at(SITE.id, "views", "all")) or 0), sum(map(int, found.values()))
 
 
 # Places for articles --------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ async def test_visitors_beyond_those_of_a_day_are_one(redis_url: str, writer: Wr
         beats(waiting, NOON + start, "person 0", *(f"stranger {n}" for n in range(5)))
         result = await few.count(waiting, numbering(NOON + 60_000))
     assert result.articles == (40,)
-    assert int(await raw.hget(keys.visits(SITE.id), "all") or 0) == 11
+    assert int(await raw.hget(*keys.count_at(SITE.id, "visits", "all")) or 0) == 11
     assert await raw.hlen(keys.seen(SITE.id, DAY.date)) == 11
     assert result.online == 11
     assert (await noted(raw))["visitors-capped"] == 30

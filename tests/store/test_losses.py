@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.store.dated import dated
 from tests.store.machine import Copy, Machine, lived
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
@@ -203,7 +204,6 @@ def test_every_hit_counts_once_when_the_clock_jumps_and_the_store_is_lost(
                 await machine.hit(0, "the last", "/last")
                 await asyncio.wait_for(machine.settle(), 50)
                 counted = machine.oracle.count()
-                found: Any = await machine.client.hgetall("vs:{portal}:views")
-                assert {name.decode(): int(n) for name, n in found.items()} == dict(counted.views)
+                assert await dated(machine.client, "portal", "views") == dict(counted.views)
 
     asyncio.run(on_a_machine())

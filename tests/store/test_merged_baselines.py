@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from tests.store.dated import dated
 from tests.store.merging import BEFORE, SITE, Merging, ledger
 from visitstats.changes import baselines
 from visitstats.core.batch import ChangeRecord
@@ -38,7 +39,7 @@ async def views(merging: Merging) -> dict[str, int]:
 
 
 async def total(merging: Merging) -> int:
-    return int(await merging.raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0)
+    return int(await merging.raw.hget(*keys.count_at(SITE.id, "views", NUMBERS_BASELINE)) or 0)
 
 
 async def test_the_baseline_of_an_old_address_is_the_articles(merging: Merging) -> None:
@@ -87,12 +88,12 @@ async def test_a_baseline_that_would_make_an_undo_impossible_is_refused(merging:
     """By the article's name or an old address; nothing is set, also nothing else of that list."""
     await merging.baselines.set(9, OLD_COUNTER)
     merged = await merging.merge("/old", "/new")
-    before, visits = await merging.everything(), await merging.raw.hgetall(keys.visits(SITE.id))
+    before, visits = await merging.everything(), await dated(merging.raw, SITE.id, "visits")
     for wanted in ({Entry("/new"): 499}, {Entry("/old"): 3}, {Entry("/third"): 5, Entry("/old"): 0}):
         with pytest.raises(BaselineRefused, match=r"/new cannot have a baseline of \d+: .* gives back 500; "):
             await merging.baselines.set(10, wanted)
     assert await merging.everything() == before
-    assert await merging.raw.hgetall(keys.visits(SITE.id)) == visits
+    assert await dated(merging.raw, SITE.id, "visits") == visits
     await merging.baselines.set(10, {Entry("/new"): 500})
     await merging.undo(merged)
     assert (await merging.lists())["base"] == {"/old": 500}
@@ -140,7 +141,7 @@ async def test_a_merge_in_the_middle_of_a_list_is_noticed(
     assert between.refused == 1
     assert (await merging.lists())["base"] == {"/new": 540}
     assert (await views(merging), await total(merging)) == ({"/old": 0, "/new": 543, "/third": 1}, 540)
-    assert await merging.raw.hget(keys.visits(SITE.id), NUMBERS_BASELINE) == b"9"
+    assert await merging.raw.hget(*keys.count_at(SITE.id, "visits", NUMBERS_BASELINE)) == b"9"
 
 
 async def test_an_undo_in_the_middle_of_a_list_is_noticed(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +182,8 @@ async def test_the_site_has_its_own_baseline(merging: Merging) -> None:
     """Of visits; that of its views is the sum of its articles'. Setting one leaves the other."""
     await merging.baselines.set(1000, {})
     await merging.baselines.set(None, OLD_COUNTER)
-    assert await merging.raw.hget(keys.visits(SITE.id), NUMBERS_BASELINE) == b"1000"
+    assert await merging.raw.hget(*keys.count_at(SITE.id, "visits", NUMBERS_BASELINE)) == b"1000"
     assert await total(merging) == 540
     await merging.baselines.set(0, {Entry("/old"): 0})
-    assert await merging.raw.hget(keys.visits(SITE.id), NUMBERS_BASELINE) == b"0"
+    assert await merging.raw.hget(*keys.count_at(SITE.id, "visits", NUMBERS_BASELINE)) == b"0"
     assert await total(merging) == 40

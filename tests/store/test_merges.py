@@ -12,6 +12,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
+from tests.store.dated import dated
 from tests.store.merging import BEFORE, DAY, SITE, Merging, gathered, ledger, some_reading
 from visitstats.changes import merges
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
@@ -35,7 +36,7 @@ async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
 async def test_a_merge_adds_up_every_list(merging: Merging) -> None:
     """All time, each month, each week, each day; baselines too. Other articles and the site's totals stay."""
     await some_reading(merging)
-    views: Any = await merging.raw.hgetall(keys.views(SITE.id))
+    views = await dated(merging.raw, SITE.id, "views")
     await merging.merge("/old", "/new")
     assert await merging.lists() == {
         "all": {"/new": 506, "/third": 8},
@@ -47,7 +48,7 @@ async def test_a_merge_adds_up_every_list(merging: Merging) -> None:
         "2036-11-24": {"/new": 3, "/third": 1},
         "base": {"/new": 500, "/third": 7},
     }
-    assert await merging.raw.hgetall(keys.views(SITE.id)) == views
+    assert await dated(merging.raw, SITE.id, "views") == views
 
 
 async def test_an_undo_leaves_no_trace_of_the_merge(merging: Merging) -> None:

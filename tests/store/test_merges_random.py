@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.faults.copies import Copy, copy_of, put_back
 from tests.store.books import Books, Event
+from tests.store.dated import dated
 from tests.store.merging import CALENDAR, SITE, Merging, Writer, gathered
 from visitstats.core.entries import Entry
 from visitstats.core.errors import BaselineRefused, VisitstatsError
@@ -172,8 +173,7 @@ class World:
         found = await self.merging.lists()
         shown = books.shown()
         assert {name: row for name, row in found.items() if row} == {name: row for name, row in shown.items() if row}
-        views: Any = await self.client.hgetall(keys.views(SITE.id))
-        counts = {name.decode(): int(n) for name, n in views.items()}
+        counts = await dated(self.client, SITE.id, "views")
         base = sum(books.base.values())
         assert (counts.get("all", 0), counts.get("base", 0)) == (books.hits, base)
         assert sum(found.get("all", {}).values()) == books.hits + base

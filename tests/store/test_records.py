@@ -196,7 +196,7 @@ async def test_a_baseline_that_is_corrected_takes_the_old_ones_place(writer: Wri
     for count in (822, 800, 0):
         await set_baselines(raw, writer, count, {Entry("/a"): count})
         assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": count}
-        assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == str(count).encode()
+        assert await raw.hget(*keys.count_at(SITE.id, "views", NUMBERS_BASELINE)) == str(count).encode()
 
 
 async def test_baselines_of_any_number_of_articles(writer: Writer, raw: Redis) -> None:
@@ -205,13 +205,13 @@ async def test_baselines_of_any_number_of_articles(writer: Writer, raw: Redis) -
     await set_baselines(raw, writer, 0, articles)
     assert await Reads(raw).article_count(SITE.id) == 9_001
     assert await Reads(raw).views(SITE.id, ["/0", "/1", "/9000"]) == {"/0": 0, "/1": 1, "/9000": 9000}
-    assert int(await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) or 0) == sum(articles.values())
+    assert int(await raw.hget(*keys.count_at(SITE.id, "views", NUMBERS_BASELINE)) or 0) == sum(articles.values())
 
 
 async def test_an_article_that_comes_twice_has_its_last_baseline(writer: Writer, raw: Redis) -> None:
     await set_baselines(raw, writer, 0, {Entry("/a", "First"): 5, Entry("/a", "Second"): 7})
     assert await Reads(raw).views(SITE.id, ["/a"]) == {"/a": 7}
-    assert await raw.hget(keys.views(SITE.id), NUMBERS_BASELINE) == b"7"
+    assert await raw.hget(*keys.count_at(SITE.id, "views", NUMBERS_BASELINE)) == b"7"
 
 
 async def test_an_empty_list_of_baselines_sets_the_total_and_none_leaves_it(writer: Writer, raw: Redis) -> None:

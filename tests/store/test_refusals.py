@@ -124,8 +124,8 @@ async def slots(redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) 
     await found.close()
 
 
-async def field(raw: Redis, name: str, what: str = "all") -> int:
-    return int(await raw.hget(name, what) or 0)
+async def field(raw: Redis, site: str, kind: str) -> int:
+    return int(await raw.hget(*keys.count_at(site, kind, "all")) or 0)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a record", "all writes"])
@@ -148,7 +148,7 @@ async def test_what_the_store_refuses_for_an_instant_is_applied_once_in_its_orde
     else:
         pytest.fail("it was not brought up")
     assert slots.replay.gaps == 0
-    assert await field(raw, keys.visits(SITE.id)) == await field(raw, keys.views(SITE.id)) == 40
+    assert await field(raw, SITE.id, "visits") == await field(raw, SITE.id, "views") == 40
     views: Any = await raw.hvals(keys.articles(SITE.id))
     assert views == [b"1"] * 40
     assert keys.redo(SITE.id) not in await names_in(raw)
@@ -167,12 +167,12 @@ async def test_a_site_that_is_refused_leaves_the_others_alone(slots: Slots, raw:
     await raw.set(keys.names(SITE.id), "not what it should be")
     for _ in range(2):
         assert await slots.bring_up() == {SITE.id}
-        assert (await field(raw, keys.views(other.id)), await field(raw, keys.views(SITE.id))) == (PIECE, 0)
+        assert (await field(raw, other.id, "views"), await field(raw, SITE.id, "views")) == (PIECE, 0)
     assert slots.positions.is_behind(SITE.id)
     assert not slots.positions.is_behind(other.id)
     await raw.delete(keys.names(SITE.id))
     assert await slots.bring_up() == set()
-    assert await field(raw, keys.views(SITE.id)) == await field(raw, keys.visits(SITE.id)) == PIECE
+    assert await field(raw, SITE.id, "views") == await field(raw, SITE.id, "visits") == PIECE
     assert not slots.positions.is_behind(SITE.id)
 
 
@@ -185,11 +185,11 @@ async def test_a_replay_that_is_cut_off_goes_on_where_it_was(slots: Slots, raw: 
     with pytest.raises(StoreUnavailable):
         await slots.bring_up()
     assert slots.positions.applied[SITE.id] == 2 * PIECE
-    assert await field(raw, keys.views(SITE.id)) == 2 * PIECE
+    assert await field(raw, SITE.id, "views") == 2 * PIECE
     slots.line.gone_after = 1 << 30
     assert await slots.bring_up() == set()
     assert [sequence for _, sequence in slots.replayed] == list(range(1, 4 * PIECE + 1))
-    assert await field(raw, keys.views(SITE.id)) == await field(raw, keys.visits(SITE.id)) == 4 * PIECE
+    assert await field(raw, SITE.id, "views") == await field(raw, SITE.id, "visits") == 4 * PIECE
 
 
 async def test_a_look_at_the_store_is_not_disturbed_by_a_site_that_is_new(

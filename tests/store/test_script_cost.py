@@ -111,7 +111,7 @@ async def test_keys_get_their_end_when_they_are_made_and_only_then(committer: Co
     first = mixed_batch(SITE, DAY.start_ms + MINUTE, 0, "first")
     made = await calls_of(raw, lambda: commit_at(committer, 1, first))
     ends = {name: end for name, (_, _, end) in (await contents(raw)).items() if end >= 0}
-    assert made["expireat"] == len(ends) == 4 + keys.SKETCHES  # presences, hit ids, ignored, what is taken of the day
+    assert made["expireat"] == len(ends) == 5 + keys.SKETCHES  # presences, hit ids, hours, their sketch, what is taken
     second = mixed_batch(SITE, DAY.start_ms + 2 * MINUTE, 1, "second")
     assert "expireat" not in await calls_of(raw, lambda: commit_at(committer, 2, second))
     third = mixed_batch(SITE, DAY.start_ms + HALF_HOUR_MS + MINUTE, 2, "third")

@@ -22,9 +22,10 @@ from tests.store.script_keys import (
     put_down,
     said_by_scripts,
 )
-from tests.store.writing import DAY, MINUTE, NOON, SITE, WRITER, batch_of, commit, commit_one, numbering, token
+from tests.store.writing import DAY, MINUTE, NOON, SITE, WRITER, batch_of, commit, commit_one, gather, numbering, token
 from visitstats.core import counting
-from visitstats.core.batch import Batch
+from visitstats.core.batch import Batch, Gathering
+from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.store import keys
@@ -36,7 +37,7 @@ READS = {"GET", "HGET", "HMGET", "HLEN", "HEXISTS", "SCARD", "SMISMEMBER", "EXIS
 WRITES = {"HSET", "SADD", "PFADD", "SETRANGE", "EXPIREAT"}
 MAY_WRITE = {
     "commit": WRITES,
-    "change": {"HSET", "HDEL"},
+    "change": {"HSET", "HDEL", "SETRANGE"},
     "seal": {"COPY", "PERSIST", "HSET", "UNLINK"},
     "number": {"SETRANGE"},
 }
@@ -80,6 +81,10 @@ async def real(
     await client.aclose()
 
 
+OWN = 19
+"""Keys of a batch before its sketches, of which nothing is read."""
+
+
 # Before anything is written -------------------------------------------------------------------------------------------
 
 
@@ -97,12 +102,12 @@ async def test_a_key_of_another_type_is_refused_before_anything_is_written(real:
     committer, client = real
     batch = full_batch()
     names = keys_of(batch)
-    assert len(names) == 17 + keys.SKETCHES + 1
-    for wrong in [*dict.fromkeys(names[:17]), names[-1]]:
+    assert len(names) == OWN + 1 + keys.SKETCHES
+    for wrong in [*names[:OWN], keys.redo(SITE.id)]:
         await client.flushall()
         await commit(committer, 1, batch_of((DAY.start_ms - 1000, "An", "/a"), day=BEFORE))
         await client.delete(wrong)
-        if wrong in {keys.online(SITE.id), keys.redo(SITE.id)}:
+        if wrong in {keys.online(SITE.id), keys.redo(SITE.id), keys.ids(SITE.id), keys.touched(SITE.id)}:
             await client.hset(wrong, "not", "what it should be")
         else:
             await client.set(wrong, "not what it should be")
@@ -117,11 +122,11 @@ async def test_a_sketch_of_another_type_is_refused_and_the_batch_counts_once_whe
     """Of a sketch nothing is read; it is written first, and adding to the others again changes nothing."""
     committer, client = real
     batch = full_batch()
-    for wrong in keys_of(batch)[17:-1]:
+    for wrong in keys_of(batch)[OWN:]:
         await client.flushall()
         await client.set(wrong, "not what it should be")
         tokens = [token(SITE, DAY.date, person) for person in ("An", "Bình", "Chi")]
-        if wrong.endswith(tuple(f":{each[0] % keys.SKETCHES}" for each in tokens)):
+        if wrong.endswith((":h0", *(f":{each[0] % keys.SKETCHES}" for each in tokens))):
             for _ in range(2):
                 result = await commit_one(committer, 2, batch)
                 assert isinstance(result, Refused)
@@ -157,7 +162,7 @@ async def test_a_damaged_presence_is_refused_before_anything_is_written(
         assert (await commit(committer, 2, full_batch())).fresh
 
 
-@pytest.mark.parametrize("key", ["visits", "views", "articles", "articles_of_day", "ignored", "marks"])
+@pytest.mark.parametrize("key", ["counts", "days", "hours", "articles", "articles_of_day", "ignored", "marks"])
 async def test_a_count_that_is_no_number_is_refused_before_anything_is_written(
     real: tuple[Committer, Redis], key: str
 ) -> None:
@@ -165,20 +170,17 @@ async def test_a_count_that_is_no_number_is_refused_before_anything_is_written(
     committer, client = real
     batch = full_batch()
     await commit(committer, 1, batch)
-    name = getattr(keys, key)(SITE.id, *([DAY.date] if key in {"articles_of_day", "ignored"} else []))
+    when = {"days": [DAY.month], "hours": [DAY.date], "articles_of_day": [DAY.date], "ignored": [DAY.month]}
+    name = getattr(keys, key)(SITE.id, *when.get(key, []))
+    again = Gathering(SMALL, DAY)
+    for n, (person, article) in enumerate([("An", "/a"), ("Bình", "/b"), ("An", "/new")]):
+        gather(again, DAY.start_ms + 45 * MINUTE + n, person, article, says=Entry(article, "another"))
+    again.ignored["bot"] = 1
     fields = await client.hkeys(name)
     for field in fields:
-        if key in {"visits", "views"} and field == counting.NUMBERS_BASELINE.encode():
-            continue
         good = await client.hget(name, field)
         await client.hset(name, field, "many")
-        again = batch_of(
-            *((NOON + n, person, article) for n, (person, article) in enumerate([("An", "/a"), ("Bình", "/b")])),
-            (NOON + 2, "An", "/new"), site=SMALL,
-        )  # fmt: skip
-        if key == "ignored":
-            again = full_batch()
-        await refused_and_unchanged(committer, client, again, "number")
+        await refused_and_unchanged(committer, client, again.close(1, 5, 0), "number")
         await client.hset(name, field, good)
     assert (await commit(committer, 2, batch_of((NOON, "An", "/a")))).fresh
 
@@ -217,14 +219,14 @@ async def test_everything_is_read_before_the_first_write_and_the_watermark_is_th
         if command[:2] == ["GET", keys.redo(SITE.id)]:
             calls.append("")
         calls[-1] += kind_of(command[0].upper())
-    # "rr" at the end is the answer: who is online, and the box.
+    # At the end is the answer: who is online, and the box, of two months and their years.
     if committer._line.two_steps:
         first, second = calls
-        assert re.fullmatch("r+Srr", first), "one command puts everything down"
+        assert re.fullmatch("r+Sr{4}", first), "one command puts everything down"
         assert re.fullmatch("rw+Dr+", second), "the next call begins with what was put down"
     else:
         [call] = calls
-        assert re.fullmatch("r+w+rr", call)
+        assert re.fullmatch("r+w+r{4}", call)
     writes = [command for command in said if kind_of(command[0].upper()) == "w"]
     assert writes[-1][:3] == ["HSET", keys.marks(SITE.id), WRITER]
     assert sum(command[1] == keys.marks(SITE.id) for command in writes) == 1
@@ -268,7 +270,7 @@ async def test_what_was_put_down_ends_before_any_key_that_it_writes(real: tuple[
     assert life > 23 * 3600
     await commit(committer, 2, batch, numbering(moment))
     ends = [end for _, _, end in (await contents(client)).values() if end >= 0]
-    assert len(ends) == 6, "presences, sketches and what is taken of both days; yesterday's presence is written, too"
+    assert len(ends) == 10, "of both days: presences (yesterday's are written, too), hours, sketches, what is taken"
     assert moment + 1000 * life < min(ends)
 
 

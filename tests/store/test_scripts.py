@@ -306,7 +306,7 @@ async def test_a_clock_that_was_ahead_is_forgotten_when_it_is_right(redis_url: s
     writer, people = Writer(redis_url), [f"person {n}" for n in range(8)]
     for second in range(counting.RING + 1):  # every second of the ring
         await come(writer, [(NOON + minutes * MINUTE + 1000 * second, people[second % 8])])
-    visits = int(await raw.hget(keys.visits(SITE.id), "all") or 0)
+    visits = int(await raw.hget(*keys.count_at(SITE.id, "visits", "all")) or 0)
     now = NOON + 10 * MINUTE
     for person, online in (("new", 9), (people[0], 9), ("another", 10), (people[1], 10), ("new", 10)):
         now += 1000
@@ -320,7 +320,7 @@ async def test_a_clock_that_was_ahead_is_forgotten_when_it_is_right(redis_url: s
         result = await come(writer, [(now, "who stays")])
     assert result.online == 1
     await check_ring(raw, SITE.id, now)
-    assert await raw.hget(keys.visits(SITE.id), "all") == b"%d" % (visits + 3)
+    assert await raw.hget(*keys.count_at(SITE.id, "visits", "all")) == b"%d" % (visits + 3)
     await writer.close()
 
 

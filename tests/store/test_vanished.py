@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.dated import dated
 from tests.store.machine import Machine
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.store import keys
 
 NOON = Calendar("Asia/Ho_Chi_Minh").day_named("2036-11-24").start_ms + 12 * 3600 * 1000
 
@@ -30,5 +30,4 @@ async def test_a_record_that_vanished_is_told_and_what_comes_after_it_is_counted
         await asyncio.wait_for(machine.settle(), 20)
         assert machine.workers[0].applier.gaps >= 1
         assert "vanished" in caplog.text or "neither in the store nor in the journal" in caplog.text
-        views = await machine.client.hgetall(keys.views(site.id))
-        assert views[b"all"] == b"1"
+        assert (await dated(machine.client, site.id, "views"))["all"] == 1

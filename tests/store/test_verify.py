@@ -61,7 +61,7 @@ async def test_merges_and_what_is_left_of_them_are_right(town: Town) -> None:
 
 
 async def test_one_site_alone_can_be_verified(town: Town) -> None:
-    await town.raw.hincrby(keys.visits("other"), DAY.date, 1)
+    await town.raw.hincrby(*keys.count_at("other", "visits", DAY.date), 1)
     report = await town.verify("portal")
     assert (report.right, [each.site for each in report.sites]) == (True, ["portal"])
     assert not (await town.verify("other")).right
@@ -72,7 +72,7 @@ async def test_one_site_alone_can_be_verified(town: Town) -> None:
 async def test_a_site_that_was_taken_off_the_list_is_still_verified(town: Town) -> None:
     await town.parts.records.remove_site("portal")
     assert (await town.verify()).right
-    await town.raw.hincrby(keys.visits("portal"), DAY.date, 1)
+    await town.raw.hincrby(*keys.count_at("portal", "visits", DAY.date), 1)
     assert not (await town.verify("portal")).right
 
 
@@ -141,7 +141,12 @@ async def less_in_all(town: Town) -> None:
     await town.commit(town.journalled(SITE, DAY, (1, "An", "/a")))
 
 
-MARKS, ONLINE, VISITS, VIEWS = keys.marks("portal"), keys.online("portal"), keys.visits("portal"), keys.views("portal")
+MARKS, ONLINE, COUNTS, DAYS = (
+    keys.marks("portal"),
+    keys.online("portal"),
+    keys.counts("portal"),
+    keys.days("portal", DAY.month),
+)
 ARTICLES, TODAY, NAMES = keys.articles("portal"), keys.articles_of_day("portal", DAY.date), keys.names("portal")
 BEFORE = keys.articles_of_day("portal", DAY.yesterday)
 BASE, SEEN, SALT = keys.base("portal"), keys.seen("portal", DAY.date), keys.salt("portal", DAY.date, 0).name
@@ -154,21 +159,21 @@ def presence(moment: int, half_hour: int = 24, readings: bytes = b"") -> bytes:
 
 BREAKS: dict[str, tuple[Break, str, str]] = {
     "a day has one visit more": (
-        lambda town: town.raw.hincrby(VISITS, DAY.date, 1), "days", "2036 has 13, its days together 14"),
+        lambda town: town.raw.hincrby(DAYS, "visits:24", 1), "days", "2036 has 13 visits, its days together 14"),
     "a month has gone from the visits": (
-        lambda town: town.raw.hdel(VISITS, DAY.month), "days", f"{DAY.month} has 0, its days together 10"),
+        lambda town: town.raw.hdel(DAYS, "visits"), "days", f"{DAY.month} has 0 visits, its days together 10"),
     "a year is too high": (
-        lambda town: town.raw.hincrby(VIEWS, DAY.year, 5), "days", "2036 has 25, its days together 20"),
+        lambda town: town.raw.hincrby(COUNTS, "views:2036", 5), "days", "2036 has 25 views, its days together 20"),
     "a day has gone from the views": (
-        lambda town: town.raw.hdel(VIEWS, DAY.date), "days", "all of time has 20, its days together 19"),
+        lambda town: town.raw.hdel(DAYS, "views:24"), "days", "has 14 views, its days together 13"),
     "all of time is too high": (
-        lambda town: town.raw.hincrby(VIEWS, "all", 1), "articles", "725 views, the site has 726 with its baseline"),
+        lambda town: town.raw.hincrby(COUNTS, "views:all", 1), "articles", "725 views, the site has 726 with its"),
     "a count is no number": (
-        lambda town: town.raw.hset(VISITS, DAY.date, "many"), "value", f"{DAY.date} is many, which is no count"),
+        lambda town: town.raw.hset(DAYS, "visits:24", "many"), "value", "visits:24 is many: a day of"),
     "a count is negative": (
-        lambda town: town.raw.hset(VISITS, DAY.date, "-3"), "value", f"{DAY.date} is -3, which is no count"),
+        lambda town: town.raw.hset(DAYS, "visits:24", "-3"), "value", "visits:24 is -3: a day of"),
     "a field is no date": (
-        lambda town: town.raw.hset(VISITS, "2036-02-30", "0"), "value", "its field 2036-02-30 is no period"),
+        lambda town: town.raw.hset(DAYS, "visits:32", "0"), "value", "visits:32 is 0: a day of"),
     "a day's articles have gone": (
         lambda town: town.raw.delete(TODAY), "day", f"its articles together have 0 views, {DAY.date} has 1"),
     "a day's articles are too many": (
@@ -206,8 +211,8 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         lambda town: town.raw.hdel(ARTICLES, B), "article", f"article {B.hex()} has 0 views"),
     "a day has another type": (lambda town: town.raw.set(TODAY, "x"), "type", "it is a string, not a hash"),
     "the articles have another type": (lambda town: town.raw.set(ARTICLES, "x"), "type", "it is a string, not a hash"),
-    "the counts have another type": (lambda town: town.raw.set(VISITS, "x"), "type", "it is a string, not a hash"),
-    "the views have another type": (lambda town: town.raw.set(VIEWS, "x"), "type", "it is a string, not a hash"),
+    "the counts have another type": (lambda town: town.raw.set(COUNTS, "x"), "type", "it is a string, not a hash"),
+    "the days have another type": (lambda town: town.raw.set(DAYS, "x"), "type", "it is a string, not a hash"),
     "presences have another type": (lambda town: town.raw.set(SEEN, "x"), "type", "it is a string, not a hash"),
     "the watermarks have another type": (lambda town: town.raw.set(MARKS, "x"), "type", "it is a string, not a hash"),
     "the aliases have another type": (
@@ -243,7 +248,7 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         "9 visitors were last seen"),
     "the ring is too long": (lambda town: town.raw.append(ONLINE, bytes(4096)), "value", "no ring of 512 seconds"),
     "the ring is cut off": (lambda town: town.raw.set(ONLINE, bytes(1023)), "value", "1023 bytes: no ring"),
-    "a permanent key has an end": (lambda town: town.raw.expire(VISITS, 900), "life", "it is to be kept for ever"),
+    "a permanent key has an end": (lambda town: town.raw.expire(COUNTS, 900), "life", "it is to be kept for ever"),
     "a passing key has no end": (lambda town: town.raw.persist(SEEN), "life", "the store will never forget it"),
     "a salt lives too long": (
         lambda town: town.raw.expireat(SALT, DAY.end_ms // 1000 + 9 * 86_400), "life", "it is kept until 2036-12-03"),
@@ -263,14 +268,14 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         lambda town: town.raw.set("vs:{portal}:salt:2036-02-30", bytes(32), ex=900), "name", "is no date"),
     "a day of articles that is none": (
         lambda town: town.raw.hset("vs:{portal}:articles:2036-02-30", A, 1), "name", "is no date"),
-    "the schema is another": (lambda town: town.raw.set(keys.SCHEMA, 3), "value", "the store has schema 3"),
+    "the schema is another": (lambda town: town.raw.set(keys.SCHEMA, 1), "value", "the store has schema 1"),
     "a site record is damaged": (
         lambda town: town.raw.hset(keys.SITES, "portal", "{"), "value", "the record of portal is damaged"),
     "a token is damaged": (lambda town: town.raw.hset(keys.TOKENS, "f00", "{}"), "value", "the access token f00"),
     "a host is that of nobody": (
-        lambda town: town.raw.hset(keys.HOSTS, "f00", "there"), "value", "a writer and its host are expected"),
+        lambda town: town.raw.hset(keys.HOSTS, "f00", "there"), "value", "a writer and its host are"),
     "a peak is of no day": (
-        lambda town: town.raw.zadd(keys.peaks("portal"), {"noon": 3}), "value", "a date and a count are expected"),
+        lambda town: town.raw.hset(keys.peaks("portal", DAY.year), "noon", "3"), "value", "a date and a count are"),
     "a watermark is ahead of the journal": (
         lambda town: mark(town, "500:20"), "ahead", "the store has records up to 500, the journal up to 12"),
     "a watermark has another number of hits": (
@@ -340,12 +345,12 @@ async def test_what_moves_between_two_looks_is_work_and_nothing_wrong(
     """A batch is in the journal and not in the store, and a day is not the sum that it should be: both are done when
     we look again."""
     work = town.journalled(SITE, DAY, (1, "An", "/a"))
-    await town.raw.hincrby(VISITS, DAY.date, 1)
+    await town.raw.hincrby(DAYS, "visits:24", 1)
     sleep = asyncio.sleep
 
     async def pause(seconds: float) -> None:
         if seconds == 77:
-            await town.raw.hincrby(VISITS, DAY.date, -1)
+            await town.raw.hincrby(DAYS, "visits:24", -1)
             await town.commit(work)
         else:
             await sleep(seconds)

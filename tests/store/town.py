@@ -95,8 +95,8 @@ class Town:
         await self.commit(self.taken(waiting))
         await self.baselines.set(1000, {Entry("/a", "A"): 700, Entry("/old", "Old"): 5})
         await self.parts.records.salt(SITE.id, DAY, bytes(32))
-        await self.raw.zadd(keys.peaks(SITE.id), {DAY.date: 3})
-        await self.raw.hset(keys.uniques(SITE.id), DAY.yesterday, 2)
+        await self.raw.hset(keys.peaks(SITE.id, DAY.year), DAY.date, f"3 {NOON}")
+        await self.raw.hset(keys.uniques(SITE.id, DAY.year), DAY.yesterday, 2)
         await self.raw.hset(keys.HOSTS, self.journal.writer, "here")
 
     async def close(self) -> None:

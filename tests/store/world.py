@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from tests.store.dated import dated
 from tests.store.oracle import OTHER, Beat, Counted, Hit, Oracle
 from tests.store.writing import MINUTE, WRITER, beats, gather, names_in, numbering
 from visitstats.core import counting
@@ -165,8 +166,9 @@ class World:
         assert (found.visits, found.views) == (
             counted.box(names, counted.visits), counted.box(names, counted.views),
         )  # fmt: skip
-        assert _numbers(await self.client.hgetall(keys.visits(site))) == dict(counted.visits)
-        assert _numbers(await self.client.hgetall(keys.views(site))) == dict(counted.views)
+        assert await dated(self.client, site, "visits") == dict(counted.visits)
+        assert await dated(self.client, site, "views") == dict(counted.views)
+        assert await dated(self.client, site, "hits") == dict(counted.hits)
         await self._check_online(counted)
         for date in ("all", *sorted(counted.people)):
             key = keys.articles(site) if date == "all" else keys.articles_of_day(site, date)

@@ -87,7 +87,7 @@ class Writing(NamedTuple):
 
     def hit(self, live: LiveSite = LIVE) -> Waiting:
         """Take a hit of a site, and return what it waits for."""
-        waiting = self.ingest.gathering(live, DAY)
+        waiting = self.ingest.gathering(live, DAY, NOON)
         waiting.add(NOON, b"visitor!", b"visitor!", b"", b"", b"article!", b"")
         return waiting
 

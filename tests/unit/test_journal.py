@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.unit.slots import HOUR, MIB, change, fill, folder_in_memory, kept, numbered, opened, payload, segments
 from visitstats.core.errors import JournalFull
-from visitstats.core.schema import SCHEMA_NUMBER
+from visitstats.core.schema import OLDEST_SCHEMA
 from visitstats.journal import log as journals
 from visitstats.journal import segments as segment_files
 from visitstats.journal.log import OpenJournal
@@ -52,9 +52,9 @@ def crc(sequence: int, data: bytes) -> str:
     return value.to_bytes(4, "little").hex()
 
 
-def test_the_first_bytes_of_a_file_bear_the_number_of_the_schema() -> None:
-    """A program of another schema refuses the file, and guesses nothing."""
-    assert segment_files.MAGIC == b"vsjrnl%d\n" % SCHEMA_NUMBER
+def test_the_first_bytes_of_a_file_bear_the_number_of_the_oldest_schema_that_is_read() -> None:
+    """A program that cannot read the file refuses it, and guesses nothing."""
+    assert segment_files.MAGIC == b"vsjrnl%d\n" % OLDEST_SCHEMA
 
 
 def test_nobody_else_on_the_machine_can_read_it(root: Path) -> None:

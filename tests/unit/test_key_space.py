@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import datetime
 
 import pytest
 
+from visitstats.core.counting import HOUR_MS
 from visitstats.store import keys
 
 SITE, DAY, YESTERDAY, HALF_HOUR, END_MS = "portal-1", "2026-11-24", "2026-11-23", 997_000, 1_795_539_600_000
@@ -15,11 +17,13 @@ ARGUMENTS = {
     "day": DAY,
     "end_ms": END_MS,
     "half_hour": HALF_HOUR,
-    "job": "close-days",
-    "month": "2026-10",
+    "hour": 14,
+    "month": "2026-11",
+    "year": "2026",
+    "task": "pack",
     "nonce": "0123456789abcdef",
 }
-LISTS = ("sketches", "of_commit", "of_change", "of_seal")
+OTHERS = ("sketches", "of_commit", "of_change", "of_seal", "count_at", "quarter_of")
 NAMES = {
     "SCHEMA": "vs:schema",
     "SITES": "vs:sites",
@@ -27,30 +31,35 @@ NAMES = {
     "SITES_ALIASES": "vs:sites:aliases",
     "TOKENS": "vs:tokens",
     "HOSTS": "vs:hosts",
+    "TASKS": "vs:tasks",
+    "ran": "vs:ran:2026",
+    "lease": "vs:lease:pack",
     "salt": "vs:{portal-1}:salt:2026-11-24",
     "marks": "vs:{portal-1}:marks",
     "redo": "vs:{portal-1}:redo",
     "seen": "vs:{portal-1}:seen:2026-11-24",
     "hit_ids": "vs:{portal-1}:hits:997000",
     "online": "vs:{portal-1}:online",
-    "visits": "vs:{portal-1}:visits",
-    "views": "vs:{portal-1}:views",
+    "counts": "vs:{portal-1}:counts",
+    "days": "vs:{portal-1}:days:2026-11",
+    "hours": "vs:{portal-1}:hours:2026-11-24",
+    "ids": "vs:{portal-1}:ids",
+    "touched": "vs:{portal-1}:touched",
     "articles": "vs:{portal-1}:articles",
     "articles_of_day": "vs:{portal-1}:articles:2026-11-24",
-    "ids": "vs:{portal-1}:ids",
-    "tiles": "vs:{portal-1}:tiles:2026-10",
+    "tiles": "vs:{portal-1}:tiles:2026-11",
     "packed": "vs:{portal-1}:packed",
-    "packing": "vs:{portal-1}:packing:2026-10:0123456789abcdef",
+    "packing": "vs:{portal-1}:packing:2026-11:0123456789abcdef",
     "names": "vs:{portal-1}:names",
     "claims": "vs:{portal-1}:claims:2026-11-24",
     "taken": "vs:{portal-1}:taken:2026-11-24",
     "base": "vs:{portal-1}:base",
     "aliases": "vs:{portal-1}:aliases",
     "changes": "vs:{portal-1}:changes",
-    "uniques": "vs:{portal-1}:uniques",
-    "ignored": "vs:{portal-1}:ignored:2026-11-24",
-    "peaks": "vs:{portal-1}:peaks",
-    "lease": "vs:{portal-1}:lease:close-days",
+    "hour_sketch": "vs:{portal-1}:unique:2026-11-24:h14",
+    "uniques": "vs:{portal-1}:uniques:2026",
+    "ignored": "vs:{portal-1}:ignored:2026-11",
+    "peaks": "vs:{portal-1}:peaks:2026",
 }
 SKETCHES = [f"vs:{{portal-1}}:unique:2026-11-24:{part}" for part in range(8)]
 
@@ -62,7 +71,7 @@ def spelled() -> dict[str, str]:
         if name.isupper() and isinstance(made, str) and made.startswith("vs:"):
             found[name] = made
         ours = inspect.isfunction(made) and made.__module__ == keys.__name__
-        if not ours or name in ("parse", "of_site", *LISTS) or name.startswith("_"):
+        if not ours or name in ("parse", "of_site", *OTHERS) or name.startswith("_"):
             continue
         parameters = inspect.signature(made).parameters
         missing = parameters.keys() - ARGUMENTS.keys()
@@ -93,7 +102,7 @@ def test_no_row_is_left_over_and_none_is_there_twice() -> None:
 
 
 def test_a_batch_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
-    names = keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=False)
+    names = keys.of_commit(SITE, DAY, YESTERDAY, 14, HALF_HOUR)
     assert names == [
         keys.marks(SITE),
         keys.seen(SITE, DAY),
@@ -102,36 +111,76 @@ def test_a_batch_names_its_keys_in_the_order_in_which_the_script_takes_them() ->
         keys.hit_ids(SITE, HALF_HOUR - 1),
         keys.hit_ids(SITE, HALF_HOUR + 1),
         keys.online(SITE),
-        keys.visits(SITE),
-        keys.views(SITE),
+        keys.counts(SITE),
+        keys.days(SITE, "2026-11"),
         keys.articles(SITE),
         keys.articles_of_day(SITE, DAY),
         keys.names(SITE),
         keys.aliases(SITE),
-        keys.ignored(SITE, DAY),
-        keys.visits(SITE),
+        keys.hours(SITE, DAY),
+        keys.ignored(SITE, "2026-11"),
         keys.claims(SITE, DAY),
         keys.taken(SITE, DAY),
+        keys.ids(SITE),
+        keys.touched(SITE),
+        keys.hour_sketch(SITE, DAY, 14),
         *keys.sketches(SITE, DAY),
-        keys.redo(SITE),
     ]
-    of_views = keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=True)
-    assert [(a, b) for a, b in zip(names, of_views, strict=True) if a != b] == [(keys.visits(SITE), keys.views(SITE))]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("2026-11-24", ("vs:{portal-1}:days:2026-11", "visits:24")),
+        ("2026-11", ("vs:{portal-1}:days:2026-11", "visits")),
+        ("2026", ("vs:{portal-1}:counts", "visits:2026")),
+        ("all", ("vs:{portal-1}:counts", "visits:all")),
+        ("base", ("vs:{portal-1}:counts", "visits:base")),
+    ],
+)
+def test_a_dated_count_has_one_place(name: str, expected: tuple[str, str]) -> None:
+    assert keys.count_at(SITE, "visits", name) == expected
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-01-01T00:00:00+00:00", (2026, 0)),
+        ("2026-01-01T00:14:59+00:00", (2026, 0)),
+        ("2026-01-01T07:15:00+07:00", (2026, 1)),
+        ("2025-12-31T23:59:59+00:00", (2025, 365 * 96 - 1)),
+        ("2024-12-31T23:45:00+00:00", (2024, 366 * 96 - 1)),
+    ],
+)
+def test_quarter_hours_are_counted_from_the_beginning_of_the_year_in_utc(
+    moment: str, expected: tuple[int, int]
+) -> None:
+    assert keys.quarter_of(int(datetime.fromisoformat(moment).timestamp() * 1000)) == expected
 
 
 def test_a_change_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
-    made = (keys.marks, keys.aliases, keys.changes, keys.articles, keys.base, keys.names, keys.visits, keys.views)
+    made = (
+        keys.marks,
+        keys.aliases,
+        keys.changes,
+        keys.articles,
+        keys.base,
+        keys.names,
+        keys.counts,
+        keys.ids,
+        keys.touched,
+    )
     assert keys.of_change(SITE) == [*(name(SITE) for name in made), keys.redo(SITE)]
 
 
 def test_a_seal_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
     month, nonce = "2026-02", "0123456789abcdef"
     days = ["2026-02-01", "2026-02-02"]
-    assert keys.of_seal(SITE, month, nonce, keys.views(SITE), days) == [
+    assert keys.of_seal(SITE, month, nonce, keys.days(SITE, month), days) == [
         keys.packing(SITE, month, nonce),
         keys.tiles(SITE, month),
         keys.packed(SITE),
-        keys.views(SITE),
+        keys.days(SITE, month),
         *(keys.articles_of_day(SITE, day) for day in days),
         keys.redo(SITE),
     ]
@@ -144,7 +193,7 @@ def test_tiles_that_are_being_written_outlive_what_may_still_seal_them() -> None
 
 def test_a_ledger_is_in_one_hash_slot_of_a_cluster() -> None:
     """All keys of a script must have one hash tag, and nothing of the installation may have a site's."""
-    everything = [*keys.of_commit(SITE, DAY, YESTERDAY, HALF_HOUR, box_views=True), *keys.of_change(SITE), *SKETCHES]
+    everything = [*keys.of_commit(SITE, DAY, YESTERDAY, 14, HALF_HOUR), *keys.of_change(SITE), *SKETCHES]
     assert {re.findall(r"\{(.*?)\}", name)[0] for name in everything} == {SITE}
     assert all(name.count("{") == 1 for name in everything)
 
@@ -152,12 +201,12 @@ def test_a_ledger_is_in_one_hash_slot_of_a_cluster() -> None:
 def test_what_is_kept_of_a_visitor_has_an_end() -> None:
     """Rule 2: no trail beyond the salt's 48 hours; what decides about hits lives as long as the journal and an hour."""
     lives = {kind.word: kind.life_ms for kind in keys.KINDS}
-    assert lives["salt"] == 48 * keys.HOUR_MS
-    assert lives["redo"] == 24 * keys.HOUR_MS
-    assert lives["seen"] == 25 * keys.HOUR_MS
-    assert lives["taken"] == 25 * keys.HOUR_MS
-    assert lives["hits"] == 25 * keys.HOUR_MS + 30 * 60 * 1000
-    assert keys.salt(SITE, DAY, END_MS).expires_at == (END_MS + 48 * keys.HOUR_MS) // 1000
+    assert lives["salt"] == 48 * HOUR_MS
+    assert lives["redo"] == 24 * HOUR_MS
+    assert lives["seen"] == 25 * HOUR_MS
+    assert lives["taken"] == 25 * HOUR_MS
+    assert lives["hits"] == 25 * HOUR_MS + 30 * 60 * 1000
+    assert keys.salt(SITE, DAY, END_MS).expires_at == (END_MS + 48 * HOUR_MS) // 1000
 
 
 @pytest.mark.parametrize(
@@ -167,19 +216,19 @@ def test_what_is_kept_of_a_visitor_has_an_end() -> None:
         "vs:",
         "vs:visits",
         "vs:{portal}:",
-        "vs:{portal}:visits:2",
-        "vs:{portal:who}:visits",
+        "vs:{portal}:days:2026-1",
+        "vs:{portal:who}:counts",
         "vs:{portal}:salt:24-11-2026",
         "vs:{portal}:unique:2026-11-24:8",
         "vs:{portal}:hits:",
         "vs:{portal}:tiles:2026",
         "vs:{portal}:packing:2026-10:",
         "vs:{portal}:schema",
-        "vs:{Portal}:visits",
+        "vs:{Portal}:counts",
         "vs:{portal}:writer:abc",
-        "other:{portal}:visits",
+        "other:{portal}:counts",
         "vs:sites\n",
-        "vs:{portal}:visits\n",
+        "vs:{portal}:counts\n",
     ],
 )
 def test_what_nobody_writes_is_not_known(name: str) -> None:

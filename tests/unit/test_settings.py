@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visitstats.core import counting
+from visitstats.core.counting import HOUR_MS
 from visitstats.settings import SETTINGS, InvalidSetting, Setting, Settings
 from visitstats.store import keys
 
@@ -228,7 +229,7 @@ def test_the_journal_is_never_kept_for_longer_than_what_decides_about_its_hits()
     """A replay decides again: a presence or a hit id that the store had forgotten would be counted twice."""
     keep = SETTINGS["journal_keep_hours"]
     longest = max(hours for hours in range(1, 100) if _allowed(keep, hours))
-    assert longest * keys.HOUR_MS < keys.DECIDING_MS <= counting.SALT_LIFE_MS
+    assert longest * HOUR_MS < keys.DECIDING_MS <= counting.SALT_LIFE_MS
 
 
 def _allowed(setting: Setting, value: object) -> bool:

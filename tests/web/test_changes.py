@@ -286,9 +286,16 @@ async def test_a_command_in_the_slot_of_a_dead_worker(tmp_path: Path, redis_url:
 
 
 async def contents(client: Any, without: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that is known of the site, but when it is forgotten."""
+    """Everything that is known of the site, but when it is forgotten, and what scheduled tasks make of it: estimates
+    that a sketch remembers, peaks and estimates of hours."""
     found = await ledger(client, "t1")
-    return {name: content for name, (content, _) in found.items() if name.split(":")[2] not in without}
+    kept = {name: content for name, (content, _) in found.items() if name.split(":")[2] not in without}
+    for name, content in kept.items():
+        if ":unique:" in name:
+            kept[name] = content[:8] + content[16:]
+        elif ":hours:" in name:
+            kept[name] = {field: n for field, n in content.items() if not field.startswith((b"peak:", b"uniques:"))}
+    return kept
 
 
 @pytest.mark.parametrize("lost", ["an hour", "everything"])

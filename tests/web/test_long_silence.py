@@ -103,7 +103,7 @@ async def test_what_was_not_applied_when_it_was_stopped_counts_once_on_its_own_d
         async with running(tmp_path / "data", redis_url, clock=clock, site=False) as app:
             assert await totals(app) == (before + 1, {"/a": before, "/b": 0, "/late": 1})
             assert (await app.numbers())["today"] == 0
-            assert await raw.hget(keys.visits("t1"), then.date) == b"%d" % (before + 1)
+            assert await raw.hget(*keys.count_at("t1", "visits", then.date)) == b"%d" % (before + 1)
             await alright(app, raw, caplog)
 
 
@@ -113,7 +113,7 @@ async def test_a_site_that_was_silent_for_long_goes_on_without_an_alarm(
     worker: Any = app.app.worker
     await read(app, "/a", "/b", "/a")
     await days_pass(app.clock, raw, 61)
-    await worker.rollups.prepare_salts()
+    await worker.tasks.run("salts")
     for _ in range(3):  # it is looked at each second
         assert await totals(app) == (3, {"/a": 2, "/b": 1, "/late": 0})
     await alright(app, raw, caplog)

@@ -231,12 +231,12 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def upkeep(self) -> None:
-        """No job decides a number."""
+        """No task decides a number."""
 
         async def work() -> None:
             assert self._app.app.worker is not None
-            for job in self._app.app.worker.rollups.jobs():
-                await job.run()
+            for task in self._app.app.worker.tasks.table:
+                await task.run("")
             await self._agrees()
 
         self._loop.run(work())

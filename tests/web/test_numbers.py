@@ -35,7 +35,7 @@ def past(redis_url: str) -> Callable[..., Any]:
         async with Redis.from_url(redis_url) as raw:
             for day, n in days.items():
                 for name in (day, day[:7], day[:4], "all"):
-                    await raw.hincrby(keys.views(site) if box == "views" else keys.visits(site), name, n)
+                    await raw.hincrby(*keys.count_at(site, box, name), n)
 
     return put
 
@@ -69,7 +69,7 @@ async def test_the_weeks_and_months_and_the_best_day_of_a_site_with_a_past(
     """A baseline is in the total, and in no average: nobody knows of how many days it is."""
     await past(PAST)
     async with Redis.from_url(redis_url) as raw:
-        await raw.hset(keys.visits("t1"), "base", 1_000_000)
+        await raw.hset(*keys.count_at("t1", "visits", "base"), 1_000_000)
     app.clock.set(f"{TODAY}T10:00:00+07:00")
     await app.connection.hit("t1", Hit(ANN, "/a"))
     assert await app.numbers() == {

@@ -277,10 +277,10 @@ async def test_hits_do_not_become_fewer_while_a_store_that_came_back_older_is_he
 
 async def test_a_site_whose_counts_are_damaged_takes_no_other_sites_numbers(app: Running, redis_url: str) -> None:
     await app.put_site(id="t2", hosts=("t2.example.vn",))
-    for damage in ({"all": "many"}, None):
+    for damage in ({"visits:all": "many"}, None):
         with redis.Redis.from_url(redis_url) as raw:
-            raw.delete("vs:{t2}:visits")
-            raw.hset("vs:{t2}:visits", mapping=damage) if damage else raw.set("vs:{t2}:visits", "no hash")
+            raw.delete("vs:{t2}:counts")
+            raw.hset("vs:{t2}:counts", mapping=damage) if damage else raw.set("vs:{t2}:counts", "no hash")
         found = await scrape(app.connection)
         assert found['visitstats_visits{period="total",site="t1"}'] == 0
         assert 'visitstats_visits{period="total",site="t2"}' not in found

@@ -23,6 +23,7 @@ from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import OpenJournal
+from visitstats.store import keys
 
 
 def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -104,14 +105,17 @@ async def test_verify_says_what_is_wrong_and_exits_1(service: Service) -> None:
     day = Calendar(noon_zone()).day_at(int(time.time() * 1000))
     path = (service.data_dir / "valkey" / "socket").read_text("utf-8")
     with redis.Redis(unix_socket_path=path) as raw:
-        raw.hincrby("vs:{broken}:visits", day.date, 1)
+        raw.hincrby(*keys.count_at("broken", "visits", day.date), 1)
         try:
             done = run(service, "verify", "broken")
             found = run(service, "verify", "broken", "--json")
         finally:
-            raw.hincrby("vs:{broken}:visits", day.date, -1)
+            raw.hincrby(*keys.count_at("broken", "visits", day.date), -1)
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"WRONG: broken: days: vs:{{broken}}:visits: {day.month} has 10, its days together 11" in done.stdout
+    assert (
+        f"WRONG: broken: days: vs:{{broken}}:days:{day.month}: {day.month} has 10 visits, its days together 11"
+        in done.stdout
+    )
     assert found.returncode == 1
     report = json.loads(found.stdout)
     assert report["ok"] is False

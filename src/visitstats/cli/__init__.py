@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from visitstats import __version__
-from visitstats.cli import backups, changes, explaining, keys, numbers, serving, sites, tokens, trust
+from visitstats.cli import backups, changes, explaining, keys, numbers, serving, sites, tasks, tokens, trust
 from visitstats.core.errors import VisitstatsError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(trust.doctor)
 app.command("restore")(backups.restore_backup)
 app.add_typer(trust.app, name="journal")
 app.add_typer(backups.app, name="backup")
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(sites.app, name="site")
 app.add_typer(tokens.app, name="token")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from visitstats import __version__
 from visitstats.changes.baselines import Baselines
@@ -24,6 +26,7 @@ from visitstats.cli.session import (
 )
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable
+from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.demo.articles import load_articles
 from visitstats.demo.player import start_player
@@ -32,6 +35,7 @@ from visitstats.journal.folder import claim_folder
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
+from visitstats.store.upgrade import upgrade_store
 from visitstats.trust.losses import look_for_loss
 from visitstats.web.beacons.log import set_up_logging
 from visitstats.web.server import CannotServe, listen, run
@@ -117,6 +121,7 @@ async def _look(settings: Settings) -> None:
         complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
     async with opened(settings.redis_url, wall_clock, START_SECONDS) as parts:
         try:
+            await _upgrade(parts)
             for warning in await parts.fitness.check_start():
                 complain(warning)
             if lost := await look_for_loss(parts.records, settings.data_dir, wall_clock()):
@@ -125,6 +130,18 @@ async def _look(settings: Settings) -> None:
             complain(f"{error}; hits are journalled until it is back")
         except OSError as error:
             complain(f"what the store has lost cannot be written down: {error}")
+
+
+async def _upgrade(parts: Parts) -> None:
+    """Bring a store of an older schema forward, and show how far that is."""
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        shown = bar.add_task("", visible=False)
+
+        def show(what: str, done: int, of: int) -> None:
+            bar.update(shown, description=f"upgrading the store: {what}", completed=done, total=of, visible=True)
+
+        if await upgrade_store(parts.client, wall_clock(), show):
+            complain(f"the store was upgraded to schema {SCHEMA_NUMBER}")
 
 
 async def _prepare_demo(settings: Settings, parts: Parts) -> None:

@@ -68,6 +68,13 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """What `commit.lua` takes: msgpack of the columns that `Gathering.close` writes."""
 
     @property
+    def hour(self) -> int:
+        """The hour of the day in which its hits came, counted from the day's midnight. What was only ignored may be
+        closed beside its day: it is of the nearest hour. The body begins with the day's bounds (`Gathering.close`)."""
+        start, end = int.from_bytes(self.body[2:10], "big"), int.from_bytes(self.body[11:19], "big")
+        return (max(start, min(self.at_ms, end - 1)) - start) // counting.HOUR_MS
+
+    @property
     def half_hour(self) -> int:
         """The half hour since the epoch in which the first event was received; hit ids are remembered by it."""
         return self.at_ms // counting.HALF_HOUR_MS

@@ -37,6 +37,10 @@ VISIT_GAP_MS = 30 * 60 * 1000
 ONLINE_MS = 300 * 1000
 """Rule 4."""
 HALF_HOUR_MS = VISIT_GAP_MS
+HOUR_MS = 2 * HALF_HOUR_MS
+QUARTER_MS = HALF_HOUR_MS // 2
+"""The hours of every time zone in use consist of whole quarter hours (UTC+05:45 and the like): a batch holds the hits
+of one quarter hour, so all of them belong to one hour."""
 """A day is cut into half hours. Two visits of one visitor begin more than 30 minutes apart, so that the half hour in
 which a visit began names it within the visitor's day."""
 CARRIED = 63

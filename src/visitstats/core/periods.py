@@ -32,6 +32,11 @@ class Day(msgspec.Struct, frozen=True):
     year: str
 
     @property
+    def hours(self) -> int:
+        """How many hours it has, counted from its midnight: 24, or 23 or 25 where clocks change."""
+        return -(-(self.end_ms - self.start_ms) // 3_600_000)
+
+    @property
     def counters(self) -> tuple[str, str, str, str]:
         """The names under which a count of this day is added: day, month, year, all."""
         return (self.date, self.month, self.year, ALL_TIME)

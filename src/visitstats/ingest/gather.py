@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from visitstats.core.batch import ChangeRecord, Record, encode
+from visitstats.core.counting import QUARTER_MS
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.ending import end
@@ -69,7 +70,7 @@ class Ingest:
         self._metrics = metrics
         self._clock = clock
         self._disk = Disk()
-        self._open: dict[tuple[str, str], Waiting] = {}
+        self._open: dict[tuple[str, str, int], Waiting] = {}
         self._full: list[Waiting] = []
         self._changes: list[WaitingChange] = []
         self._waiting = 0
@@ -89,12 +90,12 @@ class Ingest:
 
     # In ------------------------------------------------------------------------------------------------------------
 
-    def gathering(self, live: LiveSite, day: Day) -> Waiting:
-        """Return the batch that takes the next hit of a site-day. Raises Overloaded when too many hits wait."""
+    def gathering(self, live: LiveSite, day: Day, moment_ms: int) -> Waiting:
+        """Return the batch that takes a hit of a site-day at a moment. Raises Overloaded when too many hits wait."""
         if self._waiting >= self._limits.queue_max_hits or self._closing:
             reason = "stopping" if self._closing else "queue"
             raise Overloaded("more hits wait than this service can take; try again", reason)
-        waiting = self._with_room(live, day)
+        waiting = self._with_room(live, day, moment_ms)
         self._waiting += 1
         if self._waiting == 1:
             self._gather()
@@ -125,15 +126,15 @@ class Ingest:
         self._wake.set()
         return await waiting.future
 
-    def ignore(self, live: LiveSite, day: Day, reason: str) -> None:
+    def ignore(self, live: LiveSite, day: Day, moment_ms: int, reason: str) -> None:
         """Count a beacon that is not counted (rule 8). It travels with the next commit, at most a second later."""
-        waiting = self._batch(live, day)
+        waiting = self._batch(live, day, moment_ms)
         waiting.ignored[reason] = waiting.ignored.get(reason, 0) + 1
         self._metrics.ignored.labels(live.site.id, reason).inc()
 
-    def note(self, live: LiveSite, day: Day, note: str) -> None:
+    def note(self, live: LiveSite, day: Day, moment_ms: int, note: str) -> None:
         """Count a note on beacons (`counting.NOTES`); it travels in the same way."""
-        waiting = self._batch(live, day)
+        waiting = self._batch(live, day, moment_ms)
         waiting.ignored[note] = waiting.ignored.get(note, 0) + 1
         self._metrics.noted.labels(live.site.id, note).inc()
 
@@ -151,7 +152,7 @@ class Ingest:
         if self._beating < self._limits.queue_max_hits:
             self._beating += 1
             self._heartbeats += 1
-            self._with_room(live, day).beat(moment_ms, token, old_token)
+            self._with_room(live, day, moment_ms).beat(moment_ms, token, old_token)
 
     def refused_beat(self, live: LiveSite, reason: str) -> None:
         """Note a heartbeat that was not taken, for the metrics alone."""
@@ -189,21 +190,21 @@ class Ingest:
 
     # Group commit --------------------------------------------------------------------------------------------------
 
-    def _batch(self, live: LiveSite, day: Day) -> Waiting:
-        name = (live.site.id, day.date)
+    def _batch(self, live: LiveSite, day: Day, moment_ms: int) -> Waiting:
+        name = (live.site.id, day.date, moment_ms // QUARTER_MS)
         waiting = self._open.get(name)
         if waiting is None:
-            waiting = self._open[name] = Waiting(live, day, asyncio.get_running_loop().create_future())
+            waiting = self._open[name] = Waiting(live, day, moment_ms, asyncio.get_running_loop().create_future())
         return waiting
 
-    def _with_room(self, live: LiveSite, day: Day) -> Waiting:
+    def _with_room(self, live: LiveSite, day: Day, moment_ms: int) -> Waiting:
         """The open batch, or a new one behind one that is full."""
-        waiting = self._batch(live, day)
+        waiting = self._batch(live, day, moment_ms)
         if len(waiting) < self._applier.batch_events:
             return waiting
         self._full.append(waiting)
-        del self._open[live.site.id, day.date]
-        return self._batch(live, day)
+        del self._open[live.site.id, day.date, moment_ms // QUARTER_MS]
+        return self._batch(live, day, moment_ms)
 
     async def _run(self) -> None:
         while True:
@@ -301,7 +302,7 @@ class Ingest:
 def _closed(waiting: Waiting | WaitingChange, previous: int, total: int, now_ms: int) -> Record:
     if isinstance(waiting, WaitingChange):
         return msgspec.structs.replace(waiting.change, previous=previous, total=total, at_ms=now_ms)
-    return waiting.close(previous, total, now_ms)
+    return waiting.close(previous, total, waiting.opened_ms)
 
 
 def _hits_of(gathered: list[Waiting | WaitingChange]) -> int:

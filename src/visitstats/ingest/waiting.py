@@ -25,11 +25,13 @@ class Outcome(msgspec.Struct, frozen=True):
 class Waiting(Gathering):
     """A gathering batch with the future that all of its hits wait for."""
 
-    __slots__ = ("at_once", "future", "live", "told")
+    __slots__ = ("at_once", "future", "live", "opened_ms", "told")
 
-    def __init__(self, live: LiveSite, day: Day, future: "asyncio.Future[Outcome]") -> None:
+    def __init__(self, live: LiveSite, day: Day, opened_ms: int, future: "asyncio.Future[Outcome]") -> None:
         super().__init__(live.site, day)
         self.live = live
+        self.opened_ms = opened_ms
+        """The moment of the beacon for which it was made."""
         self.future = future
         self.at_once: list[Any] = []
         """The requests that the edge answers when the future is done."""

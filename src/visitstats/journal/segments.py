@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 RECORD = struct.Struct("<IIQ")
 SEQUENCE = struct.Struct("<Q")
 MAGIC = b"vsjrnl2\n"
-"""The digit is the schema number (`core.schema`)."""
+"""The number is that of the first schema (`core.schema`) whose journals look like this."""
 WRITER_BYTES = 16
 START = len(MAGIC) + WRITER_BYTES
 PLACE_BYTES = 64 * 1024

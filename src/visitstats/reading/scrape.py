@@ -21,6 +21,7 @@ from visitstats.metrics import Metrics
 from visitstats.sites.directory import LiveSite
 from visitstats.store.line import REFUSES
 from visitstats.store.overview import Asked, Found, Overview
+from visitstats.store.runs import Run, Runs
 
 SECONDS = 1.0
 """For the store's answer. Prometheus itself waits for ten."""
@@ -77,6 +78,11 @@ RESTARTS = Family(
 STORE_RESTARTS = Family(
     "visitstats_store_restarts_total", "counter", "Times that the embedded store had died and was started again."
 )
+TASKS = Family(
+    "visitstats_task_last_success_timestamp_seconds",
+    "gauge",
+    "When the last run of a scheduled task that went right began, in seconds since the epoch.",
+)
 STARTED = Family("visitstats_start_time_seconds", "gauge", "When the service was started, in seconds since the epoch.")
 BACKUP_MADE = Family(
     "visitstats_backup_last_success_timestamp_seconds",
@@ -128,12 +134,20 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     backup_verified_ms: int
 
 
+class _Stored(NamedTuple):
+    """What a scrape shows of the store."""
+
+    sites: list[Found]
+    runs: dict[str, Run]
+
+
 class Scrape:
     """Answers scrapes for all workers of a service."""
 
-    def __init__(self, metrics: Metrics, overview: Overview, board: Board) -> None:
+    def __init__(self, metrics: Metrics, overview: Overview, runs: Runs, board: Board) -> None:
         self._metrics = metrics
         self._overview = overview
+        self._runs = runs
         self._board = board
         self._reading = asyncio.Lock()
         self._hits: dict[str, int] = {}
@@ -144,7 +158,9 @@ class Scrape:
         """Return the text of a scrape."""
         found = await self._read(sites, now_ms) if ask_store else None
         out = _Text()
-        self._tell_sites(out, sites, found or [], now_ms)
+        self._tell_sites(out, sites, found.sites if found else [], now_ms)
+        if found:
+            out.add(TASKS, ((f'task="{_escaped(name)}"', run.succeeded_ms / 1000) for name, run in found.runs.items()))
         self._tell_service(out, service, up=found is not None)
         self._tell_counters(out, [live.site.id for live in sites])
         return out.finished()
@@ -153,14 +169,14 @@ class Scrape:
         """Close the connection to the store."""
         await self._overview.close()
 
-    async def _read(self, sites: list[LiveSite], now_ms: int) -> list[Found] | None:
+    async def _read(self, sites: list[LiveSite], now_ms: int) -> _Stored | None:
         asked = list[Asked]()
         for live in sites:
             day = live.calendar.day_at(now_ms)
             asked.append(Asked(live.site.id, day, _dates_of_uniques(day)))
         try:
             async with asyncio.timeout(SECONDS), self._reading:
-                return await self._overview.read(asked, now_ms)
+                return _Stored(await self._overview.read(asked, now_ms), await self._runs.all())
         except (StoreUnavailable, TimeoutError):
             return None
 

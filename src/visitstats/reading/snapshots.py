@@ -11,7 +11,9 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from visitstats.core.bounded import Bounded
+from visitstats.core.counting import QUARTER_MS
 from visitstats.core.errors import StoreUnavailable
+from visitstats.core.history import Peak
 from visitstats.core.numbers import UNKNOWN, History, Numbers, sum_up
 from visitstats.core.periods import Day
 from visitstats.files import write_file
@@ -27,6 +29,8 @@ HEALING_MS = 10_000
 MOST_ARTICLES = 10_000
 """Articles of a site whose views are remembered for answers without the store."""
 
+MOST_PEAKS = 4 * 24 * 7
+"""Quarter hours of which the peak is remembered while the store is away."""
 HISTORY_MS = 600_000
 """A site's history that is older is read anew: what was counted late, for a day before last week, may wait so long."""
 
@@ -147,6 +151,8 @@ class Stats:
         self._history = Beside(self._read_history, lambda live: live.site.box, clock, HISTORY_MS)
         self._views: dict[str, Bounded[bytes, int]] = {}
         self._kept: dict[str, Kept] = {}
+        self._peaks: dict[str, dict[int, Peak]] = {}
+        """Of each site the most that were online in a quarter hour since the epoch, as far as it is not kept yet."""
         self.changed = False
         """Whether there is a snapshot that is not on the disk."""
         self._least: dict[str, int] = {}
@@ -182,6 +188,8 @@ class Stats:
     def publish(self, live: LiveSite, day: Day, online: int, counts: list[int], at_ms: int) -> Snapshot:
         """Make the snapshot of counts of the site's box, of a day, that were read or committed at a moment, and show it
         from now on."""
+        if online:
+            self.note_peak(live.site.id, online, at_ms)
         engines = self._search_engines.get(live) if live.site.show_search_engines else None
         numbers = sum_up(day, online, counts, self._history.get(live), engines)
         if self._least and (numbers.total or 0) < self._least.get(live.site.id, 0):
@@ -230,6 +238,24 @@ class Stats:
         day = live.calendar.day_at(now)
         counts = await self._reads.counts(live.site.id, day, now)
         return sum_up(day, counts.online, counts.visits), sum_up(day, counts.online, counts.views)
+
+    # Peaks -----------------------------------------------------------------------------------------------------------
+
+    def note_peak(self, site_id: str, online: int, at_ms: int) -> None:
+        """Remember how many were online at a moment, when it is the most of its quarter hour."""
+        peaks = self._peaks.get(site_id)
+        if peaks is None:
+            peaks = self._peaks[site_id] = {}
+        quarter = at_ms // QUARTER_MS
+        known = peaks.get(quarter)
+        if known is None or online > known.online:
+            peaks[quarter] = Peak(online, at_ms)
+            if len(peaks) > MOST_PEAKS:
+                del peaks[min(peaks)]
+
+    def take_peaks(self, site_id: str) -> list[Peak]:
+        """Return the peaks of a site that were noted since this was last asked."""
+        return list(self._peaks.pop(site_id, {}).values())
 
     # Beside the counts -----------------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ from visitstats.core import counting, entries, limits
 from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Record, State
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
-from visitstats.core.numbers import counters_of
 from visitstats.core.periods import Day
 from visitstats.store import keys
+from visitstats.store.counts import Dated, dated_of
 from visitstats.store.line import Call, ScriptLine
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -135,7 +135,6 @@ def _constants() -> bytes:
         "MOST_READINGS": counting.MOST_READINGS,
         "DECIDING_MS": keys.DECIDING_MS,
         "UNIQUES_LIFE_MS": keys.UNIQUES_LIFE_MS,
-        "IGNORED_LIFE_MS": keys.IGNORED_LIFE_MS,
         "CLAIMS_LIFE_MS": keys.CLAIMS_LIFE_MS,
         "AGREEING": entries.AGREEING,
         "AGREEING_S": entries.AGREEING_MS // 1000,
@@ -152,6 +151,9 @@ def _constants() -> bytes:
         "RESERVE_SHARE": limits.RESERVE_SHARE,
         "READINGS_A_VISITOR": limits.READINGS_A_VISITOR,
         "IDS_A_VISITOR": limits.IDS_A_VISITOR,
+        "HOURS_LIFE_MS": keys.HOURS_LIFE_MS,
+        "SKETCHES": keys.SKETCHES,
+        "MOST_TOUCHED": keys.MOST_TOUCHED,
         "LEAST_LIFE": LEAST_LIFE_S,
     }
     texts = {"OTHER_ID": OTHER_ID, "OTHER_ENTRY": encode_entry(Entry(OTHER_KEY))}
@@ -167,8 +169,8 @@ class Committer:
 
     def __init__(self, url: str) -> None:
         self._line = ScriptLine(url, load_scripts())
-        self._days: dict[tuple[str, str, int, bool], list[str]] = {}
-        self._counts: dict[tuple[str, str], bytes] = {}
+        self._days: dict[tuple[str, str, int, int], list[str]] = {}
+        self._asked: dict[tuple[str, str, str, bool], Dated] = {}
 
     async def ready(self) -> int:
         """Connect, if need be; return a number that is another after each new connection. Raises StoreUnavailable."""
@@ -198,7 +200,10 @@ class Committer:
             )
         )
         said = [_joined([next(replies) for _ in each]) for _, each in steps]
-        return [_result(item, reply) for item, reply in zip(work, said, strict=True)]
+        return [
+            _result(item, reply, self._answer(item.record.site, item.numbering))
+            for item, reply in zip(work, said, strict=True)
+        ]
 
     def _steps(self, record: Record) -> tuple[bytes, ...]:
         """How often a record's script is called: whether its writes have to be put down first (lua/ledger.lua)."""
@@ -213,30 +218,29 @@ class Committer:
         if isinstance(record, ChangeRecord):
             return "change", keys.of_change(record.site), [*head, record.kind, record.body]
         numbering = work.numbering
-        names = self._keys(record, numbering.box_views)
-        return "commit", names, [
-            *head, record.body, numbering.now_ms // 1000 + LEAST_LIFE_S, self._counters(numbering.day),
+        hour, asked = record.hour, self._answer(record.site, numbering)
+        return "commit", [*self._keys(record, hour), *asked.keys, keys.redo(record.site)], [
+            *head, record.body, numbering.now_ms // 1000 + LEAST_LIFE_S, asked.packed, hour,
         ]  # fmt: skip
 
-    def _keys(self, batch: Batch, box_views: bool) -> list[str]:
-        """The names of a batch's keys: made once for a site, day and half hour, not for each batch."""
-        name = (batch.site, batch.day, batch.half_hour, box_views)
+    def _keys(self, batch: Batch, hour: int) -> list[str]:
+        """The names of a batch's keys: made once for a site, day, hour and half hour, not for each batch."""
+        name = (batch.site, batch.day, hour, batch.half_hour)
         found = self._days.get(name)
         if found is None:
             if len(self._days) >= MOST_DAYS:
                 self._days.clear()
-            found = self._days[name] = keys.of_commit(
-                batch.site, batch.day, batch.yesterday, batch.half_hour, box_views=box_views
-            )
+            found = self._days[name] = keys.of_commit(batch.site, batch.day, batch.yesterday, hour, batch.half_hour)
         return found
 
-    def _counters(self, day: Day) -> bytes:
-        name = (day.date, day.week[0])
-        found = self._counts.get(name)
+    def _answer(self, site: str, numbering: Numbering) -> Dated:
+        day = numbering.day
+        name = (site, day.date, day.week[0], numbering.box_views)
+        found = self._asked.get(name)
         if found is None:
-            if len(self._counts) >= MOST_DAYS:
-                self._counts.clear()
-            found = self._counts[name] = _pack(counters_of(day))
+            if len(self._asked) >= MOST_DAYS:
+                self._asked.clear()
+            found = self._asked[name] = dated_of(site, day, "views" if numbering.box_views else "visits")
         return found
 
 
@@ -250,7 +254,7 @@ def _joined(replies: list[Any]) -> Any:
     return first if last == 0 else [*first[:-2], *last[-2:]]
 
 
-def _result(work: Work, reply: Any) -> Result:
+def _result(work: Work, reply: Any, asked: Dated) -> Result:
     if isinstance(reply, Exception):
         return Refused(str(reply))
     word = reply[0]
@@ -262,7 +266,7 @@ def _result(work: Work, reply: Any) -> Result:
         return Changed("refused", reply[1].decode(), reply[2].decode()) if word == b"refused" else Changed("")
     _, duplicates, started, found, added, states, capped, ring, counts = reply
     try:
-        numbers = [int(count or 0) for count in counts]
+        numbers = asked.counts(counts)
     except ValueError as error:
         # Of another day than the batch's: the record is in the ledger, and cannot be answered. Only its site waits.
         return Refused(f"a count of site {work.record.site} is no number: {error}")

@@ -16,12 +16,13 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from visitstats.core.counting import HALF_HOUR_MS
+from visitstats.core.counting import HALF_HOUR_MS, HOUR_MS
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.client import ANSWER_SECONDS, foreign, open_client, translated
+from visitstats.store.counts import dated_of
 from visitstats.store.inspect import Inspector
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -113,7 +114,18 @@ class Fitness:
         that cannot be read. Nothing is written. Raises StoreUnavailable."""
         with _readable():
             await check_schema(self._client)
-        await self._check_types([keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.HOSTS])
+        await self._check_types(
+            [
+                keys.SITES,
+                keys.SITES_VERSION,
+                keys.SITES_ALIASES,
+                keys.TOKENS,
+                keys.HOSTS,
+                keys.TASKS,
+                keys.ran(keys.quarter_of(self._clock())[0]),
+                keys.lease("close-days"),
+            ]
+        )
         try:
             with _readable():
                 sites = await Records(self._client).sites()
@@ -171,12 +183,12 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
     day = Calendar(site.timezone, site.week_start).day_at(now_ms)
     half_hour = now_ms // HALF_HOUR_MS
     return [
-        *keys.of_commit(site.id, day.date, day.yesterday, half_hour, box_views=False),
-        *keys.of_change(site.id),
+        *keys.of_commit(site.id, day.date, day.yesterday, (now_ms - day.start_ms) // HOUR_MS, half_hour),
+        *dated_of(site.id, day, "visits").keys,
+        *keys.of_change(site.id),  # among them the one of writes that are put down
         keys.salt(site.id, day.date, day.end_ms).name,
-        keys.uniques(site.id),
-        keys.peaks(site.id),
-        keys.lease(site.id, "close-days"),
+        keys.uniques(site.id, day.year),
+        keys.peaks(site.id, day.year),
     ]
 
 

@@ -18,6 +18,7 @@ PAGE = 500
 """Fields of one command: half a millisecond on the server, 0.7 for names of a million articles."""
 KEYS = 250
 """Keys of one command."""
+KINDS_OF_COUNTS = ("visits", "views", "hits")
 AT_ONCE = 5000
 """So many fields at most are asked for in one transaction."""
 
@@ -116,18 +117,38 @@ class Inspector:
                 length, start = await pipe.execute()
         return length, start
 
-    async def counts(self, name: str) -> dict[str, bytes]:
-        """Return a hash of dated counts. All at once, so that its numbers belong together, unless it is far longer than
-        such a hash gets in ten years."""
+    async def dated(self, site: str, months: list[str]) -> dict[str, dict[str, bytes]]:
+        """Return the visits, views and hits of a site (by these names): of all years, of these months and their days,
+        by date, month, year, "all" and "base". All at once, so that the numbers belong together."""
+        names = [keys.counts(site), *(keys.days(site, month) for month in months)]
         with translated():
-            if await self._client.hlen(name) <= AT_ONCE:
-                found: dict[Any, Any] = await self._client.hgetall(name)
-            else:
-                found = {field: value async for page in self.fields(name) for field, value in page.items()}
-        return {field.decode("utf-8", "backslashreplace"): value for field, value in found.items()}
+            async with self._client.pipeline(transaction=True) as pipe:
+                for name in names:
+                    pipe.hgetall(name)
+                years, *pages = await pipe.execute()
+        found: dict[str, dict[str, bytes]] = {kind: {} for kind in KINDS_OF_COUNTS}
+        for month, page in [("", years), *zip(months, pages, strict=True)]:
+            for raw, value in page.items():
+                kind, _, name = raw.decode("utf-8", "backslashreplace").partition(":")
+                if kind in found:
+                    found[kind]["-".join(filter(None, (month, name)))] = value
+        return found
 
-    async def count(self, name: str, field: str) -> int:
-        """Return one count of a hash."""
+    async def hours(self, site: str, day: str) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]:
+        """Return the hours of a day, the counts of its month and the ignored beacons of its month, all at once."""
+        with translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                for name in (keys.hours(site, day), keys.days(site, day[:7]), keys.ignored(site, day[:7])):
+                    pipe.hgetall(name)
+                found = await pipe.execute()
+        hours, days, ignored = (
+            {field.decode("utf-8", "backslashreplace"): value for field, value in each.items()} for each in found
+        )
+        return hours, days, ignored
+
+    async def count(self, site: str, kind: str, when: str) -> int:
+        """Return one dated count of a site (`keys.count_at`)."""
+        name, field = keys.count_at(site, kind, when)
         with translated():
             return sum(map(number, await self._hmget(name, [field])))
 
@@ -215,9 +236,11 @@ class Inspector:
         """Return the visits and the views of all time, each with its baseline."""
         names = [ALL_TIME, NUMBERS_BASELINE]
         with translated():
-            replies = [await self._hmget(name, names) for name in (keys.visits(site), keys.views(site))]
-        visits, views = (sum(map(number, reply)) for reply in replies)
-        return visits, views
+            found = await self._hmget(
+                keys.counts(site), [f"{kind}:{name}" for kind in ("visits", "views") for name in names]
+            )
+        numbers = list(map(number, found)) or [0] * 4
+        return sum(numbers[:2]), sum(numbers[2:])
 
     async def _hmget(self, name: str, fields: list[str]) -> list[Any]:
         try:

@@ -8,12 +8,12 @@ fails for any other. The names are frozen: they are found again by later version
 """
 
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from visitstats.core.counting import HALF_HOUR_MS, SALT_LIFE_MS
+from visitstats.core.counting import HALF_HOUR_MS, HOUR_MS, QUARTER_MS, SALT_LIFE_MS
 
-DAY_MS = 24 * 3600 * 1000
-HOUR_MS = 3600 * 1000
+DAY_MS = 24 * HOUR_MS
 
 SCHEMA = "vs:schema"
 """String: the schema number (`core.schema`) of whoever wrote here first."""
@@ -27,17 +27,22 @@ TOKENS = "vs:tokens"
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
 HOSTS = "vs:hosts"
 """Hash: writer id → the name of the host whose data folder has its journal."""
+TASKS = "vs:tasks"
+"""Hash: scheduled task → how its last run went (JSON)."""
 
 SKETCHES = 8
 """One has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Of eight together, each with
 its share of the visitors, it is 0.29 %: one in a thousand. They take 12 KiB each when a site has many thousands of
 visitors a day, and next to nothing else."""
 UNIQUES_LIFE_MS = 40 * DAY_MS
-IGNORED_LIFE_MS = 400 * DAY_MS
 PACKING_LIFE_MS = 26 * HOUR_MS
 """How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
 CLAIMS_LIFE_MS = 8 * DAY_MS
 """An editor sees on Monday what was said in the week before."""
+HOURS_LIFE_MS = 90 * DAY_MS
+"""How long after its end the hours of a day are kept; days, months and years are kept for ever."""
+MOST_TOUCHED = 65_536
+"""Places of the ring of touched entries (512 KiB): whoever reads it is never so many behind, or reads all entries."""
 DECIDING_MS = 25 * HOUR_MS
 """How long what decides about a hit is kept (who was here, what was read, which beacons came): an hour longer than the
 journal, so that all that a replay brings back is decided as it was the first time. `journal_keep_hours` is at most
@@ -61,8 +66,8 @@ class Kind(NamedTuple):
 
 
 _PARTS = {
-    "DATE": r"\d{4}-\d\d-\d\d", "MONTH": r"\d{4}-\d\d", "HALFHOUR": r"\d+", "PART": f"[0-{SKETCHES - 1}]",
-    "JOB": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}",
+    "DATE": r"\d{4}-\d\d-\d\d", "MONTH": r"\d{4}-\d\d", "YEAR": r"\d{4}", "HOUR": r"\d\d?", "HALFHOUR": r"\d+",
+    "PART": f"[0-{SKETCHES - 1}]", "TASK": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}",
 }  # fmt: skip
 
 
@@ -78,14 +83,19 @@ KINDS = (
     _row("sites:aliases", "vs:sites:aliases", "hash", of_site=False),
     _row("tokens", "vs:tokens", "hash", of_site=False),
     _row("hosts", "vs:hosts", "hash", of_site=False),
+    _row("ran", "vs:ran:<YEAR>", "string", of_site=False),
+    _row("tasks", "vs:tasks", "hash", of_site=False),
+    _row("lease", "vs:lease:<TASK>", "string", DAY_MS, of_site=False),
     _row("marks", "marks", "hash"),
     _row("redo", "redo", "string", DAY_MS),
     _row("salt", "salt:<DATE>", "string", SALT_LIFE_MS),
     _row("seen", "seen:<DATE>", "hash", DECIDING_MS),
     _row("hits", "hits:<HALFHOUR>", "set", DECIDING_MS + HALF_HOUR_MS),
     _row("online", "online", "string"),
-    _row("visits", "visits", "hash"),
-    _row("views", "views", "hash"),
+    _row("counts", "counts", "hash"),
+    _row("days", "days:<MONTH>", "hash"),
+    _row("hours", "hours:<DATE>", "hash", HOURS_LIFE_MS),
+    _row("touched", "touched", "string"),
     _row("articles", "articles", "hash"),
     _row("articles of a day", "articles:<DATE>", "hash"),
     _row("ids", "ids", "string"),
@@ -99,10 +109,10 @@ KINDS = (
     _row("aliases", "aliases", "hash"),
     _row("changes", "changes", "hash"),
     _row("unique", "unique:<DATE>:<PART>", "string", UNIQUES_LIFE_MS),
-    _row("uniques", "uniques", "hash"),
-    _row("ignored", "ignored:<DATE>", "hash", IGNORED_LIFE_MS),
-    _row("peaks", "peaks", "zset"),
-    _row("lease", "lease:<JOB>", "string", DAY_MS),
+    _row("unique of an hour", "unique:<DATE>:h<HOUR>", "string", UNIQUES_LIFE_MS),
+    _row("uniques", "uniques:<YEAR>", "hash"),
+    _row("ignored", "ignored:<MONTH>", "hash"),
+    _row("peaks", "peaks:<YEAR>", "hash"),
 )
 """Every key that may be found under `vs:`."""
 _NAME = re.compile(r"vs:\{([a-z0-9][a-z0-9-]*)\}:(.+)")
@@ -169,14 +179,43 @@ def online(site: str) -> str:
     return f"vs:{{{site}}}:online"
 
 
-def visits(site: str) -> str:
-    """Hash: date, month, year or "all" → visits; and "base", the baseline."""
-    return f"vs:{{{site}}}:visits"
+def counts(site: str) -> str:
+    """Hash: "visits:2026", "visits:all" and "visits:base" (the baseline), the same of views and hits; and "touched",
+    how often an entry of the dictionary was changed."""
+    return f"vs:{{{site}}}:counts"
 
 
-def views(site: str) -> str:
-    """Hash: date, month, year or "all" → views of all articles together; and "base"."""
-    return f"vs:{{{site}}}:views"
+def days(site: str, month: str) -> str:
+    """Hash: "visits" of a month and "visits:24" of a day of it, the same of views and hits."""
+    return f"vs:{{{site}}}:days:{month}"
+
+
+def hours(site: str, day: str) -> str:
+    """Hash: "visits:14", "views:14" and "hits:14" of an hour, "ignored:14:bot", "uniques:14" (estimated), and
+    "peak:14" ("online moment"): hours are counted from the day's midnight."""
+    return f"vs:{{{site}}}:hours:{day}"
+
+
+def count_at(site: str, kind: str, name: str) -> tuple[str, str]:
+    """Return the key and the field that hold the visits, views or hits (`kind`) of a date, a month, a year, "all" or
+    "base" (`name`, as `core.periods` names them)."""
+    if len(name) == 10:
+        return days(site, name[:7]), f"{kind}:{name[8:]}"
+    if len(name) == 7:
+        return days(site, name), kind
+    return counts(site), f"{kind}:{name}"
+
+
+def ids(site: str) -> str:
+    """String: the 8-byte ids of articles in the order in which they became known. An article's number is its first
+    place here, counted from 0; further places of the same id mean nothing."""
+    return f"vs:{{{site}}}:ids"
+
+
+def touched(site: str) -> str:
+    """String, a ring of MOST_TOUCHED ids: those of articles whose entry, baseline or alias was changed; the next one is
+    written at the place `touched` of `counts`, modulo MOST_TOUCHED."""
+    return f"vs:{{{site}}}:touched"
 
 
 def articles(site: str) -> str:
@@ -189,12 +228,6 @@ def articles_of_day(site: str, day: str) -> str:
     """Hash: article id → views on a date. One that was merged into another keeps its days. Gone when the month was
     packed; what is counted for the day later makes it anew, and is added to the tiles."""
     return f"vs:{{{site}}}:articles:{day}"
-
-
-def ids(site: str) -> str:
-    """String: the 8-byte ids of articles in the order in which they became known. An article's number is its first
-    place here, counted from 0; further places of the same id mean nothing."""
-    return f"vs:{{{site}}}:ids"
 
 
 def tiles(site: str, month: str) -> str:
@@ -253,28 +286,45 @@ def sketches(site: str, day: str) -> list[str]:
     return [f"vs:{{{site}}}:unique:{day}:{part}" for part in range(SKETCHES)]
 
 
-def uniques(site: str) -> str:
+def hour_sketch(site: str, day: str, hour: int) -> str:
+    """HyperLogLog: the tokens without the visit id of the readers of one hour."""
+    return f"vs:{{{site}}}:unique:{day}:h{hour}"
+
+
+def uniques(site: str, year: str) -> str:
     """Hash: date → estimated unique visitors of a closed day."""
-    return f"vs:{{{site}}}:uniques"
+    return f"vs:{{{site}}}:uniques:{year}"
 
 
-def ignored(site: str, day: str) -> str:
-    """Hash: reason → beacons that were not counted (rule 8)."""
-    return f"vs:{{{site}}}:ignored:{day}"
+def ignored(site: str, month: str) -> str:
+    """Hash: "24:bot" → beacons of a day of the month that were not counted, by reason (rule 8)."""
+    return f"vs:{{{site}}}:ignored:{month}"
 
 
-def peaks(site: str) -> str:
-    """Sorted set: date → the most visitors that were online at once."""
-    return f"vs:{{{site}}}:peaks"
+def peaks(site: str, year: str) -> str:
+    """Hash: date → "online moment": the most visitors that were online at once, and the first such moment (ms)."""
+    return f"vs:{{{site}}}:peaks:{year}"
 
 
-def lease(site: str, job: str) -> str:
-    """String: who runs a scheduled job of this site just now."""
-    return f"vs:{{{site}}}:lease:{job}"
+def ran(year: int) -> str:
+    """Bitmap: the quarter hours since the beginning of a year (UTC) in which a service ran here."""
+    return f"vs:ran:{year}"
 
 
-def of_commit(site: str, day: str, yesterday: str, half_hour: int, *, box_views: bool) -> list[str]:
-    """Return the keys of a batch, in the order in which `commit.lua` takes them."""
+def quarter_of(moment_ms: int) -> tuple[int, int]:
+    """Return the year (UTC) of a moment, and its quarter hour in it: the place in `ran`."""
+    moment = datetime.fromtimestamp(moment_ms // 1000, UTC)
+    return moment.year, int((moment - datetime(moment.year, 1, 1, tzinfo=UTC)).total_seconds()) * 1000 // QUARTER_MS
+
+
+def lease(task: str) -> str:
+    """String: some worker runs a scheduled task just now."""
+    return f"vs:lease:{task}"
+
+
+def of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) -> list[str]:
+    """Return the keys of a batch in the order in which `commit.lua` takes them; after these it takes those of the
+    counts that are to be answered, and `redo`."""
     mine = f"vs:{{{site}}}:"
     return [
         mine + "marks",
@@ -284,26 +334,28 @@ def of_commit(site: str, day: str, yesterday: str, half_hour: int, *, box_views:
         f"{mine}hits:{half_hour - 1}",
         f"{mine}hits:{half_hour + 1}",
         mine + "online",
-        mine + "visits",
-        mine + "views",
+        mine + "counts",
+        f"{mine}days:{day[:7]}",
         mine + "articles",
         f"{mine}articles:{day}",
         mine + "names",
         mine + "aliases",
-        f"{mine}ignored:{day}",
-        mine + ("views" if box_views else "visits"),
+        f"{mine}hours:{day}",
+        f"{mine}ignored:{day[:7]}",
         f"{mine}claims:{day}",
         f"{mine}taken:{day}",
+        mine + "ids",
+        mine + "touched",
+        hour_sketch(site, day, hour),
         *sketches(site, day),
-        mine + "redo",
     ]
 
 
 def of_change(site: str) -> list[str]:
     """Return the keys of a change, in the order in which `change.lua` takes them."""
     return [
-        marks(site), aliases(site), changes(site), articles(site), base(site), names(site), visits(site), views(site),
-        redo(site),
+        marks(site), aliases(site), changes(site), articles(site), base(site), names(site), counts(site), ids(site),
+        touched(site), redo(site),
     ]  # fmt: skip
 
 

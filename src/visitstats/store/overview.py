@@ -14,10 +14,10 @@ from redis.exceptions import ResponseError
 
 from visitstats.core import counting
 from visitstats.core.batch import OTHER_ID
-from visitstats.core.numbers import counters_of
 from visitstats.core.periods import Day
 from visitstats.store import keys
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS, open_pool, translated
+from visitstats.store.counts import dated_of
 from visitstats.store.line import Answered, Wire, packed
 from visitstats.store.reads import mark_of
 
@@ -62,6 +62,8 @@ class Overview:
         self._wire: Wire | None = None
         self._estimates: dict[str, dict[str, int]] = {}
         """Site → today and yesterday → the estimates of unique visitors that were read last."""
+        self._last_year: dict[str, dict[str, Any]] = {}
+        """Site → date → the estimate of a day of the year before, as the store has it."""
         self._damaged: frozenset[str] = frozenset()
 
     async def read(self, asked: list[Asked], now_ms: int) -> list[Found]:
@@ -98,6 +100,7 @@ class Overview:
             for commands in questions:
                 said.append(replies[place : place + len(commands)])
                 place += len(commands)
+            await self._add_last_year(piece, said)
             await self._add_yesterdays(piece, said)
             for each, answers in zip(piece, said, strict=True):
                 try:
@@ -114,12 +117,32 @@ class Overview:
             raise ConnectionResetError("the connection was closed")
         return await self._wire.ask(b"".join(commands), len(commands))
 
+    async def _add_last_year(self, piece: list[Asked], said: list[list[Any]]) -> None:
+        """Put in the estimates of days of the year before, in the first week of January. They are closed: each is read
+        once, and remembered until then."""
+        lacking = list[tuple[Asked, list[Any], int]]()
+        for each, answers in zip(piece, said, strict=True):
+            known = self._last_year.get(each.site, {})
+            for place, date in enumerate(each.dates):
+                if not date.startswith(each.day.year) and isinstance(answers[4], list):
+                    answers[4][place] = known.get(date)
+                    if date not in known:
+                        lacking.append((each, answers[4], place))
+        if lacking:
+            found = await self._ask(
+                [packed("HGET", keys.uniques(each.site, each.dates[n][:4]), each.dates[n]) for each, _, n in lacking]
+            )
+            for (each, kept, place), n in zip(lacking, found, strict=True):
+                kept[place] = n
+                if n is not None and each.dates[place] != each.day.yesterday:
+                    self._last_year.setdefault(each.site, {})[each.dates[place]] = n
+
     async def _add_yesterdays(self, piece: list[Asked], said: list[list[Any]]) -> None:
         """Put in yesterday's estimates where they are asked for, and not kept yet: days are closed some minutes after
         they are over."""
         lacking = list[tuple[Asked, list[Any], int]]()
         for each, answers in zip(piece, said, strict=True):
-            kept, yesterday = answers[5], each.day.yesterday
+            kept, yesterday = answers[4], each.day.yesterday
             if yesterday in each.dates and isinstance(kept, list):
                 place = each.dates.index(yesterday)
                 if kept[place] is None:
@@ -137,7 +160,9 @@ class Overview:
         for answer in answers:
             if isinstance(answer, Answered):
                 raise ValueError(str(answer))
-        ring, visits, views, articles, other, kept, marks, *sketches = answers
+        ring, articles, other, marks, kept, *more = answers
+        sketches, dated = more[: keys.SKETCHES], more[keys.SKETCHES :]
+        counts = dated_of(asked.site, asked.day, "visits", "views").counts(dated)
         uniques = {date: int(n or 0) for date, n in zip(asked.dates, kept, strict=True)}
         today, yesterday = asked.day.date, asked.day.yesterday
         uniques[today] = sum(sketches) or uniques.get(today, 0)
@@ -146,8 +171,8 @@ class Overview:
             asked.site,
             hits=sum(mark_of(mark).total for mark in marks),
             online=counting.online_in(ring or b"", now_ms),
-            visits=[int(n or 0) for n in visits],
-            views=[int(n or 0) for n in views],
+            visits=counts[: len(counts) // 2],
+            views=counts[len(counts) // 2 :],
             articles=articles - other,
             uniques=uniques,
         )
@@ -155,15 +180,14 @@ class Overview:
 
 def _questions(asked: Asked) -> list[bytes]:
     site, day = asked.site, asked.day
-    names = counters_of(day)
+    dated = dated_of(site, day, "visits", "views")
     return [
         packed("GET", keys.online(site)),
-        packed("HMGET", keys.visits(site), *names),
-        packed("HMGET", keys.views(site), *names),
         packed("HLEN", keys.articles(site)),
         packed("HEXISTS", keys.articles(site), OTHER_ID),
-        packed("HMGET", keys.uniques(site), *asked.dates),
         packed("HVALS", keys.marks(site)),
+        packed("HMGET", keys.uniques(site, day.year), *asked.dates),
         # One key each: then the server answers from the sketch's cached cardinality.
         *(packed("PFCOUNT", sketch) for sketch in keys.sketches(site, day.date)),
+        *(packed("HMGET", key, *fields) for key, fields in zip(dated.keys, dated.fields, strict=True)),
     ]

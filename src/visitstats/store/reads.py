@@ -14,19 +14,20 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
-from visitstats.core.numbers import History, counters_of
+from visitstats.core.numbers import History
 from visitstats.core.periods import Day
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import translated, why_unfit
+from visitstats.store.counts import dated_of
 from visitstats.store.schema import claim_store
 
 log = logging.getLogger(__name__)
 
 PAGE = 1000
 """How many members one command reads: a few hundred µs on the server."""
-DAYS_PAGE = 250
-"""How many dated counts one command reads: ten years take fifteen commands of 50 µs on the server."""
+MONTHS_PAGE = 12
+"""How many months one round trip reads: each is a command of some 10 µs on the server."""
 
 
 class Mark(NamedTuple):
@@ -58,38 +59,50 @@ class Reads:
 
     async def counts(self, site_id: str, day: Day, now_ms: int, writer: str = "") -> Counts:
         """Read the counts of a site on a day (the day of `now_ms`), and a writer's watermark with them."""
-        names = counters_of(day)
+        asked = dated_of(site_id, day, "visits", "views")
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.get(keys.online(site_id))
-                pipe.hmget(keys.visits(site_id), names)
-                pipe.hmget(keys.views(site_id), names)
                 pipe.hget(keys.marks(site_id), writer)
-                ring, visits, views, mark = await pipe.execute()
+                for key, fields in zip(asked.keys, asked.fields, strict=True):
+                    pipe.hmget(key, fields)
+                ring, mark, *found = await pipe.execute()
         try:
-            return Counts(
-                counting.online_in(ring or b"", now_ms),
-                [int(n or 0) for n in visits],
-                [int(n or 0) for n in views],
-                mark_of(mark),
-            )
+            counts = asked.counts(found)
+            many = len(counts) // 2
+            return Counts(counting.online_in(ring or b"", now_ms), counts[:many], counts[many:], mark_of(mark))
         except ValueError as error:
             raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
 
-    async def history(self, site_id: str, box: str) -> History:
-        """Read what the past days of a site say, of its visits or its views (`box`), in pieces."""
-        name = keys.views(site_id) if box == "views" else keys.visits(site_id)
-        found, cursor = History(), 0
-        while True:
-            page: Any
+    async def history(self, site_id: str, kind: str) -> History:
+        """Read what the past days of a site say, of its visits or its views (`kind`), month by month."""
+        with translated():
+            years: list[Any] = await self._client.hkeys(keys.counts(site_id))
+        months = sorted(
+            f"{year}-{month:02}"
+            for year in {field.rpartition(b":")[2].decode() for field in years if field.startswith(kind.encode())}
+            if year.isdigit()
+            for month in range(1, 13)
+        )
+        found = History()
+        for start in range(0, len(months), MONTHS_PAGE):
+            piece = months[start : start + MONTHS_PAGE]
             with translated():
-                cursor, page = await self._client.hscan(name, cursor, count=DAYS_PAGE)
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for month in piece:
+                        pipe.hgetall(keys.days(site_id, month))
+                    pages = await pipe.execute()
             try:
-                found = found.with_days((field.decode(), int(n)) for field, n in page.items() if _is_date(field))
+                found = found.with_days(
+                    (day, int(n))
+                    for month, page in zip(piece, pages, strict=True)
+                    for field, n in page.items()
+                    if field.startswith(f"{kind}:".encode())
+                    and _is_date(day := f"{month}-{field.rpartition(b':')[2].decode()}")
+                )
             except ValueError as error:
                 raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
-            if not cursor:
-                return found
+        return found
 
     async def marks(self, sites: list[str]) -> Marks:
         """Return the watermarks of all writers in the ledgers of these sites."""
@@ -177,13 +190,15 @@ class Reads:
     async def search_engines(self, site_id: str, day: Day) -> int:
         """Return how many beacons of a day were those of search engines' bots; they are a part of the bots."""
         with translated():
-            found: Any = await self._client.hget(keys.ignored(site_id, day.date), counting.SEARCH_ENGINE)
+            name, field = keys.ignored(site_id, day.month), f"{day.date[8:]}:{counting.SEARCH_ENGINE}"
+            found: Any = await self._client.hget(name, field)
         return int(found or 0)
 
     async def _reasons(self, site_id: str, day: Day) -> dict[str, int]:
         with translated():
-            found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.date))
-        return {reason.decode(): int(n) for reason, n in found.items()}
+            found: dict[Any, Any] = await self._client.hgetall(keys.ignored(site_id, day.month))
+        mine = f"{day.date[8:]}:".encode()
+        return {name.removeprefix(mine).decode(): int(n) for name, n in found.items() if name.startswith(mine)}
 
     async def uniques(self, site_id: str, day: Day) -> int:
         """Return the estimated unique visitors of a day (rule 9)."""
@@ -193,14 +208,18 @@ class Reads:
         """Return the estimates of several days, by date: of a day its sketches', or the one that was kept of them."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
-                pipe.hmget(keys.uniques(site_id), [day.date for day in days])
                 for day in days:
+                    pipe.hget(keys.uniques(site_id, day.year), day.date)
                     # One key each: then the server answers from the sketch's cached cardinality.
                     for sketch in keys.sketches(site_id, day.date):
                         pipe.pfcount(sketch)
-                kept, *counts = await pipe.execute()
-        sketched = [sum(counts[n : n + keys.SKETCHES]) for n in range(0, len(counts), keys.SKETCHES)]
-        return {day.date: n or int(old or 0) for day, n, old in zip(days, sketched, kept, strict=True)}
+                replies = await pipe.execute()
+        each = 1 + keys.SKETCHES
+        # A sketch may have been begun anew by a late hit, when that of its day was gone: then it has less.
+        return {
+            day.date: max(int(replies[n] or 0), sum(replies[n + 1 : n + each]))
+            for day, n in zip(days, range(0, len(replies), each), strict=True)
+        }
 
     # What a hit would meet: for the explanation of one ----------------------------------------------------------------
 
@@ -274,12 +293,9 @@ def mark_of(text: bytes | None) -> Mark:
         return Mark(0, 0)  # not one of ours: the script says so
 
 
-def _is_date(field: bytes) -> bool:
-    """Whether a dated count is that of a day, and not of a month, a year or all of time."""
-    if len(field) != len("2026-11-24"):
-        return False
+def _is_date(text: str) -> bool:
     try:
-        return bool(date.fromisoformat(field.decode()))
+        return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
 

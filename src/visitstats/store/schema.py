@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from visitstats.core.errors import StoreUnfit
-from visitstats.core.schema import SCHEMA_NUMBER
+from visitstats.core.schema import OLDEST_SCHEMA, SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import IN_CLUSTER, foreign, translated
 
@@ -23,14 +23,19 @@ async def claim_store(client: Redis) -> None:
         await check_schema(client)
 
 
+async def refuse_cluster(client: Redis) -> None:
+    """Refuse (StoreUnfit) a node of a cluster. Raises StoreUnavailable."""
+    with translated(), suppress(ResponseError):  # of one that does not tell
+        server: Any = await client.info("server")
+        if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
+            raise StoreUnfit(IN_CLUSTER)
+
+
 async def check_schema(client: Redis) -> bool:
     """Refuse (StoreUnfit) a store of another schema and a node of a cluster, and say whether it bears our number; a new
     one bears none. Nothing is written. Raises StoreUnavailable."""
+    await refuse_cluster(client)
     with translated():
-        with suppress(ResponseError):  # one that does not tell
-            server: Any = await client.info("server")
-            if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
-                raise StoreUnfit(IN_CLUSTER)
         try:
             number: Any = await client.get(keys.SCHEMA)
         except ResponseError as error:
@@ -44,8 +49,13 @@ async def check_schema(client: Redis) -> bool:
                     raise StoreUnfit(
                         "a backup is being restored into the store, or was and not to its end: run visitstats restore"
                     )
-            raise StoreUnfit(f"the store was written by a version before schema {SCHEMA_NUMBER}; use an empty database")
+            raise StoreUnfit(f"the store was written by a version before schema {OLDEST_SCHEMA}; use an empty database")
     if number is not None and number != str(SCHEMA_NUMBER).encode():
         shown = number.decode("utf-8", "replace")[:20] if isinstance(number, bytes) else number
+        if shown.isdigit() and OLDEST_SCHEMA <= int(shown) < SCHEMA_NUMBER:
+            raise StoreUnfit(
+                f"the store has schema {shown}, this program schema {SCHEMA_NUMBER}: stop all services on it, "
+                "and start this one, which upgrades it"
+            )
         raise StoreUnfit(f"the store has schema {shown}, this program schema {SCHEMA_NUMBER}: use its own version")
     return number is not None

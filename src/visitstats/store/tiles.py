@@ -38,7 +38,7 @@ Sealed = Literal["ok", "packed", "lost", "moved"]
 
 def views_at(site: str, when: str) -> tuple[str, str]:
     """Return the key and the field that hold a site's views on a date or in a month (2026-10)."""
-    return keys.views(site), when
+    return keys.count_at(site, "views", when)
 
 
 class Tiles:
@@ -112,15 +112,17 @@ class Tiles:
 
     async def months(self, site: str) -> list[str]:
         """Return the months in which a site had views, ascending."""
-        found: set[str] = set()
-        cursor = 0
-        while True:
-            with translated():
-                page: Any
-                cursor, page = await self._client.hscan(keys.views(site), cursor, count=PAGE)
-            found |= {field[:7].decode() for field, n in page.items() if len(field) == len("2026-10-01") and n != b"0"}
-            if not cursor:
-                return sorted(found)
+        with translated():
+            fields: list[Any] = await self._client.hkeys(keys.counts(site))
+            years = sorted(
+                field[6:].decode() for field in fields if field.startswith(b"views:") and field[6:].isdigit()
+            )
+            months = [f"{year}-{month:02}" for year in years for month in range(1, 13)]
+            async with self._client.pipeline(transaction=False) as pipe:
+                for month in months:
+                    pipe.hget(keys.days(site, month), "views")
+                views = await pipe.execute()
+        return [month for month, n in zip(months, views, strict=True) if n and n != b"0"]
 
     # Tiles -----------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 -- Make one change of a person's: merge two articles, undo that, or set baselines.
 --
 -- Input
---   KEYS  1 watermarks  2 aliases  3 changes  4 articles  5 baselines  6 names  7 visits  8 views
+--   KEYS  1 watermarks  2 aliases  3 changes  4 articles  5 baselines  6 names  7 counts  8 numbers of
+--         articles  9 touched entries
 --   ARGV  1 to 4 what ledger.lua wants
 --         5 merge, undo or baseline   6 msgpack of what this kind wants, see below
 --   and at the end of both what ledger.lua wants
@@ -54,6 +55,25 @@ local function both(from, into)
   return {tonumber(views[1] or '-1'), tonumber(views[2] or '-1')}, {tonumber(bases[1] or '-1'), tonumber(bases[2] or '-1')}
 end
 
+-- How many entries were touched so far, and how long the list of numbers is.
+local function places()
+  redis.call('STRLEN', KEYS[9])
+  return {count(redis.call('HGET', KEYS[7], 'touched')), redis.call('STRLEN', KEYS[8])}
+end
+
+local function note(before, known, ids)
+  -- `known`: of each of the ids, whether the site had the article. Those that it had not get numbers (commit.lua), the
+  -- others are noted as touched.
+  local numbered, touched = {}, {}
+  for i = 1, #ids do
+    insert(known[i] and touched or numbered, ids[i])
+  end
+  if #numbered > 0 then
+    write('SETRANGE', KEYS[8], digits(before[2]), table.concat(numbered))
+  end
+  touch(KEYS[7], KEYS[9], before[1], touched)
+end
+
 local function merge(id, from, into, into_key, head, entry, most)
   -- id of the change, ids of the articles, the second one's key, the record's head, the second one's dictionary entry (for
   -- one that is not known yet), the most aliases.
@@ -61,6 +81,7 @@ local function merge(id, from, into, into_key, head, entry, most)
   local aliases, number = redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])
   local views, bases = both(from, into)
   local named = redis.call('HEXISTS', KEYS[6], into)
+  local before = places()
   if redis.call('HEXISTS', KEYS[3], id) == 1 then
     return refuse('id')
   elseif edges[1] or edges[2] then
@@ -80,6 +101,9 @@ local function merge(id, from, into, into_key, head, entry, most)
     write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) + bases[1]))
     write('HDEL', KEYS[5], from)
   end
+  if views[1] >= 0 then
+    note(before, {true, views[2] >= 0}, {from, into})
+  end
   write('HSET', KEYS[2], from, into .. into_key)
   write('HSET', KEYS[3], id, record)
   written()
@@ -92,6 +116,7 @@ local function undo(id, merged, from, into, head)
   local edges = redis.call('HMGET', KEYS[2], from, into)
   local number = redis.call('HLEN', KEYS[3])
   local views, bases = both(from, into)
+  local before = places()
   if kept[1] then
     return refuse('id')
   elseif not kept[2] then
@@ -103,8 +128,8 @@ local function undo(id, merged, from, into, head)
   elseif not edges[1] or sub(edges[1], 1, 8) ~= into then
     return refuse('moved')
   end
-  local before = cmsgpack.unpack(kept[2])
-  local had, had_bases = before[#head + 2], before[#head + 3]
+  local made = cmsgpack.unpack(kept[2])
+  local had, had_bases = made[#head + 2], made[#head + 3]
   local back, base_back = math.max(had[1], 0), math.max(had_bases[1], 0)
   if math.max(views[2], 0) < back then
     return refuse('short', 'views')
@@ -129,6 +154,9 @@ local function undo(id, merged, from, into, head)
       write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) - base_back))
     end
   end
+  if had[1] >= 0 then
+    note(before, {true, true}, {from, into})
+  end
   write('HDEL', KEYS[2], from)
   write('HSET', KEYS[3], id, record, merged .. ':undone', id)
   written()
@@ -141,15 +169,16 @@ local function baseline(changes, site_total, name, ids, totals, entries)
   if redis.call('HLEN', KEYS[3]) ~= changes then
     return refuse('moved')
   end
-  local views, bases, names = {}, {}, {}
-  local total = count(redis.call('HGET', KEYS[8], name))
-  redis.call('HLEN', KEYS[7])
+  local views, bases, names, known = {}, {}, {}, {}
+  local total = count(redis.call('HGET', KEYS[7], 'views:' .. name))
+  local before = places()
   redis.call('HLEN', KEYS[6])
   if #ids > 0 then
-    local shown, before = redis.call('HMGET', KEYS[4], unpack(ids)), redis.call('HMGET', KEYS[5], unpack(ids))
+    local shown, had = redis.call('HMGET', KEYS[4], unpack(ids)), redis.call('HMGET', KEYS[5], unpack(ids))
     for i = 1, #ids do
-      local old = count(before[i])
+      local old = count(had[i])
       total = total + totals[i] - old
+      known[i] = shown[i] and true or false
       insert(views, ids[i])
       insert(views, digits(count(shown[i]) - old + totals[i]))
       insert(bases, ids[i])
@@ -159,15 +188,16 @@ local function baseline(changes, site_total, name, ids, totals, entries)
         insert(names, entries[i])
       end
     end
+    note(before, known, ids)
     write('HSET', KEYS[4], unpack(views))
     write('HSET', KEYS[5], unpack(bases))
     if #names > 0 then
       write('HSET', KEYS[6], unpack(names))
     end
-    write('HSET', KEYS[8], name, digits(total))
+    write('HSET', KEYS[7], 'views:' .. name, digits(total))
   end
   if site_total >= 0 then
-    write('HSET', KEYS[7], name, digits(site_total))
+    write('HSET', KEYS[7], 'visits:' .. name, digits(site_total))
   end
   written()
   return {'ok', ''}

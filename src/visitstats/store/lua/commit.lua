@@ -3,19 +3,22 @@
 --
 -- Input
 --   KEYS  1 watermarks  2 presences of the batch's day  3 of the day before  4 hit ids of the batch's half hour  5 of the
---         one before  6 of the one after  7 ring of seconds  8 visits  9 views  10 articles  11 articles of the day
---         12 names  13 aliases  14 ignored  15 the counts to answer (8 or 9 again)  16 claims of the day  17 what of
---         limits is taken on the day  18… sketches of unique visitors, each for its share of the tokens (store/keys.py)
+--         one before  6 of the one after  7 ring of seconds  8 counts of years and of all time  9 counts of the month and
+--         its days  10 articles  11 articles of the day  12 names  13 aliases  14 counts of the day's hours  15 ignored
+--         beacons of the month  16 claims of the day  17 what of limits is taken on the day  18 numbers of articles
+--         19 touched entries  20 sketch of the hour's unique visitors  21… SKETCHES of the day's unique visitors, each for
+--         its share of the tokens; then the counts to answer, one key for each list of ARGV[7] (store/keys.py)
 --   ARGV  1 to 4 what ledger.lua wants
 --         5 core.batch.Batch.body (msgpack)
 --         6 the earliest moment at which a key may expire that is made now (Unix seconds)
---         7 names of the counts to answer (msgpack)
+--         7 lists of the fields to answer, one for each of the last keys (msgpack)
+--         8 the hour of the day in which all of the batch's hits came, counted from midnight
 --   and at the end of both what ledger.lua wants
 -- Constants from core/counting.py, core/batch.py, core/entries.py and core/limits.py (store/commit.py puts them before
 -- this)
 --   GAP, HALF_HOUR, CARRIED, ONLINE (ms), RING, HEAD, READING, MOST_READINGS, OTHER_ID, OTHER_ENTRY; from store/keys.py
---   DECIDING_MS, UNIQUES_LIFE_MS, IGNORED_LIFE_MS, CLAIMS_LIFE_MS; LEAST_LIFE (s): how far the moment of ARGV[6] is from
---   now; those of claims.lua, of places for articles, and of what a site-day may hold
+--   DECIDING_MS, UNIQUES_LIFE_MS, HOURS_LIFE_MS, CLAIMS_LIFE_MS, SKETCHES, MOST_TOUCHED; LEAST_LIFE (s): how far the
+--   moment of ARGV[6] is from now; those of claims.lua, of places for articles, and of what a site-day may hold
 -- Output
 --   {'gap', watermark}           nothing was written: go back to the record after the watermark
 --   {'ok' | 'seen', duplicates, started, articles, added, states, capped, ring, counts}
@@ -28,8 +31,8 @@
 --
 -- What a hit costs does not grow with the site: hashes, sets and strings only, and each is asked for what it needs.
 
-local FIRST_SKETCH = 18
-local SKETCHES = #KEYS - FIRST_SKETCH
+local FIRST_SKETCH = 21
+local FIRST_ANSWER = FIRST_SKETCH + SKETCHES
 local previous = tonumber(ARGV[3])
 local mark = watermark()
 if previous > mark then
@@ -99,8 +102,11 @@ local function answer(word, duplicates, started, target, unknown, gains, states,
     end
     gains[i] = gains[i] or 0
   end
-  return {word, duplicates, started, shown, gains, states, capped, redis.call('GET', KEYS[7]) or '',
-    redis.call('HMGET', KEYS[15], unpack(cmsgpack.unpack(ARGV[7])))}
+  local counts = {}
+  for i, fields in ipairs(cmsgpack.unpack(ARGV[7])) do
+    counts[i] = redis.call('HMGET', KEYS[FIRST_ANSWER + i - 1], unpack(fields))
+  end
+  return {word, duplicates, started, shown, gains, states, capped, redis.call('GET', KEYS[7]) or '', counts}
 end
 
 if tonumber(ARGV[2]) <= mark then
@@ -219,9 +225,10 @@ end
 -- kept for articles that two networks read, that the portal has signed, or that a network of the site's own reads. Beyond
 -- that, and beyond the site's cap, an article is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
 local SETTLED, OPEN, NO_PLACE, RESERVED = 0, 1, 2, 3 -- core.batch.State
+local states, target, unknown, new_places = {}, {}, {}, {}
+do -- a script has 200 local variables at most
 local NOBODY = string.rep('?', 1 + VOICE) -- who brings an article without saying anything of it
-local states, target, unknown, registered = {}, {}, {}, nil
-local places, full_places, new_places = {}, false, {}
+local places, full_places, registered = {}, false, nil
 
 local function bringers(i)
   return saying[i] or {{0, 0, STRANGER, NOBODY}}
@@ -322,6 +329,7 @@ for i = 1, articles do
       target[i] = OTHER_ID
     end
   end
+end
 end
 
 -- What they are called ---------------------------------------------------------------------------------------------------
@@ -460,7 +468,7 @@ local function heartbeat(name, moment, old)
   end
 end
 
-local duplicates, new_ids = {}, {}
+local duplicates, new_ids, readers = {}, {}, {}
 local added, gains, total = {}, {}, 0
 local NO, YES = char(0), char(1)
 local every_load = #readings == 0
@@ -497,6 +505,7 @@ for i = 1, events do
       end
     end
     visit(name, moment, uniques[i])
+    readers[#readers + 1] = uniques[i]
     if old_of[i] then
       leave(old_of[i], moment)
     end
@@ -512,19 +521,36 @@ end
 
 -- Read what only some batches need ---------------------------------------------------------------------------------------
 
-local use_other = added[OTHER_ID] and not all[OTHER_ID]
 if added[OTHER_ID] then
-  all[OTHER_ID] = number(redis.call('HGET', KEYS[10], OTHER_ID) or '0', KEYS[10])
+  local known = redis.call('HGET', KEYS[10], OTHER_ID)
+  all[OTHER_ID] = known and number(known, KEYS[10]) or nil
   day[OTHER_ID] = number(redis.call('HGET', KEYS[11], OTHER_ID) or '0', KEYS[11])
 end
-local visits_now = started > 0 and read_fields(KEYS[8], counters)
-local views_now = total > 0 and read_fields(KEYS[9], counters)
+local use_other = added[OTHER_ID] and not all[OTHER_ID]
+
+-- Articles that are known from now on get the next numbers, by which history and lists call them. An article's number is
+-- its first place: one that was forgotten and is read again may be written once more.
+local numbered, touched = {}, {}
+for i = 1, articles do
+  local id = target[i]
+  if added[id] and not all[id] then
+    numbered[#numbered + 1] = id
+    all[id] = 0
+  elseif entry_of[i] and all[id] and id == ids[i] then
+    touched[#touched + 1] = id
+  end
+end
+local numbers = #numbered > 0 and redis.call('STRLEN', KEYS[18])
+local touches = #touched > 0 and number(redis.call('HGET', KEYS[8], 'touched') or '0', KEYS[8])
+if touches then
+  redis.call('STRLEN', KEYS[19]) -- an error before anything is written, should it be something else
+end
+
 local fresh_seen = next(changed) and redis.call('EXISTS', KEYS[2]) == 0
 local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
-local fresh_sketches = next(new_uniques) and redis.call('EXISTS', unpack(KEYS, FIRST_SKETCH, #KEYS - 1)) < SKETCHES
-local fresh_claims = next(claims_of) and redis.call('EXISTS', KEYS[16]) == 0
-local holds_more = kept_readings ~= readings_before or kept_ids ~= ids_before
-local fresh_taken = (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
+local fresh_sketches = next(new_uniques)
+  and redis.call('EXISTS', unpack(KEYS, FIRST_SKETCH, FIRST_ANSWER - 1)) < SKETCHES
+local fresh_readers = #readers > 0 and redis.call('EXISTS', KEYS[20]) == 0
 for note, n in pairs({['visitors-capped'] = folded, ['readings-capped'] = lost_readings, ['ids-capped'] = lost_ids}) do
   if n > 0 then
     local at = #ignored + 1
@@ -534,15 +560,49 @@ for note, n in pairs({['visitors-capped'] = folded, ['readings-capped'] = lost_r
     ignored[at] = {note, n + (ignored[at] and ignored[at][2] or 0)}
   end
 end
-local ignored_now = {}
-if #ignored > 0 then
-  local reasons = {}
-  for i = 1, #ignored do
-    reasons[i] = ignored[i][1]
+local fresh_claims = next(claims_of) and redis.call('EXISTS', KEYS[16]) == 0
+local holds_more = kept_readings ~= readings_before or kept_ids ~= ids_before
+local fresh_taken = (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
+local fresh_hours = (#readers > 0 or #ignored > 0) and redis.call('EXISTS', KEYS[14]) == 0
+
+-- What is raised: of each key the fields, with their values from now on.
+local raised = {}
+local function raise(key, fields, amounts)
+  local values = read_fields(key, fields)
+  for i = 1, #fields do
+    values[i] = values[i] + amounts[i]
   end
-  ignored_now = read_fields(KEYS[14], reasons)
+  raised[#raised + 1] = {key, fields, values}
 end
-local fresh_ignored = #ignored > 0 and redis.call('HLEN', KEYS[14]) == 0
+
+do
+local hour, date, year, all_time = ARGV[8], sub(counters[1], 9), counters[3], counters[4]
+if #readers > 0 then
+  local years, days, hours, twice, once = {}, {}, {}, {}, {}
+  for kind, n in pairs({visits = started, views = total, hits = #readers}) do
+    if n > 0 then
+      years[#years + 1], years[#years + 2] = kind .. ':' .. year, kind .. ':' .. all_time
+      days[#days + 1], days[#days + 2] = kind .. ':' .. date, kind
+      hours[#hours + 1] = kind .. ':' .. hour
+      twice[#twice + 1], twice[#twice + 2] = n, n
+      once[#once + 1] = n
+    end
+  end
+  raise(KEYS[8], years, twice)
+  raise(KEYS[9], days, twice)
+  raise(KEYS[14], hours, once)
+end
+if #ignored > 0 then
+  local days, hours, amounts = {}, {}, {}
+  for i = 1, #ignored do
+    days[i] = date .. ':' .. ignored[i][1]
+    hours[i] = 'ignored:' .. hour .. ':' .. ignored[i][1]
+    amounts[i] = ignored[i][2]
+  end
+  raise(KEYS[15], days, amounts)
+  raise(KEYS[14], hours, amounts)
+end
+end
 
 local function expire(key, moment)
   -- When the key is made. A batch that is applied late makes keys that may be past their time already; they live on until
@@ -558,6 +618,12 @@ for part, members in pairs(new_uniques) do
   each_piece(members, function(...) write('PFADD', key, ...) end)
   if fresh_sketches then
     expire(key, day_end + UNIQUES_LIFE_MS)
+  end
+end
+if #readers > 0 then
+  each_piece(readers, function(...) write('PFADD', KEYS[20], ...) end)
+  if fresh_readers then
+    expire(KEYS[20], day_end + UNIQUES_LIFE_MS)
   end
 end
 
@@ -612,19 +678,18 @@ for place, cell in pairs(places) do
   end
 end
 
-local function raise(key, now, by)
-  local fields = {}
-  for i = 1, #counters do
-    fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = digits(now[i] + by)
+for _, each in ipairs(raised) do
+  local key, fields, values = unpack(each)
+  local both = {}
+  for i = 1, #fields do
+    both[2 * i - 1], both[2 * i] = fields[i], digits(values[i])
   end
-  write('HSET', key, unpack(fields))
+  write('HSET', key, unpack(both))
 end
-if started > 0 then
-  raise(KEYS[8], visits_now, started)
+if fresh_hours then
+  expire(KEYS[14], day_end + HOURS_LIFE_MS)
 end
 if total > 0 then
-  raise(KEYS[9], views_now, total)
   local every, today = {}, {}
   for article, n in pairs(added) do
     all[article] = (all[article] or 0) + n
@@ -635,6 +700,12 @@ if total > 0 then
   end
   write('HSET', KEYS[10], unpack(every))
   write('HSET', KEYS[11], unpack(today))
+end
+if numbers then
+  write('SETRANGE', KEYS[18], digits(numbers), table.concat(numbered))
+end
+if touches then
+  touch(KEYS[8], KEYS[19], touches, touched)
 end
 
 do
@@ -681,18 +752,6 @@ do
     if fresh_taken then
       expire(KEYS[17], day_end + DECIDING_MS)
     end
-  end
-end
-
-if #ignored > 0 then
-  local fields = {}
-  for i = 1, #ignored do
-    fields[#fields + 1] = ignored[i][1]
-    fields[#fields + 1] = digits(ignored_now[i] + ignored[i][2])
-  end
-  write('HSET', KEYS[14], unpack(fields))
-  if fresh_ignored then
-    expire(KEYS[14], day_end + IGNORED_LIFE_MS)
   end
 end
 

@@ -68,6 +68,14 @@ local function watermark()
   return tonumber(string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '0', '^%d+'))
 end
 
+local function touch(counts, ring, before, ids)
+  -- Note that entries of articles were changed, behind `before` others (store/keys.py): lists read these anew.
+  for i, id in ipairs(ids) do
+    write('SETRANGE', ring, digits(8 * ((before + i - 1) % MOST_TOUCHED)), id)
+  end
+  write('HSET', counts, 'touched', digits(before + #ids))
+end
+
 local function all_written()
   -- To be called once, after the last write.
   if put_down then

@@ -45,7 +45,9 @@ class Articles:
         self._store = store
         self._site = site
         self._days = sorted(name for name, named in found.items() if named.kind.word == "articles of a day")
+        self._months = sorted(named.words[0] for named in found.values() if named.kind.word == "days")
         self._broken = broken
+        self._views_broken = keys.counts(site) in broken or any(":days:" in name for name in broken)
         self._ends = ends
         self._packed = packed
         self._look = look
@@ -98,10 +100,10 @@ class Articles:
         self._look.wrong(self._site, check, subject, detail, unmoved)
 
     async def _site_views(self) -> dict[str, int] | None:
-        name = keys.views(self._site)
-        if name in self._broken:
+        if self._views_broken:
             return None
-        return {field: number(value) for field, value in (await self._store.counts(name)).items()}
+        found = await self._store.dated(self._site, self._months)
+        return {when: number(value) for when, value in found["views"].items()}
 
     # All of them -----------------------------------------------------------------------------------------------------
 
@@ -156,8 +158,7 @@ class Articles:
 
     async def _day(self, name: str, of_aliases: Counter[bytes]) -> None:
         date = name.rpartition(":")[2]
-        views = keys.views(self._site)
-        low = await self._store.count(views, date)
+        low = await self._store.count(self._site, "views", date)
         total = self._packed.days.get(date, 0)
         async for page in self._store.fields(name):
             for article, n in self._counts(name, page):
@@ -165,8 +166,8 @@ class Articles:
                 self._add(article, -n)
                 if article in self._ends:
                     of_aliases[article] += n
-        high = await self._store.count(views, date)
-        if views not in self._broken and not low <= total <= high:
+        high = await self._store.count(self._site, "views", date)
+        if not self._views_broken and not low <= total <= high:
             self._unequal(name, date, total, high)
 
     def _unequal(self, name: str, date: str, articles: int, site: int) -> None:

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from visitstats.core.counting import HALF_HOUR_MS, NUMBERS_BASELINE, SALT_BYTES
+from visitstats.core.counting import HALF_HOUR_MS, SALT_BYTES
 from visitstats.core.entries import claims_in
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id
-from visitstats.core.periods import ALL_TIME
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.store.inspect import Found, Inspector
@@ -32,6 +31,7 @@ late keeps its keys for at least an hour more."""
 
 WRITER = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(rb"\d{1,16}")
+_PEAK = re.compile(rb"\d{1,16}( \d{1,16})?")
 _MARK = re.compile(rb"\d{1,16}:\d{1,16}")
 _decode_site = msgspec.json.Decoder(Site).decode
 _decode_token = msgspec.json.Decoder(AccessToken).decode
@@ -55,15 +55,6 @@ def valid_date(text: str) -> bool:
         return False
 
 
-def valid_period(text: str) -> bool:
-    """Whether a text may name a dated count: a date, a month, a year, all of time."""
-    if re.fullmatch(r"\d{4}", text):
-        return valid_date(f"{text}-01-01")
-    if re.fullmatch(r"\d{4}-\d\d", text):
-        return valid_date(f"{text}-01")
-    return text == ALL_TIME or valid_date(text)
-
-
 def valid_number(value: bytes) -> bool:
     """Whether a stored count is a whole number of at least 0 that a script can add to."""
     return bool(_NUMBER.fullmatch(value)) and int(value) < MOST
@@ -75,7 +66,7 @@ def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
     if found.type != kind.type:
         yield Complaint("type", f"it is a {found.type}, not a {kind.type}: not written by visitstats")
     for word in named.words:
-        if word[:4].isdigit() and "-" in word and not valid_period(word):
+        if word[:4].isdigit() and "-" in word and not valid_date(f"{word}-01"[:10]):
             yield Complaint("name", f"{word} is no date and no month")
     if kind.life_ms is None:
         if found.expires_at >= 0:
@@ -118,36 +109,43 @@ async def contents(store: Inspector, name: str, named: Named) -> Lines:
             yield complaint
 
 
-async def _counts(store: Inspector, name: str, named: Named) -> Lines:
-    """Fields are periods or the baseline, values are counts."""
-    async for page in store.fields(name):
-        for raw, value in page.items():
-            field = shown(raw)
-            if not (valid_period(field) or field == NUMBERS_BASELINE):
-                yield Complaint(field, f"its field {field} is no period")
-            if not valid_number(value):
-                yield Complaint(field, f"{field} is {shown(value)}, which is no count")
+def _fields(pattern: str, value: re.Pattern[bytes], expected: str) -> Callable[[Inspector, str, Named], Lines]:
+    """The check of a hash whose fields look like this, and whose values do."""
+    field = re.compile(pattern.encode())
+
+    async def check(store: Inspector, name: str, named: Named) -> Lines:
+        async for page in store.fields(name):
+            for raw, text in page.items():
+                if not field.fullmatch(raw) or not value.fullmatch(text) or not _is_small(text):
+                    yield Complaint(shown(raw), f"{shown(raw)} is {shown(text)}: {expected}")
+
+    return check
+
+
+def _is_small(text: bytes) -> bool:
+    """Whether a count is one that a script can add to."""
+    return int(text.partition(b" ")[0]) < MOST
+
+
+_KIND, _DAY, _HOUR, _REASON = (
+    "(visits|views|hits)",
+    "(0[1-9]|[12][0-9]|3[01])",
+    "(x|[0-9]|1[0-9]|2[0-4])",
+    "[a-z-]{1,40}",
+)
+_counts = _fields(
+    rf"{_KIND}:([1-8]\d{{3}}|all|base)|touched", _NUMBER, "a year, all or base, and a count, are expected"
+)
+_days = _fields(f"{_KIND}(:{_DAY})?", _NUMBER, "a day of the month and a count are expected")
+_hours = _fields(f"({_KIND}|uniques|peak):{_HOUR}|ignored:{_HOUR}:{_REASON}", _PEAK, "an hour and a count are expected")
+_by_reason = _fields(f"{_DAY}:{_REASON}", _NUMBER, "a day, a reason and a count are expected")
 
 
 async def _by_date(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
         for raw, value in page.items():
-            if not valid_date(shown(raw)) or not valid_number(value):
+            if not valid_date(shown(raw)) or not _PEAK.fullmatch(value) or not _is_small(value):
                 yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)}: a date and a count are expected")
-
-
-async def _by_reason(store: Inspector, name: str, named: Named) -> Lines:
-    async for page in store.fields(name):
-        for raw, value in page.items():
-            if not re.fullmatch(rb"[a-z-]{1,40}", raw) or not valid_number(value):
-                yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)}: a reason and a count are expected")
-
-
-async def _peaks(store: Inspector, name: str, named: Named) -> Lines:
-    async for page in store.scores(name):
-        for member, score in page:
-            if not valid_date(shown(member)) or not (0 <= score < MOST and score == int(score)):
-                yield Complaint(shown(member), f"{shown(member)} has {score:.17g}: a date and a count are expected")
 
 
 async def _digests(store: Inspector, name: str, named: Named) -> Lines:
@@ -266,16 +264,18 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "redo": _redo,
     "salt": _salt,
     "hits": _digests,
-    "visits": _counts,
-    "views": _counts,
+    "counts": _counts,
+    "days": _days,
+    "hours": _hours,
     "ids": _ids,
     "aliases": _aliases,
     "claims": _claims,
     "taken": _taken,
     "unique": _sketch,
+    "unique of an hour": _sketch,
     "uniques": _by_date,
     "ignored": _by_reason,
-    "peaks": _peaks,
+    "peaks": _by_date,
 }
 
 

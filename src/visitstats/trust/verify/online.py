@@ -13,6 +13,7 @@ from struct import unpack_from
 
 from visitstats.core.counting import (
     CARRIED,
+    HOUR_MS,
     MOST_READINGS,
     ONLINE_MS,
     PRESENCE_HEAD,
@@ -22,7 +23,7 @@ from visitstats.core.counting import (
 )
 from visitstats.store import keys
 from visitstats.store.inspect import Inspector
-from visitstats.store.keys import DECIDING_MS, HOUR_MS
+from visitstats.store.keys import DECIDING_MS
 from visitstats.trust.verify.contents import moment
 from visitstats.trust.verify.findings import Look
 

@@ -1,6 +1,7 @@
 """Do a site's counts agree with each other, and with what is shown?
 
-days = months = years = "all", in visits and in views
+days = months = years = "all", in visits, views and hits
+hours = days, also in what was ignored
 baseline + counted = what `stats` shows
 """
 
@@ -12,19 +13,20 @@ from visitstats.core.numbers import PERIODS, SUMS, sum_up
 from visitstats.core.periods import ALL_TIME, Calendar, Day
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.inspect import Inspector
+from visitstats.store.inspect import KINDS_OF_COUNTS, Inspector
+from visitstats.store.keys import Named
 from visitstats.store.reads import Counts, Reads
-from visitstats.trust.verify.contents import valid_date, valid_number, valid_period
+from visitstats.trust.verify.contents import valid_date, valid_number
 from visitstats.trust.verify.findings import Look
 
 
 class Sums:
-    """The check of one site. `broken` are the names of its keys that cannot be read; `site` is None when it was taken
-    off the list."""
+    """The check of one site. `found` are its keys that are what they should be, `broken` the names of the others;
+    `site` is None when it was taken off the list."""
 
     def __init__(
-        self, store: Inspector, reads: Reads, name: str, site: Site | None, broken: set[str], look: Look,
-        now: Callable[[], int],
+        self, store: Inspector, reads: Reads, name: str, site: Site | None, found: dict[str, Named], broken: set[str],
+        look: Look, now: Callable[[], int],
     ) -> None:  # fmt: skip
         self._store = store
         self._reads = reads
@@ -33,43 +35,67 @@ class Sums:
         self._broken = broken
         self._look = look
         self._now = now
-        self._legible = True
-        """Whether all counts are numbers."""
+        self._months = sorted(named.words[0] for named in found.values() if named.kind.word == "days")
+        self._hours = sorted(named.words[0] for named in found.values() if named.kind.word == "hours")
 
     async def check(self) -> None:
         """Check everything. Raises StoreUnavailable."""
-        visits = await self._periods(keys.visits(self._name))
-        views = await self._periods(keys.views(self._name))
-        if visits is not None and views is not None and self._legible:
+        if any(":days:" in name for name in self._broken) or keys.counts(self._name) in self._broken:
+            return
+        legible = True
+        years = {month[:4] for month in self._months}
+        for kind, counts in (await self._store.dated(self._name, [])).items():
+            years |= {when for when in counts if when.isdigit()}
+            legible &= all(map(valid_number, counts.values()))
+            self._compare(kind, counts, ALL_TIME, Counter({ALL_TIME: _sum(counts, str.isdigit)}))
+        for year in sorted(years):
+            months = [month for month in self._months if month.startswith(year)]
+            for kind, counts in (await self._store.dated(self._name, months)).items():
+                legible &= all(map(valid_number, counts.values()))
+                expected: Counter[str] = Counter()
+                for when, value in counts.items():
+                    if valid_date(when) and valid_number(value):
+                        expected.update({when[:7]: int(value), when[:4]: int(value)})
+                for when in sorted({*expected, *months, year}):
+                    self._compare(kind, counts, when, expected)
+        for date in self._hours:
+            await self._check_hours(date)
+        if legible:
             await self._shown()
 
     def _wrong(self, check: str, subject: str, detail: str, unmoved: object = "") -> None:
         self._look.wrong(self._name, check, subject, detail, unmoved)
 
-    # Days, months, years -------------------------------------------------------------------------------------------
+    def _compare(self, kind: str, counts: dict[str, bytes], when: str, expected: Counter[str]) -> None:
+        has = _number(counts.get(when))
+        if has != expected[when]:
+            name, field = keys.count_at(self._name, kind, when)
+            parts = {4: "its days", 7: "its days", 3: "its years"}[len(when)]
+            what = "all of time" if when == ALL_TIME else when
+            self._wrong("days", name, f"{what} has {has} {kind}, {parts} together {expected[when]}", field)
 
-    async def _periods(self, name: str) -> dict[str, int] | None:
-        """Return the counts of a hash, None when it is something else."""
-        if name in self._broken:
-            return None
-        raw = await self._store.counts(name)
-        self._legible &= all(map(valid_number, raw.values()))
-        counts = {
-            field: int(value)
-            for field, value in raw.items()
-            if valid_number(value) and (valid_period(field) or field == NUMBERS_BASELINE)
-        }
-        expected: Counter[str] = Counter()
-        for field, n in counts.items():
-            if valid_date(field):
-                expected.update({field[:7]: n, field[:4]: n, ALL_TIME: n})
-        for period in sorted({*expected, *counts} - {NUMBERS_BASELINE}):
-            if not valid_date(period) and counts.get(period, 0) != expected[period]:
-                what = "all of time" if period == ALL_TIME else period
+    # Hours ---------------------------------------------------------------------------------------------------------
+
+    async def _check_hours(self, date: str) -> None:
+        if keys.ignored(self._name, date[:7]) in self._broken:
+            return
+        hours, days, ignored = await self._store.hours(self._name, date)
+        expected = {f"{kind}:{date[8:]}": days.get(f"{kind}:{date[8:]}", b"") for kind in KINDS_OF_COUNTS}
+        expected |= {field: n for field, n in ignored.items() if field.startswith(f"{date[8:]}:")}
+        found: Counter[str] = Counter()
+        for field, value in hours.items():
+            what, _, rest = field.partition(":")
+            if what in KINDS_OF_COUNTS:
+                found[f"{what}:{date[8:]}"] += _number(value)
+            elif what == "ignored":
+                found[f"{date[8:]}:{rest.partition(':')[2]}"] += _number(value)
+        for field in sorted({*expected, *found}):
+            if found[field] != _number(expected.get(field)):
                 self._wrong(
-                    "days", name, f"{what} has {counts.get(period, 0)}, its days together {expected[period]}", period
-                )
-        return counts
+                    "hours", keys.hours(self._name, date),
+                    f"its hours together have {found[field]} for {field}, the day has {_number(expected.get(field))}",
+                    field,
+                )  # fmt: skip
 
     # What is shown -------------------------------------------------------------------------------------------------
 
@@ -80,15 +106,24 @@ class Sums:
         calendar = Calendar(self._site.timezone, self._site.week_start)
         now = self._now()
         day = calendar.day_at(now)
-        low = [await self._store.counts(name) for name in (keys.visits(self._name), keys.views(self._name))]
+        low = await self._store.dated(self._name, self._months)
         shown = await self._reads.counts(self._name, day, now)
-        high = [await self._store.counts(name) for name in (keys.visits(self._name), keys.views(self._name))]
-        for what, numbers, least, most in zip(("visits", "views"), _both(shown, day), low, high, strict=True):
-            bounds = _by_days(least, day), _by_days(most, day)
+        high = await self._store.dated(self._name, self._months)
+        for what, numbers in zip(("visits", "views"), _both(shown, day), strict=True):
+            bounds = _by_days(low[what], day), _by_days(high[what], day)
             for period, n in numbers.items():
                 if not bounds[0][period] <= n <= bounds[1][period]:
-                    name = keys.visits(self._name) if what == "visits" else keys.views(self._name)
-                    self._wrong("shown", name, f"{period} is shown as {n} {what}, and is {bounds[1][period]}", period)
+                    name = keys.counts(self._name)
+                    self._wrong(
+                        "shown",
+                        name,
+                        f"{period} is shown as {n} {what}, and is {bounds[1][period]}",
+                        f"{what} {period}",
+                    )
+
+
+def _sum(counts: dict[str, bytes], of: Callable[[str], bool]) -> int:
+    return sum(_number(value) for when, value in counts.items() if of(when))
 
 
 def _both(counts: Counts, day: Day) -> list[dict[str, int]]:

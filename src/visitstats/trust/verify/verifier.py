@@ -119,7 +119,7 @@ class Verifier:
     async def _site(
         self, site: str, record: Site | None, found: dict[str, Named], broken: set[str], look: Look
     ) -> None:
-        await Sums(self._store, self._reads, site, record, broken, look, self._now).check()
+        await Sums(self._store, self._reads, site, record, found, broken, look, self._now).check()
         merged = Merged(self._store, site, broken, look)
         await merged.read()
         packed = PackedHistory(self._store, site, found, broken, look)

@@ -101,9 +101,9 @@ class Hits:
     ) -> Taken:  # fmt: skip
         """Put a hit into the batch that gathers, with what its client says of the article, when that may matter."""
         token, unique, old_token, capped = visitor
-        waiting = self._ingest.gathering(live, day)
+        waiting = self._ingest.gathering(live, day, moment)
         if capped:
-            self._ingest.note(live, day, counting.CAPPED)
+            self._ingest.note(live, day, moment, counting.CAPPED)
         hit_id = hit_id_digest(beacon.hit_id) if beacon.hit_id else b""
         if says is None:
             return Taken(waiting, waiting.add(moment, token, unique, old_token, hit_id, article.id, b""), article)
@@ -132,7 +132,7 @@ class Hits:
         else:
             body = answers.hit_body(outcome.snapshot, n, article.json, pending=False)
         if committed.is_duplicate(place):
-            self._ingest.ignore(waiting.live, waiting.day, "duplicate")
+            self._ingest.ignore(waiting.live, waiting.day, waiting.opened_ms, "duplicate")
             return 200, body, "duplicate"
         return 200, body, ""
 
@@ -160,10 +160,11 @@ class Hits:
 
     def ignore(self, live: LiveSite, rejected: HitRejected) -> None:
         """Count a beacon that is not counted, by its reason (rule 8)."""
-        day = live.calendar.day_at(self._clock())
-        self._ingest.ignore(live, day, rejected.reason)
+        moment = self._clock()
+        day = live.calendar.day_at(moment)
+        self._ingest.ignore(live, day, moment, rejected.reason)
         if rejected.note:
-            self._ingest.note(live, day, rejected.note)
+            self._ingest.note(live, day, moment, rejected.note)
 
     def refuse(self, error: Exception) -> None:
         """Count a hit that is answered 503. Those of a batch that the journal did not take are counted there."""

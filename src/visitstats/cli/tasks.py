@@ -1,0 +1,101 @@
+"""visitstats tasks …: what is done every so often, how it went, and doing it now."""
+
+import socket
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, settings_of, with_parts
+from visitstats.sites.directory import LiveSite
+from visitstats.store.fitness import Parts
+from visitstats.store.runs import Run, Runs
+from visitstats.store.upkeep import Upkeep
+from visitstats.tasks.closing import Closing
+from visitstats.tasks.schedule import Tasks
+from visitstats.tasks.table import shared
+from visitstats.worker import wall_clock
+
+app = typer.Typer(help="Scheduled tasks: how they went, and running one now.", no_args_is_help=True)
+
+
+class Listed(msgspec.Struct):
+    """A task with its last run, as JSON."""
+
+    name: str
+    what: str
+    seconds: int
+    last: Run | None
+
+
+class _Sites:
+    """The sites of the store, as a task wants them."""
+
+    def __init__(self, sites: list[LiveSite]) -> None:
+        self._sites = sites
+
+    def all(self) -> list[LiveSite]:
+        return self._sites
+
+
+async def _tasks(parts: Parts) -> Tasks:
+    found = (await parts.records.sites()).values()
+    sites = _Sites([LiveSite(site, await parts.records.changes.aliases(site.id)) for site in found])
+    upkeep = Upkeep(parts.client)
+    table = shared(Closing(upkeep, sites, wall_clock))
+    return Tasks(table, upkeep, Runs(parts.client), socket.gethostname(), wall_clock)
+
+
+@app.command("list")
+def list_tasks(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Show the tasks that are done for all workers and hosts together, and how each went the last time."""
+
+    async def read(parts: Parts) -> list[Listed]:
+        runs = await Runs(parts.client).all()
+        table = (await _tasks(parts)).table
+        return [Listed(task.name, task.what, task.seconds, runs.get(task.name)) for task in table]
+
+    found = with_parts(settings_of(config, data_dir=data_dir, redis_url=redis_url), read, claim=False)
+    if json:
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+        return
+    table = Table("task", "what", "every", "last run", "result", "took", "by")
+    for each in found:
+        table.add_row(each.name, each.what, _span(each.seconds), *_told(each.last))
+    Console().print(table)
+
+
+@app.command("run")
+def run_task(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    date: Annotated[str, typer.Option("--for", metavar="DATE", help="Do it for this day, as 2026-11-24.")] = "",
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Run a task now. It may run beside the service: each recomputes what it writes."""
+
+    async def run(parts: Parts) -> str:
+        return await (await _tasks(parts)).run(name, date)
+
+    print(with_parts(settings_of(config, data_dir=data_dir, redis_url=redis_url), run))
+
+
+def _told(run: Run | None) -> tuple[Any, ...]:
+    if run is None:
+        return "never", "", "", ""
+    when = datetime.fromtimestamp(run.at_ms / 1000).astimezone().isoformat(" ", "seconds")
+    result = f"[green]{escape(run.said or 'done')}[/]" if run.right else f"[red]failed: {escape(run.said)}[/]"
+    return when, result, f"{run.seconds:.2f} s", escape(run.host)
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,144 @@
+"""A site's history: what one row of it says, and how rows of days become months, years, records and averages.
+
+A number that is not known is None, and never 0 (rule 10): of a day before the service ran, of a day on which it did not
+run and nothing was counted, of hits before they were kept.
+"""
+
+from calendar import isleap, monthrange
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Known = Literal["yes", "partly", "no"]
+"""Whether the service ran all the time, a part of it, or not at all."""
+
+
+class Peak(NamedTuple):
+    """The most visitors that were online at once, and the first moment (ms) at which they were."""
+
+    online: int
+    at_ms: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One hour, day, month or year of a site."""
+
+    name: str
+    """A date, a month, a year; of an hour "2026-11-24T14", the fourteenth since midnight."""
+    known: Known
+    visits: int | None = None
+    views: int | None = None
+    hits: int | None = None
+    uniques: int | None = None
+    """Unique visitors, estimated (rule 9)."""
+    peak: Peak | None = None
+    ignored: dict[str, int] = {}
+    """Beacons that were not counted, by reason (rule 8)."""
+
+
+def joined(name: str, rows: list[Row]) -> Row:
+    """Return what several rows are together. A number is known where it is known of any of them; unique visitors are
+    the sum of the days' (`reading.uniques` says why)."""
+    ignored: dict[str, int] = {}
+    for row in rows:
+        for reason, n in row.ignored.items():
+            ignored[reason] = ignored.get(reason, 0) + n
+    return Row(
+        name,
+        _together([row.known for row in rows]),
+        _sum(row.visits for row in rows),
+        _sum(row.views for row in rows),
+        _sum(row.hits for row in rows),
+        _sum(row.uniques for row in rows),
+        highest(row.peak for row in rows),
+        ignored,
+    )
+
+
+def by_month(days: Iterable[Row]) -> Iterator[Row]:
+    """Join days, in order, to months."""
+    return _by(days, len("2026-11"))
+
+
+def by_year(days: Iterable[Row]) -> Iterator[Row]:
+    """Join days, in order, to years."""
+    return _by(days, len("2026"))
+
+
+def _by(days: Iterable[Row], length: int) -> Iterator[Row]:
+    name, rows = "", list[Row]()
+    for day in days:
+        if day.name[:length] != name:
+            if rows:
+                yield joined(name, rows)
+            name, rows = day.name[:length], []
+        rows.append(day)
+    if rows:
+        yield joined(name, rows)
+
+
+def highest(peaks: Iterable[Peak | None]) -> Peak | None:
+    """Return the highest peak, the first of equal ones; None of none."""
+    return max(filter(None, peaks), key=lambda peak: (peak.online, -peak.at_ms), default=None)
+
+
+def _together(known: list[Known]) -> Known:
+    found = set(known)
+    return found.pop() if len(found) == 1 else "partly"
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = [n for n in numbers if n is not None]
+    return sum(known) if known else None
+
+
+class Best(NamedTuple):
+    """The day on which most was counted."""
+
+    date: str
+    n: int
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Records and averages of a site's visits. Averages are of days, months and years that are over and in which the
+    service ran all the time; records are of all that was counted. Neither has a baseline or imported numbers in it."""
+
+    best: Best | None
+    """The day with the most visits, the first of equal ones."""
+    peak: Peak | None
+    per_day: float | None
+    by_weekday: tuple[float | None, ...]
+    """Per day, of each weekday: Monday first."""
+    per_month: float | None
+    per_year: float | None
+
+
+def summary(days: list[Row], today: str) -> Summary:
+    """Sum up a site's days, in their order."""
+    whole = [
+        (row.name, row.visits) for row in days if row.known == "yes" and row.visits is not None and row.name < today
+    ]
+    counted = [Best(row.name, row.visits) for row in days if row.visits]
+    weekdays = [[n for name, n in whole if date.fromisoformat(name).weekday() == weekday] for weekday in range(7)]
+    return Summary(
+        max(counted, key=lambda day: day.n, default=None),
+        highest(row.peak for row in days),
+        _mean([n for _, n in whole]),
+        tuple(map(_mean, weekdays)),
+        _mean(_whole(whole, len("2026-11"), lambda month: monthrange(int(month[:4]), int(month[5:]))[1])),
+        _mean(_whole(whole, len("2026"), lambda year: 365 + isleap(int(year)))),
+    )
+
+
+def _whole(days: list[tuple[str, int]], length: int, size: Callable[[str], int]) -> list[int]:
+    """The sums of months or years of which every day is there."""
+    parts: dict[str, list[int]] = {}
+    for name, n in days:
+        parts.setdefault(name[:length], []).append(n)
+    return [sum(found) for name, found in parts.items() if len(found) == size(name)]
+
+
+def _mean(numbers: list[int]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None

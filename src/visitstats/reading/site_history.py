@@ -1,0 +1,79 @@
+"""A site's history as it is shown: rows of hours, days, months and years, records and averages.
+
+Hours are kept for 90 days after their day, days for ever. The estimate of a day's unique visitors that is not kept yet
+is read from its sketches.
+"""
+
+from typing import Literal, get_args
+
+import msgspec
+
+from visitstats.core.errors import InvalidQuery
+from visitstats.core.history import Row, Summary, by_month, by_year, summary
+from visitstats.core.periods import Calendar
+from visitstats.core.ranges import Range
+from visitstats.sites.directory import LiveSite
+from visitstats.store.history import SiteHistory
+from visitstats.store.reads import Reads
+
+By = Literal["hour", "day", "month", "year"]
+EACH: tuple[str, ...] = get_args(By)
+MOST_HOURS_DAYS = 92
+"""Days of which the hours are shown at once: as long as they are kept."""
+OPEN_DAYS = 40
+"""Days back whose estimates may not be kept yet."""
+
+
+class Histories:
+    """Reads the history of sites. Every method may raise StoreUnavailable."""
+
+    def __init__(self, history: SiteHistory, reads: Reads) -> None:
+        self._history = history
+        self._reads = reads
+
+    async def rows(self, live: LiveSite, by: str, asked: Range, now_ms: int) -> list[Row]:
+        """Return the rows of a range; nothing from before the first day on which something was counted, and nothing of
+        what is still to come. Raises InvalidQuery."""
+        if by not in EACH:
+            raise InvalidQuery(f"by {by[:20]!r}: use one of {', '.join(EACH)}")
+        today = live.calendar.day_at(now_ms).date
+        first = max(asked.first, await self._history.first_day(live.site.id) or today)
+        last = min(asked.last or today, today)
+        if first > last:
+            return []
+        if by == "hour":
+            return await self._hours(live, first, last, now_ms)
+        days = await self.days(live, first, last, now_ms)
+        return days if by == "day" else list(by_month(days) if by == "month" else by_year(days))
+
+    async def days(self, live: LiveSite, first: str, last: str, now_ms: int) -> list[Row]:
+        """Return the rows of days, with estimates of unique visitors as far as there are any."""
+        rows = await self._history.days(live.site.id, live.calendar, first, last, now_ms)
+        lacking = [row.name for row in rows[-OPEN_DAYS:] if row.uniques is None and row.visits]
+        if not lacking:
+            return rows
+        found = await self._reads.uniques_of(live.site.id, [live.calendar.day_named(name) for name in lacking])
+        return [msgspec.structs.replace(row, uniques=found[row.name]) if found.get(row.name) else row for row in rows]
+
+    async def summary(self, live: LiveSite, now_ms: int) -> Summary:
+        """Return records and averages over all days."""
+        today = live.calendar.day_at(now_ms).date
+        first = await self._history.first_day(live.site.id) or today
+        return summary(await self._history.days(live.site.id, live.calendar, first, today, now_ms), today)
+
+    async def _hours(self, live: LiveSite, first: str, last: str, now_ms: int) -> list[Row]:
+        days = _between(live.calendar, first, last)
+        if len(days) > MOST_HOURS_DAYS:
+            raise InvalidQuery(f"hours of {len(days)} days: ask for at most {MOST_HOURS_DAYS}")
+        return [
+            row
+            for name in days
+            for row in await self._history.hours(live.site.id, live.calendar.day_named(name), now_ms)
+        ]
+
+
+def _between(calendar: Calendar, first: str, last: str) -> list[str]:
+    found = [first]
+    while found[-1] < last and len(found) <= MOST_HOURS_DAYS:
+        found.append(calendar.day_named(found[-1]).tomorrow)
+    return found

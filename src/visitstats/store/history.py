@@ -1,0 +1,174 @@
+"""Reading a site's history: its hours, and its days of any years. Reads only, in pieces of a year: 52 commands of some
+10 µs each."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from visitstats.core.counting import HOUR_MS, NOTES, QUARTER_MS
+from visitstats.core.errors import StoreUnavailable
+from visitstats.core.history import Known, Peak, Row
+from visitstats.core.periods import Calendar, Day
+from visitstats.store import keys
+from visitstats.store.client import translated
+
+UNKNOWN_HOUR = "x"
+"""Counts of a day of which the hour is not known: from before hours were kept."""
+KINDS = ("visits", "views", "hits")
+
+
+class SiteHistory:
+    """Every method may raise StoreUnavailable."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def first_day(self, site_id: str) -> str:
+        """Return the first date on which something was counted; empty when nothing was."""
+        with translated():
+            fields: list[Any] = await self._client.hkeys(keys.counts(site_id))
+        years = sorted(name for kind, name in (field.decode().split(":") for field in fields if b":" in field))
+        for year in filter(str.isdigit, years):
+            with translated():
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for month in _months_of(year):
+                        pipe.hkeys(keys.days(site_id, month))
+                    found = await pipe.execute()
+            for month, names in zip(_months_of(year), found, strict=True):
+                days = sorted(name.rpartition(b":")[2].decode() for name in names if b":" in name)
+                if days:
+                    return f"{month}-{days[0]}"
+        return ""
+
+    async def days(self, site_id: str, calendar: Calendar, first: str, last: str, now_ms: int) -> list[Row]:
+        """Return the rows of the days from one date to another, both of them included."""
+        found: list[Row] = []
+        for year in range(int(first[:4]), int(last[:4]) + 1):
+            found += await self._year(
+                site_id, calendar, max(first, f"{year}-01-01"), min(last, f"{year}-12-31"), now_ms
+            )
+        return found
+
+    async def hours(self, site_id: str, day: Day, now_ms: int) -> list[Row]:
+        """Return the rows of a day's hours, those that are still to come left out; and of what was counted in a
+        hour that is not known, if anything was, a last row. Nothing when the hours of the day are not kept."""
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hgetall(keys.hours(site_id, day.date))
+                [raw] = await pipe.execute()
+            bits = await self._bits(_years(day.start_ms, day.end_ms))
+        fields = _texts(raw)
+        if not fields:
+            return []
+        ran = dict(zip(_years(day.start_ms, day.end_ms), bits, strict=True))
+        rows = []
+        for hour in [*map(str, range(day.hours)), UNKNOWN_HOUR]:
+            counts = [fields.get(f"{kind}:{hour}") for kind in KINDS]
+            ignored = {name.split(":")[2]: n for name, n in fields.items() if name.startswith(f"ignored:{hour}:")}
+            if hour == UNKNOWN_HOUR:
+                if any(counts) or ignored:
+                    rows.append(_row(f"{day.date}T{hour}", "partly", counts, None, None, ignored))
+                continue
+            start = day.start_ms + int(hour) * HOUR_MS
+            if start > now_ms:
+                continue
+            known = _known(ran, start, min(start + HOUR_MS, day.end_ms), now_ms, any(counts))
+            rows.append(
+                _row(
+                    f"{day.date}T{int(hour):02}", known, counts, fields.get(f"uniques:{hour}"),
+                    fields.get(f"peak:{hour}"), ignored,
+                )
+            )  # fmt: skip
+        return rows
+
+    async def _year(self, site_id: str, calendar: Calendar, first: str, last: str, now_ms: int) -> list[Row]:
+        months = [month for month in _months_of(first[:4]) if first[:7] <= month <= last[:7]]
+        days = [calendar.day_named(each) for each in _dates(first, last)]
+        years = _years(days[0].start_ms, days[-1].end_ms)
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hgetall(keys.uniques(site_id, first[:4]))
+                pipe.hgetall(keys.peaks(site_id, first[:4]))
+                for month in months:
+                    pipe.hgetall(keys.days(site_id, month))
+                    pipe.hgetall(keys.ignored(site_id, month))
+                uniques, peaks, *pages = await pipe.execute()
+            bits = await self._bits(years)
+        ran, estimates, highest = dict(zip(years, bits, strict=True)), _texts(uniques), _texts(peaks)
+        counts = {month: _texts(page) for month, page in zip(months, pages[::2], strict=True)}
+        ignored = {month: _texts(page) for month, page in zip(months, pages[1::2], strict=True)}
+        rows = []
+        for day in days:
+            if day.start_ms > now_ms:
+                break
+            number, of_month = day.date[8:], counts[day.month]
+            found = [of_month.get(f"{kind}:{number}") for kind in KINDS]
+            reasons = {
+                name.partition(":")[2]: n for name, n in ignored[day.month].items() if name.startswith(f"{number}:")
+            }
+            known = _known(ran, day.start_ms, day.end_ms, now_ms, any(found) or bool(reasons))
+            rows.append(_row(day.date, known, found, estimates.get(day.date), highest.get(day.date), reasons))
+        return rows
+
+    async def _bits(self, years: list[int]) -> list[bytes]:
+        found: list[Any] = await self._client.mget([keys.ran(year) for year in years])
+        return [each or b"" for each in found]
+
+
+def _known(ran: dict[int, bytes], start_ms: int, end_ms: int, now_ms: int, counted: bool) -> Known:
+    """Whether a service ran from one moment to another, as far as that is past. What was counted was received."""
+    quarters = [keys.quarter_of(moment) for moment in range(start_ms, min(end_ms, now_ms + 1), QUARTER_MS)]
+    running = sum(_bit(ran[year], place) for year, place in quarters)
+    if running == len(quarters):
+        return "yes"
+    return "partly" if running or counted else "no"
+
+
+def _bit(bits: bytes, place: int) -> bool:
+    return len(bits) > place // 8 and bool(bits[place // 8] & 0x80 >> place % 8)
+
+
+def _row(
+    name: str, known: Known, counts: list[str | None], uniques: str | None, peak: str | None, ignored: dict[str, str]
+) -> Row:
+    try:
+        visits, views, hits = (_count(n, known) for n in counts)
+        if hits is None or (hits == 0 and (visits or views)):
+            hits = None  # from before hits were kept
+        return Row(
+            name,
+            known,
+            visits,
+            views,
+            hits,
+            int(uniques) if uniques else None,
+            Peak(*map(int, peak.split(" "))) if peak else None,
+            {reason: int(n) for reason, n in sorted(ignored.items()) if reason not in NOTES},
+        )
+    except (TypeError, ValueError) as error:
+        raise StoreUnavailable(f"a count of {name} is no number: {error}") from error
+
+
+def _count(text: str | None, known: Known) -> int | None:
+    if text is None:
+        return None if known == "no" else 0
+    return int(text)
+
+
+def _texts(page: Any) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in page.items()}
+
+
+def _months_of(year: str) -> list[str]:
+    return [f"{year}-{month:02}" for month in range(1, 13)]
+
+
+def _dates(first: str, last: str) -> Iterator[str]:
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    return ((start + timedelta(days=n)).isoformat() for n in range((end - start).days + 1))
+
+
+def _years(start_ms: int, end_ms: int) -> list[int]:
+    return list(range(keys.quarter_of(start_ms)[0], keys.quarter_of(end_ms)[0] + 1))

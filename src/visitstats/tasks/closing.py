@@ -1,0 +1,117 @@
+"""What is kept for ever of hours and days when they are over: unique visitors, peaks, and that the service ran."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from visitstats.core.errors import VisitstatsError
+from visitstats.core.periods import Day
+from visitstats.reading.snapshots import Stats
+from visitstats.sites.directory import LiveSite
+from visitstats.store import keys
+from visitstats.store.upkeep import Upkeep
+
+LATE_DAYS = 3
+"""Days back that are closed again with each run, for hits that were applied late: the journal reaches back a day."""
+SKETCHED_DAYS = keys.UNIQUES_LIFE_MS // keys.DAY_MS
+"""Days back of which the store may still have sketches: these are closed after a stop, however long it was."""
+MOST_QUARTERS = 4 * 24 * 7
+"""Moments that are remembered while the store is away: a week of quarter hours."""
+
+
+class NoSuchDay(VisitstatsError):
+    """A date that a task cannot be run for."""
+
+
+class Sites(Protocol):
+    """The sites that there are."""
+
+    def all(self) -> Iterable[LiveSite]: ...
+
+
+class Closing:
+    """Closes hours and days. `clock` gives the moment in milliseconds. The methods that are tasks take a date, "" for
+    all that is due, and may raise StoreUnavailable and NoSuchDay."""
+
+    def __init__(self, upkeep: Upkeep, sites: Sites, clock: Callable[[], int]) -> None:
+        self._upkeep = upkeep
+        self._sites = sites
+        self._clock = clock
+        self._caught_up: set[str] = set()
+        """Sites of which this process has closed all days that have sketches."""
+
+    async def close_hours(self, date: str) -> str:
+        """Keep the estimates of unique visitors of the hours of the last days; forget the sketches of older ones."""
+        hours = 0
+        for live in self._sites.all():
+            for day in self._days(live, date, LATE_DAYS, today=True):
+                await self._upkeep.close_hours(live.site.id, day)
+                hours += day.hours
+            if not date:
+                old = self._days(live, "", LATE_DAYS + 1)[-1]
+                await self._upkeep.close_hours(live.site.id, old)
+                await self._upkeep.forget_hours(live.site.id, old)
+        return f"{hours} hours looked at"
+
+    async def close_days(self, date: str) -> str:
+        """Keep the estimates of unique visitors of every day that has sketches and is over."""
+        closed = 0
+        for live in self._sites.all():
+            back = LATE_DAYS if live.site.id in self._caught_up else SKETCHED_DAYS
+            for day in self._days(live, date, back):
+                closed += await self._upkeep.close_uniques(live.site.id, day)
+            if not date:
+                self._caught_up.add(live.site.id)
+        return f"{closed} days closed"
+
+    def _days(self, live: LiveSite, date: str, back: int, *, today: bool = False) -> list[Day]:
+        """The days of a run, the last first: one that is named, or those of so many days back."""
+        if date:
+            try:
+                return [live.calendar.day_named(date)]
+            except ValueError as error:
+                raise NoSuchDay(f"{date[:40]!r} is no date such as 2026-11-24") from error
+        day = live.calendar.day_at(self._clock())
+        found = [day] if today else []
+        for _ in range(back):
+            day = live.calendar.day_named(day.yesterday)
+            found.append(day)
+        return found
+
+
+class Presence:
+    """What each process notes of itself: that it runs, and the peaks that it has seen. What the store does not take is
+    noted later."""
+
+    def __init__(self, upkeep: Upkeep, sites: Sites, stats: Stats, clock: Callable[[], int]) -> None:
+        self._upkeep = upkeep
+        self._sites = sites
+        self._stats = stats
+        self._clock = clock
+        self._ran: dict[tuple[int, int], int] = {}
+        """Quarter hours that are not noted yet, each with a moment in it."""
+        self._noted = (0, -1)
+
+    async def note_running(self, date: str = "") -> str:
+        """Note that the service runs in this quarter hour."""
+        now = self._clock()
+        if (quarter := keys.quarter_of(now)) != self._noted and len(self._ran) < MOST_QUARTERS:
+            self._ran[quarter] = now
+        if self._ran:
+            await self._upkeep.note_running(list(self._ran.values()))
+            self._noted = quarter
+            self._ran.clear()
+        return ""
+
+    async def note_peaks(self, date: str = "") -> str:
+        """Keep the most visitors that were online at once in an hour and on a day, as commits have shown them."""
+        for live in self._sites.all():
+            peaks = self._stats.take_peaks(live.site.id)
+            try:
+                while peaks:
+                    day = live.calendar.day_at(peaks[-1].at_ms)
+                    await self._upkeep.note_peak(live.site.id, day, *peaks[-1])
+                    peaks.pop()
+            finally:
+                for peak in peaks:
+                    self._stats.note_peak(live.site.id, *peak)
+        return ""

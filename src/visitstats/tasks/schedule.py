@@ -1,0 +1,151 @@
+"""Scheduled tasks: a table of what is done every so often, by APScheduler and by hand (`visitstats tasks`).
+
+No task decides a count. Each recomputes something and sets it, so that it may run twice, late, on several hosts at
+once, or be killed half way; and each begins with what no run could do before, however long the service was stopped.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from visitstats.core.errors import NotFound, StoreUnavailable, VisitstatsError
+from visitstats.ending import end
+from visitstats.metrics import Metrics
+from visitstats.store.runs import Run, Runs
+from visitstats.store.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+FOLLOW_SECONDS = 5.0
+"""How often it is looked whether the clock was set back."""
+FIRST_SECONDS = 2.0
+"""How long after a start the tasks run for the first time: what was left undone by a stop is not left for long."""
+LONGEST = 500
+"""Characters that are kept of what a run says."""
+
+
+class Task(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    what: str
+    seconds: int
+    """How often it runs."""
+    run: Callable[[str], Awaitable[str]]
+    """Does it, for a date ("" for what is due), and says in a line what was done. Raises VisitstatsError, OSError."""
+    everywhere: bool = False
+    """Whether each process has to run it, for itself. Any other is run by one process for all."""
+    at_start: bool = True
+    """Whether it is run just after a start, too."""
+
+
+class Tasks:
+    """Runs tasks, one run of each at a time, and keeps how the runs went. `clock` gives the moment in milliseconds."""
+
+    def __init__(
+        self,
+        table: list[Task],
+        upkeep: Upkeep,
+        runs: Runs,
+        host: str,
+        clock: Callable[[], int],
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.table = table
+        self._upkeep = upkeep
+        self._runs = runs
+        self._host = host
+        self._clock = clock
+        self._metrics = metrics
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._scheduler: AsyncIOScheduler | None = None
+        self._following: asyncio.Task[None] | None = None
+        if metrics is not None:
+            for task in table:
+                metrics.know_task(task.name)
+
+    def start(self) -> None:
+        """Run each task from now on, first in a moment. Needs a running event loop."""
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        now = time.time()
+        for task in self.table:
+            first = datetime.fromtimestamp(now + (FIRST_SECONDS if task.at_start else task.seconds), UTC)
+            # A run that comes late is a run: APScheduler's own grace of a second drops one whenever the loop stalls.
+            self._scheduler.add_job(
+                self._begin, IntervalTrigger(seconds=task.seconds, timezone="UTC"), [task], name=task.name,
+                next_run_time=first, misfire_grace_time=None, coalesce=True,
+            )  # fmt: skip
+        self._scheduler.start()
+        self._following = asyncio.create_task(self._follow_the_clock(self._scheduler))
+
+    async def stop(self) -> None:
+        """End what runs. Whatever it is in the middle of is done by its next run."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        await end(*filter(None, [self._following, *self._running.values()]))
+
+    def find(self, name: str) -> Task:
+        """Return a task by its name. Raises NotFound."""
+        for task in self.table:
+            if task.name == name:
+                return task
+        raise NotFound(f"there is no task {name[:40]!r}; there are {', '.join(task.name for task in self.table)}")
+
+    async def run(self, name: str, date: str = "") -> str:
+        """Run a task now, for a date or for what is due, and return what it says. Raises NotFound, and what the task
+        raises."""
+        return await self._run(self.find(name), date)
+
+    async def _begin(self, task: Task) -> None:
+        # Does not wait for it: APScheduler complains with a stack when something that it waits for is cancelled.
+        if task.name not in self._running:
+            running = self._running[task.name] = asyncio.create_task(self._scheduled(task))
+            running.add_done_callback(lambda _: self._running.pop(task.name, None))
+
+    async def _scheduled(self, task: Task) -> None:
+        try:
+            # By the first that comes; should it die, by another one a little later.
+            if task.everywhere or await self._upkeep.lease(task.name, max(1, task.seconds * 4 // 5)):
+                await self._run(task, "")
+        except StoreUnavailable as error:
+            log.debug("the task %s waits for the store: %s", task.name, error)
+        except (VisitstatsError, OSError) as error:
+            log.warning("the task %s failed and is run again later: %s", task.name, error)
+        except Exception:
+            log.exception("the task %s failed by a bug", task.name)
+            if self._metrics is not None:
+                self._metrics.internal_errors.inc()
+
+    async def _run(self, task: Task, date: str) -> str:
+        at_ms, began = self._clock(), time.perf_counter()
+        try:
+            said = await task.run(date)
+        except Exception as error:
+            await self._note(task, Run(at_ms, time.perf_counter() - began, False, str(error)[:LONGEST], self._host))
+            raise
+        await self._note(task, Run(at_ms, time.perf_counter() - began, True, said[:LONGEST], self._host))
+        return said
+
+    async def _note(self, task: Task, run: Run) -> None:
+        if self._metrics is not None:
+            self._metrics.task_ran(task.name, run.right, run.seconds)
+        if not task.everywhere:
+            try:
+                await self._runs.note(task.name, run)
+            except StoreUnavailable as error:
+                log.debug("how the task %s went cannot be kept: %s", task.name, error)
+
+    async def _follow_the_clock(self, scheduler: AsyncIOScheduler) -> None:
+        """Go on when the clock is set back: APScheduler would wait until it has caught up."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            now = datetime.now(scheduler.timezone)  # the scheduler's own clock
+            for job in scheduler.get_jobs():
+                if job.next_run_time - now > job.trigger.interval:
+                    job.modify(next_run_time=now)
