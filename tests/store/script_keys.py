@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from tests.store.writing import CALENDAR, DAY, SITE, WRITER, gather, names_in
-from visitstats.core.batch import Batch, Gathering
+from visitstats.core.batch import Batch, Gathering, Said
 from visitstats.core.entries import Entry
 from visitstats.core.sites import Site
 from visitstats.store import keys
@@ -23,7 +23,15 @@ def full_batch(previous: int = 0) -> Batch:
     """It needs every key: hit ids, a reader of yesterday, an article beyond the cap, a new title, a bot."""
     waiting = Gathering(SMALL, DAY)
     for n, (person, article) in enumerate([("An", "/a"), ("An", "/b"), ("Bình", "/a"), ("Chi", "/new"), ("An", "/a")]):
-        gather(waiting, DAY.start_ms + n, person, article, f"id {n % 4}", says=Entry(article, f"title {n}"))
+        gather(
+            waiting,
+            DAY.start_ms + n,
+            person,
+            article,
+            f"id {n % 4}",
+            says=Entry(article, f"title {n}"),
+            said=Said.SIGNED,
+        )
     waiting.ignored["bot"] = 1
     return waiting.close(previous, 0, DAY.start_ms)
 

@@ -87,9 +87,7 @@ async def test_articles_without_a_single_view_are_zero(archive: Archive) -> None
 async def test_a_month_that_is_packed_while_it_is_read_is_read_again(archive: Archive) -> None:
     """Its days go from the hashes to the tiles between two commands: neither twice nor not at all."""
     await archive.hits(date(2036, 9, 3), "/1", "/1")
-    number = await archive.history.numbers(SITE.id, [IDS["/1"]])
-    assert number == [], "nobody gave numbers yet"
-    article = Article(IDS["/1"], 0)
+    [article] = await archive.history.numbers(SITE.id, [IDS["/1"]])
     tiles, times = Tiles(archive.raw), 0
 
     async def packed_between(site: str, periods: list[str]) -> list[int]:

@@ -71,13 +71,14 @@ OURS = [
     keys.ran(2036), keys.lease("close-days"), keys.redo(SITE.id),
     *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, 12, HALF_HOUR),
     keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id, DAY.year),
-    keys.peaks(SITE.id, DAY.year),
+    keys.peaks(SITE.id, DAY.year), keys.packed(SITE.id), keys.tiles(SITE.id, DAY.month),
 ]  # fmt: skip
 
 
 def test_every_kind_of_key_is_looked_at() -> None:
     looked_at = {found.kind.word for name in OURS if (found := keys.parse(name))}
-    assert looked_at == {row.word for row in keys.KINDS}
+    # The name of tiles that are being written is drawn at random.
+    assert looked_at == {row.word for row in keys.KINDS} - {"packing"}
 
 
 @pytest.mark.parametrize("name", sorted(set(OURS)))

@@ -24,7 +24,7 @@ from tests.store.script_keys import (
 )
 from tests.store.writing import DAY, MINUTE, NOON, SITE, WRITER, batch_of, commit, commit_one, gather, numbering, token
 from visitstats.core import counting
-from visitstats.core.batch import Batch, Gathering
+from visitstats.core.batch import Batch, Gathering, Said
 from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
 from visitstats.embedded.process import EmbeddedStore
@@ -174,7 +174,7 @@ async def test_a_count_that_is_no_number_is_refused_before_anything_is_written(
     name = getattr(keys, key)(SITE.id, *when.get(key, []))
     again = Gathering(SMALL, DAY)
     for n, (person, article) in enumerate([("An", "/a"), ("Bình", "/b"), ("An", "/new")]):
-        gather(again, DAY.start_ms + 45 * MINUTE + n, person, article, says=Entry(article, "another"))
+        gather(again, DAY.start_ms + 45 * MINUTE + n, person, article, says=Entry(article, "another"), said=Said.SIGNED)
     again.ignored["bot"] = 1
     fields = await client.hkeys(name)
     for field in fields:

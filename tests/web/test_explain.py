@@ -321,6 +321,5 @@ async def test_unique_visitors_of_a_week_and_a_month(app: Running) -> None:
     for line in (
         f'visitstats_unique_visitors{{period="today",site="t1"}} {today}.0',
         f'visitstats_unique_visitors{{period="month",site="t1"}} {month["uniques"]}.0',
-        f'visitstats_unique_visitors_today{{site="t1"}} {today}.0',
     ):
         assert line in metrics

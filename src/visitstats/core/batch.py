@@ -71,7 +71,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
     def hour(self) -> int:
         """The hour of the day in which its hits came, counted from the day's midnight. What was only ignored may be
         closed beside its day: it is of the nearest hour. The body begins with the day's bounds (`Gathering.close`)."""
-        start, end = int.from_bytes(self.body[2:10], "big"), int.from_bytes(self.body[11:19], "big")
+        at = 1 if self.body[0] < 0xDC else 3  # behind the head of a short array, or of a longer one
+        start, end = (int.from_bytes(self.body[n : n + 8], "big") for n in (at + 1, at + 10))
         return (max(start, min(self.at_ms, end - 1)) - start) // counting.HOUR_MS
 
     @property

@@ -189,6 +189,8 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
         keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id, day.year),
         keys.peaks(site.id, day.year),
+        keys.packed(site.id),
+        keys.tiles(site.id, day.month),
     ]
 
 

@@ -161,8 +161,14 @@ class Overview:
             if isinstance(answer, Answered):
                 raise ValueError(str(answer))
         ring, articles, other, marks, kept, *more = answers
-        sketches, dated = more[: keys.SKETCHES], more[keys.SKETCHES :]
-        counts = dated_of(asked.site, asked.day, "visits", "views").counts(dated)
+        sketches, found = more[: keys.SKETCHES], iter(more[keys.SKETCHES :])
+        dated = dated_of(asked.site, asked.day, "visits", "views")
+        counts = dated.counts(
+            [
+                [None] * len(fields) if _is_to_come(key, asked) else next(found)
+                for key, fields in zip(dated.keys, dated.fields, strict=True)
+            ]
+        )
         uniques = {date: int(n or 0) for date, n in zip(asked.dates, kept, strict=True)}
         today, yesterday = asked.day.date, asked.day.yesterday
         uniques[today] = sum(sketches) or uniques.get(today, 0)
@@ -178,6 +184,11 @@ class Overview:
         )
 
 
+def _is_to_come(key: str, asked: Asked) -> bool:
+    """Whether a key is that of the next month: a week that reaches into it has nothing there yet."""
+    return key > keys.days(asked.site, asked.day.month)
+
+
 def _questions(asked: Asked) -> list[bytes]:
     site, day = asked.site, asked.day
     dated = dated_of(site, day, "visits", "views")
@@ -189,5 +200,9 @@ def _questions(asked: Asked) -> list[bytes]:
         packed("HMGET", keys.uniques(site, day.year), *asked.dates),
         # One key each: then the server answers from the sketch's cached cardinality.
         *(packed("PFCOUNT", sketch) for sketch in keys.sketches(site, day.date)),
-        *(packed("HMGET", key, *fields) for key, fields in zip(dated.keys, dated.fields, strict=True)),
+        *(
+            packed("HMGET", key, *fields)
+            for key, fields in zip(dated.keys, dated.fields, strict=True)
+            if not _is_to_come(key, asked)
+        ),
     ]

@@ -42,6 +42,18 @@ end
 local day_start, day_end, tokens, times, which, hit_ids, uniques, readings, carries, ids, entries, cap, counters, ignored, most_visitors =
   unpack(cmsgpack.unpack(ARGV[5]))
 local events, articles = #tokens, #ids
+if not most_visitors then
+  -- A record of schema 2 says neither who brought a name nor how many visitors a day may have.
+  most_visitors = 2 ^ 31
+  local event_of = {}
+  for i = events, 1, -1 do
+    event_of[which[i]] = i - 1
+  end
+  for n = 1, #entries do
+    local place, entry = unpack(entries[n])
+    entries[n] = {place, event_of[place], TRUSTED, '', entry}
+  end
+end
 
 -- What is known of the articles ------------------------------------------------------------------------------------------
 
