@@ -111,19 +111,19 @@ def test_what_neither_has_is_told_to_the_hit(tmp_path: Path, redis_url: str) -> 
     backup = make_backup(redis_url, years.data_dir, tmp_path / "backups", 1, years.clock).backup.folder
     with redis.Redis.from_url(redis_url) as client:
         before = set((years.data_dir / "journal").glob("*/*.log"))
-        counted = int(client.hget("vs:{t1}:views", "all") or 0)
+        counted = int(client.hget("vs:{t1}:counts", "views:all") or 0)
         asyncio.run(years.live(30))
         middle = set((years.data_dir / "journal").glob("*/*.log")) - before
-        lost = int(client.hget("vs:{t1}:views", "all") or 0) - counted
+        lost = int(client.hget("vs:{t1}:counts", "views:all") or 0) - counted
         asyncio.run(years.live(30))
-        expected = int(client.hget("vs:{t1}:views", "all") or 0) - lost
+        expected = int(client.hget("vs:{t1}:counts", "views:all") or 0) - lost
         for path in middle:
             path.unlink()
         asyncio.run(years.lose())
         done = asyncio.run(years.restore(backup, years.data_dir))
         # Beacons that came twice are records of the journal, and count once.
         assert done.lost["t1"] >= lost > 0
-        assert int(client.hget("vs:{t1}:views", "all") or 0) == expected
+        assert int(client.hget("vs:{t1}:counts", "views:all") or 0) == expected
 
 
 def test_hits_that_only_the_backups_journal_has_are_replayed_from_it(tmp_path: Path, redis_url: str) -> None:

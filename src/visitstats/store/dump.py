@@ -117,9 +117,12 @@ class DumpWriter:
         totals = self.totals.setdefault(named.site, Totals())
         pairs = list(zip(items[::2], items[1::2], strict=False))
         word = named.kind.word
-        if word in ("visits", "views"):
-            n = sum(int(value) for field, value in pairs if field in (b"all", b"base") and value.isdigit())
-            setattr(totals, word, getattr(totals, word) + n)
+        if word == "counts":
+            for field, value in pairs:
+                kind, _, when = field.partition(b":")
+                if when in (b"all", b"base") and value.isdigit():
+                    totals.visits += int(value) if kind == b"visits" else 0
+                    totals.views += int(value) if kind == b"views" else 0
         elif word == "articles":
             totals.articles += sum(1 for field, _ in pairs if field != OTHER_ID)
         elif word == "marks":
