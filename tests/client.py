@@ -129,10 +129,22 @@ class Connection:
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             status = int(first.split(" ")[1])
             bare = method == "HEAD" or status in (100, 204, 304)
-            body = b"" if bare else await self._reader.readexactly(int(headers["content-length"]))
+            if bare:
+                body = b""
+            elif headers.get("transfer-encoding") == "chunked":
+                body = await self._chunks()
+            else:
+                body = await self._reader.readexactly(int(headers["content-length"]))
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError("the service closed the connection") from error
         return Answer(status, headers, body)
+
+    async def _chunks(self) -> bytes:
+        found = b""
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            found += (await self._reader.readexactly(size + 2))[:-2]
+        await self._reader.readexactly(2)
+        return found
 
     async def ended(self, seconds: float = 5.0) -> bool:
         """Whether the other end closes the connection within so long."""

@@ -27,14 +27,16 @@ from visitstats.journal.closed import ClosedJournal
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import Journal, OpenJournal
 from visitstats.metrics import Metrics
-from visitstats.reading.articles import Lists
+from visitstats.reading.desk import Desk
 from visitstats.reading.scrape import Scrape, Service
+from visitstats.reading.site_history import Histories
 from visitstats.reading.snapshots import Stats
 from visitstats.settings import Settings
 from visitstats.sites.directory import NO_JOURNAL, LiveSite, SiteDirectory
 from visitstats.store.client import START_SECONDS, open_client
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
+from visitstats.store.history import SiteHistory
 from visitstats.store.overview import Overview
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -136,7 +138,8 @@ class Worker:
             positions if self.journalled else NO_JOURNAL,
             self._note_loss,
         )
-        self.lists = Lists(self.reads, clock)
+        self.desk = Desk(settings, url, clock)
+        self.histories = Histories(SiteHistory(self._client), self.reads)
         self.known = Known(self.records.registered, self.stats)
         self._positions = positions
         self._replay = (
@@ -218,6 +221,7 @@ class Worker:
             log.debug("the last peaks are not kept: %s", error)
         await self.hosts.close()
         await self._scrape.close()
+        await self.desk.close()
         if self._replay is not None:
             await self._replay.close()
         if self.journalled:

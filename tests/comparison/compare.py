@@ -284,10 +284,16 @@ async def _articles(app: Running, portal: Portal, count: Count, found: Found) ->
     for key in dict.fromkeys(keys):
         found.same("views of articles", f"{portal.id} {key}", count.articles[key], answered[key])
     viewer = await app.token("viewer", portal.id)
-    listed = await app.connection.request(
-        "GET", f"/v1/admin/sites/{portal.id}/articles?limit=10000", headers={"authorization": viewer}
-    )
-    rows = {row["key"]: row["views"] for row in listed.json["articles"]}
+    rows: dict[str, int] = {}
+    cursor: str | None = ""
+    while cursor is not None:
+        listed = await app.connection.request(
+            "GET",
+            f"/v1/admin/sites/{portal.id}/articles?limit=1000&cursor={cursor}",
+            headers={"authorization": viewer},
+        )
+        rows |= {row["key"]: row["views"] for row in listed.json["articles"]}
+        cursor = listed.json["cursor"]
     found.same("lists of articles", portal.id, {key: n for key, n in count.articles.items() if n}, rows)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -16,10 +17,11 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Calendar, Day
+from visitstats.core.query import Query
 from visitstats.core.sites import Site
 from visitstats.patterns import linear_pattern
-from visitstats.reading.articles import Lists as Listed
-from visitstats.sites.directory import LiveSite
+from visitstats.reading.desk_process import made_of
+from visitstats.reading.index import Index
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed, Committed, Committer, Numbering, Result, Work
@@ -101,6 +103,10 @@ class Merging(Writer):
         self.site = site
         self.changes = Changes(raw)
         self.days: set[str] = set()
+        self.moment = 0
+        self._folder = TemporaryDirectory()
+        self._index = Index(Path(self._folder.name))
+        self._articles = made_of(raw, self._index, lambda: self.moment)
 
     @property
     def merges(self) -> Merges:
@@ -128,22 +134,31 @@ class Merging(Writer):
 
     async def lists(self) -> Lists:
         """All lists as people are shown them, and the baselines."""
-        live = LiveSite(self.site, await self.changes.aliases(self.site.id))
         reads = Reads(self.raw)
         found: Lists = {}
         for date in sorted(self.days):
-            day = live.calendar.day_named(date)
-            listed = Listed(reads, lambda day=day: day.start_ms)  # type: ignore[misc]
+            day = CALENDAR.day_named(date)
             names = {"day": date, "week": "w" + day.week[0], "month": day.month}
             if date == max(self.days):
                 names["all"] = "all"
             for period, name in names.items():
-                async with aclosing(listed.rows(live, period, 1000)) as rows:  # type: ignore[type-var]
-                    found[name] = {row.entry.key: row.views async for row in rows if row.views}
+                found[name] = await self.listed(period, day.start_ms)
         bases: Any = await self.raw.hgetall(keys.base(self.site.id))
         entries = await reads.entries(self.site.id, list(bases))
         found["base"] = {entry.key: int(n) for entry, n in zip(entries, bases.values(), strict=True) if int(n)}
         return found
+
+    async def close(self) -> None:
+        await super().close()
+        self._index.close()
+        self._folder.cleanup()
+
+    async def listed(self, period: str, moment: int) -> dict[str, int]:
+        """A list as people are shown it at a moment, the most read first. Its index is kept from call to call."""
+        self.moment = moment
+        await self._articles.refresh(self.site)
+        page = await self._articles.page(self.site, Query(period=period, limit=1000))
+        return {row.entry.key: row.views for row in page.rows}
 
     async def everything(self) -> dict[str, Any]:
         """Every key of the ledger as it is, but for what only grows: changes, watermarks, touched entries."""

@@ -198,7 +198,7 @@ def test_the_article_beyond_the_cap_has_a_key_that_no_page_has() -> None:
     assert entries.decode(msgspec.msgpack.encode((OTHER_KEY,))) == Entry(OTHER_KEY)
 
 
-@given(st.builds(Entry, *[st.text(max_size=40)] * 7, st.integers(0, 1 << 32)))
+@given(st.builds(Entry, *[st.text(max_size=40)] * 7, st.integers(0, 1 << 32), st.text(max_size=40), st.booleans()))
 def test_an_entry_is_read_back_as_it_was(entry: Entry) -> None:
     assert entries.decode(entries.encode(entry)) == entry
 
@@ -208,8 +208,9 @@ def test_an_entry_that_is_no_text_is_refused_by_name() -> None:
         entries.decode(b"\x91\xa2\xff\xff")
 
 
-def test_the_layout_of_an_entry_is_frozen() -> None:
-    entry = Entry("/a", "Tin", "https://p.vn/a", "An", "Xã hội", "2026-11-24", "pp-as", 20416 * 256 + 7)
+def test_the_layout_of_an_entry_is_frozen_and_grows_at_its_end_only() -> None:
+    """Entries that were written before the last fields came are read as if these were empty."""
+    entry = Entry("/a", "Tin", "https://p.vn/a", "An", "Xã hội", "2026-11-24", "pp-as", 20416 * 256 + 7, "Bài", True)
     assert msgspec.msgpack.decode(entries.encode(entry)) == [
         "/a",
         "Tin",
@@ -219,5 +220,7 @@ def test_the_layout_of_an_entry_is_frozen() -> None:
         "2026-11-24",
         "pp-as",
         20416 * 256 + 7,
+        "Bài",
+        True,
     ]
     assert entries.decode(msgspec.msgpack.encode(["/a"])) == Entry("/a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,12 @@ async def test_the_articles_of_a_period_the_most_read_first(app: Running) -> Non
         answer = await app.connection.request("GET", f"{ARTICLES}?period={period}", headers=headers)
         assert answer.status == 200, answer
         found = answer.json
-        assert (found["site"], found["period"], found["at"]) == ("t1", period, NOON)
+        assert (found["site"], found["range"]["to"], found["at"]) == (
+            "t1",
+            None if period == "all" else NOON[:10],
+            NOON,
+        )
+        assert found["selection"] == {"articles": len(expected), "views": sum(expected.values())}
         assert {row["key"]: row["views"] for row in found["articles"]} == expected
         assert [row["rank"] for row in found["articles"]] == list(range(1, len(expected) + 1))
         assert [row["views"] for row in found["articles"]] == sorted(expected.values(), reverse=True)
@@ -52,15 +58,55 @@ async def test_a_list_says_of_when_its_order_is_and_shows_the_views_of_now(app: 
 
     async def listed() -> tuple[str, str, list[tuple[str, int]]]:
         found = (await app.connection.request("GET", f"{ARTICLES}?period=day", headers=headers)).json
-        return found["at"][11:19], found["order_at"][11:19], [(row["key"], row["views"]) for row in found["articles"]]
+        return found["at"][11:19], found["ordered_at"][11:19], [(row["key"], row["views"]) for row in found["articles"]]
 
     assert await listed() == ("12:00:00", "12:00:00", [("/a", 3), ("/b", 2), ("/c", 1)])
     for visitor in crowd(9, "later"):
         await app.connection.hit("t1", Hit(visitor, "/c"))
-    app.clock.advance(59)
-    assert await listed() == ("12:00:59", "12:00:00", [("/a", 3), ("/b", 2), ("/c", 10)])
-    app.clock.advance(1)
+    assert await listed() == ("12:00:00", "12:00:00", [("/a", 3), ("/b", 2), ("/c", 10)])
+    app.clock.advance(60)
     assert await listed() == ("12:01:00", "12:01:00", [("/c", 10), ("/a", 3), ("/b", 2)])
+
+
+async def test_the_pages_of_a_list_follow_each_other(app: Running) -> None:
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    found: list[tuple[int, str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = f"{ARTICLES}?sort=title&direction=desc&limit=2&cursor={cursor}"
+        page = (await app.connection.request("GET", query, headers=headers)).json
+        found += [(row["rank"], row["key"]) for row in page["articles"]]
+        cursor = page["cursor"]
+    assert [rank for rank, _ in found] == [1, 2, 3]
+    assert sorted(key for _, key in found) == ["/a", "/b", "/c"]
+
+
+async def test_many_articles_are_asked_for_by_their_keys(app: Running) -> None:
+    """Those without views, too; a key that nobody knows is left out."""
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    query = f"{ARTICLES}?period=yesterday&key=/a&key=/c&key=/nowhere&compare=1&within=3"
+    page = (await app.connection.request("GET", query, headers=headers)).json
+    assert sorted((row["key"], row["views"], row["total"]) for row in page["articles"]) == [("/a", 0, 3), ("/c", 0, 1)]
+    assert [(row["before"], row["within"]) for row in page["articles"]] == [(0, None)] * 2
+    assert (page["compared"]["from"], page["range"]["from"]) == ("2040-05-14", "2040-05-15")
+
+
+async def test_the_history_of_an_article(app: Running) -> None:
+    app.clock.set("2040-04-30T12:00:00+07:00")
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    app.clock.set(NOON)
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    found = (await app.connection.request("GET", f"{ARTICLES}/history?key=/a&by=month", headers=headers)).json
+    assert (found["total"], found["rows"]) == (4, [{"name": "2040-04", "views": 1}, {"name": "2040-05", "views": 3}])
+    found = (await app.connection.request("GET", f"{ARTICLES}/history?key=/a&from=2040-05-15", headers=headers)).json
+    assert found["rows"] == [{"name": "2040-05-15", "views": 0}, {"name": "2040-05-16", "views": 3}]
+    answer = await app.connection.request("GET", f"{ARTICLES}/history?key=/nowhere", headers=headers)
+    assert (answer.status, answer.json["error"]) == (404, "no-such-article")
+    answer = await app.connection.request("GET", f"{ARTICLES}/history?key=/a&by=week", headers=headers)
+    assert (answer.status, answer.json["error"]) == (400, "bad-query")
 
 
 async def test_a_file_that_excel_opens(app: Running) -> None:
@@ -68,7 +114,7 @@ async def test_a_file_that_excel_opens(app: Running) -> None:
     body = {"u": f"https://{HOST}/a", "t": "=HYPERLINK(1)", "m": {"author": "@an", "category": "-2+3"}}
     await app.connection.request("POST", "/v1/sites/t1/hit", body, ANN.headers)
     headers = {"authorization": await app.token("editor")}
-    answer = await app.connection.request("GET", f"{ARTICLES}?format=csv", headers=headers)
+    answer = await app.connection.request("GET", f"{ARTICLES}.csv", headers=headers)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"].startswith("attachment")
     text = answer.body.decode("utf-8")
@@ -78,19 +124,61 @@ async def test_a_file_that_excel_opens(app: Running) -> None:
     assert headings[1] == "Lượt xem"
     assert row[:2] == ["1", "1"]
     assert not [cell for cell in row if cell[:1] in "=+-@" and cell]
+    answer = await app.connection.request("GET", f"{ARTICLES}.xlsx", headers=headers)
+    assert answer.headers["content-disposition"] == 'attachment; filename="t1_bai-viet_all.xlsx"'
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        assert archive.read("xl/worksheets/sheet1.xml").count(b"<row ") == 2
+    for refused in ("lang=fr", "delimiter=x", "period=x", "sort=x"):
+        answer = await app.connection.request("GET", f"{ARTICLES}.csv?{refused}", headers=headers)
+        assert (answer.status, answer.json["error"]) == (400, "bad-query"), refused
+
+
+async def test_the_history_of_a_site(app: Running) -> None:
+    """Hours, days, months; and nothing from before the first day on which something was counted."""
+    app.clock.set("2040-04-30T12:00:00+07:00")
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    app.clock.set(NOON)
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+
+    async def rows(query: str) -> list[tuple[str, int | None, int | None]]:
+        answer = await app.connection.request("GET", f"/v1/admin/sites/t1/history?{query}", headers=headers)
+        assert answer.status == 200, answer
+        return [(row["name"], row["visits"], row["views"]) for row in answer.json["rows"]]
+
+    assert await rows("by=month") == [("2040-04", 1, 1), ("2040-05", 3, 6)]
+    found = await rows("from=2040-04-01")
+    assert (found[0], found[-1], len(found)) == (("2040-04-30", 1, 1), ("2040-05-16", 3, 6), 17)
+    assert (await rows("by=hour"))[-1] == ("2040-05-16T12", 3, 6)
+    assert await rows("period=yesterday") == found[-2:-1]
+    for query in ("by=week", "period=x", "period=week&from=2040-05-01"):
+        answer = await app.connection.request("GET", f"/v1/admin/sites/t1/history?{query}", headers=headers)
+        assert (answer.status, answer.json["error"]) == (400, "bad-query")
+    answer = await app.connection.request("GET", "/v1/admin/sites/t1/records", headers=headers)
+    assert answer.json["best_day"] == {"date": "2040-05-16", "visits": 3}
+    assert len(answer.json["by_weekday"]) == 7
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        "period=year",
+        "period=years",
+        "period=2040-13",
+        "from=2040-05-16&to=2040-05-15",
+        "period=week&from=2040-05-16",
+        "sort=author",
+        "direction=up",
+        "cursor=x",
+        "min_views=-1",
+        "published_from=16/05/2040",
+        "hidden=2",
         "limit=0",
         "limit=-1",
         "limit=x",
         "limit=1e3",
         "limit=٣",
         "limit=+5",
-        "limit=10001",
+        "limit=1001",
         "limit=" + "9" * 5000,
         "limit=1_0",
     ],

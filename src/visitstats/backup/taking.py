@@ -55,7 +55,7 @@ DERIVED = (
     "metrics",
     "limits",
     "backups",
-    "index*.sqlite*",
+    "index.*",
     "backup.json",
     "salts.json",
     "*.new",

@@ -1,5 +1,6 @@
 """The command line. Exit status 0 is done, 1 refused or failed (one clear line on stderr), 2 wrong usage."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -7,7 +8,20 @@ from typing import Annotated
 import typer
 
 from visitstats import __version__
-from visitstats.cli import backups, changes, explaining, keys, numbers, serving, sites, tasks, tokens, trust
+from visitstats.cli import (
+    backups,
+    changes,
+    explaining,
+    history,
+    keys,
+    lists,
+    numbers,
+    serving,
+    sites,
+    tasks,
+    tokens,
+    trust,
+)
 from visitstats.core.errors import VisitstatsError
 
 app = typer.Typer(
@@ -19,7 +33,8 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(numbers.stats)
-app.command("articles")(numbers.show_articles)
+app.command("articles")(lists.show_articles)
+app.command("history")(history.show_history)
 app.command("key")(keys.explain_keys)
 app.command()(explaining.explain)
 app.command()(changes.merge)
@@ -38,6 +53,10 @@ app.add_typer(tokens.app, name="token")
 
 def main() -> None:
     """Run the command line; the entry point of the program `visitstats`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no Vietnamese shows ? for its letters, and no traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except VisitstatsError as error:

@@ -1,6 +1,5 @@
-"""visitstats stats, visitstats articles: the numbers, as a table or a file."""
+"""visitstats stats: the numbers of a site."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,10 +10,7 @@ from rich.table import Table
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
 from visitstats.core.boxes import UNKNOWN
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
-from visitstats.core.errors import InvalidQuery
 from visitstats.core.numbers import COUNTS, Numbers, sum_up
-from visitstats.reading import articles
-from visitstats.reading.articles import Row
 from visitstats.reading.uniques import named_day, present
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
@@ -82,34 +78,3 @@ def _written(numbers: Numbers, name: str) -> str:
     if number is None:
         return UNKNOWN
     return f"{dots(number)} ({numbers.record_date})" if name == "record" else dots(number)
-
-
-def show_articles(
-    site_id: Annotated[str, typer.Argument(metavar="SITE")],
-    period: Annotated[str, typer.Option(help=f"One of {', '.join(articles.PERIODS)}.")] = "all",
-    limit: Annotated[int, typer.Option(help="How many, the most read first.", min=1, max=articles.MOST_ROWS)] = 50,
-    csv: Annotated[Path | None, typer.Option(help="Write a CSV file for Excel instead.", show_default=False)] = None,
-    lang: Annotated[str, typer.Option(help="Headings of the file: vi or en.")] = "vi",
-    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
-) -> None:  # fmt: skip
-    """List the articles of a site with their views."""
-    if lang not in articles.HEADINGS:
-        raise typer.BadParameter("lang is vi or en")
-
-    async def read(records: Records, reads: Reads) -> tuple[LiveSite, list[Row]]:
-        live = LiveSite(await find_site(records, site_id), await records.changes.aliases(site_id))
-        return live, [row async for row in articles.Lists(reads, wall_clock).rows(live, period, limit)]
-
-    live, found = with_store(config, data_dir, redis_url, read)
-    if csv is not None:
-        try:
-            csv.write_text(articles.csv_text(live, found, lang), encoding="utf-8", newline="")
-        except OSError as error:
-            raise InvalidQuery(f"{csv} cannot be written: {error.strerror}") from error
-        print(f"{len(found)} articles are in {csv}")
-        return
-    table = Table("", "views", "title", "key")
-    table.columns[1].justify = "right"
-    for number, row in enumerate(found, 1):
-        table.add_row(str(number), dots(row.views), escape(row.entry.title), escape(row.entry.key))
-    Console().print(table if found else "No article was read in this period.")

@@ -68,6 +68,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     origin: int = 0
     """While only one network has read the article: 256 times the day (since the epoch) on which it was first read, plus
     the byte that stands for the network; the day is 0 for a network that the site trusts. 0 as soon as another has."""
+    type: str = ""
+    hidden: bool = False
+    """An editor has taken it out of the lists; it is counted as before."""
 
     def standing(self, fact: str) -> Standing:
         """How far a fact (one of FACTS) can be trusted."""

@@ -109,12 +109,13 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         period = self.period or ("" if self.first or self.last else "all")
         return range_of(calendar, today, period, self.first, self.last)
 
-    def digest(self, site: str, asked: Range) -> bytes:
-        """Return 8 bytes that are the same for queries with the same order."""
+    def digest(self, site: str, asked: Range | None = None) -> bytes:
+        """Return 8 bytes that are the same for all pages of a list; with its range, for all queries with one order."""
         same: dict[str, Any] = {
             name: value for name, value in msgspec.to_builtins(self).items() if name not in _OF_A_PAGE
         }
-        same |= {"site": site, "days": (asked.first, asked.last), "descends": self.descends, "least": self.least}
+        days = (asked.first, asked.last) if asked else (self.period, self.first, self.last)
+        same |= {"site": site, "days": days, "descends": self.descends, "least": self.least}
         return blake2b(msgspec.json.encode(same, order="sorted"), digest_size=8).digest()
 
 
@@ -122,16 +123,18 @@ _OF_A_PAGE = frozenset({"limit", "cursor", "within", "compare", "period", "first
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """How far a list was read."""
+    """How far a list was read. Its range is that of the first page, whatever day it is by now."""
 
     query: bytes
-    """The digest of the query."""
+    """The digest of the query, without its range."""
     order: bytes
     """Which order: it is kept under this name for some minutes."""
     place: int
     """How many rows of the order were read."""
     number: int
     """The number of the last article among them."""
+    first: str = ""
+    last: str = ""
 
     def __str__(self) -> str:
         return urlsafe_b64encode(_encode(self)).rstrip(b"=").decode()
@@ -146,6 +149,10 @@ def cursor_of(text: str) -> Cursor:
     try:
         found = _decode(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
         if len(found.query) != 8 or len(found.order) != 8 or not 0 <= found.place < 1 << 32:
+            raise ValueError(text)
+        for day in filter(None, (found.first, found.last)):
+            _check_date("cursor", day)
+        if bool(found.first) != bool(found.last) or found.first > found.last:
             raise ValueError(text)
         return found
     except (ValueError, Base64Error, msgspec.MsgspecError) as error:

@@ -28,6 +28,7 @@ from visitstats.core.errors import (
     VisitstatsError,
 )
 from visitstats.ending import end
+from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.beacons import answers
@@ -43,6 +44,8 @@ from visitstats.web.gate import Gate, Row, TooManyTries, problem
 from visitstats.web.routes.admin import Admin
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
+from visitstats.web.routes.history import SiteHistories
+from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
 from visitstats.web.routes.operations import Operations
 from visitstats.web.routes.portal import Portal
@@ -63,6 +66,8 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     NoSuchArticle: (404, "no-such-article"),
     NotFound: (404, "not-found"),
     StoreUnavailable: (503, "store-away"),
+    IndexBuilding: (503, "index-building"),
+    IndexUnavailable: (503, "index-away"),
     JournalFull: (503, "try-again"),
     Overloaded: (503, "try-again"),
 }
@@ -73,7 +78,19 @@ UNREADABLE = ("/v1/admin/", "/metrics")
 """Routes whose answers, and errors, no page of another origin may read."""
 ROUTES: tuple[Route, ...] = tuple(
     route
-    for room in (Edge, Admin, ChangeRoutes, Boxes, Top, Public, Operations, Description, Portal)
+    for room in (
+        Edge,
+        Admin,
+        ArticleLists,
+        SiteHistories,
+        ChangeRoutes,
+        Boxes,
+        Top,
+        Public,
+        Operations,
+        Description,
+        Portal,
+    )
     for route in room.ROUTES
 )
 """Every route that there is; those of the Portal are served by the demo only."""
@@ -143,10 +160,12 @@ class Application:
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
         rooms = (
-            Admin(worker.lists, worker.reads, senders, worker.known, clock, settings.body_max_bytes),
+            Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
             Boxes(stats, clock),
-            Top(worker.lists, clock),
+            ArticleLists(worker.desk, clock),
+            SiteHistories(worker.histories, clock),
+            Top(worker.desk, clock),
             Public(worker.reads),
             Operations(worker, self._addresses),
             *((Portal(),) if self._demo else ()),
@@ -213,8 +232,9 @@ async def _named(request: Request, error: Exception) -> Response:
         if kind in ERRORS:
             status, code = ERRORS[kind]
             # Details about this machine belong in its log, not in an answer to a stranger.
-            detail = "the service cannot answer just now; try again" if status == 503 else str(error)
-            if status == 503:
+            is_secret = status == 503 and kind is not IndexBuilding
+            detail = "the service cannot answer just now; try again" if is_secret else str(error)
+            if is_secret:
                 log.warning("%s", error)
             return _problem(status, code, detail, public=not request.scope["path"].startswith(UNREADABLE))
     raise error

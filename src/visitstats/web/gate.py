@@ -6,6 +6,7 @@ The order is such that a stranger learns nothing about what the token would allo
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from types import UnionType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -180,6 +181,8 @@ def _number(text: str, kind: Any) -> int | str:
 
 
 def _is(kind: type, annotation: Any) -> bool:
+    if isinstance(annotation, UnionType):
+        return any(_is(kind, each) for each in annotation.__args__)
     inner = getattr(annotation, "__origin__", annotation)
     return inner is kind or getattr(inner, "__origin__", None) is kind
 

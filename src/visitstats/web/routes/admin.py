@@ -1,4 +1,4 @@
-"""What editors and administrators read with a token: articles, keys, what was not counted, unique visitors; and why a
+"""What editors and administrators read with a token: keys, what was not counted, unique visitors; and why a
 beacon is counted or not."""
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from visitstats.core.counting import CAPPED, SEARCH_ENGINE
 from visitstats.core.errors import HitRejected, InvalidQuery
 from visitstats.core.periods import Day
 from visitstats.ingest.known import Known
-from visitstats.reading.articles import MOST_ROWS, Lists, address, csv_text
 from visitstats.reading.uniques import STANDARD_ERROR_PERCENT, estimated, named_day
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
@@ -21,41 +20,7 @@ from visitstats.web.beacons.answers import Moment
 from visitstats.web.beacons.edge import peer_of, read_body
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.routes.explain import Explanation, Step, malformed
-from visitstats.web.table import Asked, Reply, Route
-
-JSON_ROWS = 10_000
-
-
-class ArticlesQuery(msgspec.Struct):
-    """Which articles."""
-
-    period: Annotated[str, msgspec.Meta(description="day, week or month: the present one; all")] = "all"
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS, description=f"as JSON at most {JSON_ROWS}")] = 100
-    format: Annotated[str, msgspec.Meta(description="json or csv")] = "json"
-    lang: Annotated[str, msgspec.Meta(description="of the headings of the CSV: vi or en")] = "vi"
-
-
-class ArticleRow(msgspec.Struct):
-    """An article in a list."""
-
-    rank: int
-    views: int
-    key: str
-    title: str
-    url: str
-    author: str
-    category: str
-    published: str
-
-
-class Articles(msgspec.Struct):
-    """The articles of a period, the most read first."""
-
-    site: str
-    period: str
-    at: Moment
-    order_at: Moment
-    articles: list[ArticleRow]
+from visitstats.web.table import Asked, Route
 
 
 class KeyQuery(msgspec.Struct):
@@ -154,56 +119,17 @@ class Admin:
 
     def __init__(
         self,
-        lists: Lists,
         reads: Reads,
         senders: Senders,
         known: Known,
         clock: Callable[[], int],
         body_max_bytes: int,
     ) -> None:
-        self._lists = lists
         self._reads = reads
         self._senders = senders
         self._known = known
         self._clock = clock
         self._body_max_bytes = body_max_bytes
-
-    async def articles(self, asked: Asked[ArticlesQuery, None]) -> Articles | Reply:
-        """Answer the articles of a period, the most read first, as JSON or CSV."""
-        live, query = asked.live, asked.query
-        as_csv = query.format == "csv"
-        if query.limit > JSON_ROWS and not as_csv:
-            raise InvalidQuery(f"limit is 1 to {JSON_ROWS} as JSON, to {MOST_ROWS} as CSV")
-        now = self._clock()
-        order = await self._lists.order(live, query.period)
-        found = [row async for row in self._lists.rows(live, query.period, query.limit)]
-        if as_csv:
-            name = f'attachment; filename="{live.site.id}-{query.period}.csv"'
-            text = csv_text(live, found, "en" if query.lang == "en" else "vi")
-            return Reply(
-                text.encode(),
-                kind="text/csv; charset=utf-8",
-                headers=((b"content-disposition", name.encode()),),
-            )
-        return Articles(
-            live.site.id,
-            query.period,
-            live.calendar.iso(now),
-            live.calendar.iso(order.at_ms),
-            [
-                ArticleRow(
-                    rank,
-                    row.views,
-                    row.entry.key,
-                    row.entry.title,
-                    address(live, row),
-                    row.entry.author,
-                    row.entry.category,
-                    row.entry.published,
-                )
-                for rank, row in enumerate(found, 1)
-            ],
-        )
 
     async def key(self, asked: Asked[KeyQuery, None]) -> Key:
         """Answer how an address becomes its key, step by step."""
@@ -256,8 +182,6 @@ class Admin:
         return named_day(live, named) if named else live.calendar.day_at(self._clock())
 
     ROUTES = (
-        Route("GET", "/v1/admin/sites/{site}/articles", articles, "The articles of a period, the most read first",
-              Articles, scope="viewer", query=ArticlesQuery),
         Route("GET", "/v1/admin/sites/{site}/key", key, "How an address becomes its key, step by step",
               Key, scope="viewer", query=KeyQuery),
         Route("GET", "/v1/admin/sites/{site}/ignored", ignored, "What was not counted on a day, by reason",

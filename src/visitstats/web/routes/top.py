@@ -8,7 +8,9 @@ import msgspec
 
 from visitstats.core.batch import OTHER_KEY
 from visitstats.core.errors import InvalidQuery, VisitstatsError
-from visitstats.reading.articles import PERIODS, Lists, address
+from visitstats.core.ranges import WORDS
+from visitstats.reading.desk import Desk
+from visitstats.reading.exports import address
 from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons.answers import Moment
 from visitstats.web.table import ANY_PAGE, Asked, Route, kept
@@ -26,7 +28,7 @@ class NotPublished(VisitstatsError):
 class TopQuery(msgspec.Struct):
     """Which list."""
 
-    period: Annotated[str, msgspec.Meta(description=", ".join(PERIODS))] = "week"
+    period: Annotated[str, msgspec.Meta(description=", ".join(WORDS))] = "week"
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = USUAL
 
 
@@ -51,8 +53,8 @@ class TopArticles(msgspec.Struct):
 class Top:
     """The handler, and the lists that it has read."""
 
-    def __init__(self, lists: Lists, clock: Callable[[], int]) -> None:
-        self._source = lists
+    def __init__(self, desk: Desk, clock: Callable[[], int]) -> None:
+        self._desk = desk
         self._clock = clock
         self._lists: dict[tuple[str, str], tuple[float, asyncio.Task[list[TopArticle]]]] = {}
 
@@ -61,8 +63,8 @@ class Top:
         live, period = asked.live, asked.query.period
         if not live.site.publish_top:
             raise NotPublished("this site does not publish what is read most (site set --publish-top)")
-        if period not in PERIODS:
-            raise InvalidQuery(f"period {period[:40]!r}: use one of {', '.join(PERIODS)}")
+        if period not in WORDS:
+            raise InvalidQuery(f"period {period[:40]!r}: use one of {', '.join(WORDS)}")
         articles = (await self._read(live, period))[: asked.query.limit]
         return TopArticles(live.site.id, period, live.calendar.iso(self._clock()), articles)
 
@@ -77,9 +79,9 @@ class Top:
         return await asyncio.shield(task)
 
     async def _list(self, live: LiveSite, period: str) -> list[TopArticle]:
-        found = [row async for row in self._source.rows(live, period, MOST + 1)]
+        found = await self._desk.top(live.site, period, MOST + 1)
         return [
-            TopArticle(row.entry.key, row.entry.title or row.entry.key, address(live, row), row.views)
+            TopArticle(row.entry.key, row.entry.title or row.entry.key, address(live.site, row), row.views)
             for row in found
             if row.entry.key != OTHER_KEY
         ][:MOST]

@@ -1,0 +1,328 @@
+"""The one query: articles of a site as somebody asks for them. API, command line and exports all come here.
+
+The order comes from the index, which is brought up to date first when it is older than it may be; the numbers of each
+row are read from the store when it is shown. So the order may be some seconds old (at most a minute, and it says of
+when), and no number is.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from visitstats.changes.merges import NoSuchArticle
+from visitstats.core.entries import Entry
+from visitstats.core.errors import InvalidQuery, StoreUnavailable, TileDamaged
+from visitstats.core.periods import Calendar, Day
+from visitstats.core.query import Cursor, Query, Row, Selection, cursor_of
+from visitstats.core.ranges import BEGINNING, Range, before
+from visitstats.core.sites import Site
+from visitstats.reading.article_history import Article as HistoryOf
+from visitstats.reading.article_history import ArticleHistory
+from visitstats.reading.closed import Closed
+from visitstats.reading.index import Damaged, Index, IndexBuilding, Known
+from visitstats.reading.index_build import Updater
+from visitstats.reading.orders import Order, Orders
+from visitstats.reading.row_views import RowViews
+from visitstats.store.reads import Reads
+from visitstats.store.register import Register, Repacked
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+OLDEST_MS = 60_000
+"""How old an order may be at most."""
+YOUNG_MS = 1000
+"""Younger than this nobody asks for it to be."""
+COSTS = 20
+"""The index is brought up to date so seldom that this takes a twentieth of the time."""
+PIECE = 500
+"""Rows that are read at once."""
+WAIT_SECONDS = 10.0
+"""How long an answer waits for an index that is being made."""
+LOOK_SECONDS = 0.05
+TRIES = 4
+LENGTHS = {"day": len("2026-11-24"), "month": len("2026-11"), "year": len("2026")}
+"""Characters of the name of each."""
+SPARE = 10
+"""Articles that are read beyond the most read ones."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of a list."""
+
+    range: Range
+    compared: Range | None
+    """The period before, if that was asked for."""
+    selection: Selection
+    rows: list[Row]
+    cursor: str
+    """Reads on behind the last row; empty at the end."""
+    first: int
+    """How many articles of the order come before these."""
+
+
+class History(msgspec.Struct, frozen=True):
+    """What one article was read."""
+
+    entry: Entry
+    total: int
+    """Of all time, its baseline included."""
+    rows: list[tuple[str, int]]
+    """Views of each day, month or year from the first that was asked for, or on which it was read, to the last."""
+
+
+class Asked(NamedTuple):
+    """A query with what follows from it."""
+
+    site: Site
+    calendar: Calendar
+    today: Day
+    query: Query
+    cursor: Cursor | None
+    range: Range
+    compared: Range | None
+
+
+class Articles:
+    """Answers queries. `clock` gives the moment in milliseconds. Methods raise InvalidQuery, StoreUnavailable,
+    IndexUnavailable, and IndexBuilding when a list is not there yet."""
+
+    def __init__(
+        self, index: Index, updater: Updater, register: Register, reads: Reads, history: ArticleHistory,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._index = index
+        self._updater = updater
+        self._register = register
+        self._reads = reads
+        self._clock = clock
+        closed = Closed(index, register)
+        self._orders = Orders(index, closed)
+        self._rows_of = RowViews(index, register, closed)
+        self._history = history
+        self._updating: dict[str, asyncio.Task[Known | None]] = {}
+
+    async def page(self, site: Site, query: Query) -> Page:
+        """Return the part of a list that a query asks for."""
+        asked = self._asked(site, query)
+        order, first = await self._order(asked)
+        rows: list[Row] = []
+        place, last = first, 0
+        while len(rows) < query.limit:
+            numbers = order.numbers(place, min(PIECE, query.limit - len(rows)))
+            if not numbers:
+                break
+            rows += await self._rows(asked, numbers)
+            place, last = place + len(numbers), numbers[-1]
+        cursor = ""
+        if first < place < order.selection.articles:
+            days = asked.range.first, asked.range.last
+            cursor = str(Cursor(query.digest(site.id), order.name, place, last, *days))
+        return Page(asked.range, asked.compared, order.selection, rows, cursor, first)
+
+    async def pieces(self, site: Site, query: Query) -> AsyncIterator[Page]:
+        """Yield a list from the cursor on in pieces of at most PIECE rows, `limit` of them in all. The first piece
+        comes even if there are no rows."""
+        asked = self._asked(site, query)
+        order, first = await self._order(asked)
+        place, left = first, query.limit
+        while numbers := order.numbers(place, min(PIECE, left)) if left else []:
+            rows = await self._rows(asked, numbers)
+            if rows or place == first:
+                yield Page(asked.range, asked.compared, order.selection, rows, "", place)
+            place += len(numbers)
+            left -= len(rows)
+        if place == first:
+            yield Page(asked.range, asked.compared, order.selection, [], "", place)
+
+    async def top(self, site: Site, period: str, limit: int) -> list[Row]:
+        """Return the most read articles of a period. Cheap: the order may be OLDEST_MS old, and is not kept."""
+        asked = self._asked(site, Query(period=period, limit=limit))
+        # Some of them may have been merged since.
+        more = limit + SPARE
+        numbers = await self._read(site, lambda known: self._orders.top(site.id, known, asked.range, more), OLDEST_MS)
+        return (await self._rows(asked, numbers))[:limit]
+
+    async def history(self, site: Site, key: str, by: str = "day", first: str = "", last: str = "") -> History:
+        """Return what an article was read on each day, month or year (`by`) of a range. Raises NoSuchArticle."""
+        if by not in LENGTHS:
+            raise InvalidQuery(f"by {by[:40]!r}: use one of {', '.join(LENGTHS)}")
+        asked = self._asked(site, Query(keys=(key,), first=first or BEGINNING, last=last))
+        entry, total, days = await self._read(site, lambda known: self._days(asked, known))
+        start = first or min(days, default=asked.range.last)
+        names = dict.fromkeys((day[: LENGTHS[by]] for day in Range("", start, asked.range.last).dates()), 0)
+        for day, n in days.items():
+            names[day[: LENGTHS[by]]] += n
+        return History(entry, total, list(names.items()))
+
+    async def _days(self, asked: Asked, known: Known) -> tuple[Entry, int, dict[str, int]]:
+        site, [key] = asked.site, asked.query.keys
+        known = await self._as_merged(site, known)
+        number = self._orders.numbered(known, key)
+        articles = await self._rows_of.articles(site.id, known, [] if number is None else [number])
+        if not articles:
+            raise NoSuchArticle(f"{key[:200]!r} was never counted")
+        [entry] = await self._reads.entries(site.id, [articles[0].id])
+        [total] = await self._reads.views_of(site.id, [articles[0].id], [])
+        own = [HistoryOf(id, number) for id, number in zip(articles[0].own, articles[0].numbers, strict=False)]
+        first, last = (date.fromisoformat(each) for each in (asked.range.first, asked.range.last))
+        try:
+            return entry, total, await self._history.by_day(site.id, own, first, last)
+        except TileDamaged as error:
+            raise StoreUnavailable(f"the history of {key[:200]} cannot be read: {error}") from error
+
+    async def ready(self, site: Site) -> None:
+        """Return when there is an index of a site that is young enough. Raises IndexBuilding after WAIT_SECONDS, and
+        goes on with it."""
+        await self._fresh(site)
+
+    async def refresh(self, site: Site) -> Known | None:
+        """Bring the index of a site up to date now; None when another process does."""
+        return await self._update(site)
+
+    def _asked(self, site: Site, query: Query) -> Asked:
+        calendar = Calendar(site.timezone, site.week_start)
+        today = calendar.day_at(self._clock())
+        found, cursor = query.range(calendar, today), None
+        if query.cursor:
+            cursor = cursor_of(query.cursor)
+            if cursor.query != query.digest(site.id):
+                raise InvalidQuery("cursor: it belongs to another list; leave it out to begin this one")
+            found = msgspec.structs.replace(found, first=cursor.first, last=cursor.last)
+        return Asked(site, calendar, today, query, cursor, found, before(calendar, found) if query.compare else None)
+
+    # The order --------------------------------------------------------------------------------------------------------
+
+    async def _order(self, asked: Asked) -> tuple[Order, int]:
+        """Return the order of a query, and the place in it from which on it is asked for."""
+        cursor = asked.cursor
+        if cursor is not None and (order := self._orders.find(cursor.order)):
+            return order, min(cursor.place, order.selection.articles)
+        order = await self._read(
+            asked.site,
+            lambda known: self._orders.order(asked.site.id, known, asked.calendar, asked.query, asked.range),
+        )
+        return order, 0 if cursor is None else order.place_behind(cursor.number, cursor.place)
+
+    async def _read(self, site: Site, work: Callable[[Known], Awaitable[T]], oldest_ms: int = 0) -> T:
+        """Read what an index says that is young enough, knows all merges, is not damaged, and of whose months none was
+        packed again meanwhile."""
+        anew = False
+        for _ in range(TRIES):
+            known = await self._fresh(site, oldest_ms, anew=anew)
+            try:
+                return await work(known)
+            except Damaged as error:
+                log.warning("the index of articles is damaged, and is made anew: %s", error)
+            except Repacked:
+                anew = True
+        raise IndexBuilding(0, 0)
+
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    async def _rows(self, asked: Asked, numbers: list[int]) -> list[Row]:
+        """Read articles of the store. One that was merged into another since is left out; so is one without a view,
+        unless the query says otherwise."""
+        return await self._read(asked.site, lambda known: self._rows_now(asked, known, numbers), OLDEST_MS)
+
+    async def _rows_now(self, asked: Asked, known: Known, numbers: list[int]) -> list[Row]:
+        site, query = asked.site.id, asked.query
+        known = await self._as_merged(asked.site, known)
+        found = await self._rows_of.articles(site, known, numbers)
+        entries = await self._reads.entries(site, [each.id for each in found])
+        totals = await self._reads.views_of(site, [each.id for each in found], [])
+        views: Sequence[int] = totals
+        if not asked.range.is_all:
+            views = await self._rows_of.views(site, known, asked.today, [(each, asked.range) for each in found])
+        compared: Sequence[int | None] = [None] * len(found)
+        if asked.compared is not None:
+            compared = await self._rows_of.views(site, known, asked.today, [(each, asked.compared) for each in found])
+        within: list[int | None] = [None] * len(found)
+        if query.within:
+            spans = [_since(asked.calendar, entry.published, query.within) for entry in entries]
+            dated = [(each, days) for each, days in zip(found, spans, strict=True) if days]
+            counts = iter(await self._rows_of.views(site, known, asked.today, dated))
+            within = [next(counts) if days else None for days in spans]
+        return [
+            Row(*each)
+            for each in zip(entries, views, totals, compared, within, strict=True)
+            if each[1] or not query.least
+        ]
+
+    async def _as_merged(self, site: Site, known: Known) -> Known:
+        """Return how far the index has read a site: as far as its merges at least."""
+        if await self._register.changes(site.id) != known.state.changes:
+            known = await self._fresh(site, 0, anew=True)
+        return known
+
+    # Up to date -------------------------------------------------------------------------------------------------------
+
+    async def _fresh(self, site: Site, oldest_ms: int = 0, *, anew: bool = False) -> Known:
+        """Return how far the index has read a site, once that is not too long ago; or once it was read `anew`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_SECONDS
+        while True:
+            known = self._known(site)
+            if known is not None and known.ready and not anew:
+                age = self._clock() - known.passed_ms
+                if -YOUNG_MS < age < max(oldest_ms, min(max(YOUNG_MS, COSTS * known.cost_ms), OLDEST_MS)):
+                    return known
+            task = self._updating.get(site.id) or self._begin(site)
+            done, _ = await asyncio.wait((task,), timeout=max(until - loop.time(), 0))
+            if done:
+                updated = task.result()
+                if updated is not None:
+                    return updated
+                # Another process writes. What is there is good enough for as long as it may be old.
+                if known is not None and known.ready and 0 <= self._clock() - known.passed_ms < OLDEST_MS:
+                    return known
+                await asyncio.sleep(LOOK_SECONDS)
+            if loop.time() >= until:
+                known = self._known(site)
+                if known is not None and known.ready:
+                    return known  # older than it should be, and it says so
+                raise IndexBuilding(known.done, known.whole) if known else IndexBuilding(0, 0)
+
+    def _begin(self, site: Site) -> "asyncio.Task[Known | None]":
+        task = self._updating[site.id] = asyncio.create_task(self._update(site))
+        task.add_done_callback(lambda done: self._ended(site, done))
+        return task
+
+    def _ended(self, site: Site, task: "asyncio.Task[Known | None]") -> None:
+        self._updating.pop(site.id, None)
+        # Who asked may have been told to ask again meanwhile.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("the index of the articles of site %s is not up to date: %s", site.id, error)
+
+    async def _update(self, site: Site) -> Known | None:
+        with self._index.lock() as is_mine:
+            if not is_mine:
+                return None
+            for _ in range(2):
+                try:
+                    return await self._updater.update(site.id, Calendar(site.timezone, site.week_start))
+                except (Damaged, Repacked):
+                    continue  # it is out of the way now; a month was packed just now
+            return None
+
+    def _known(self, site: Site) -> Known | None:
+        try:
+            return self._index.known(site.id)
+        except Damaged:
+            return None
+
+
+def _since(calendar: Calendar, published: str, days: int) -> Range | None:
+    """Return so many days from the day of publication on; None without a moment that can be read."""
+    moment = calendar.moment(published) if published else None
+    if moment is None:
+        return None
+    try:
+        first = date.fromisoformat(calendar.day_at(moment).date)
+        return Range("custom", first.isoformat(), (first + timedelta(days=days - 1)).isoformat())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,122 @@
+"""The history of a site for editors and administrators: hours, days, months, years; records and averages."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from visitstats.core.history import Peak, Row
+from visitstats.core.ranges import BEGINNING, WORDS, range_of
+from visitstats.reading.site_history import EACH, Histories
+from visitstats.sites.directory import LiveSite
+from visitstats.web.beacons.answers import Moment
+from visitstats.web.table import Asked, Route
+
+
+class SiteHistoryQuery(msgspec.Struct, kw_only=True):
+    """Which days, and in what steps."""
+
+    by: Annotated[str, Meta(description=f"{', '.join(EACH)}; hours are kept for 90 days")] = "day"
+    period: Annotated[str, Meta(description=f"{', '.join(WORDS)}; a date, a month as 2026-10, a year")] = ""
+    from_: Annotated[str, Meta(description="a date as 2026-11-24; of hours today, else the first day")] = msgspec.field(
+        default="", name="from"
+    )
+    to: Annotated[str, Meta(description="a date; today")] = ""
+
+
+class PeakAt(msgspec.Struct):
+    """The most visitors that were online at once, and when they first were."""
+
+    online: int
+    at: Moment
+
+
+class HistoryOfSite(msgspec.Struct):
+    """A row: an hour, day, month or year. What is not known is null."""
+
+    name: str
+    known: str
+    """Whether the service ran all that time: yes, partly, no."""
+    visits: int | None
+    views: int | None
+    hits: int | None
+    uniques: int | None
+    peak: PeakAt | None
+    ignored: dict[str, int]
+
+
+class SiteHistoryRows(msgspec.Struct):
+    """The history of a site."""
+
+    site: str
+    by: str
+    at: Moment
+    rows: list[HistoryOfSite]
+
+
+class BestDay(msgspec.Struct):
+    """The day on which most was counted."""
+
+    date: str
+    visits: int
+
+
+class Records(msgspec.Struct):
+    """Records and averages of a site's visits. Averages are of days, months and years that are over and in which the
+    service ran all the time; null when there are none."""
+
+    site: str
+    at: Moment
+    best_day: BestDay | None
+    peak: PeakAt | None
+    per_day: float | None
+    by_weekday: list[float | None]
+    """Monday first."""
+    per_month: float | None
+    per_year: float | None
+
+
+class SiteHistories:
+    """The handlers. `clock` gives the moment in milliseconds."""
+
+    def __init__(self, histories: Histories, clock: Callable[[], int]) -> None:
+        self._histories = histories
+        self._clock = clock
+
+    async def rows(self, asked: Asked[SiteHistoryQuery, None]) -> SiteHistoryRows:
+        """Answer the rows of a range of days; nothing from before the first day on which something was counted."""
+        live, query, now = asked.live, asked.query, self._clock()
+        today = live.calendar.day_at(now)
+        first = query.from_
+        if not query.period and not first:
+            first = today.date if query.by == "hour" and not query.to else BEGINNING
+        days = range_of(live.calendar, today, query.period, first, query.to)
+        rows = await self._histories.rows(live, query.by, days, now)
+        return SiteHistoryRows(live.site.id, query.by, live.calendar.iso(now), [_row(live, row) for row in rows])
+
+    async def records(self, asked: Asked[None, None]) -> Records:
+        """Answer records and averages."""
+        live, now = asked.live, self._clock()
+        found = await self._histories.summary(live, now)
+        best = None if found.best is None else BestDay(found.best.date, found.best.n)
+        return Records(
+            live.site.id, live.calendar.iso(now), best, _peak(live, found.peak), found.per_day,
+            list(found.by_weekday), found.per_month, found.per_year,
+        )  # fmt: skip
+
+    ROUTES = (
+        Route("GET", "/v1/admin/sites/{site}/history", rows, "A site by hour, day, month or year",
+              SiteHistoryRows, scope="viewer", query=SiteHistoryQuery),
+        Route("GET", "/v1/admin/sites/{site}/records", records, "Best day, peak, averages", Records, scope="viewer"),
+    )  # fmt: skip
+
+
+def _row(live: LiveSite, row: Row) -> HistoryOfSite:
+    return HistoryOfSite(
+        row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored
+    )
+
+
+def _peak(live: LiveSite, peak: Peak | None) -> PeakAt | None:
+    return None if peak is None else PeakAt(peak.online, live.calendar.iso(peak.at_ms))

@@ -1,0 +1,247 @@
+"""Lists of articles for editors and administrators, as pages and as files; and what one article was read."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import StreamingResponse
+
+from visitstats.core.errors import InvalidQuery
+from visitstats.core.query import MOST_ROWS, Query, Row, cursor_of
+from visitstats.core.ranges import WORDS, Range
+from visitstats.reading.desk import Desk
+from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
+from visitstats.sites.directory import LiveSite
+from visitstats.web.beacons.answers import Header, Moment
+from visitstats.web.table import PRIVATE, Asked, Route
+
+PAGE_ROWS = 1000
+"""The most rows of a page of JSON: it is read and written in the worker."""
+_DATE = "a date as 2026-11-24"
+
+
+class Selected(msgspec.Struct, kw_only=True):
+    """Which articles, and in which order. Conditions are joined by "and"."""
+
+    period: Annotated[str, Meta(description=f"{', '.join(WORDS)}; a date, a month as 2026-10, a year; all")] = ""
+    from_: Annotated[str, Meta(description=_DATE)] = msgspec.field(default="", name="from")
+    to: Annotated[str, Meta(description=_DATE)] = ""
+    text: Annotated[str, Meta(description="is in the title or in the key")] = ""
+    title: Annotated[str, Meta(description="is in the title; case and tone marks do not matter")] = ""
+    key_contains: str = ""
+    prefix: Annotated[str, Meta(description="with this the key begins")] = ""
+    author: str = ""
+    category: str = ""
+    type: str = ""
+    published_from: Annotated[str, Meta(description=_DATE)] = ""
+    published_to: Annotated[str, Meta(description=_DATE)] = ""
+    min_views: Annotated[
+        int | None, Meta(description="at least so many in the period; 1, or 0 when keys are given")
+    ] = None
+    hidden: Annotated[int, Meta(ge=0, le=1, description="1: hidden articles, too")] = 0
+    key: Annotated[list[str], Meta(description="only these articles; at most 500")] = []
+    sort: Annotated[str, Meta(description="views (in the period), total, title, published")] = "views"
+    direction: Annotated[str, Meta(description="asc or desc; desc, of titles asc")] = ""
+    within: Annotated[int, Meta(ge=0, description="also the views within so many days of publication")] = 0
+    compare: Annotated[int, Meta(ge=0, le=1, description="1: also the views in the period before")] = 0
+
+    def query(self, limit: int, cursor: str = "") -> Query:
+        """Return what is asked. Raises InvalidQuery."""
+        return Query(
+            period=self.period, first=self.from_, last=self.to, text=self.text, title=self.title,
+            key_contains=self.key_contains, prefix=self.prefix, author=self.author, category=self.category,
+            type=self.type, published_first=self.published_from, published_last=self.published_to,
+            min_views=self.min_views, hidden=bool(self.hidden), keys=tuple(self.key),
+            sort=self.sort, direction=self.direction, limit=limit, cursor=cursor,  # type: ignore[arg-type]
+            within=self.within, compare=bool(self.compare),
+        )  # fmt: skip
+
+
+class ArticlesQuery(Selected, kw_only=True):
+    """A page of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS)] = 100
+    cursor: Annotated[str, Meta(description="reads on behind the page that gave it")] = ""
+
+
+class FileQuery(Selected, kw_only=True):
+    """A list as a file."""
+
+    limit: Annotated[int, Meta(ge=1, description="all, unless given")] = MOST_ROWS
+    lang: Annotated[str, Meta(description="of the headings: vi or en")] = "vi"
+    delimiter: Annotated[str, Meta(description=f"of a CSV: {' '.join(DELIMITERS)}")] = ";"
+
+
+class Days(msgspec.Struct):
+    """Whole days, both ends among them; null for all time."""
+
+    first: str | None = msgspec.field(name="from")
+    last: str | None = msgspec.field(name="to")
+
+
+class Selection(msgspec.Struct):
+    """All that is selected, at the moment of the order."""
+
+    articles: int
+    views: int
+
+
+class ArticleRow(msgspec.Struct):
+    """An article in a list. The numbers are of this moment; what was not asked for or is not known is null."""
+
+    rank: int
+    views: int
+    total: int
+    before: int | None
+    within: int | None
+    key: str
+    title: str
+    url: str
+    author: str
+    category: str
+    type: str
+    published: str
+
+
+class Articles(msgspec.Struct):
+    """A page of a list."""
+
+    site: str
+    range: Days
+    compared: Days | None
+    at: Moment
+    ordered_at: Moment
+    selection: Selection
+    articles: list[ArticleRow]
+    cursor: str | None
+    """Null on the last page."""
+
+
+class HistoryQuery(msgspec.Struct, kw_only=True):
+    """Which article, and which days."""
+
+    key: str
+    by: Annotated[str, Meta(description="day, month or year")] = "day"
+    from_: Annotated[str, Meta(description=f"{_DATE}; its first day")] = msgspec.field(default="", name="from")
+    to: Annotated[str, Meta(description=f"{_DATE}; today")] = ""
+
+
+class HistoryRow(msgspec.Struct):
+    """A day, a month or a year."""
+
+    name: str
+    views: int
+
+
+class ArticleHistory(msgspec.Struct):
+    """What an article was read."""
+
+    site: str
+    key: str
+    title: str
+    total: int
+    at: Moment
+    by: str
+    rows: list[HistoryRow]
+
+
+class ArticleLists:
+    """The handlers. `clock` gives the moment in milliseconds."""
+
+    def __init__(self, desk: Desk, clock: Callable[[], int]) -> None:
+        self._desk = desk
+        self._clock = clock
+
+    async def articles(self, asked: Asked[ArticlesQuery, None]) -> Articles:
+        """Answer a page of a list."""
+        live, query = asked.live, asked.query
+        wanted = self._checked(live, query.query(query.limit, query.cursor))
+        page = await self._desk.page(live.site, wanted)
+        return Articles(
+            live.site.id,
+            _days(page.range),
+            None if page.compared is None else _days(page.compared),
+            live.calendar.iso(self._clock()),
+            live.calendar.iso(page.selection.at_ms),
+            Selection(page.selection.articles, page.selection.views),
+            [_row(live, rank, row) for rank, row in enumerate(page.rows, page.first + 1)],
+            page.cursor or None,
+        )
+
+    async def csv(self, asked: Asked[FileQuery, None]) -> StreamingResponse:
+        """Answer a list as CSV, as fast as it is taken."""
+        return await self._file(asked, "csv")
+
+    async def workbook(self, asked: Asked[FileQuery, None]) -> StreamingResponse:
+        """Answer a list as a workbook."""
+        return await self._file(asked, "xlsx")
+
+    async def history(self, asked: Asked[HistoryQuery, None]) -> ArticleHistory:
+        """Answer what an article was read, by day, month or year."""
+        live, query = asked.live, asked.query
+        found = await self._desk.history(live.site, query.key, query.by, query.from_, query.to)
+        return ArticleHistory(
+            live.site.id, found.entry.key, found.entry.title, found.total, live.calendar.iso(self._clock()), query.by,
+            [HistoryRow(name, views) for name, views in found.rows],
+        )  # fmt: skip
+
+    def _checked(self, live: LiveSite, query: Query) -> Query:
+        """Refuse what is no question without asking it. Raises InvalidQuery."""
+        query.range(live.calendar, live.calendar.day_at(self._clock()))
+        if query.cursor:
+            cursor_of(query.cursor)
+        return query
+
+    async def _file(self, asked: Asked[FileQuery, None], kind: Kind) -> StreamingResponse:
+        live, given = asked.live, asked.query
+        if given.lang not in ("vi", "en"):
+            raise InvalidQuery(f"lang {given.lang[:40]!r}: use vi or en")
+        delimiter(given.delimiter)
+        query = self._checked(live, given.query(given.limit))
+        language: Language = "en" if given.lang == "en" else "vi"
+        pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
+        # The first piece before the head: what is refused is refused with its own status.
+        first = await anext(pieces)
+        days = query.range(live.calendar, live.calendar.day_at(self._clock()))
+        name = f'attachment; filename="{file_name(live.site, days, kind, language)}"'
+        response = StreamingResponse(_behind(first, pieces))
+        headers: list[Header] = [
+            (b"content-type", CONTENT_TYPES[kind].encode()),
+            (b"content-disposition", name.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            *PRIVATE,
+        ]
+        response.raw_headers = headers
+        return response
+
+    ROUTES = (
+        Route("GET", "/v1/admin/sites/{site}/articles", articles, "Articles: by period, author, category, text …",
+              Articles, scope="viewer", query=ArticlesQuery),
+        Route("GET", "/v1/admin/sites/{site}/articles.csv", csv, "The same, all rows, for Excel",
+              CONTENT_TYPES["csv"], scope="viewer", query=FileQuery, head=False),
+        Route("GET", "/v1/admin/sites/{site}/articles.xlsx", workbook, "The same as a workbook",
+              CONTENT_TYPES["xlsx"], scope="viewer", query=FileQuery, head=False),
+        Route("GET", "/v1/admin/sites/{site}/articles/history", history, "What one article was read",
+              ArticleHistory, scope="viewer", query=HistoryQuery),
+    )  # fmt: skip
+
+
+async def _behind(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(pieces):  # type: ignore[type-var]
+        yield first
+        async for piece in pieces:
+            yield piece
+
+
+def _days(asked: Range) -> Days:
+    return Days(asked.first or None, asked.last or None)
+
+
+def _row(live: LiveSite, rank: int, row: Row) -> ArticleRow:
+    entry = row.entry
+    return ArticleRow(
+        rank, row.views, row.total, row.before, row.within, entry.key, entry.title, address(live.site, row),
+        entry.author, entry.category, entry.type, entry.published,
+    )  # fmt: skip
