@@ -69,7 +69,10 @@ def encode(cells: Mapping[int, int]) -> bytes:
     days_of = Counter(map(rshift, names, repeat(DAY_BITS)))  # in the order of the names
     places, many = list(days_of), bytes(days_of.values())
     distances, sums = list(map(sub, places, chain((0,), places))), _sums(many, counts)
-    tail = array("Q", (n for column in (distances, sums, counts) for n in column if n >= _LARGE))
+    tail = array("Q")
+    for column in (distances, sums, counts):
+        if max(column, default=0) >= _LARGE:
+            tail.extend([n for n in column if n >= _LARGE])
     if _BIG_ENDIAN:
         tail.byteswap()
     columns = b"".join((_column(distances), many, _column(sums), days, _column(counts), tail.tobytes()))

@@ -22,12 +22,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import compress, count, repeat
 from typing import Literal, NamedTuple
 
 from redis.asyncio import Redis
 
 from visitstats.core.periods import Calendar
-from visitstats.core.tiles import BLOCK, Packed, Span, Tile, cell, encode, whole_month
+from visitstats.core.tiles import BLOCK, DAY_BITS, Packed, Span, Tile, encode, whole_month
 from visitstats.store.keys import DAY_MS
 from visitstats.store.tiles import ID_BYTES, IDS_PAGE, TILES_PAGE, Tiles, TileWriter, tile_line
 
@@ -134,9 +135,8 @@ class _Work:
         self._site = site
         self._span = span
         self._progress = progress
-        self._articles: defaultdict[bytes, int] = defaultdict()
-        self._articles.default_factory = self._articles.__len__
-        """The articles (ids) of the month in the order in which they are met, with their places in it."""
+        self._articles: defaultdict[bytes, int] = defaultdict(count(1).__next__)
+        """The articles (ids) of the month in the order in which they are met, with their places in it, from 1 on."""
         self._days: list[tuple[array[int], array[int]]] = []
         """For each day the places of its articles, and their views: 12 bytes a cell."""
 
@@ -150,7 +150,7 @@ class _Work:
             return Outcome(month, "empty")
         try:
             await self._read(sums)
-            cells = self._by_block(await self._numbers())
+            cells = await self._by_block(await self._numbers())
             record = await self._write(cells, Packed(now_ms, nonce, len(cells), len(self._articles), 0, 0, (*sums,), 0))
             if await self._writer.connection() != connection:
                 raise _Moved("the store went away while it was read")
@@ -175,7 +175,7 @@ class _Work:
                 views = array("Q", map(int, counts.values()))
             except (ValueError, OverflowError) as error:
                 raise _Unequal(f"{date} has a count that is none: {error}") from error
-            if any(len(article) != ID_BYTES for article in counts) or 0 in views:
+            if not {ID_BYTES}.issuperset(map(len, counts)) or 0 in views:
                 raise _Unequal(f"{date} has views of what is no article, or none of one")
             if (found := sum(views)) != expected:
                 if self._span.month in await self._tiles.packed(self._site):
@@ -188,46 +188,50 @@ class _Work:
             self._progress(n + 1, 2 * len(sums))
 
     async def _numbers(self) -> "array[int]":
-        """Return the number of each article, in the order of `_articles`; one that has none gets one."""
+        """Return the number of each article at its place in `_articles`, plus 1; one that has none gets one."""
         for _ in range(MOST_NUMBERINGS):
-            many = await self._tiles.many_ids(self._site)
-            known = await self._tiles.numbers(self._site, self._articles)
-            if len(known) == len(self._articles):
-                return array("I", map(known.__getitem__, self._articles))
-            missing = [article for article in self._articles if article not in known]
+            found, many = array("I", [0]) * (len(self._articles) + 1), 0
+            async for ids in self._tiles.ids(self._site):
+                places = list(map(self._articles.get, ids, repeat(0)))
+                # Of an id that comes twice the first place is the number.
+                for number, place in zip(compress(count(many + 1), places), filter(None, places), strict=True):
+                    if not found[place]:
+                        found[place] = number
+                many += len(ids)
+            missing = [article for article, number in zip(self._articles, found[1:], strict=True) if not number]
+            if not missing:
+                return found
             for start in range(0, len(missing), IDS_PAGE):
                 piece = missing[start : start + IDS_PAGE]
                 if not await self._writer.number(many + start, piece):
                     break
         raise _Moved("others give numbers to articles at the same time")
 
-    def _by_block(self, numbers: "array[int]") -> Blocks:
+    async def _by_block(self, numbers: "array[int]") -> Blocks:
         """Sort the cells into their blocks."""
         blocks: defaultdict[int, tuple[array[int], array[int]]] = defaultdict(lambda: (array("I"), array("Q")))
         for day, (places, views) in enumerate(self._days, 1):
             for number, n in zip(map(numbers.__getitem__, places), views, strict=True):
-                names, counts = blocks[number // BLOCK]
-                names.append(cell(number % BLOCK, day))
+                names, counts = blocks[(number - 1) // BLOCK]
+                names.append((number - 1) % BLOCK << DAY_BITS | day)  # `cell`, but for a million calls
                 counts.append(n)
+            await asyncio.sleep(0)  # others have work, too
         return dict(sorted(blocks.items()))
 
     async def _write(self, blocks: Blocks, record: Packed) -> Packed:
         """Write all tiles; return the record of what was written."""
         month, nonce = self._span.month, record.nonce
-        many_cells = views = crc = done = 0
+        many_cells = views = crc = 0
         waiting: dict[int, bytes] = {}
-        for block, (names, counts) in blocks.items():
+        for done, (block, (names, counts)) in enumerate(blocks.items(), 1):
             cells = dict(zip(names, counts, strict=True))
             data = encode(cells)
             tile = Tile(data)
             if tile.cells() != cells or tile.trouble():
                 raise RuntimeError(f"the tile of block {block} of {month} is not what it was made of")
-            many_cells, views, crc, done = (
-                many_cells + len(cells),
-                views + tile.head.views,
-                zlib.crc32(data, crc),
-                done + 1,
-            )
+            many_cells += len(cells)
+            views += tile.head.views
+            crc = zlib.crc32(data, crc)
             waiting[block] = data
             if len(waiting) == TILES_PAGE or done == len(blocks):
                 await self._writer.stage(month, nonce, waiting)

@@ -26,8 +26,8 @@ IDS_PAGE = 65_536
 """Ids that one command reads: 0.1 ms on the server."""
 TILES_PAGE = 32
 """Tiles that one command reads or writes: 0.5 MB, 0.1 ms on the server."""
-PAGE = 2000
-"""Fields of a day's hash that one command reads: a millisecond on the server at most."""
+PAGE = 4000
+"""Fields of a day's hash that one command reads: 0.6 ms on the server. With 500 it costs us twice as much."""
 PERIODS_PAGE = 500
 ARTICLES_PAGE = 1000
 
@@ -73,6 +73,8 @@ class Tiles:
         8 MB and 60 ms for a million."""
         found: dict[bytes, int] = {}
         asked, start = frozenset(wanted), 0
+        if not asked:
+            return found
         async for piece in self.ids(site):
             if not asked.isdisjoint(piece):
                 for number, article in enumerate(piece, start):
