@@ -192,7 +192,9 @@ async def _body(route: Route, request: Request) -> Any:
     async for chunk in request.stream():
         body += chunk
         if len(body) > route.most_body:
-            raise HitRejected("too-large", f"the body is at most {route.most_body} bytes", status=413)
+            detail = f"the body is at most {route.most_body} bytes"
+            # A page's body is refused as a beacon is, an editor's order like any other that is not right.
+            raise BadRequest(detail) if route.scope else HitRejected("too-large", detail, status=413)
     try:
         return msgspec.json.decode(body, type=route.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
