@@ -24,6 +24,18 @@ ARGUMENTS = {
     "nonce": "0123456789abcdef",
 }
 OTHERS = ("sketches", "of_commit", "of_change", "of_seal", "count_at", "quarter_of")
+WORDS: dict[str, str | int] = {
+    "SITE": SITE,
+    "DATE": DAY,
+    "HALFHOUR": HALF_HOUR,
+    "PART": 0,
+    "HOUR": 14,
+    "MONTH": "2026-11",
+    "YEAR": "2026",
+    "TASK": "pack",
+    "NONCE": "0123456789abcdef",
+}
+"""An example of each part of a name."""
 NAMES = {
     "SCHEMA": "vs:schema",
     "SITES": "vs:sites",
@@ -57,6 +69,7 @@ NAMES = {
     "aliases": "vs:{portal-1}:aliases",
     "changes": "vs:{portal-1}:changes",
     "hour_sketch": "vs:{portal-1}:unique:2026-11-24:h14",
+    "sketch": "vs:{portal-1}:unique:2026-11-24:0",
     "uniques": "vs:{portal-1}:uniques:2026",
     "ignored": "vs:{portal-1}:ignored:2026-11",
     "peaks": "vs:{portal-1}:peaks:2026",
@@ -70,6 +83,9 @@ def spelled() -> dict[str, str]:
     for name, made in vars(keys).items():
         if name.isupper() and isinstance(made, str) and made.startswith("vs:"):
             found[name] = made
+        if isinstance(made, keys.Kind) and not name.startswith("_"):
+            found[name] = made(*(WORDS[part] for part in made.parts))
+            continue
         ours = inspect.isfunction(made) and made.__module__ == keys.__name__
         if not ours or name in ("parse", "of_site", *OTHERS) or name.startswith("_"):
             continue
@@ -87,7 +103,7 @@ def test_the_names_are_frozen() -> None:
     assert keys.sketches(SITE, DAY) == SKETCHES
 
 
-@pytest.mark.parametrize("key", [*spelled().values(), *SKETCHES])
+@pytest.mark.parametrize("key", dict.fromkeys([*spelled().values(), *SKETCHES]))
 def test_a_key_is_known_by_its_name(key: str) -> None:
     found = keys.parse(key)
     assert found is not None, f"{key} has no row in KINDS"
@@ -97,7 +113,7 @@ def test_a_key_is_known_by_its_name(key: str) -> None:
 
 
 def test_no_row_is_left_over_and_none_is_there_twice() -> None:
-    kinds = [found.kind.word for key in [*spelled().values(), SKETCHES[0]] if (found := keys.parse(key))]
+    kinds = [found.kind.word for key in spelled().values() if (found := keys.parse(key))]
     assert sorted(kinds) == sorted(kind.word for kind in keys.KINDS)
 
 
