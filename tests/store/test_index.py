@@ -338,6 +338,8 @@ async def test_a_list_that_is_being_made_says_how_far_it_is(
         impatient.setattr(asking, "WAIT_SECONDS", 0.2)
         with pytest.raises(IndexBuilding):
             await desk.rows()
+    with other.index.lock(), pytest.raises(IndexBuilding):
+        await desk.articles.ready(SITE, 0.1)
     await check(desk, shelf)
     before = await desk.rows(limit=1000)
     await read_some(shelf, 20)

@@ -29,6 +29,8 @@ from visitstats.worker import wall_clock
 SHOWN = 50
 """Rows of a table."""
 STDOUT = Path("-")
+LOOK_SECONDS = 0.5
+"""How often it is looked how far the making of an index is."""
 Shown = Literal["vi", "en"]
 
 
@@ -116,7 +118,7 @@ async def _pieces(articles: Articles, site: Site, query: Query, *, shows: bool) 
         made = bar.add_task("Making the index of articles", total=None, visible=False)
         while True:
             try:
-                await articles.ready(site)
+                await articles.ready(site, LOOK_SECONDS)
                 break
             except IndexBuilding as error:
                 bar.update(made, completed=error.done, total=error.whole, visible=True)

@@ -175,10 +175,10 @@ class Articles:
         except TileDamaged as error:
             raise StoreUnavailable(f"the history of {key[:200]} cannot be read: {error}") from error
 
-    async def ready(self, site: Site) -> None:
-        """Return when there is an index of a site that is young enough. Raises IndexBuilding after WAIT_SECONDS, and
-        goes on with it."""
-        await self._fresh(site)
+    async def ready(self, site: Site, seconds: float) -> None:
+        """Return when there is an index of a site that is young enough. Raises IndexBuilding after so long, and goes on
+        with it."""
+        await self._fresh(site, seconds=seconds)
 
     async def refresh(self, site: Site) -> Known | None:
         """Bring the index of a site up to date now; None when another process does."""
@@ -261,10 +261,12 @@ class Articles:
 
     # Up to date -------------------------------------------------------------------------------------------------------
 
-    async def _fresh(self, site: Site, oldest_ms: int = 0, *, anew: bool = False) -> Known:
+    async def _fresh(
+        self, site: Site, oldest_ms: int = 0, *, anew: bool = False, seconds: float | None = None
+    ) -> Known:
         """Return how far the index has read a site, once that is not too long ago; or once it was read `anew`."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + WAIT_SECONDS
+        until = loop.time() + (WAIT_SECONDS if seconds is None else seconds)
         while True:
             known = self._known(site)
             if known is not None and known.ready and not anew:
