@@ -76,6 +76,27 @@ async def test_readers_who_agree_cost_the_store_no_more_words(app: Running) -> N
     assert known.matters("t1", article_id("/a"), ("Hacked", *FALSE.values()), 7, app.clock.ms)
 
 
+async def test_an_editor_sees_what_others_say(app: Running) -> None:
+    """Those of most networks first; what an article is called now beside it. Not for strangers."""
+    for _ in range(12):
+        for reader in READERS[:4]:
+            await opens(app, reader, "Sở thông tin", REAL)
+        app.clock.advance(60)
+    for n in range(3):
+        await opens(app, replace(READERS[5 + n], visit_id=f"new-{n}"), "Sở mới", REAL)
+    await opens(app, MALLORY, "Hacked", FALSE)
+    path = "/v1/admin/sites/t1/claims"
+    assert (await app.connection.request("GET", path)).status == 401
+    answer = await app.connection.request("GET", path, headers={"authorization": await app.token("viewer", "t1")})
+    found = [(each["fact"], each["claimed"], each["networks"]) for each in answer.json["claims"]]
+    assert found[0] == ("title", "Sở mới", 3)
+    assert set(found[1:]) == {("title", "Hacked", 1), *((fact, value, 1) for fact, value in FALSE.items())}
+    assert {(each["key"], each["standing"], each["day"]) for each in answer.json["claims"]} == {
+        ("/a", "agreed", "2040-05-16")
+    }
+    assert answer.json["claims"][0]["says"] == "Sở thông tin"
+
+
 # Signed ---------------------------------------------------------------------------------------------------------------
 
 

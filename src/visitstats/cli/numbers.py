@@ -11,6 +11,7 @@ from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dot
 from visitstats.core.boxes import UNKNOWN
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
 from visitstats.core.numbers import COUNTS, Numbers, sum_up
+from visitstats.reading.claims import MOST, Claimed, claims
 from visitstats.reading.uniques import named_day, present
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
@@ -71,6 +72,25 @@ def stats(
         console.print(f"Of these bots {dots(noted[SEARCH_ENGINE])} came from search engines")
     if noted[CAPPED]:
         console.print(f"Counted {when}, but as one visitor for each network: {dots(noted[CAPPED])} hits")
+
+
+def show_claims(
+    site_id: Annotated[str, typer.Argument(metavar="SITE")],
+    limit: Annotated[int, typer.Option(help="How many, those of most networks first.", min=1, max=MOST)] = 50,
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """List what readers say of articles that they are not called."""
+
+    async def read(records: Records, reads: Reads) -> list[Claimed]:
+        return await claims(reads, LiveSite(await find_site(records, site_id)), wall_clock(), limit)
+
+    table = Table("networks", "day", "article", "fact", "is called", "readers say")
+    found = with_store(config, data_dir, redis_url, read)
+    for each in found:
+        called = f"{each.says} ({each.standing})"
+        row = (str(each.networks), each.day, each.key, each.fact, called, each.claimed)
+        table.add_row(*map(escape, row))
+    Console().print(table if found else "Readers say nothing else in the last days.")
 
 
 def _written(numbers: Numbers, name: str) -> str:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from visitstats.core import counting
 from visitstats.core.batch import OTHER_ID
-from visitstats.core.entries import Entry
+from visitstats.core.entries import Claim, Entry, claims_in
 from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
@@ -160,6 +160,22 @@ class Reads:
                 entries: list[Any] = await self._client.hmget(keys.names(site_id), piece)
             found += [_entry(article, entry) for article, entry in zip(piece, entries, strict=True)]
         return found
+
+    async def claims(self, site_id: str, date: str) -> AsyncIterator[tuple[bytes, list[Claim]]]:
+        """Yield what readers say of articles (ids) on a date; a damaged record is left out, and `verify` names it."""
+        cursor = 0
+        while True:
+            with translated():
+                page: Any
+                cursor, page = await self._client.hscan(keys.claims(site_id, date), cursor, count=PAGE)
+            for article, data in page.items():
+                try:
+                    found = claims_in(data)
+                except msgspec.DecodeError:
+                    continue
+                yield article, found
+            if not cursor:
+                return
 
     async def article_count(self, site_id: str) -> int:
         """Return how many articles a site has, as `max_articles` means it: without "(other)"."""

@@ -44,6 +44,7 @@ from visitstats.web.gate import Gate, Row, TooManyTries, problem
 from visitstats.web.routes.admin import Admin
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
+from visitstats.web.routes.claims import ClaimRoutes
 from visitstats.web.routes.history import SiteHistories
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
@@ -84,6 +85,7 @@ ROUTES: tuple[Route, ...] = tuple(
         ArticleLists,
         SiteHistories,
         ChangeRoutes,
+        ClaimRoutes,
         Boxes,
         Top,
         Public,
@@ -162,6 +164,7 @@ class Application:
         rooms = (
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
+            ClaimRoutes(worker.reads, clock),
             Boxes(stats, clock),
             ArticleLists(worker.desk, clock),
             SiteHistories(worker.histories, clock),
