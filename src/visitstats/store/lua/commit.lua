@@ -413,11 +413,10 @@ end
 
 local started, new_uniques = 0, {}
 local folded, lost_readings, lost_ids = 0, 0, 0
-local function is_full(name)
-  -- Whether a day has so many visitors that one who was not here yet is not told apart; else takes a place.
-  if last[name] then
-    return false
-  elseif visitors >= most_visitors then
+local most_readings, most_ids = READINGS_A_VISITOR * most_visitors, IDS_A_VISITOR * most_visitors
+local function is_full()
+  -- Whether the day has so many visitors that one who was not here yet is not told apart; else takes a place.
+  if visitors >= most_visitors then
     return true
   end
   visitors = visitors + 1
@@ -450,7 +449,7 @@ local function is_new_reading(name, reading)
   if at then
     return false
   end
-  if kept_readings >= READINGS_A_VISITOR * most_visitors then
+  if kept_readings >= most_readings then
     -- The day has too many: the visitor's oldest gives way, and without one this load counts, and is not known again.
     lost_readings = lost_readings + 1
     kept = sub(kept, READING + 1)
@@ -473,7 +472,7 @@ local function heartbeat(name, moment, old)
     if moment - known <= GAP and (moment > known or is_ahead(known)) then
       seen_at(name, moment)
     end
-  elseif old and last[old] and moment - last[old] <= GAP and not is_full(name) then
+  elseif old and last[old] and moment - last[old] <= GAP and not is_full() then
     half_hour[name], read[name] = CARRIED, ''
     seen_at(name, moment)
     leave(old, moment)
@@ -494,7 +493,7 @@ for i = 1, events do
   else
     if id ~= '' then
       delivered[id] = true
-      if kept_ids < IDS_A_VISITOR * most_visitors then
+      if kept_ids < most_ids then
         kept_ids = kept_ids + 1
         new_ids[#new_ids + 1] = id
       else
@@ -510,7 +509,7 @@ for i = 1, events do
         take_in(name, redis.call('HGET', KEYS[2], name))
       end
     end
-    if is_full(name) then
+    if not last[name] and is_full() then
       folded, name = folded + 1, CROWD
       if not last[name] then
         take_in(name, redis.call('HGET', KEYS[2], name))
