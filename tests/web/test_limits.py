@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.client import HOST, Answer, Hit, Visitor, crowd
 from tests.web.inprocess import Running, running
+from visitstats.web.routes import public
 
 ANN = Visitor("203.0.113.9", crowd(1, "limits")[0].agent, "visit-id-of-ann")
 BURST = 20
@@ -172,6 +174,54 @@ async def test_heartbeats_are_taken_from_the_same_bucket(tmp_path: Path, redis_u
         beats = [await app.connection.alive("t1", ANN) for _ in range(4)]
         assert [answer.ignored for answer in beats] == ["", "", "rate", "rate"]
         assert counted(await send(app, [ANN])) == 0
+
+
+async def asks(app: Running, address: str, keys: list[str]) -> Answer:
+    headers = {"x-forwarded-for": address, "content-type": "application/json"}
+    return await app.connection.request("POST", "/v1/sites/t1/views", {"keys": keys}, headers)
+
+
+async def test_dear_questions_are_charged_to_the_network_that_asks(tmp_path: Path, redis_url: str) -> None:
+    """By their bytes, and by the rules of the site; hits and questions have one bucket. Others are answered, and an
+    office is not limited."""
+    long = [f"/{n}-{'x' * 110}" for n in range(500)]
+    async with running(
+        tmp_path / "data", redis_url, network_burst=100, network_hits_per_second=10, answer_timeout_ms=5000
+    ) as app:
+        await app.put_site(office_networks=["198.51.100.0/24"])
+        statuses = [(await asks(app, "203.0.113.9", long)).status for _ in range(3)]
+        assert statuses == [200, 429, 429]
+        refused = await asks(app, "203.0.113.200", long)
+        assert (refused.json["error"], refused.headers["retry-after"]) == ("rate", "2")
+        assert counted(await send(app, [ANN] * 60)) < 60
+        assert [(await asks(app, "203.0.114.9", ["/a"])).status for _ in range(40)] == [200] * 40
+        assert [(await asks(app, "198.51.100.9", long)).status for _ in range(5)] == [200] * 5
+        app.clock.advance(10)
+        assert (await asks(app, "203.0.113.9", long)).status == 200
+        await app.put_site(rules=[[f"^/nothing-{n}", "/x"] for n in range(20)])
+        assert (await asks(app, "203.0.115.9", long)).status == 429, "with 20 rules it is three times as dear"
+        assert (await asks(app, "203.0.115.9", long[:100])).status == 200
+
+
+async def test_a_list_of_64_kib_is_the_longest(app: Running) -> None:
+    assert (await asks(app, ANN.address, ["/" + "x" * 4000] * 20)).status == 413
+
+
+async def test_others_go_on_while_a_long_list_is_worked_out(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is given back between two keys, whenever its turn is over."""
+    monkeypatch.setattr(public, "TURN_SECONDS", 0.0)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    assert (await asks(app, ANN.address, [f"/{n}" for n in range(400)])).status == 200
+    task.cancel()
+    assert turns >= 400
 
 
 async def test_a_visitor_who_is_not_told_apart_stays_online_by_heartbeats(app: Running) -> None:

@@ -79,6 +79,10 @@ class Overloaded(VisitstatsError):
         self.reason = reason
 
 
+class RateExceeded(VisitstatsError):
+    """A network asks for more than its share of the work; it may ask again."""
+
+
 class Denied(VisitstatsError):
     """An access token that is missing, wrong, or not good for what was asked. `status` is 401 or 403."""
 

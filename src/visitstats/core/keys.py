@@ -139,6 +139,11 @@ class KeyRules:
             ("length", self._fit),
         )
 
+    @property
+    def rewrites(self) -> int:
+        """How many rewrite rules an address meets: what it costs to find a key grows with them."""
+        return len(self._rewrites)
+
     def key(self, url: str, *, explicit: str = "", canonical: str = "") -> str:
         """The key of the article that the page at `url` shows, at most 512 bytes of UTF-8.
 

@@ -55,18 +55,17 @@ class NetworkRate:
         self._room = (burst + 0.5) * self._step if per_second else inf
         self._full = array("d", [0.0]) * PLACES if table is None else table
 
-    def allows(self, network: int, now_ms: int, take: bool = True) -> bool:
-        """Whether a network may send a hit now; takes it from its bucket, unless it is only asked."""
-        step, place = self._step, network & LAST_PLACE
+    def allows(self, network: int, now_ms: int, take: bool = True, hits: int = 1) -> bool:
+        """Whether a network may send a hit now, or something as dear as so many; takes it from its bucket, unless it is
+        only asked."""
+        step, place = self._step * hits, network & LAST_PLACE
         full = self._full[place]
-        if full < now_ms:
+        # Further ahead than a bucket is deep: the clock was set back.
+        if full < now_ms or full - now_ms > self._room + CLOCK_STEP_MS:
             full = now_ms
         full += step
-        ahead = full - now_ms
-        if ahead > self._room:
-            if ahead <= self._room + CLOCK_STEP_MS:
-                return False
-            full = now_ms + step  # further ahead than a bucket is deep: the clock was set back
+        if full - now_ms > self._room:
+            return False
         if take:
             self._full[place] = full
         return True

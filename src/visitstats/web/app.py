@@ -24,6 +24,7 @@ from visitstats.core.errors import (
     NoSuchSite,
     NotFound,
     Overloaded,
+    RateExceeded,
     StoreUnavailable,
     VisitstatsError,
 )
@@ -66,6 +67,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     NoSuchSite: (404, "no-such-site"),
     NoSuchArticle: (404, "no-such-article"),
     NotFound: (404, "not-found"),
+    RateExceeded: (429, "rate"),
     StoreUnavailable: (503, "store-away"),
     IndexBuilding: (503, "index-building"),
     IndexUnavailable: (503, "index-away"),
@@ -169,7 +171,7 @@ class Application:
             ArticleLists(worker.desk, clock),
             SiteHistories(worker.histories, clock),
             Top(worker.desk, clock),
-            Public(worker.reads),
+            Public(worker.reads, senders, clock),
             Operations(worker, self._addresses),
             *((Portal(),) if self._demo else ()),
         )

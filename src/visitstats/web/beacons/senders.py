@@ -19,7 +19,7 @@ from visitstats.core.batch import Said
 from visitstats.core.bounded import Bounded
 from visitstats.core.counting import Salted
 from visitstats.core.entries import CLAIM_NETWORK_BYTES
-from visitstats.core.errors import HitRejected
+from visitstats.core.errors import HitRejected, RateExceeded
 from visitstats.core.keys import origin_allowed
 from visitstats.core.periods import Day
 from visitstats.networks import network_of, parse
@@ -122,6 +122,12 @@ class Senders:
         limit."""
         if not self._is_unlimited(live, address):
             raise HitRejected("rate", "its network has sent more than network_hits_per_second allows")
+
+    def charge(self, live: LiveSite, peer: str, headers: Headers, now_ms: int, hits: int) -> None:
+        """Take what a dear read costs from the bucket of who asks, as so many hits. Raises RateExceeded."""
+        address, network = self.addresses.of(peer, headers)
+        if not self.allows(network, now_ms, True, hits) and not self._is_unlimited(live, address):
+            raise RateExceeded("your network asks for too much at once; try again in some seconds")
 
     def _is_unlimited(self, live: LiveSite, address: str) -> bool:
         """Only asked for what is over a limit."""
