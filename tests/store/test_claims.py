@@ -266,6 +266,20 @@ async def test_a_replay_names_articles_alike(writer: Writer, raw: Redis, redis_u
     await other.close()
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"\xc1", b"\x91\x01", b"\x91\x94\x01\x02\x03\x04", b"\x93\xa1a\xa1b\xa1c", b"\x81\x01\x02", b"text"],
+)
+async def test_damaged_claims_block_nobody(writer: Writer, raw: Redis, damaged: bytes) -> None:
+    """Nor a damaged record of what the day holds: what can be read of them counts."""
+    await agreed(writer)
+    await raw.hset(keys.claims(SITE.id, DAY.date), article_id("/a"), damaged)
+    await raw.hset(keys.taken(SITE.id, DAY.date), "#", damaged)
+    await say(writer, FALSE, "mallory", at=NOON + HOUR)
+    assert facts(await known(raw)) == facts(REAL)
+    assert {claim.value for claim in await claims(raw) if claim.value} == set(facts(FALSE))
+
+
 async def test_whatever_is_said_an_entry_takes_at_most_a_kilobyte(writer: Writer, raw: Redis) -> None:
     """The longest of each text, in letters of three bytes, with the longest key; and of several who differ."""
     key = "/" + "k" * 511

@@ -46,6 +46,19 @@ local function known_entry(stored)
   return entry
 end
 
+local function known_claims(stored)
+  -- The stored claims of an article; what of them is damaged is left out.
+  local found, claims = table_of(stored) or {}, {}
+  for n = 1, #found do
+    local claim = found[n]
+    if type(claim) == 'table' and type(claim[1]) == 'number' and type(claim[2]) == 'string'
+      and type(claim[3]) == 'number' and type(claim[4]) == 'string' then
+      claims[#claims + 1] = claim
+    end
+  end
+  return claims
+end
+
 local function set_fact(entry, fact, value, standing)
   local letters = {}
   for n = 1, FACTS do

@@ -193,7 +193,7 @@ local visitors, kept_readings, kept_ids = 0, 0, 0
 if events > 0 then
   visitors = redis.call('HLEN', KEYS[2])
   local held = redis.call('HGET', KEYS[17], HELD)
-  if held then
+  if held and #held == 8 then
     kept_readings, kept_ids = struct.unpack('>I4I4', held)
   end
 end
@@ -349,7 +349,7 @@ end
 local entry_of, claims_of, many_claimed = {}, {}, nil
 for _, i in ipairs(said_of) do
   if target[i] == ids[i] then
-    local entry, claims = known_entry(named[i]), table_of(claimed[i]) or {}
+    local entry, claims = known_entry(named[i]), known_claims(claimed[i])
     local changed, spoken = false, false
     for _, claim in ipairs(saying[i]) do
       local _, event, how, network, said = unpack(claim)
