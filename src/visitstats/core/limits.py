@@ -28,8 +28,8 @@ the subscribers behind one address of a mobile provider, stay below it."""
 # state that outlives the journal.
 PLACES_AN_HOUR = 1000
 """New articles that one network may bring to a site in an hour: a class that reads through an archive, or a provider's
-network on the day on which a portal begins to count. One network needs two weeks to fill a site of the default size,
-and what no other network reads gives its place back after one."""
+network on the day on which a portal begins to count. One network needs eleven days to fill a site of the default size
+up to its reserve; the metric of capped articles says so from the first hour on."""
 MOST_PLACES = 20_000
 """Networks and hours of which the places are counted, a day; those beyond share one row."""
 RESERVE_FROM, RESERVE_SHARE = 1000, 10
