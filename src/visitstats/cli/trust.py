@@ -23,6 +23,7 @@ from visitstats.ingest.once import replay_once
 from visitstats.ingest.replay import Limits
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition, Parts
+from visitstats.store.rights import Rights
 from visitstats.trust import doctor as checks
 from visitstats.trust.survey import Status, survey
 from visitstats.trust.verify.verifier import Report, Verifier
@@ -150,18 +151,18 @@ def journal_replay(
 
 
 def _store_rows(settings: Settings) -> Iterator[checks.Row]:
-    async def look(parts: Parts) -> tuple[Condition, list[Site], str]:
-        condition = await parts.fitness.condition()
+    async def look(parts: Parts) -> tuple[Condition, Rights | None, list[Site], str]:
+        condition, rights = await parts.fitness.condition(), await parts.fitness.rights()
         try:
             await parts.fitness.check_keys()
-            return condition, list((await parts.records.sites()).values()), ""
+            return condition, rights, list((await parts.records.sites()).values()), ""
         except VisitstatsError as error:
-            return condition, [], str(error)
+            return condition, rights, [], str(error)
 
     if not settings.redis_url and not settings.data_dir.is_dir():
         return
     try:
-        condition, sites, trouble = with_parts(settings, look, claim=False)
+        condition, rights, sites, trouble = with_parts(settings, look, claim=False)
     except VisitstatsError as error:
         where = settings.redis_url_shown or "the embedded store"
         yield checks.Row(
@@ -169,6 +170,7 @@ def _store_rows(settings: Settings) -> Iterator[checks.Row]:
         )
         return
     yield from checks.check_store(condition, embedded=not settings.redis_url)
+    yield checks.check_rights(rights)
     yield checks.check_keys(trouble)
     if sites:
         yield checks.check_growth(condition, sites)

@@ -69,6 +69,8 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
         "socket_connect_timeout": min(CONNECT_SECONDS, answer_seconds or CONNECT_SECONDS),
         "socket_timeout": answer_seconds,
         "protocol": 2,
+        # Else each connection begins with CLIENT SETINFO, which a user with the least rights is refused, in a log.
+        "driver_info": None,
     }
     try:
         address = parse_address(url)

@@ -26,6 +26,7 @@ from visitstats.store.counts import dated_of
 from visitstats.store.inspect import Inspector
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.rights import Rights, ask_rights
 from visitstats.store.schema import check_schema
 
 PIECE = 500
@@ -108,6 +109,10 @@ class Fitness:
             warnings = await Reads(self._client).check_fit()
         await self.check_keys()
         return warnings
+
+    async def rights(self) -> Rights | None:
+        """Ask for every right that we need; None when the server does not tell. Raises StoreUnavailable."""
+        return await ask_rights(self._client)
 
     async def check_keys(self) -> None:
         """Refuse (StoreUnfit) a store in which another program uses our names, one of another schema, and site records

@@ -28,6 +28,7 @@ from visitstats.core.sites import Site
 from visitstats.journal.reader import slots_of
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
+from visitstats.store.rights import Rights
 from visitstats.trust.losses import FILE as LOSS_FILE
 from visitstats.trust.losses import read_loss
 
@@ -119,6 +120,20 @@ def check_growth(condition: Condition, sites: Iterable[Site]) -> Row:
         f"give the store more memory, or small sites smaller limits, as for {largest} ({most[largest] / MIB:.0f} MiB): "
         "site set --max-visitors, --max-articles (docs/security.md)",
     )  # fmt: skip
+
+
+def check_rights(rights: Rights | None) -> Row:
+    """Say whether the store's user may do all that is needed."""
+    if rights is None:
+        return Row("rights", "ok", "not told: the store does not let its user ask (ACL DRYRUN)")
+    if rights.missing:
+        wanted = " ".join(f"+{name}" for name in rights.missing)
+        return Row(
+            "rights", "fail", f"user {rights.user} may not use {', '.join(rights.missing)}",
+            f"ACL SETUSER {rights.user} ~vs:* {wanted}, and in the server's ACL file (deploy/redis/visitstats.acl)",
+        )  # fmt: skip
+    snapshots = "" if rights.snapshot else "; none to take snapshots: backups read the store site by site"
+    return Row("rights", "ok", f"user {rights.user} has all{snapshots}")
 
 
 def check_keys(trouble: str) -> Row:
