@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import redis
 
 from tests.conftest import StartStore
+from tests.driver import PROGRAM
 from tests.store.test_keys import busy
 from tests.store.writing import CALENDAR, DAY, NOON, SITE, Writer, gather, numbering
 from visitstats.backup.checking import check_backup
@@ -258,3 +260,16 @@ async def test_a_site_is_read_at_one_moment_while_hits_come(
         await task
     await writer.close()
     assert many
+
+
+@pytest.mark.parametrize("command", [("backup", "check"), ("restore", "--yes")])
+def test_a_backup_that_cannot_be_read_is_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A name that is too long for the disk stands for whatever the disk may say."""
+    folder = tmp_path / ("x" * 300)
+    done = subprocess.run(
+        [str(PROGRAM), *command, str(folder), "--data-dir", str(tmp_path / "data")], capture_output=True, text=True,
+        timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("visitstats: ")
+    assert done.stderr.count("\n") == 1

@@ -37,6 +37,10 @@ class NothingFound(VisitstatsError):
     """There is no backup where one was looked for."""
 
 
+class NotAccessible(VisitstatsError):
+    """The disk, or a right of this user, is in the way of a check or a restore."""
+
+
 @app.callback()
 def backup(
     context: typer.Context,
@@ -82,7 +86,7 @@ def check(
     """Restore a backup into a throw-away store, replay, verify, and compare each site with what was backed up."""
     settings = settings_of(config, data_dir=data_dir)
     folder = folder or _newest(settings)
-    with _silent(), _Bar() as bar:
+    with _in_one_line(), _silent(), _Bar() as bar:
         found = check_backup(folder.absolute(), wall_clock, bar.show)
     for row in found.sites:
         more = row.replayed.hits - row.backup.hits
@@ -100,8 +104,9 @@ def check(
     if not found.right:
         raise typer.Exit(1)
     print(f"{folder}: nothing is wrong. {_what(found.backup)}")
-    if (settings.data_dir / SCHEMA_FILE).exists():
-        note_state(settings.data_dir, State(verified_ms=wall_clock()))
+    with _in_one_line():
+        if (settings.data_dir / SCHEMA_FILE).exists():
+            note_state(settings.data_dir, State(verified_ms=wall_clock()))
 
 
 def restore_backup(
@@ -111,9 +116,10 @@ def restore_backup(
 ) -> None:  # fmt: skip
     """Restore a backup into an empty store, then replay what the journal of the data folder still has."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
-    found = open_backup(folder.absolute(), wall_clock())
-    check_stopped(settings.data_dir)
-    with _silent(), store_url(settings) as url:
+    with _in_one_line(), _silent():
+        found = open_backup(folder.absolute(), wall_clock())
+        check_stopped(settings.data_dir)
+    with _in_one_line(), _silent(), store_url(settings) as url:
         done = asyncio.run(_restore(found, settings, url, yes))
     if done is None:
         raise typer.Exit(1)
@@ -201,6 +207,14 @@ class _Bar:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=None)
         self._progress.update(self._tasks[what], completed=done, total=total or None)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotAccessible(f"{error.filename or 'the disk'}: {error.strerror or error}") from error
 
 
 @contextmanager
