@@ -61,6 +61,7 @@ DERIVED = (
     "*.new",
     ".*",
     "lock",
+    "*.lock",
     "replay",
 )
 """What of the data folder is in no backup, by the name of a file or folder: the embedded store's files and the salts
