@@ -23,6 +23,7 @@ from visitstats.backup.manifest import open_backup
 from visitstats.backup.restoring import plan_restore, restore
 from visitstats.backup.taking import make_backup
 from visitstats.ingest.replay import Limits
+from visitstats.store import keys
 from visitstats.store.fitness import opened
 from visitstats.store.rights import RIGHTS, SNAPSHOT, ask_rights
 from visitstats.trust.doctor import check_rights
@@ -151,7 +152,7 @@ def test_with_these_rights_everything_works(guarded: Guarded, tmp_path: Path) ->
     with guarded.admin() as client:
         client.flushall()
         asyncio.run(put_back(found.folder))
-        assert client.hexists(f"vs:{{{SITE.id}}}:visits", "all")
+        assert client.hlen(keys.marks(SITE.id))
         refused = {entry["object"] for entry in client.acl_log()}
         assert refused == SNAPSHOT.keys()
         change(client, *(f"+{name}" for name in SNAPSHOT))
