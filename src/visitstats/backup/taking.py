@@ -23,6 +23,7 @@ from visitstats.backup.manifest import (
     DATA,
     FORMAT,
     LASTING,
+    NAME,
     PARTIAL,
     RECENT,
     Backup,
@@ -243,6 +244,8 @@ def _kept(folder: Path, target: Path) -> Iterator[Path]:
     for path in paths:
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in DERIVED) or path.is_symlink():
             continue
+        if NAME.fullmatch(path.name):
+            continue  # a backup that was made here before
         if path.is_dir():
             if path.resolve() != target:
                 yield from _kept(path, target)
