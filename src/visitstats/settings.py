@@ -212,8 +212,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backup_dir: Annotated[
         Path | None,
         _PERHAPS_FOLDER,
-        "Where backups are made; empty: backups/ in the data folder, which does not outlive its disk.",
+        "Where backups are made, one each night; empty: none by itself, by hand in backups/ of the data folder.",
     ] = None
+    backup_hour: Annotated[
+        int, _whole(0, 23), "The hour of this machine's day from which on the nightly backup is made."
+    ] = 2
     backup_keep: Annotated[int, _whole(1, 10_000, "backups"), "How many backups are kept; older ones go."] = 7
     log_level: Annotated[
         str, _one_of("debug", "info", "warning", "error"), "What is logged: debug, info, warning or error."

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from visitstats.access import Access
+from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
 from visitstats.core.counting import SALT_BYTES
@@ -175,6 +176,7 @@ class Worker:
         )
         upkeep = Upkeep(self._client)
         self._presence = Presence(upkeep, self.sites, self.stats, clock)
+        self._nightly = Nightly(settings, clock)
         self.tasks = Tasks(
             [*self._own_tasks(), *shared(Closing(upkeep, self.sites, clock))],
             upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
@@ -269,6 +271,8 @@ class Worker:
         if self.journalled:
             what = "delete journal segments past the retention"
             found.append(Task("prune", what, 60, self._prune, everywhere=True, at_start=False))
+            # Each host has a journal of its own to keep; which of its workers does it, they settle by a lock.
+            found.append(Task("backup", "make the nightly backup", 600, self._nightly.run, True))
         return found
 
     @property
