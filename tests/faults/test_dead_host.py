@@ -31,7 +31,7 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[tuple[Service, Servi
     found = tuple(Service(tmp_path / name, workers=2, redis_url=store.url) for name in ("here", "there"))
     here, there = found
     try:
-        here.add_site("t1", "--timezone", noon_zone(), "--views", "every-load")
+        here.add_site("t1", "--timezone", noon_zone(), "--views", "every-load", "--office", "127.0.0.0/8")
         for service in found:
             service.start()
         yield here, there

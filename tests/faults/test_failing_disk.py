@@ -30,7 +30,17 @@ def sabotaged(tmp_path: Path) -> Iterator[Sabotaged]:
         service, sabotage = Service(tmp_path / "data", workers=2), Sabotage(tmp_path / "sabotage")
         sabotage.into(service)
         made.append(service)
-        service.add_site("t1", "--timezone", noon_zone(), "--views", "every-load", "--new-articles", "1000000")
+        service.add_site(
+            "t1",
+            "--timezone",
+            noon_zone(),
+            "--views",
+            "every-load",
+            "--new-articles",
+            "1000000",
+            "--office",
+            "127.0.0.0/8",
+        )
         return service, sabotage
 
     yield make

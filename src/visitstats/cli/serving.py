@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -121,7 +122,8 @@ async def _look(settings: Settings) -> None:
         complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
     async with opened(settings.redis_url, wall_clock, START_SECONDS) as parts:
         try:
-            await _upgrade(parts)
+            with suppress(StoreUnavailable):  # what is the matter with it is told below
+                await _upgrade(parts)
             for warning in await parts.fitness.check_start():
                 complain(warning)
             if lost := await look_for_loss(parts.records, settings.data_dir, wall_clock()):
