@@ -46,7 +46,7 @@ from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
 from visitstats.tasks.closing import Closing, Presence
 from visitstats.tasks.schedule import Task, Tasks
-from visitstats.tasks.table import shared
+from visitstats.tasks.table import shared, verify_apart
 from visitstats.trust.hosts import Hosts
 from visitstats.trust.losses import LossWatch
 
@@ -178,7 +178,9 @@ class Worker:
         self._presence = Presence(upkeep, self.sites, self.stats, clock)
         self._nightly = Nightly(settings, clock)
         self.tasks = Tasks(
-            [*self._own_tasks(), *shared(Closing(upkeep, self.sites, clock))],
+            [*self._own_tasks(), *shared(
+                Closing(upkeep, self.sites, clock), self.sites, self.desk, lambda: verify_apart(settings, url)
+            )],
             upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
         )  # fmt: skip
         self._watching: list[asyncio.Task[None]] = []
@@ -264,15 +266,15 @@ class Worker:
     def _own_tasks(self) -> list[Task]:
         """What each worker has to do by itself."""
         found = [
-            Task("salts", "have the salts of today and tomorrow ready, drop old ones", 600, self._salts, True, False),
+            Task("salts", "have the salts of today and tomorrow ready, drop old ones", 600, self._salts, True, 600),
             Task("running", "note that the service runs", 60, self._presence.note_running, True),
             Task("peaks", "keep the most visitors online at once", 15, self._presence.note_peaks, True),
         ]
         if self.journalled:
             what = "delete journal segments past the retention"
-            found.append(Task("prune", what, 60, self._prune, everywhere=True, at_start=False))
+            found.append(Task("prune", what, 60, self._prune, everywhere=True, first_seconds=60))
             # Each host has a journal of its own to keep; which of its workers does it, they settle by a lock.
-            found.append(Task("backup", "make the nightly backup", 600, self._nightly.run, True))
+            found.append(Task("backup", "make the nightly backup", 600, self._nightly.run, True, first_seconds=300))
         return found
 
     @property

@@ -11,13 +11,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, settings_of, with_parts
+from visitstats.core.sites import Site
+from visitstats.reading.desk_process import made_of
+from visitstats.reading.index import open_index
+from visitstats.settings import Settings
 from visitstats.sites.directory import LiveSite
 from visitstats.store.fitness import Parts
+from visitstats.store.packing import Packer
 from visitstats.store.runs import Run, Runs
 from visitstats.store.upkeep import Upkeep
 from visitstats.tasks.closing import Closing
 from visitstats.tasks.schedule import Tasks
-from visitstats.tasks.table import shared
+from visitstats.tasks.table import Contradictions, shared
+from visitstats.trust.verify.verifier import Verifier
 from visitstats.worker import wall_clock
 
 app = typer.Typer(help="Scheduled tasks: how they went, and running one now.", no_args_is_help=True)
@@ -42,11 +48,35 @@ class _Sites:
         return self._sites
 
 
-async def _tasks(parts: Parts) -> Tasks:
+class _Desk:
+    """Does here what a service leaves to other processes."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        self._settings = settings
+        self._parts = parts
+
+    async def pack(self, site: Site) -> list[str]:
+        return await Packer(self._parts.url, self._parts.client, wall_clock).packed_of(site)
+
+    async def refresh(self, site: Site) -> None:
+        with open_index(self._settings.data_dir) as index:
+            await made_of(self._parts.client, index, wall_clock).refresh(site)
+
+    async def verify(self) -> str:
+        parts = self._parts
+        root = self._settings.data_dir / "journal"
+        report = await Verifier(parts.inspector, parts.records, parts.reads, root, wall_clock).run()
+        if report.problems:
+            raise Contradictions(f"{len(report.problems)} numbers do not agree; visitstats verify lists them")
+        return "all numbers agree"
+
+
+async def _tasks(settings: Settings, parts: Parts) -> Tasks:
     found = (await parts.records.sites()).values()
     sites = _Sites([LiveSite(site, await parts.records.changes.aliases(site.id)) for site in found])
     upkeep = Upkeep(parts.client)
-    table = shared(Closing(upkeep, sites, wall_clock))
+    desk = _Desk(settings, parts)
+    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify)
     return Tasks(table, upkeep, Runs(parts.client), socket.gethostname(), wall_clock)
 
 
@@ -59,10 +89,11 @@ def list_tasks(
 
     async def read(parts: Parts) -> list[Listed]:
         runs = await Runs(parts.client).all()
-        table = (await _tasks(parts)).table
+        table = (await _tasks(settings, parts)).table
         return [Listed(task.name, task.what, task.seconds, runs.get(task.name)) for task in table]
 
-    found = with_parts(settings_of(config, data_dir=data_dir, redis_url=redis_url), read, claim=False)
+    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
+    found = with_parts(settings, read, claim=False)
     if json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
         return
@@ -81,9 +112,10 @@ def run_task(
     """Run a task now. It may run beside the service: each recomputes what it writes."""
 
     async def run(parts: Parts) -> str:
-        return await (await _tasks(parts)).run(name, date)
+        return await (await _tasks(settings, parts)).run(name, date)
 
-    print(with_parts(settings_of(config, data_dir=data_dir, redis_url=redis_url), run))
+    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
+    print(with_parts(settings, run) or "done")
 
 
 def _told(run: Run | None) -> tuple[Any, ...]:

@@ -84,6 +84,10 @@ class Desk:
         """Bring the index of a site up to date."""
         await self._ask(Ask(0, site, "refresh", 0, self._clock()))
 
+    async def pack(self, site: Site) -> list[str]:
+        """Pack the months of a site that are due (`store.packing`); return a line for each that was tried."""
+        return (await self._ask(Ask(0, site, "pack", 0, self._clock()))).decode().splitlines()
+
     async def file(
         self, site: Site, query: Query, kind: Kind, language: Language = "vi", delimiter: str = ";"
     ) -> AsyncIterator[bytes]:

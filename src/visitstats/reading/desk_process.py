@@ -34,6 +34,7 @@ from visitstats.reading.query import Articles
 from visitstats.settings import Settings
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
+from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.register import Register
 from visitstats.store.tiles import Tiles
@@ -132,9 +133,10 @@ Send = Callable[[bytes], Awaitable[None]]
 class Clerk:
     """Answers requests. `send` puts a part of an answer on its way, and waits while too many are."""
 
-    def __init__(self, articles: Articles, folder: Path) -> None:
+    def __init__(self, articles: Articles, folder: Path, pack: Callable[[Site], Awaitable[list[str]]]) -> None:
         self._articles = articles
         self._folder = folder
+        self._pack = pack
 
     async def answer(self, ask: Ask, send: Send) -> None:
         """Answer a request in parts. Raises the errors of `Articles`."""
@@ -147,6 +149,8 @@ class Clerk:
         elif ask.what == "refresh":
             await self._articles.refresh(ask.site)
             await send(b"")
+        elif ask.what == "pack":
+            await send("\n".join(await self._pack(ask.site)).encode())
         elif ask.kind == "csv":
             await self._csv(ask, send)
         else:
@@ -278,7 +282,8 @@ async def _main(settings: Settings) -> None:
     clock = Clock()
     try:
         with open_index(settings.data_dir) as index:
-            clerk = Clerk(made_of(client, index, clock), index.orders)
+            packer = Packer(settings.redis_url, client, clock)
+            clerk = Clerk(made_of(client, index, clock), index.orders, packer.packed_of)
             await Server(clerk, clock, reader, writer).serve()
     finally:
         with suppress(VisitstatsError, OSError):

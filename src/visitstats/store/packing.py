@@ -28,6 +28,7 @@ from typing import Literal, NamedTuple
 from redis.asyncio import Redis
 
 from visitstats.core.periods import Calendar
+from visitstats.core.sites import Site
 from visitstats.core.tiles import BLOCK, DAY_BITS, Packed, Span, Tile, encode, whole_month
 from visitstats.store.keys import DAY_MS
 from visitstats.store.tiles import ID_BYTES, IDS_PAGE, TILES_PAGE, Tiles, TileWriter, tile_line
@@ -99,6 +100,11 @@ class Packer:
 
             found.append(await self.pack_month(site, calendar, month, told))
         return found
+
+    async def packed_of(self, site: Site) -> list[str]:
+        """Pack all months of a site that are due; return a line for each that was tried."""
+        outcomes = await self.pack_due(site.id, Calendar(site.timezone, site.week_start))
+        return [f"{site.id} {each.month}: {each.word}" for each in outcomes]
 
     async def pack_month(self, site: str, calendar: Calendar, month: str, progress: Progress = _silent) -> Outcome:
         """Pack one month (2026-10), if it is due."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 5.0
 """How often it is looked whether the clock was set back."""
-FIRST_SECONDS = 2.0
-"""How long after a start the tasks run for the first time: what was left undone by a stop is not left for long."""
 LONGEST = 500
 """Characters that are kept of what a run says."""
 
@@ -41,8 +40,8 @@ class Task(NamedTuple):
     """Does it, for a date ("" for what is due), and says in a line what was done. Raises VisitstatsError, OSError."""
     everywhere: bool = False
     """Whether each process has to run it, for itself. Any other is run by one process for all."""
-    at_start: bool = True
-    """Whether it is run just after a start, too."""
+    first_seconds: float = 2.0
+    """How long after a start it runs for the first time: what a stop has left undone is not left for long."""
 
 
 class Tasks:
@@ -71,11 +70,13 @@ class Tasks:
                 metrics.know_task(task.name)
 
     def start(self) -> None:
-        """Run each task from now on, first in a moment. Needs a running event loop."""
-        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        """Run each task from now on. Needs a running event loop."""
+        # Each job only begins a task of the event loop, at once: what APScheduler waits for itself it cancels at a stop,
+        # and complains of that with a stack.
+        self._scheduler = AsyncIOScheduler(timezone="UTC", executors={"default": DebugExecutor()})
         now = time.time()
         for task in self.table:
-            first = datetime.fromtimestamp(now + (FIRST_SECONDS if task.at_start else task.seconds), UTC)
+            first = datetime.fromtimestamp(now + task.first_seconds, UTC)
             # A run that comes late is a run: APScheduler's own grace of a second drops one whenever the loop stalls.
             self._scheduler.add_job(
                 self._begin, IntervalTrigger(seconds=task.seconds, timezone="UTC"), [task], name=task.name,
@@ -102,8 +103,7 @@ class Tasks:
         raises."""
         return await self._run(self.find(name), date)
 
-    async def _begin(self, task: Task) -> None:
-        # Does not wait for it: APScheduler complains with a stack when something that it waits for is cancelled.
+    def _begin(self, task: Task) -> None:
         if task.name not in self._running:
             running = self._running[task.name] = asyncio.create_task(self._scheduled(task))
             running.add_done_callback(lambda _: self._running.pop(task.name, None))

@@ -1,12 +1,77 @@
 """The tasks that one process does for all: the table of `visitstats tasks`, and a part of each worker's."""
 
-from visitstats.tasks.closing import Closing
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from visitstats.core.errors import VisitstatsError
+from visitstats.core.sites import Site
+from visitstats.settings import PREFIX, Settings
+from visitstats.tasks.closing import Closing, Sites
 from visitstats.tasks.schedule import Task
 
+LATER_SECONDS = 300.0
+"""How long after a start the work begins that takes long."""
+VERIFY = "from visitstats.cli import main; main()"
 
-def shared(closing: Closing) -> list[Task]:
+
+class Contradictions(VisitstatsError):
+    """Numbers do not agree; the text says how many."""
+
+
+class Desk(Protocol):
+    """Does what takes long for a site, not in the process that answers readers."""
+
+    async def pack(self, site: Site) -> list[str]: ...
+
+    async def refresh(self, site: Site) -> None: ...
+
+
+def shared(closing: Closing, sites: Sites, desk: Desk, verify: Callable[[], Awaitable[str]]) -> list[Task]:
     """Return the tasks that are also run by hand."""
+
+    async def pack(date: str) -> str:
+        told = [line for live in sites.all() for line in await desk.pack(live.site)]
+        if wrong := [line for line in told if line.endswith("unequal")]:
+            raise Contradictions(f"not packed: {', '.join(wrong)}; visitstats verify says more")
+        return ", ".join(told) or "nothing is due"
+
+    async def index(date: str) -> str:
+        for live in sites.all():
+            await desk.refresh(live.site)
+        return ""
+
+    async def check(date: str) -> str:
+        return await verify()
+
     return [
         Task("close-hours", "keep the unique visitors of hours that are over", 900, closing.close_hours),
         Task("close-days", "keep the unique visitors of days that are over", 600, closing.close_days),
+        Task("pack", "pack the article views of months that are over", 3600, pack, first_seconds=LATER_SECONDS),
+        Task("index", "bring the lists of articles up to date", 3600, index, first_seconds=LATER_SECONDS),
+        Task("verify", "look whether all numbers agree", 86_400, check, first_seconds=LATER_SECONDS),
     ]
+
+
+async def verify_apart(settings: Settings, url: str) -> str:
+    """Run `visitstats verify` in a process of its own, which leaves the processor to others. Raises Contradictions."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"import os; os.nice(10); {VERIFY}", "verify", "--json",
+        env={**os.environ, **settings.to_environ(), f"{PREFIX}REDIS_URL": url},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode and not out:
+        raise Contradictions(f"visitstats verify did not end well: {err.decode('utf-8', 'replace').strip()[-300:]}")
+    problems = len(msgspec.json.decode(out)["problems"])
+    if problems:
+        raise Contradictions(f"{problems} numbers do not agree; visitstats verify lists them")
+    return "all numbers agree"
