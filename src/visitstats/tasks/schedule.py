@@ -71,8 +71,8 @@ class Tasks:
 
     def start(self) -> None:
         """Run each task from now on. Needs a running event loop."""
-        # Each job only begins a task of the event loop, at once: what APScheduler waits for itself it cancels at a stop,
-        # and complains of that with a stack.
+        # Each job only begins a task of the event loop, at once: what APScheduler waits for itself it cancels when it
+        # stops, and complains of that with a stack.
         self._scheduler = AsyncIOScheduler(timezone="UTC", executors={"default": DebugExecutor()})
         now = time.time()
         for task in self.table:
