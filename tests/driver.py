@@ -298,6 +298,9 @@ class Load:
         if answer.status in (200, 202):
             self.acknowledged.append(hit)
             self.shown = max(self.shown, answer.json["total"] or 0)
+            if answer.headers.get("connection") == "close":
+                connection.close()
+                return None, True
             return connection, True
         assert answer.status == 503, answer
         assert "retry-after" in answer.headers, answer

@@ -34,6 +34,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     slot: int
     """Its slot of the journal, -1 for none."""
+    record: int = 0
+    """The last record in that slot."""
     ready: bool = False
     store: str = ""
     """The word for its link to the store (`core.link`)."""
@@ -129,17 +131,25 @@ class Board:
 
     # Causes --------------------------------------------------------------------------------------------------------
 
-    def claim(self, cause: int, now: float, seconds: float, more: int) -> int | None:
-        """Take the right to write a line of a cause, unless some process has written one in the last `seconds`; then
-        `more` is remembered and None is returned. Otherwise return how many were remembered since."""
+    def claim(self, cause: int, now: float, seconds: float, more: int, least: int = 0) -> int | None:
+        """Take the right to write a line of a cause, and return how many were left out since the last one, `more` among
+        them. None, when some process has written one in the last `seconds`: then `more` is remembered. With fewer than
+        `least` left out nothing is taken."""
         with self._locked():
             place = self._place(cause)
+            known: int
+            at: float
+            left_out: int
             known, at, left_out = _CAUSE.unpack_from(self._memory, place)
+            if known != cause:
+                at, left_out = -seconds - 1, 0
+            left_out += more
             if known == cause and 0 <= now - at < seconds:
-                _CAUSE.pack_into(self._memory, place, cause, at, left_out + more)
+                _CAUSE.pack_into(self._memory, place, cause, at, left_out)
                 return None
-            _CAUSE.pack_into(self._memory, place, cause, now, 0)
-            return left_out + more if known == cause else more
+            if left_out >= least:
+                _CAUSE.pack_into(self._memory, place, cause, now, 0)
+            return left_out
 
     def _place(self, cause: int) -> int:
         """Where a cause is, or may be put: in the place of the one that was written longest ago, of four."""

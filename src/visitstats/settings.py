@@ -221,6 +221,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         str, _one_of("debug", "info", "warning", "error"), "What is logged: debug, info, warning or error."
     ] = "info"
+    log_format: Annotated[
+        str, _one_of("text", "json"), "How it is logged: lines for people, or one JSON object a line for programs."
+    ] = "text"
     shutdown_seconds: Annotated[
         int, _whole(1, 300, "seconds"), "How long a stop may take to finish what was accepted."
     ] = 10

@@ -27,6 +27,7 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.journal.closed import ClosedJournal
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.log import Journal, OpenJournal
+from visitstats.logs import tell_left_out
 from visitstats.metrics import Metrics
 from visitstats.reading.desk import Desk
 from visitstats.reading.scrape import Scrape, Service
@@ -322,6 +323,7 @@ class Worker:
 
     async def _report(self) -> None:
         self._tell()
+        tell_left_out()
 
     def _tell(self) -> None:
         files, most_files = open_files()
@@ -329,6 +331,7 @@ class Worker:
             Report(
                 pid=os.getpid(),
                 slot=self._slot,
+                record=self.ingest.last_record,
                 ready=self.ready,
                 store=self.applier.link.word,
                 journal=not self.ingest.trouble,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -15,7 +16,6 @@ from tests.faults.conftest import Serve
 from tests.faults.conserved import Stream, conserved
 from tests.faults.external import ExternalStore
 from tests.faults.mutants import Change, mutated
-from tests.waiting import eventually
 
 
 async def test_a_worker_is_killed_again_and_again(serve: Serve) -> None:
@@ -63,13 +63,21 @@ async def test_a_worker_that_cannot_start_again_ends_nothing(
         start = "    async def start(self) -> None:\n"
         worker.write_text(well.replace(start, f"{start}        raise KeyError('new')\n"), "utf-8")
         os.kill(service.workers[0], signal.SIGKILL)
-        await eventually(lambda: service.log.count("a worker could not start") > 1, "it was tried twice", 20)
+        await until(lambda: _tried_twice(service), "it was tried twice", 20)
         await load.more(400)
         worker.write_text(well, "utf-8")
         await until(both_serve, "both serve", 30)
         await load.more(400)
         stream.over = True
     await conserved(load, stream)
+
+
+async def _tried_twice(service: Service) -> bool:
+    connection = await Connection.open(service.port)
+    text = (await connection.request("GET", "/metrics")).body.decode()
+    connection.close()
+    found = re.search(r'^visitstats_worker_restarts_total\{reason="not-started"\} (\S+)$', text, re.M)
+    return found is not None and float(found[1]) > 1 and "a worker could not start" in service.log
 
 
 def test_a_service_none_of_whose_workers_can_start_ends_and_says_so(

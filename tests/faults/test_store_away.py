@@ -16,7 +16,7 @@ from tests.faults.external import ExternalStore
 from visitstats.ingest.replay import PATIENCE_SECONDS
 from visitstats.reading.snapshots import HEALING_MS
 from visitstats.store.client import ANSWER_SECONDS, CONNECT_SECONDS
-from visitstats.web.server import MORE_SECONDS
+from visitstats.web.supervisor import MORE_SECONDS
 
 LONGEST = max(CONNECT_SECONDS + ANSWER_SECONDS, 2 * ANSWER_SECONDS, PATIENCE_SECONDS, HEALING_MS / 1000)
 """Whatever in the service waits for the store, or for those who do: nothing waits for longer."""

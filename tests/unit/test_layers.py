@@ -20,7 +20,7 @@ import visitstats
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("files", "ending", "patterns", "networks", "board", "descriptors"),
-    ("settings", "metrics", "journal", "store", "embedded"),
+    ("settings", "metrics", "journal", "store", "embedded", "logs", "service"),
     ("sites", "access", "changes"),
     ("reading",),
     ("ingest", "trust", "tasks"),

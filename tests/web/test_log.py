@@ -12,54 +12,6 @@ import pytest
 from tests.client import HOST, Connection
 from tests.driver import Service
 from tests.web.inprocess import Running
-from visitstats.web.beacons.log import OncePerMinute
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def record(name: str, text: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
-    kind = (type(error), error, None) if error else None
-    return logging.LogRecord(name, logging.ERROR, "file", 1, text, arguments, kind)
-
-
-def test_a_line_that_requests_cause_is_written_once_a_minute_with_the_number_of_the_others() -> None:
-    clock = Clock()
-    once = OncePerMinute(clock)
-    written = []
-    for second in range(150):
-        clock.now = second
-        line = record("visitstats.web.app", "the store does not answer: %s", f"error {second}")
-        if once.filter(line):
-            written.append(line.getMessage())
-    assert written == [
-        "the store does not answer: error 0",
-        "the store does not answer: error 60 (and 59 more of this kind)",
-        "the store does not answer: error 120 (and 59 more of this kind)",
-    ]
-
-
-def test_lines_that_tell_of_something_else_are_not_held_back() -> None:
-    """Another place in the code, another kind of error, and whatever no request causes."""
-    once = OncePerMinute(Clock())
-    lines = [
-        record("visitstats.web.app", "one"),
-        record("visitstats.web.app", "two"),
-        record("visitstats.web.beacons.edge", "one"),
-        record("uvicorn.error", "Exception in ASGI application\n", error=KeyError()),
-        record("uvicorn.error", "Exception in ASGI application\n", error=ValueError()),
-        *[record("visitstats.merges", "a merge")] * 3,
-        *[record("visitstats.web.server", "worker %s does not end", n) for n in range(3)],
-    ]
-    assert all(map(once.filter, lines))
-    # Of other people's code the texts differ with each request.
-    told = [once.filter(record("asyncio", f"Task {n} has failed", error=OSError())) for n in range(100)]
-    assert sum(told) == 1
-
 
 HEAD = f"HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
 BROKEN_OFF = {

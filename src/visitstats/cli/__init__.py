@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.command()(serving.demo)
+app.command()(serving.reload)
 app.command()(numbers.stats)
 app.command("articles")(lists.show_articles)
 app.command("history")(history.show_history)

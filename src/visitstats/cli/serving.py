@@ -1,8 +1,12 @@
 """visitstats serve, visitstats demo: running the service."""
 
 import asyncio
+import logging
 import os
+import platform
+import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from visitstats import __version__
+from visitstats.board import Board
 from visitstats.changes.baselines import Baselines
 from visitstats.cli.session import (
     ConfigOption,
@@ -26,25 +31,35 @@ from visitstats.cli.session import (
     with_parts,
 )
 from visitstats.core.entries import Entry
-from visitstats.core.errors import StoreUnavailable
+from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.demo.articles import load_articles
 from visitstats.demo.player import start_player
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal.folder import claim_folder
+from visitstats.journal.reader import slot_folders
+from visitstats.logs import ALWAYS, set_up_logging
+from visitstats.service import running
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.upgrade import upgrade_store
 from visitstats.trust.losses import look_for_loss
-from visitstats.web.beacons.log import set_up_logging
 from visitstats.web.server import CannotServe, listen, run
 from visitstats.worker import wall_clock
 
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 300.0
+"""How long the command waits for a reload, in which each worker is replaced in its turn."""
 TRAFFIC_PER_MINUTE = 20.0
 SEED_VIEWS = 822
 """What the seed's article had on the portal that it comes from; the demo takes it over as a baseline."""
+
+
+class NotReloaded(VisitstatsError):
+    """A reload that was not done."""
 
 
 def serve(
@@ -58,13 +73,37 @@ def serve(
     durability: Annotated[str | None, option("durability", metavar="fsync|os")] = None,
 ) -> None:
     """Run the service. Without --redis-url it runs its own Valkey in the data folder."""
-    settings = settings_of(
-        config, data_dir=data_dir, redis_url=redis_url, host=host, port=port, workers=workers,
-        metrics_port=metrics_port, durability=durability,
-    )  # fmt: skip
-    _serve(
-        settings, demo=False, ready=lambda address: print(f"visitstats {__version__} listens on {address}", flush=True)
-    )
+    environ = dict(os.environ)
+
+    def load() -> Settings:
+        return Settings.load(
+            {
+                "data_dir": data_dir, "redis_url": redis_url, "host": host, "port": port, "workers": workers,
+                "metrics_port": metrics_port, "durability": durability,
+            },
+            environ, config,
+        )  # fmt: skip
+
+    _serve(load, demo=False, ready=lambda address: print(f"visitstats {__version__} listens on {address}", flush=True))
+
+
+def reload(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Have the running service read its settings and sites again, without refusing a hit."""
+    folder = settings_of(config, data_dir=data_dir).data_dir
+    before = running(folder)
+    if before is None:
+        raise NotReloaded(f"no service runs on the data folder {folder}")
+    os.kill(before.pid, signal.SIGHUP)
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while (now := running(folder)) is not None and now.pid == before.pid and now.reloads == before.reloads:
+        if time.monotonic() > deadline:
+            raise NotReloaded("the service has not reloaded yet; its log says why")
+        time.sleep(0.1)
+    if now is None or now.pid != before.pid:
+        raise NotReloaded("the service has ended meanwhile; its log says why")
+    if now.trouble:
+        raise NotReloaded(f"the service goes on as it was: {now.trouble}")
+    print("The service has read its settings again, and its workers are new ones.")
 
 
 def demo(
@@ -78,12 +117,14 @@ def demo(
     ] = TRAFFIC_PER_MINUTE,
 ) -> None:
     """Show it: a small town's portal with the counter on it, on this machine, from stored numbers."""
-    settings = settings_of(None, data_dir=data_dir, host="127.0.0.1", port=port)
-    _serve(settings, demo=True, ready=lambda address: _invite(address, traffic, rate))
+    environ = dict(os.environ)
+    options = {"data_dir": data_dir, "host": "127.0.0.1", "port": port}
+    _serve(lambda: Settings.load(options, environ), demo=True, ready=lambda address: _invite(address, traffic, rate))
 
 
-def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> None:
-    set_up_logging("warning" if demo else settings.log_level)
+def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str], None]) -> None:
+    settings, board = load(), Board()
+    set_up_logging("warning" if demo else settings.log_level, settings.log_format, board)
     _have_folder(settings.data_dir)
     claim_folder(settings.data_dir)
     main_socket = listen(settings.host, settings.port)
@@ -92,18 +133,36 @@ def _serve(settings: Settings, *, demo: bool, ready: Callable[[str], None]) -> N
         sockets.append(listen(settings.host, settings.metrics_port))
     store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)
     try:
-        settings = msgspec.structs.replace(settings, redis_url=settings.redis_url or (store.url if store else ""))
-        asyncio.run(_look(settings))
+        settings = _with_store(settings, store)
+        found = asyncio.run(_look(settings))
+        log.info(
+            "starting: visitstats %s, Python %s, %d workers; %s; %s in %s", __version__, platform.python_version(),
+            settings.workers, found, _journal(settings), settings.data_dir, extra=ALWAYS,
+        )  # fmt: skip
         if demo:
             with_parts(settings, lambda parts: _prepare_demo(settings, parts))
         bound = main_socket.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        run(settings, sockets, store, demo=demo, started=lambda: ready(f"http://{shown}:{bound[1]}"))
+        run(
+            settings, sockets, store, board, reload=lambda: _with_store(load(), store), now_ms=wall_clock(), demo=demo,
+            started=lambda: ready(f"http://{shown}:{bound[1]}"),
+        )  # fmt: skip
     finally:
         for each in sockets:
             each.close()
         if store is not None:
             store.stop()
+    log.info("stopped", extra=ALWAYS)
+
+
+def _with_store(settings: Settings, store: EmbeddedStore | None) -> Settings:
+    return settings if store is None else msgspec.structs.replace(settings, redis_url=store.url)
+
+
+def _journal(settings: Settings) -> str:
+    slots = slot_folders(settings.data_dir / "journal")
+    size = sum(file.stat().st_size for slot in slots for file in slot.glob("*.log"))
+    return f"{len(slots)} slots of the journal, {size / 1024 / 1024:.1f} MiB,"
 
 
 def _have_folder(folder: Path) -> None:
@@ -116,8 +175,9 @@ def _have_folder(folder: Path) -> None:
         raise CannotServe(f"the data folder {folder} cannot be written; give it to the user that runs the service")
 
 
-async def _look(settings: Settings) -> None:
-    """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise."""
+async def _look(settings: Settings) -> str:
+    """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise. Return what
+    it is, for the log."""
     if settings.durability == "os":
         complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
     async with opened(settings.redis_url, wall_clock, START_SECONDS) as parts:
@@ -128,10 +188,14 @@ async def _look(settings: Settings) -> None:
                 complain(warning)
             if lost := await look_for_loss(parts.records, settings.data_dir, wall_clock()):
                 complain(lost)
+            server, sites = await parts.fitness.condition(), len(await parts.records.sites())
         except StoreUnavailable as error:
             complain(f"{error}; hits are journalled until it is back")
+            return f"the store at {settings.redis_url_shown} is away"
         except OSError as error:
             complain(f"what the store has lost cannot be written down: {error}")
+            return f"the store at {settings.redis_url_shown}"
+    return f"{server.server} {server.version} at {settings.redis_url_shown} ({server.role}), {sites} sites"
 
 
 async def _upgrade(parts: Parts) -> None:

@@ -156,7 +156,7 @@ class Applier:
     def suspend(self, reason: str) -> None:
         """Stop committing while the store must not be counted in."""
         if self.link.on(Event.DOUBTED, reason):
-            log.error("hits are journalled, and not counted until the store is fit for it: %s", reason)
+            log.error("the store is unfit: %s; hits are journalled, and counted when it is fit for that", reason)
             self._told = True
             self._fall_behind()
 
@@ -375,7 +375,10 @@ class Applier:
             event = _REFUSALS[error.kind]
             self._metrics.refusals.labels(error.code).inc()
         if self.link.on(event, str(error)):
-            log.warning("hits are journalled until the store takes them again: %s", error)
+            log.warning(
+                "the store is %s: %s; hits are journalled, and counted when it takes them", self.link.word, error,
+                extra={"cause": f"the store is {self.link.word}"},
+            )  # fmt: skip
             self._metrics.store_failures.inc()
             self._told = True
         self._fall_behind()
@@ -394,7 +397,7 @@ class Applier:
 
     def _tell_well(self) -> None:
         if self._told:
-            log.warning("the store has everything that is journalled here, and takes hits again")
+            log.warning("the store is ok: it has everything that is journalled here, and takes hits")
         self._told = False
 
 

@@ -180,6 +180,11 @@ class Ingest:
         self._journal.close()
 
     @property
+    def last_record(self) -> int:
+        """The number of the last record in the journal."""
+        return self._journal.last_sequence
+
+    @property
     def journal_bytes(self) -> int:
         """The size of the journal on disk, in bytes."""
         return self._journal.size

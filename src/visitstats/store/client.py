@@ -52,7 +52,7 @@ def translated() -> Iterator[None]:
     except MasterNotFoundError as error:
         raise StoreUnavailable(f"no Sentinel names a primary that is up: {error}") from error
     except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-        raise StoreUnavailable(f"the store does not answer: {error}") from error
+        raise StoreUnavailable(f"the store does not answer: {str(error) or 'it takes too long'}") from error
     except RuntimeError as error:
         # uvloop's word for a connection that was lost just before something is sent.
         if "handler is closed" not in str(error):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Router
 
+from visitstats.board import Seat
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
@@ -103,8 +103,11 @@ ROUTES: tuple[Route, ...] = tuple(
 class Application:
     """An ASGI application: the edge in front of the router, from the lifespan's start to its end."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False, seat: Seat | None = None
+    ) -> None:
         self._settings = settings
+        self._seat = seat or Seat.alone()
         self._clock = clock
         self._demo = demo
         self._streams: LiveStreams | None = None
@@ -155,7 +158,7 @@ class Application:
 
     def _worker(self, disk: Disk | None) -> Worker:
         settings = self._settings
-        return Worker(settings, settings.redis_url, self._clock, disk, connections=lambda: self.peers.count)
+        return Worker(settings, settings.redis_url, self._clock, disk, self._seat, lambda: self.peers.count)
 
     def _present(self, worker: Worker) -> None:
         """Let a worker answer from now on."""
@@ -211,20 +214,12 @@ class Application:
             return
 
 
-def create_app(settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False) -> Application:
+def create_app(
+    settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False, seat: Seat | None = None
+) -> Application:
     """Build the application. `settings.redis_url` names the store; `clock` gives the moment in milliseconds; `demo`
-    adds the demo portal at /demo/."""
-    return Application(settings, clock=clock, demo=demo)
-
-
-def worker_app() -> Application:
-    """Build the application of a worker process from the environment that its supervisor gave it."""
-    return create_app(Settings.load(environ=os.environ))
-
-
-def demo_app() -> Application:
-    """The same with the demo portal."""
-    return create_app(Settings.load(environ=os.environ), demo=True)
+    adds the demo portal at /demo/; `seat` is a worker's place among others."""
+    return Application(settings, clock=clock, demo=demo, seat=seat)
 
 
 async def _named(request: Request, error: Exception) -> Response:

@@ -1,48 +1,36 @@
-"""Running the application: one listening port, N worker processes, and a supervisor that keeps them and the store
-alive."""
+"""Running the application: the listening sockets, what uvicorn is told, and what a worker process does first."""
 
 import contextlib
 import gc
-import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from visitstats.board import Board, Seat
 from visitstats.core.errors import VisitstatsError
 from visitstats.descriptors import raise_file_limit
 from visitstats.embedded.process import EmbeddedStore
+from visitstats.logs import set_up_logging
+from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
-from visitstats.web.beacons.log import set_up_logging
 from visitstats.web.beacons.protocol import Protocol
+from visitstats.web.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from visitstats.web.app import Application
 
-log = logging.getLogger(__name__)
-
 BACKLOG = 2048
 KEPT_FILES = 128
 """Files that connections leave to the journal, the store and whatever else a worker opens."""
-COMPACT_SECONDS = 6 * 3600
-"""How often the embedded store rewrites its file without deleted data: salts must not stay there for long."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than nginx keeps its connections to us (60 s), so that we never close one that it is about to use."""
-
-
-AGAIN_SECONDS = 5
-"""After how long a worker that could not start in the place of a dead one is tried again."""
-MORE_SECONDS = 5
-"""How long after `shutdown_seconds` a worker that has not ended is killed: its disk hangs, or it has a bug. Nothing is
-lost by that, the next start applies what its journal holds."""
 
 
 class CannotListen(VisitstatsError):
@@ -51,66 +39,6 @@ class CannotListen(VisitstatsError):
 
 class CannotServe(VisitstatsError):
     """The workers do not come up."""
-
-
-class Supervisor(Multiprocess):
-    """Keeps the workers alive, as uvicorn does it, and the embedded store with them."""
-
-    def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], store: EmbeddedStore | None, shutdown_seconds: int
-    ) -> None:
-        super().__init__(config, sockets)
-        self._store = store
-        self._shutdown_seconds = shutdown_seconds
-        self._compact_at = time.monotonic() + COMPACT_SECONDS
-        self._again_at = 0.0
-        self.failed = False
-        """It ended because a worker could not start, and not because it was told to."""
-
-    def keep_subprocess_alive(self) -> None:
-        """Restart what has died; called twice a second."""
-        if self.should_exit.is_set():
-            return  # it was told to end just now
-        if self._store is not None:
-            if self._store.revive():
-                log.warning("the embedded store had died and was started again")
-            if time.monotonic() > self._compact_at and self._store.compact():
-                self._compact_at = time.monotonic() + COMPACT_SECONDS
-        if time.monotonic() < self._again_at:
-            return
-        super().keep_subprocess_alive()
-        if self.should_exit.is_set():
-            self._go_on_without()
-
-    def _go_on_without(self) -> None:
-        """uvicorn ends the service when a worker cannot start. While another one serves, that would be its readers'
-        loss: the worker is tried again in a while."""
-        serving = [process for process in self.processes if process.is_ready(timeout=1)]
-        failed = [process for process in self.processes if process.exitcode == STARTUP_FAILURE]
-        if not serving:
-            self.failed = True
-            return
-        log.error("a worker could not start; %d serve without it, and it is tried again", len(serving))
-        self.should_exit.clear()
-        self._again_at = time.monotonic() + AGAIN_SECONDS
-        for process in failed:
-            self.processes.remove(process)
-        self.processes += [self._launch() for _ in failed]
-
-    def _launch(self) -> Process:
-        process = Process(self.config, self.sockets)
-        process.start()
-        return process
-
-    def join_all(self) -> None:
-        """Wait until the workers have ended, and kill those that do not: a service must end when it is told to."""
-        deadline = time.monotonic() + self._shutdown_seconds + MORE_SECONDS
-        for process in self.processes:
-            process.process.join(max(deadline - time.monotonic(), 0))
-            if process.exitcode is None:
-                log.error("worker %s does not end and is killed; the next start applies its journal", process.pid)
-                process.process.kill()
-                process.join()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -131,16 +59,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(
-    settings: Settings, sockets: list[socket.socket], store: EmbeddedStore | None, *, demo: bool = False,
+    settings: Settings,
+    sockets: list[socket.socket],
+    store: EmbeddedStore | None,
+    board: Board,
+    *,
+    reload: Callable[[], Settings],
+    now_ms: int,
+    demo: bool = False,
     started: Callable[[], None] = lambda: None,
-) -> None:  # fmt: skip
-    """Serve until SIGTERM or SIGINT; then finish what was accepted and return. `settings.redis_url` names the store.
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what was accepted and return. `settings.redis_url` names the store;
+    `reload` reads the settings anew, after SIGHUP; `now_ms` is the moment.
 
     Call it from the main thread. `started` is called when the workers have been launched.
     """
-    os.environ.update(settings.to_environ())
     config = uvicorn.Config(
-        "visitstats.web.server:" + ("demo_worker" if demo else "worker"),
+        "visitstats.web.server:worker",
         factory=True,
         workers=settings.workers,
         loop="uvloop",
@@ -160,35 +95,51 @@ def run(
         # The other half is for journalling and applying after that (`Ingest.stop`).
         timeout_graceful_shutdown=max(settings.shutdown_seconds // 2, 1),
     )
-    started()
-    supervisor = Supervisor(config, sockets, store, settings.shutdown_seconds)
-    supervisor.run()
+    supervisor = Supervisor(config, sockets, store, settings, demo_worker if demo else worker, board, reload, now_ms)
+    with _service_file(settings.data_dir) as file:
+        pid = os.getpid()
+        file.tell(State(pid))
+        supervisor.on_reload = lambda trouble: file.tell(State(pid, supervisor.reloads, trouble[:400]))
+        started()
+        supervisor.run()
     if supervisor.failed:
         raise CannotServe("a worker could not start; the log above says why")
 
 
-def worker():  # type: ignore[no-untyped-def]
+@contextlib.contextmanager
+def _service_file(data_dir: Path) -> Iterator[ServiceFile]:
+    try:
+        file = ServiceFile(data_dir)
+    except OSError as error:
+        raise CannotServe(f"the data folder {data_dir} cannot be written: {error.strerror or error}") from error
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def worker(settings: Settings, seat: Seat) -> "Application":
     """Build the application in a worker process."""
-    from visitstats.web.app import worker_app
+    from visitstats.web.app import create_app
 
-    app = worker_app()
-    _settle_in(app)
+    app = create_app(settings, seat=seat)
+    _settle_in(app, settings, seat)
     return app
 
 
-def demo_worker():  # type: ignore[no-untyped-def]
+def demo_worker(settings: Settings, seat: Seat) -> "Application":
     """The same with the demo portal."""
-    from visitstats.web.app import demo_app
+    from visitstats.web.app import create_app
 
-    app = demo_app()
-    _settle_in(app)
+    app = create_app(settings, seat=seat, demo=True)
+    _settle_in(app, settings, seat)
     return app
 
 
-def _settle_in(app: "Application") -> None:
+def _settle_in(app: "Application", settings: Settings, seat: Seat) -> None:
     """Prepare a worker process: its log, its files, and its end when the supervisor is killed (an orphan would hold the
     port)."""
-    set_up_logging(os.environ.get("VISITSTATS_LOG_LEVEL", "info"))
+    set_up_logging(settings.log_level, settings.log_format, seat.board)
     files = raise_file_limit()
     app.peers.limit(max(files - KEPT_FILES, files // 2))
     # What is loaded by now stays: no collection has to look at it again. A hit makes many objects that are gone with

@@ -45,6 +45,10 @@ _NOBODY = asyncio.Event()
 """Stands in for the event by which uvicorn wakes a reader of the request's body."""
 
 
+LEAVE_SECONDS = 0.5
+"""How long a connection on which nothing is asked stays open when the worker ends."""
+
+
 class HeldBeacon:
     """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered. A connection
     has one for all of them, which come one after the other: a new object for each would cost 0.4 µs."""
@@ -277,11 +281,24 @@ class Protocol(Requests):
         self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
-        """End the connection as soon as its answer is sent; a stream never would be."""
+        """End the connection as soon as its answer is sent; a stream never would be. One on which nothing is asked is
+        left open for a moment: a request that is on its way to us would be lost with it, and its sender may not dare to
+        send it again."""
         if self.streaming:
             self.transport.close()
+        elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.leaving = True
+            self.loop.call_later(LEAVE_SECONDS, self._leave)
         else:
             super().shutdown()
+
+    def _leave(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._begun is not None:
+            self.loop.call_later(LEAVE_SECONDS, self._leave)  # it is coming in
+        elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.transport.close()
 
     def _may_be_silent(self) -> bool:
         if not self._silent:

@@ -67,6 +67,8 @@ class Requests(HttpToolsProtocol):
     _host: bytes | None = None
     """The Host of an earlier request: most connections have one."""
     _last = False
+    leaving = False
+    """The worker ends: the next request is answered, and is the connection's last."""
     """Nothing that comes behind the request at work is taken for a request."""
     _refusal = b""
     """An answer that ends the connection, and waits for its turn."""
@@ -213,6 +215,8 @@ class Requests(HttpToolsProtocol):
         self._missing = length if length <= LONGEST_BODY else LONGEST_BODY
         if head.chunked:
             self._chunks, self._received = Chunks(), 0
+        if self.leaving:
+            head.is_last = True
         self._last = head.is_last
         self.on_head(head)
         self._open = True
