@@ -184,9 +184,11 @@ def test_a_machine_without_time_zones_fails(settings: Settings, tmp_path: Path) 
 
 
 def test_few_open_files_are_a_warning(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4095))
     row = rows_of(settings, machine(tmp_path))["open files"]
     assert (row.status, "LimitNOFILE" in row.advice) == ("warn", True)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    assert rows_of(settings, machine(tmp_path))["open files"].status == "ok", "workers raise the soft limit"
 
 
 def test_the_versions_are_those_of_a_bug_report() -> None:

@@ -155,12 +155,14 @@ async def sent(pieces: Iterable[bytes]) -> Said:
     return Said(app.seen, [status for status in statuses if status != 100], closed)
 
 
-def connected(address: str = "192.0.2.1", app: App | None = None) -> tuple[Protocol, App, Loop, Wire]:
+def connected(
+    address: str = "192.0.2.1", app: App | None = None, state: ServerState | None = None
+) -> tuple[Protocol, App, Loop, Wire]:
     """Return a connection that was just made, and what is around it."""
     app, loop, wire = app or App(), Loop(), Wire(address)
     config = uvicorn.Config(app, http=Protocol, lifespan="off", ws="none", access_log=False, timeout_keep_alive=75)
     config.load()
     config.loaded_app = app
-    found = Protocol(config, ServerState(), {}, _loop=loop)  # type: ignore[arg-type]
+    found = Protocol(config, state or ServerState(), {}, _loop=loop)  # type: ignore[arg-type]
     found.connection_made(wire)
     return found, app, loop, wire

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn.server import ServerState
 
-from tests.client import BROWSERS, HOST, Connection, until
-from tests.driver import Service
+from tests.client import BROWSERS, HOST, Connection, Hit, crowd, until
+from tests.driver import PROGRAM, Service
 from tests.waiting import wait_until
 from tests.web.byhand import App, Loop, connected
 from tests.web.inprocess import Running
 from visitstats.web.beacons.connections import (
     ANSWER_SECONDS,
+    BEYOND,
     LONGEST_BODY,
     LOOK_AGAIN_SECONDS,
     MOST_SILENT,
@@ -349,9 +351,14 @@ def test_files_are_left_for_the_journal_and_the_store() -> None:
     """4: however many addresses there are, and a proxy's connections are files, too."""
     peers = Peers(0, lambda address: True)
     peers.limit(10)
-    assert [peers.open(f"192.0.2.{n}") for n in range(11)] == [True] * 10 + [False]
+    assert all(peers.open(f"192.0.2.{n}") for n in range(10))
+    assert peers.full
+    # Those that come in the place of others, whose files are not free yet, are so many at most.
+    assert [peers.open(f"192.0.2.{n}") for n in range(BEYOND + 1)] == [True] * BEYOND + [False]
+    for n in range(BEYOND):
+        peers.close(f"192.0.2.{n}")
     peers.close("192.0.2.1")
-    assert peers.open("192.0.2.99")
+    assert not peers.full
     # Where files are few, one address may not take them all.
     peers = Peers(512)
     peers.limit(896)
@@ -401,6 +408,57 @@ def _is_open(connection: socket.socket) -> bool:
         return True
     except OSError:
         return False
+
+
+def test_the_most_silent_connection_is_closed_for_a_new_one_where_files_are_few() -> None:
+    """Not one that asks something, and not the new one: its first hit is worth more than a connection kept alive."""
+    app, state = App(), ServerState()
+    app.peers = Peers()
+    app.peers.limit(3)
+    served, silent, asking = (connected(f"192.0.2.{n}", app, state) for n in range(3))
+    for (protocol, *_), since in ((served, 2.0), (silent, 1.0), (asking, None)):
+        protocol._first, protocol._begun, protocol._quiet_since = False, None, since
+    new = connected("192.0.2.9", app, state)
+    assert [wire.is_closing() for *_, wire in (served, silent, asking, new)] == [False, True, False, False]
+
+
+def test_where_nobody_is_silent_a_connection_too_many_is_refused() -> None:
+    app, state = App(), ServerState()
+    app.peers = Peers()
+    app.peers.limit(1)
+    busy = connected("192.0.2.1", app, state)
+    busy[0]._first = False
+    assert connected("192.0.2.9", app, state)[3].aborted
+    assert not busy[3].is_closing()
+
+
+def test_few_files_refuse_no_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 256 files and 400 readers on connections that they keep open: the journal has its files, and a reader whose
+    connection was closed comes again."""
+    limited = tmp_path / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -n 256\nexec {PROGRAM} "$@"\n', "utf-8")
+    limited.chmod(0o700)
+    monkeypatch.setattr("tests.driver.PROGRAM", limited)
+    service = Service(tmp_path / "data", workers=1)
+    service.environ["VISITSTATS_GATHER_MS"] = "0"
+    try:
+        service.start()
+        service.add_site("t1")
+
+        async def read() -> set[int]:
+            await service.known("t1")
+            statuses, connections = set[int](), list[Connection]()
+            for n, person in enumerate(crowd(400, "files")):
+                connection = await Connection.open(service.port)
+                statuses.add((await connection.hit("t1", Hit(person, f"/{n % 7}"))).status)
+                connections.append(connection)
+            for connection in connections:
+                connection.close()
+            return statuses
+
+        assert asyncio.run(read()) == {200}
+    finally:
+        service.stop()
 
 
 def test_a_connection_too_many_is_closed_before_it_is_read() -> None:

@@ -44,8 +44,8 @@ HEADROOM = 0.2
 FREE_MIB = 256
 """The embedded store rewrites its file beside the old one."""
 INODES = 1000
-FILES = 1024
-"""Open files of a worker: its connections (`backlog`, keep-alive), the store's, its own."""
+FILES = 4096
+"""Open files of a worker, fewer than which are too few: its connections, the store's, its own."""
 NETWORK_MOUNTS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph"})
 VOLATILE_MOUNTS = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 LIBRARIES = ("redis", "uvicorn", "starlette", "msgspec", "uvloop", "httptools", "APScheduler", "prometheus-client")
@@ -326,18 +326,16 @@ def _loss(folder: Path) -> Row:
 
 def check_machine(settings: Settings, machine: Machine) -> Iterator[Row]:
     """Check the machine."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < FILES:
+    # Workers raise the soft limit to this one.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = hard == resource.RLIM_INFINITY
+    if not unlimited and hard < FILES:
         yield Row(
-            "open files", "warn", f"{soft} for each of {settings.workers} workers, as for this command",
-            f"raise it to {FILES} or more (LimitNOFILE= in the unit, ulimit -n); the hard limit is {hard}",
+            "open files", "warn", f"{hard} for each of {settings.workers} workers, as for this command",
+            f"raise the hard limit to {FILES} or more (LimitNOFILE= in the unit, ulimit -Hn): each reader is one",
         )  # fmt: skip
     else:
-        yield Row(
-            "open files",
-            "ok",
-            f"{'unlimited' if soft == resource.RLIM_INFINITY else soft} for each worker, as for this command",
-        )
+        yield Row("open files", "ok", f"{'unlimited' if unlimited else hard} for each worker, as for this command")
     zones = machine.zones()
     if "Asia/Ho_Chi_Minh" in zones:
         yield Row("time zones", "ok", f"{len(zones)} are known")

@@ -20,6 +20,7 @@ from visitstats.embedded.process import EmbeddedStore
 from visitstats.logs import set_up_logging
 from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
+from visitstats.web.beacons.connections import BEYOND
 from visitstats.web.beacons.protocol import Protocol
 from visitstats.web.supervisor import Supervisor
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from visitstats.web.app import Application
 
 BACKLOG = 2048
-KEPT_FILES = 128
-"""Files that connections leave to the journal, the store and whatever else a worker opens."""
+KEPT_FILES = 64 + BEYOND
+"""Files that connections leave: 64 for the journal, the store and whatever else a worker opens, and those of
+connections that are opened in the place of others."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than nginx keeps its connections to us (60 s), so that we never close one that it is about to use."""
 

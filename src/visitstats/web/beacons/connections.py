@@ -27,6 +27,10 @@ SILENT_SECONDS = 2.0
 """A connection without a whole request for so long is silent. Browsers open some ahead, and a crowd that comes in one
 moment is accepted before it is read."""
 LOOK_AGAIN_SECONDS = 0.1
+BEYOND = 64
+"""Connections that may be opened in the place of others whose files are not free yet."""
+SHARE_CLOSED = 16
+"""One in so many connections is closed when there is no file for another: looking for them takes a millisecond."""
 MOST_SILENT = 100
 """The most silent connections of one address in a worker."""
 
@@ -57,9 +61,15 @@ class Peers:
         if self._most_of_one:
             self._most_of_one = min(self._most_of_one, max(most // 4, 1))
 
+    @property
+    def full(self) -> bool:
+        """Whether there are as many connections as there are files for."""
+        return self.most is not None and self.count >= self.most
+
     def open(self, address: str) -> bool:
-        """Count a new connection of an address; False when the address may not have another."""
-        if self.most is not None and self.count >= self.most:
+        """Note one more connection of an address, if that may have another. Some more than `most` are taken while as
+        many are being closed for them."""
+        if self.most is not None and self.count >= self.most + BEYOND:
             return False
         group = group_of(address)
         if self._open.get(group, 0) >= self._most_of_one > 0 and not self._exempt(address):

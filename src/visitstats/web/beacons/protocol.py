@@ -10,6 +10,7 @@ are disconnected here (`web/beacons/connections.py`).
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -21,6 +22,7 @@ from visitstats.web.beacons.address import Headers
 from visitstats.web.beacons.connections import (
     LOOK_AGAIN_SECONDS,
     REQUEST_SECONDS,
+    SHARE_CLOSED,
     SILENT_SECONDS,
     Peers,
     Unread,
@@ -31,6 +33,8 @@ from visitstats.web.beacons.requests import Requests, lines_of
 EXTENSION = "visitstats.answer"
 STREAM = "visitstats.stream"
 ROOT = b"/v1/sites/"
+log = logging.getLogger(__name__)
+
 HIT = b"/hit"
 ALIVE = b"/alive"
 LIVE = b"/live"
@@ -144,12 +148,40 @@ class Protocol(Requests):
         self._address = self.client[0] if self.client else ""
         peers: Peers | None = getattr(self.app, "peers", None)
         if peers is not None:
-            self._counted = peers.open(self._address)
+            room = not peers.full or self._close_silent(peers)
+            self._counted = room and peers.open(self._address)
             if not self._counted:
                 transport.abort()
                 return
         self._begun = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
+
+    def _close_silent(self, peers: Peers) -> bool:
+        """Close connections on which nothing has been asked for the longest time: they are worth less than a hit of
+        somebody new. Say whether there were any."""
+        quiet = sorted(
+            (since, id(each), each)
+            for each in self.connections
+            if isinstance(each, Protocol) and (since := each.quiet_since) is not None
+        )
+        closed = quiet[: max(1, peers.count // SHARE_CLOSED)]
+        for _, _, each in closed:
+            each.transport.close()
+        if closed:
+            log.warning(
+                "there are no files for more connections (visitstats_most_files): those on which nothing is asked are "
+                "closed; raise the limit (LimitNOFILE)"
+            )
+        return bool(closed)
+
+    @property
+    def quiet_since(self) -> float | None:
+        """Since when nothing has been asked on the connection; None while something is, or when it is closing."""
+        if self.transport is None or self.transport.is_closing() or self.streaming:
+            return None
+        if self._quiet_since is not None:
+            return self._quiet_since
+        return self._begun if self._first else None
 
     def begun(self) -> None:
         self._quiet_since = None
