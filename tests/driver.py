@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ class Service:
     def __init__(self, data_dir: Path, *, workers: int = 2, redis_url: str = "", options: tuple[str, ...] = ()) -> None:
         self.data_dir = data_dir
         self.port = 0
+        self.metrics_port = _free_port()
         self.workers_wanted = workers
         self._options = (*(("--redis-url", redis_url) if redis_url else ()), *options)
         self._log = data_dir.with_name(f"{data_dir.name}.log")
@@ -54,6 +56,8 @@ class Service:
             str(self.port),
             "--workers",
             str(self.workers_wanted),
+            "--metrics-port",
+            str(self.metrics_port),
             *self._options,
         ]
         with self._log.open("ab") as log:
@@ -69,6 +73,7 @@ class Service:
         found = listens()
         assert found is not None
         self.port = int(found[1])
+        Connection.private[self.port] = self.metrics_port
         if ready:
             wait_until(self._ready, "the service is ready", seconds)
         else:
@@ -199,6 +204,11 @@ class Service:
 
             await until(there, f"a worker knows {site}", 3)
             connection.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def _processes() -> dict[int, tuple[int, str]]:

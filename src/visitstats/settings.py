@@ -23,6 +23,8 @@ from visitstats.core.storeaddress import parse_address, shown, with_password
 
 PREFIX = "VISITSTATS_"
 CONFIG_FILE = "visitstats.toml"
+LONGEST_SOCKET = 107
+"""Bytes of a unix socket's path, by the kernel."""
 
 # Kubernetes describes every Service of a namespace in such variables; a Service called "visitstats" (or
 # "visitstats-metrics") must not look like a misspelt setting, nor its VISITSTATS_PORT=tcp://… like a port.
@@ -124,8 +126,33 @@ def _one_of(*words: str) -> Kind:
     return Kind("word", parse)
 
 
+def _socket(value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    try:
+        path = _path(value)
+    except _Refused:
+        raise _Refused("empty or the path of a unix socket") from None
+    if len(str(path).encode()) > LONGEST_SOCKET:
+        raise _Refused(f"a path of at most {LONGEST_SOCKET} bytes")
+    return path
+
+
+def _header(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,60}", value.strip()):
+        raise _Refused("any or the name of a header, such as X-Real-IP")
+    return value.strip().lower()
+
+
+def _base_path(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value.strip()):
+        raise _Refused("empty or a path such as /counter")
+    return value.strip().rstrip("/")
+
+
 _FOLDER, _PERHAPS_FOLDER = Kind("folder", _path), Kind("folder", _optional_path)
 _PERHAPS_FILE = Kind("file", _optional_path)
+_SOCKET, _HEADER, _BASE_PATH = Kind("socket", _socket), Kind("header", _header), Kind("path", _base_path)
 _TEXT, _REDIS_URL, _NETWORKS = Kind("text", _text), Kind("text", _redis_url), Kind("networks", _networks)
 
 
@@ -144,7 +171,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, _TEXT, "Address to listen on."] = "127.0.0.1"
     port: Annotated[int, _whole(0, 65_535), "Port to listen on; 0 takes any free one."] = 8080
     workers: Annotated[int, _whole(1, 64), "Processes that answer on the port."] = 1
-    metrics_port: Annotated[int, _whole(0, 65_535), "A port of its own for /metrics; 0 serves it on the main port."] = 0
+    socket: Annotated[
+        Path | None, _SOCKET, "A unix socket to listen on, in place of host and port; its peer is your proxy."
+    ] = None
+    base_path: Annotated[
+        str, _BASE_PATH, "The path under which a proxy hands requests on unchanged, such as /counter; empty for none."
+    ] = ""
+    metrics_host: Annotated[str, _TEXT, "Address of the port for operators."] = "127.0.0.1"
+    metrics_port: Annotated[
+        int, _whole(0, 65_535), "A port for operators: /metrics without a token, /healthz and /readyz; 0 for none."
+    ] = 0
+    metrics_socket: Annotated[Path | None, _SOCKET, "The same as a unix socket."] = None
     trusted_proxies: Annotated[
         tuple[str, ...], _NETWORKS, "Peers whose X-Forwarded-For or Forwarded is believed; empty trusts nobody."
     ] = ("127.0.0.0/8", "::1/128")
@@ -155,8 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     proxy_header: Annotated[
         str,
-        _one_of("any", "x-forwarded-for", "forwarded"),
-        "The header that your proxy writes; any takes X-Forwarded-For, or else Forwarded.",
+        _HEADER,
+        "The header that your proxy writes, such as X-Real-IP; any takes X-Forwarded-For, or else Forwarded.",
     ] = "any"
     network_hits_per_second: Annotated[
         int,
@@ -259,8 +296,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             values, place = next(((v, p) for v, p in sources if name in v), ({name: setting.default}, str))
             found[name] = _read(setting, values[name], place(name))
         settings = _with_password(cls(**found))
-        if settings.metrics_port and settings.metrics_port == settings.port:
-            raise InvalidSetting(f"metrics_port and port are both {settings.port}; metrics_port 0 serves them together")
+        if settings.metrics_port and settings.metrics_port == settings.port and not settings.socket:
+            raise InvalidSetting(f"metrics_port and port are both {settings.port}")
+        if settings.metrics_socket and settings.metrics_socket == settings.socket:
+            raise InvalidSetting(f"metrics_socket and socket are both {settings.socket}")
         if settings.queue_max_hits < settings.batch_max_hits:
             raise InvalidSetting(
                 f"queue_max_hits is {settings.queue_max_hits}; "
@@ -329,7 +368,7 @@ def _from_file(path: Path | None) -> tuple[dict[str, object], Callable[[str], st
         if not path.exists():
             return {}, str
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidSetting(f"the settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both

@@ -189,7 +189,7 @@ def live(context: BrowserContext, service: Service, portal: Portal) -> str:
 
 
 def streams(service: Service, page: Page) -> int:
-    text = page.request.get(f"http://127.0.0.1:{service.port}/metrics").text()
+    text = page.request.get(f"http://127.0.0.1:{service.metrics_port}/metrics").text()
     return int(float(next(line for line in text.splitlines() if line.startswith("visitstats_live_streams")).split()[1]))
 
 

@@ -63,7 +63,7 @@ async def test_a_worker_that_cannot_start_again_ends_nothing(
         start = "    async def start(self) -> None:\n"
         worker.write_text(well.replace(start, f"{start}        raise KeyError('new')\n"), "utf-8")
         os.kill(service.workers[0], signal.SIGKILL)
-        await until(lambda: _tried_twice(service), "it was tried twice", 20)
+        await until(lambda: _tried_twice(service), "it was tried twice", 40)
         await load.more(400)
         worker.write_text(well, "utf-8")
         await until(both_serve, "both serve", 30)

@@ -302,3 +302,12 @@ def test_it_says_so_with_true_or_false(body: bytes) -> None:
 def test_and_only_once() -> None:
     with pytest.raises(HitRejected, match="twice"):
         decode_hit(b'{"u": "https://a.vn/", "w": false, "w": true}')
+
+
+def test_a_byte_order_mark_before_a_beacon_is_no_part_of_it() -> None:
+    """A portal's own program may send one, and its hits would be refused as no JSON."""
+    assert decode_hit(b'\xef\xbb\xbf{"u":"https://a.vn/b"}') == decode_hit(b'{"u":"https://a.vn/b"}')
+    assert decode_alive(b'\xef\xbb\xbf{"v":"0123456789abcdef"}') == decode_alive(b'{"v":"0123456789abcdef"}')
+    for decode in (decode_hit, decode_alive):
+        with pytest.raises(HitRejected):
+            decode(b"\xef\xbb\xbf" * 2000 + b"{")

@@ -238,3 +238,34 @@ def _allowed(setting: Setting, value: object) -> bool:
     except InvalidSetting:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("proxy_header", "X-Real-IP", "x-real-ip"),
+        ("proxy_header", "ANY", "any"),
+        ("base_path", "/counter/", "/counter"),
+        ("base_path", "/", ""),
+        ("socket", "/run/visitstats/s", Path("/run/visitstats/s")),
+        ("socket", "", None),
+    ],
+)
+def test_how_a_proxy_finds_us_is_read_in_the_form_that_people_write(name: str, value: str, expected: object) -> None:
+    assert getattr(Settings.load({name: value}), name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("proxy_header", "X Real"), ("proxy_header", ""), ("base_path", "counter"), ("base_path", "/a//b"),
+     ("base_path", "/a?b"), ("socket", "/" + "a" * 200), ("metrics_host", "")],
+)  # fmt: skip
+def test_how_a_proxy_cannot_find_us_is_refused(name: str, value: str) -> None:
+    assert f"--{name.replace('_', '-')}" in refusal({name: value})
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of Windows write one."""
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 9\n")
+    assert Settings.load(config=file).port == 9

@@ -103,23 +103,23 @@ async def running(
     data_dir: Path,
     redis_url: str,
     *,
-    sockets: int = 1,
     site: bool = True,
     clock: Clock | None = None,
     **settings: object,
 ) -> AsyncIterator[Running]:
-    """Run the application with site `t1`; with two sockets, the second is the metrics port."""
+    """Run the application with site `t1`; the second port is that for operators."""
     clock = clock or Clock()
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     for each in opened:
         # As uvloop does for the service. asyncio does not for such a socket, and each answer in two parts took 40 ms.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ports = [each.getsockname()[1] for each in opened]
-    extra = {"metrics_port": ports[1]} if sockets > 1 else {}
+    Connection.private[ports[0]] = ports[1]
     app = create_app(
         # Hits of a test come one after the other: none of them is to wait for another.
         Settings.load(
-            {"data_dir": data_dir, "redis_url": redis_url, "port": ports[0], "gather_ms": 0} | extra | settings
+            {"data_dir": data_dir, "redis_url": redis_url, "port": ports[0], "metrics_port": ports[1], "gather_ms": 0}
+            | settings
         ),
         clock=clock,
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from tests.client import HOST, Connection, Hit, crowd
-from tests.web.inprocess import NOON, Running, running
+from tests.web.inprocess import NOON, Running
 
 ANN, BEN, CAM = crowd(3, "admin")
 ARTICLES = "/v1/admin/sites/t1/articles"
@@ -281,21 +280,30 @@ async def test_a_page_of_another_origin_gets_nothing(app: Running, headers: dict
     assert own.status == 200
 
 
-async def test_metrics_are_for_this_machine_a_token_or_their_own_port(tmp_path: Path, redis_url: str) -> None:
-    """A proxy on this machine is not this machine."""
-    async with running(tmp_path / "data", redis_url, sockets=2) as app:
-        far = {"x-forwarded-for": "203.0.113.5"}
-        near = await app.connection.request("GET", "/metrics")
-        assert near.status == 200
-        assert near.headers["content-type"].startswith("text/plain")
-        assert b"visitstats_online" in near.body
-        assert (await app.connection.request("GET", "/metrics", headers=far)).status == 401
-        assert (await app.connection.request("GET", "/metrics", headers={"forwarded": "for=203.0.113.5"})).status == 401
-        for scope, status in (("metrics", 200), ("admin", 200), ("viewer", 403)):
-            token = {"authorization": await app.token(scope)}
-            assert (await app.connection.request("GET", "/metrics", headers=far | token)).status == status
-        limited = {"authorization": await app.token("metrics", "t1")}
-        assert (await app.connection.request("GET", "/metrics", headers=far | limited)).status == 403
-        other = await Connection.open(app.ports[1])
-        assert (await other.request("GET", "/metrics", headers=far)).status == 200
-        other.close()
+async def test_metrics_on_the_readers_port_need_a_token(app: Running) -> None:
+    """Whoever asks: a proxy on this machine passes strangers on, and need not say so."""
+    for headers in ({"host": HOST}, {"x-forwarded-for": "203.0.113.5"}, {"via": "1.1 proxy"}):
+        assert (await app.connection.request("GET", "/metrics", headers=headers)).status == 401
+    for scope, status in (("metrics", 200), ("admin", 200), ("viewer", 403)):
+        token = {"authorization": await app.token(scope)}
+        answer = await app.connection.request("GET", "/metrics", headers=token)
+        assert answer.status == status
+    limited = {"authorization": await app.token("metrics", "t1")}
+    assert (await app.connection.request("GET", "/metrics", headers=limited)).status == 403
+
+
+async def test_the_operators_port_serves_metrics_and_health_and_nothing_else(app: Running) -> None:
+    """Without a token, which is why no beacon is taken and no number of a portal shown there."""
+    other = await Connection.open(app.ports[1])
+    found = await other.request("GET", "/metrics")
+    assert (found.status, found.headers["content-type"][:10]) == (200, "text/plain")
+    assert b"visitstats_online" in found.body
+    for path in ("/healthz", "/readyz"):
+        assert (await other.request("GET", path)).status == 200
+    for path in ("/v1/sites/t1/stats", "/widget.js", "/openapi.json", "/v1/admin/sites/t1/articles", "/demo/", "/"):
+        assert (await other.request("GET", path)).status == 404, path
+    hit = Hit(crowd(1, "private")[0], "/a")
+    assert (await other.hit("t1", hit)).status == 404
+    assert (await other.alive("t1", hit.visitor)).status == 404
+    other.close()
+    assert (await app.numbers())["total"] == 0

@@ -352,13 +352,13 @@ def test_files_are_left_for_the_journal_and_the_store() -> None:
     peers = Peers(0, lambda address: True)
     peers.limit(10)
     assert all(peers.open(f"192.0.2.{n}") for n in range(10))
-    assert peers.full
+    assert [peers.full] == [True]
     # Those that come in the place of others, whose files are not free yet, are so many at most.
     assert [peers.open(f"192.0.2.{n}") for n in range(BEYOND + 1)] == [True] * BEYOND + [False]
     for n in range(BEYOND):
         peers.close(f"192.0.2.{n}")
     peers.close("192.0.2.1")
-    assert not peers.full
+    assert [peers.full] == [False]
     # Where files are few, one address may not take them all.
     peers = Peers(512)
     peers.limit(896)

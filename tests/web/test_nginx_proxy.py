@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.client import Connection
 from tests.waiting import wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -82,6 +83,8 @@ def service_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     program = str(Path(sys.executable).with_name("visitstats"))
     # The readers of these tests are on loopback too: they must be strangers to the service.
     environment = {**os.environ, "VISITSTATS_DATA_DIR": str(folder), "VISITSTATS_TRUSTED_PROXIES": "127.0.0.1/32"}
+    private = _free_port()
+    environment["VISITSTATS_METRICS_PORT"] = str(private)
     with (folder / "log").open("wb") as log:
         service = subprocess.Popen(
             [program, "serve", "--port", "0"],
@@ -102,6 +105,7 @@ def service_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                     [program, "site", "add", site, "--host", "portal.example.vn"],
                     cwd=folder, env=environment, check=True, capture_output=True, timeout=30,
                 )  # fmt: skip
+            Connection.private[port] = private
             yield port
         finally:
             _end(service)
@@ -174,7 +178,7 @@ def test_the_widget_and_a_hit_come_from_the_portals_own_address(proxy: Proxy) ->
 
 def test_numbers_that_change_come_through_at_once_and_end_with_their_reader(proxy: Proxy, service_port: int) -> None:
     def streams() -> int:
-        with urlopen(f"http://127.0.0.1:{service_port}/metrics", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{Connection.private[service_port]}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return int(float(next(line for line in lines if line.startswith("visitstats_live_streams")).split()[1]))
 

@@ -24,6 +24,7 @@ from visitstats.cli.session import (
     ConfigOption,
     DataDirOption,
     RedisOption,
+    check_user,
     complain,
     option,
     scribe,
@@ -46,11 +47,13 @@ from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.upgrade import upgrade_store
 from visitstats.trust.losses import look_for_loss
-from visitstats.web.server import CannotServe, listen, run
+from visitstats.web.listeners import listening
+from visitstats.web.server import CannotServe, run
 from visitstats.worker import wall_clock
 
 log = logging.getLogger(__name__)
 
+OPENED = ("metrics_port", "metrics_socket")
 RELOAD_SECONDS = 300.0
 """How long the command waits for a reload, in which each worker is replaced in its turn."""
 TRAFFIC_PER_MINUTE = 20.0
@@ -123,35 +126,38 @@ def demo(
 
 
 def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str], None]) -> None:
-    settings, board = load(), Board()
+    asked, board = load(), Board()
+    settings = asked
     set_up_logging("warning" if demo else settings.log_level, settings.log_format, board)
     _have_folder(settings.data_dir)
+    check_user(settings.data_dir)
     claim_folder(settings.data_dir)
-    main_socket = listen(settings.host, settings.port)
-    sockets = [main_socket]
-    if settings.metrics_port:
-        sockets.append(listen(settings.host, settings.metrics_port))
-    store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)
-    try:
-        settings = _with_store(settings, store)
-        found = asyncio.run(_look(settings))
-        log.info(
-            "starting: visitstats %s, Python %s, %d workers; %s; %s in %s", __version__, platform.python_version(),
-            settings.workers, found, _journal(settings), settings.data_dir, extra=ALWAYS,
-        )  # fmt: skip
-        if demo:
-            with_parts(settings, lambda parts: _prepare_demo(settings, parts))
-        bound = main_socket.getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        run(
-            settings, sockets, store, board, reload=lambda: _with_store(load(), store), now_ms=wall_clock(), demo=demo,
-            started=lambda: ready(f"http://{shown}:{bound[1]}"),
-        )  # fmt: skip
-    finally:
-        for each in sockets:
-            each.close()
-        if store is not None:
-            store.stop()
+    with listening(settings) as listeners:
+        settings = listeners.settings
+        store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)
+        try:
+            settings = _with_store(settings, store)
+            found = asyncio.run(_look(settings))
+            log.info(
+                "starting: visitstats %s, Python %s, %d workers; %s; %s in %s", __version__, platform.python_version(),
+                settings.workers, found, _journal(settings), settings.data_dir, extra=ALWAYS,
+            )  # fmt: skip
+            if demo:
+                with_parts(settings, lambda parts: _prepare_demo(settings, parts))
+
+            def again() -> Settings:
+                found = _with_store(load(), store)
+                # Where systemd has opened the sockets, the settings do not say which they are.
+                same = [name for name in OPENED if getattr(found, name) == getattr(asked, name)]
+                return msgspec.structs.replace(found, **{name: getattr(settings, name) for name in same})
+
+            run(
+                settings, listeners.sockets, store, board, reload=again,
+                now_ms=wall_clock(), demo=demo, started=lambda: ready(listeners.shown),
+            )  # fmt: skip
+        finally:
+            if store is not None:
+                store.stop()
     log.info("stopped", extra=ALWAYS)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from visitstats.changes.scribe import Scribe
-from visitstats.core.errors import NotFound
+from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.embedded.process import running_store
 from visitstats.ingest.replay import is_replayed
@@ -27,6 +28,10 @@ from visitstats.worker import wall_clock
 T = TypeVar("T")
 
 
+class WrongUser(VisitstatsError):
+    """A command that root must not run on a data folder of somebody else's."""
+
+
 def option(name: str, **more: Any) -> Any:
     """An option for a setting, which may be left out."""
     return typer.Option(f"--{name.replace('_', '-')}", help=SETTINGS[name].help, show_default=False, **more)
@@ -40,8 +45,25 @@ RedisOption = Annotated[str | None, option("redis_url")]
 
 
 def settings_of(config: Path | None, **options: object) -> Settings:
-    """Return the settings: options first, then the environment, the file, the defaults. Raises InvalidSetting."""
-    return Settings.load(options, os.environ, config)
+    """Return the settings: options first, then the environment, the file, the defaults. Raises InvalidSetting, and
+    WrongUser where root would leave files that the service cannot read."""
+    settings = Settings.load(options, os.environ, config)
+    check_user(settings.data_dir)
+    return settings
+
+
+def check_user(folder: Path) -> None:
+    """Refuse (WrongUser) to work as root on a data folder of another user."""
+    if os.geteuid() != 0 or not folder.is_dir() or not (owner := folder.stat().st_uid):
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise WrongUser(
+        f"the data folder {folder} belongs to {name}, and what root writes there the service could not read; "
+        f"run this as that user: sudo -u {name} visitstats …"
+    )
 
 
 @contextmanager

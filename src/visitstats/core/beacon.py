@@ -130,6 +130,8 @@ class HitQuery(msgspec.Struct, gc=False):
 
 
 _hit_decoder = msgspec.json.Decoder(HitBody)
+BOM = b"\xef\xbb\xbf"
+"""What some systems write before every text. It is no part of it."""
 _alive_decoder = msgspec.json.Decoder(AliveBody)
 
 
@@ -138,6 +140,8 @@ def decode_hit(body: bytes) -> HitBeacon:
     try:
         wire = _hit_decoder.decode(body)
     except (ValueError, RecursionError) as error:
+        if body.startswith(BOM) and not body.startswith(2 * BOM):
+            return decode_hit(body.removeprefix(BOM))
         _refuse(body, error)
     if body.count(b'"') != _quotes(wire):
         _read_again(body)
@@ -149,6 +153,8 @@ def decode_alive(body: bytes) -> AliveBeacon:
     try:
         wire = _alive_decoder.decode(body)
     except (ValueError, RecursionError) as error:
+        if body.startswith(BOM) and not body.startswith(2 * BOM):
+            return decode_alive(body.removeprefix(BOM))
         _refuse(body, error)
     if body.count(b'"') != (0 if wire.v is None else 4):
         _read_again(body)

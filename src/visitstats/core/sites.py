@@ -3,10 +3,11 @@
 The field names are frozen: records are stored as JSON and read back by later versions.
 """
 
+import difflib
 import re
 from ipaddress import ip_network
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
@@ -112,7 +113,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError) as error:
-            raise InvalidSite(f"site {self.id}: unknown time zone {self.timezone[:60]!r}") from error
+            meant = _zone_meant(self.timezone)
+            raise InvalidSite(
+                f"site {self.id}: unknown time zone {self.timezone[:60]!r}; "
+                + (f"did you mean {meant}?" if meant else f"names are such as {DEFAULT_TIMEZONE}")
+            ) from error
         if not 1 <= self.week_start <= 7:
             raise InvalidSite(f"site {self.id}: week_start is 1 (Monday) to 7 (Sunday), not {self.week_start}")
         if not 1 <= self.max_articles <= 10_000_000:
@@ -162,3 +167,18 @@ def _folded(site: str, host: str) -> str:
         return fold_pattern(host)
     except HitRejected as error:
         raise InvalidSite(f"site {site}: {error}") from error
+
+
+VIETNAMESE = re.compile(r"(asia/)?(ha ?noi|viet ?nam|vn|ho ?chi ?minh( city)?|sai ?gon|ict|(utc|gmt)? ?\+?0?7(:00)?)")
+"""What people write for Vietnam's zone."""
+
+
+def _zone_meant(written: str) -> str:
+    """Return the name of the zone that is most like what was written; empty for none."""
+    text = written[:60].strip().lower().replace("_", " ").replace("-", " ")
+    if VIETNAMESE.fullmatch(text):
+        return DEFAULT_TIMEZONE
+    names = {name.lower().replace("_", " ").replace("-", " "): name for name in sorted(available_timezones())}
+    cities = {name.rpartition("/")[2]: zone for name, zone in names.items()}
+    near = difflib.get_close_matches(text, [*names, *cities], n=1, cutoff=0.75)
+    return (names | cities)[near[0]] if near else ""

@@ -49,7 +49,7 @@ from visitstats.web.routes.claims import ClaimRoutes
 from visitstats.web.routes.history import SiteHistories
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
-from visitstats.web.routes.operations import Operations
+from visitstats.web.routes.operations import Operations, is_private
 from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
 from visitstats.web.routes.top import NotPublished, Top
@@ -122,7 +122,11 @@ class Application:
         self.worker: Worker | None = None
         self._life = Router(lifespan=self._lifespan)
         self._answering: App = Starlette(exception_handlers=_HANDLERS)
-        """Answers requests: before the start, nothing is found; then with all that a worker has."""
+        """What answers requests: nothing is found before the start, then all that a worker has."""
+        self._private: App = self._answering
+        """What answers those of operators, on a listener of their own."""
+        self.base_path = settings.base_path.encode()
+        """What a proxy leaves before the path of a request, for the same server."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
@@ -131,7 +135,13 @@ class Application:
         if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
             # Our routes need no escapes, and an escaped path must not pass for a route (hostile-inputs row 7).
             return answers.send_error(send, 404, "not-found", "there is nothing here")
+        if self.is_private(scope.get("server")):
+            return self._private(scope, receive, send)
         return self._answering(scope, receive, send)
+
+    def is_private(self, server: tuple[str, int | None] | None) -> bool:
+        """Whether a connection to this end of ours is for operators alone."""
+        return is_private(self._settings, server)
 
     def note_refused(self, code: str) -> None:
         """Count a request that was refused before it reached a route."""
@@ -166,6 +176,7 @@ class Application:
         senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), self._limits)
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
+        operations = Operations(worker)
         rooms = (
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
@@ -175,7 +186,7 @@ class Application:
             SiteHistories(worker.histories, clock),
             Top(worker.desk, clock),
             Public(worker.reads, senders, clock),
-            Operations(worker, self._addresses),
+            operations,
             *((Portal(),) if self._demo else ()),
         )
         rows = [
@@ -188,6 +199,9 @@ class Application:
         router = Starlette(routes=gate.routes(rows), exception_handlers=_HANDLERS)
         # Starlette would build the address of its redirect from the Host header.
         router.router.redirect_slashes = False
+        self._private = Starlette(
+            routes=gate.routes(Row(route, operations) for route in operations.ROUTES), exception_handlers=_HANDLERS
+        )
         edge = Edge(router, sites, stats, hits, streams, settings.body_max_bytes)
         self._answering, self.take_at_once = edge, edge.take_at_once
         self._streams, self.worker = streams, worker

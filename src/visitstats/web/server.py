@@ -22,12 +22,12 @@ from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
 from visitstats.web.beacons.connections import BEYOND
 from visitstats.web.beacons.protocol import Protocol
+from visitstats.web.listeners import BACKLOG
 from visitstats.web.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from visitstats.web.app import Application
 
-BACKLOG = 2048
 KEPT_FILES = 64 + BEYOND
 """Files that connections leave: 64 for the journal, the store and whatever else a worker opens, and those of
 connections that are opened in the place of others."""
@@ -35,29 +35,8 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than nginx keeps its connections to us (60 s), so that we never close one that it is about to use."""
 
 
-class CannotListen(VisitstatsError):
-    """The port cannot be opened."""
-
-
 class CannotServe(VisitstatsError):
     """The workers do not come up."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket. Raises CannotListen."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        # Connections that come before the first worker is ready wait for it and are not refused.
-        found.listen(BACKLOG)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    found.set_inheritable(True)
-    return found
 
 
 def run(

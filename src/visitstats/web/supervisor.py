@@ -38,7 +38,8 @@ READY_SECONDS = 120
 HUNG_SECONDS = 5
 """After how long without an answer a worker is taken to hang."""
 FIXED = (
-    "data_dir", "redis_url", "redis_password_file", "host", "port", "metrics_port",
+    "data_dir", "redis_url", "redis_password_file", "host", "port", "socket", "metrics_host", "metrics_port",
+    "metrics_socket",
 )  # fmt: skip
 """Settings that a reload does not change: listening sockets, the store and the folder stay what they are."""
 

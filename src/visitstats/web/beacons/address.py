@@ -60,10 +60,9 @@ class ClientAddress:
     ) -> None:
         self._secret = secret or secrets.token_bytes(SECRET_BYTES)
         self._proxies = Networks(networks)
-        self._loopback = Networks(LOOPBACK)
         self._unlimited = Networks((*LOOPBACK, *networks))
         self._hops = hops
-        self._names = NAMES[header]
+        self._names = NAMES.get(header, (header.encode(),))
         self._cache: Bounded[tuple[str, bytes, bytes], Client] = Bounded(CACHE_SIZE)
         self._peers: Bounded[str, Client] = Bounded(CACHE_SIZE)
 
@@ -99,10 +98,6 @@ class ClientAddress:
         """Whether an address is this machine's or a proxy's, or the peer is a unix socket: then many people may be
         behind it, and it is not limited."""
         return address == UNIX_PEER or parse(address) in self._unlimited
-
-    def here(self, peer: str) -> bool:
-        """Whether a peer is this machine itself, also where one socket serves both families (`::ffff:127.0.0.1`)."""
-        return peer != UNIX_PEER and parse(peer) in self._loopback
 
     def _network(self, address: str) -> int:
         """Takes 1.5 µs, and is cached with the address."""

@@ -29,6 +29,7 @@ from visitstats.web.beacons.address import Client, Headers
 from visitstats.web.beacons.rules import OTHER, Article, Articles, Case, Place, Rules
 from visitstats.web.beacons.senders import Senders, Visitor, agent_of, visit_id_of
 
+HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,8 @@ class Hits:
         self._stats = stats
         self._senders = senders
         self._clock = clock
+        self._told = False
+        """Whether the log has said that a proxy does not name its readers."""
         self._articles = Articles()
         self._rules = Rules(self._articles, senders, _Counting(known, self.fetch_salts, clock))
 
@@ -71,6 +74,8 @@ class Hits:
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
         address, network = senders.addresses.of(peer, headers)
+        if address == peer and not self._told and senders.addresses.is_proxy(peer):
+            self._tell_of_proxy(live, peer)
         says = self._says(live, article, beacon, network, moment)
         new = says and not _is_known(self._known, live, article)
         if new and not _has_room(self._known, live, article, moment):
@@ -172,6 +177,15 @@ class Hits:
             self._ingest.refuse(error.reason)
         elif isinstance(error, StoreUnavailable):
             self._ingest.refuse("store-away")
+
+    def _tell_of_proxy(self, live: LiveSite, peer: str) -> None:
+        if HERE.isdisjoint(live.site.hosts):  # else somebody tries it on this machine
+            self._told = True
+            log.warning(
+                "hits come from %s, a trusted proxy, without a reader's address: all readers pass for one; have it "
+                "send X-Forwarded-For, or set proxy_header (docs/settings.md)",
+                peer or "the unix socket",
+            )
 
     def unknown_site(self, site_id: str) -> None:
         """Count a hit for a site that does not exist, and log one of them per minute."""

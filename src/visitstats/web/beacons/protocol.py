@@ -117,6 +117,8 @@ class Stream:
 class Protocol(Requests):
     """One connection."""
 
+    _private = False
+    """It is for operators: no beacon is taken on it."""
     streaming = False
     """Whether its answer is a stream."""
 
@@ -146,6 +148,9 @@ class Protocol(Requests):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
+        is_private = getattr(self.app, "is_private", None)
+        self._private = is_private is not None and is_private(self.server)
+        self.base = getattr(self.app, "base_path", b"")
         peers: Peers | None = getattr(self.app, "peers", None)
         if peers is not None:
             room = not peers.full or self._close_silent(peers)
@@ -177,7 +182,7 @@ class Protocol(Requests):
     @property
     def quiet_since(self) -> float | None:
         """Since when nothing has been asked on the connection; None while something is, or when it is closing."""
-        if self.transport is None or self.transport.is_closing() or self.streaming:
+        if self.transport.is_closing() or self.streaming:
             return None
         if self._quiet_since is not None:
             return self._quiet_since
@@ -198,6 +203,7 @@ class Protocol(Requests):
             and b"?" not in url
             and (cycle is None or cycle.response_complete)  # type: ignore[redundant-expr]
             and not self.flow.write_paused
+            and not self._private
             and not head.continues
             and head.length <= LONGEST_HELD
             and self.parser.get_method() == b"POST"

@@ -67,6 +67,8 @@ class Requests(HttpToolsProtocol):
     _host: bytes | None = None
     """The Host of an earlier request: most connections have one."""
     _last = False
+    base = b""
+    """What a proxy in front leaves before every path."""
     leaving = False
     """The worker ends: the next request is answered, and is the connection's last."""
     """Nothing that comes behind the request at work is taken for a request."""
@@ -210,6 +212,8 @@ class Requests(HttpToolsProtocol):
         check(head, self._raw_head, parser.get_method(), self.url, self.headers, self._host)
         self._parsed = True
         self._host = head.headers.get(b"host")
+        if self.base:
+            head.target = _below(self.base, head.target)
         self.url = head.target
         length = head.length
         self._missing = length if length <= LONGEST_BODY else LONGEST_BODY
@@ -333,6 +337,15 @@ def _reason(error: Exception, head: bytes) -> Refused:
         return cause
     log.error("a request met a bug", exc_info=cause)
     return Refused("this is a bug; the service has logged it", 500, "internal-error")
+
+
+def _below(base: bytes, target: bytes) -> bytes:
+    """Return a target without the path under which a proxy has us; one that is not below that is as it was: who asks us
+    directly does not know it."""
+    rest = target[len(base) :]
+    if not target.startswith(base) or rest[:1] not in (b"/", b"?", b""):
+        return target
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 _written: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")

@@ -5,7 +5,7 @@ import gzip
 import msgspec
 from starlette.requests import Request
 
-from visitstats.web.beacons.address import ClientAddress
+from visitstats.settings import Settings
 from visitstats.web.table import Asked, Reply, Route
 from visitstats.worker import Worker
 
@@ -27,12 +27,21 @@ class Readiness(msgspec.Struct):
     store_lacks_hits: int
 
 
+def is_private(settings: Settings, server: tuple[str, int | None] | None) -> bool:
+    """Whether a connection was made to the listener for operators, by our end of it: address and port, or the path of a
+    unix socket and None."""
+    if server is None:
+        return False
+    if server[1] is None:
+        return settings.metrics_socket is not None and server[0] == str(settings.metrics_socket)
+    return server[1] == settings.metrics_port != 0
+
+
 class Operations:
     """The handlers."""
 
-    def __init__(self, worker: Worker, addresses: ClientAddress) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._addresses = addresses
 
     async def metrics(self, asked: Asked[None, None]) -> Reply:
         """Answer the metrics of all workers."""
@@ -42,12 +51,8 @@ class Operations:
         return Reply(text, packed=gzip.compress(text, compresslevel=1, mtime=0) if takes else b"")
 
     def near(self, request: Request) -> bool:
-        """Whether a request comes from this machine itself, or by the metrics port."""
-        port = self._worker.settings.metrics_port
-        arrived = request.scope.get("server") or ("", 0)
-        peer = request.client.host if request.client else ""
-        forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-        return (self._addresses.here(peer) and not forwarded) or bool(port and arrived[1] == port)
+        """Whether a request comes by the listener for operators."""
+        return is_private(self._worker.settings, request.scope.get("server"))
 
     async def health(self, asked: Asked[None, None]) -> Health:
         """Say that the process runs."""
