@@ -151,6 +151,17 @@ class Board:
                 _CAUSE.pack_into(self._memory, place, cause, now, 0)
             return left_out
 
+    def says(self, about: int, word: int) -> bool:
+        """Whether the last line about something has said this (both are 32 bits and more, of which 32 are kept)."""
+        with self._locked():
+            known, _, said = _CAUSE.unpack_from(self._memory, self._place(about))
+            return bool(known == about and said == word & 0xFFFFFFFF)
+
+    def say(self, about: int, word: int, now: float) -> None:
+        """Remember what the last line about something has said."""
+        with self._locked():
+            _CAUSE.pack_into(self._memory, self._place(about), about, now, word & 0xFFFFFFFF)
+
     def _place(self, cause: int) -> int:
         """Where a cause is, or may be put: in the place of the one that was written longest ago, of four."""
         best, oldest = 0, float("inf")

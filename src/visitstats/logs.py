@@ -4,7 +4,9 @@ Rule 1: what is written on and on while something lasts is written once; the nex
         has the number of those that were left out. So neither a store that refuses nor a stranger fills a disk.
 Rule 2: lines of one cause come from the same place in the code, or name the cause (`extra={"cause": …}`), whatever they
         tell of a request or a site.
-Rule 3: an event that happens once (`extra=ALWAYS`: a start, a worker that died) is never left out.
+Rule 3: a line that says how something is (`extra={"about": …}`) is written when it says something else than the last
+        one about it, of whichever process, and told later only if it is still right.
+Rule 4: an event that happens once (`extra=ALWAYS`: a start, a worker that died) is never left out.
 """
 
 import json
@@ -74,6 +76,8 @@ class OncePerMinute(logging.Filter):
         if getattr(record, "always", False):
             return True
         now, cause = self._clock(), _cause(record)
+        if self._is_said(record, cause):
+            return False
         seen = self._seen.get(cause)
         if seen is None:
             seen = self._seen[cause] = _Seen()
@@ -87,7 +91,21 @@ class OncePerMinute(logging.Filter):
             return False
         seen.until, seen.left_out, seen.last = now + AGAIN_SECONDS, 0, None
         record.left_out = left_out - 1
+        self._say(record, cause, now)
         return True
+
+    def _is_said(self, record: logging.LogRecord, cause: int) -> bool:
+        about = getattr(record, "about", "")
+        if not about:
+            return False
+        for other, seen in self._seen.items():
+            if other != cause and seen.last is not None and getattr(seen.last, "about", "") == about:
+                seen.last = None  # it is not right any more
+        return self._board.says(_number(about), cause)
+
+    def _say(self, record: logging.LogRecord, cause: int, now: float) -> None:
+        if about := getattr(record, "about", ""):
+            self._board.say(_number(about), cause, now)
 
     def due(self, *, at_once: bool = False) -> list[logging.LogRecord]:
         """Return the last line of each cause of which lines were left out, and none was written for a minute."""
@@ -99,7 +117,8 @@ class OncePerMinute(logging.Filter):
             if left_out is None:
                 seen.until, seen.left_out = now + LOOK_SECONDS, 0
                 continue
-            if left_out:
+            if left_out and not self._is_said(seen.last, cause):
+                self._say(seen.last, cause, now)
                 seen.last.left_out = left_out - 1
                 seen.last.exc_info = None  # the first of them had it
                 found.append(seen.last)
@@ -114,7 +133,10 @@ def _cause(record: logging.LogRecord) -> int:
         named = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
     elif named is None:
         named = record.msg
-    text = f"{record.name}\0{record.levelno}\0{named}"
+    return _number(f"{record.name}\0{record.levelno}\0{named}")
+
+
+def _number(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "little") | 1
 
 

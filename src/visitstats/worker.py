@@ -350,7 +350,10 @@ class Worker:
         self.applier.probe()
 
     async def _remember_scrapers(self) -> None:
-        await self.access.remember()
+        try:
+            await self.access.remember()
+        except StoreUnavailable as error:
+            log.debug("tokens cannot be looked up: %s", error)
 
     async def _adopt(self) -> None:
         if self._replay is None or not self.applier.link.commits:

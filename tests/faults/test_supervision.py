@@ -198,6 +198,11 @@ async def test_a_store_that_refuses_is_a_line_or_two_whatever_comes_in(serve: Se
             return found["visitstats_lagging_sites"] == sites and found['visitstats_store_state{state="full"}'] == 2
 
         await until(lagging, "each site is said to lag once", 15)
+
+        async def tried() -> bool:
+            return (await scraped(service))['visitstats_store_refusals_total{reason="oom"}'] >= 10
+
+        await until(tried, "it is tried again and again", 30)
         raw.config_set("maxmemory", 0)
 
         async def healed() -> bool:

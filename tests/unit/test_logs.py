@@ -161,3 +161,36 @@ def test_every_line_to_the_systems_log_has_its_priority() -> None:
     assert all(line.startswith("<3>") for line in TextForm(for_system_log=True).format(made).splitlines())
     made.levelno = logging.WARNING
     assert TextForm(for_system_log=True).format(made).startswith("<4>")
+
+
+def test_how_something_is_is_said_once_by_all_and_again_when_it_is_otherwise(board: Board, clock: Clock) -> None:
+    """The second worker's word for the same store tells nothing; the last line is how things are."""
+    processes = [Process(board, clock), Process(board, clock)]
+    processes[1].lines.setStream(processes[0].stream)
+
+    def written() -> list[str]:
+        return [line.rstrip("0123456789") for line in processes[0].written]
+
+    def say(word: str) -> None:
+        for each in processes:
+            each.log("visitstats.ingest", f"the store is {word}", error=None, cause=word, about="the store")
+
+    def passes(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.now += 1
+            for each in processes:
+                each.lines.tell_left_out()
+
+    say("full")
+    passes(200)
+    say("ok")
+    passes(200)
+    assert written() == ["the store is full", "the store is ok"]
+    for _ in range(20):  # it comes and goes, for 80 seconds
+        passes(2)
+        say("full")
+        passes(2)
+        say("ok")
+    passes(200)
+    assert written()[-1].startswith("the store is ok"), "the last line is how things are"
+    assert len(written()) <= 8

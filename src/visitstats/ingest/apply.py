@@ -37,6 +37,8 @@ HOLD_SECONDS = 0.002
 """The mean time for which one write may hold the store, which runs all pending commands of a client before it serves
 another. The size of batches and writes follows the measured time of the last ones, so that a single one may take twice
 as long. With 4 ms a script took up to 5.7 ms on a site of a million, and a hit was no cheaper."""
+ABOUT = {"about": "the store"}
+"""Of a line of the log that says how the store is (`visitstats.logs`, rule 3)."""
 LEAST_EVENTS = 32
 """The least events of a batch. With fewer, a measurement tells more about the round trip than about the script."""
 
@@ -82,8 +84,8 @@ class Applier:
         """Whether to ask the store if it takes writes, because no commit has shown that for a while."""
         self._heard = True
         """Whether the store has answered a commit since that was looked at last."""
-        self._told = False
-        """Whether the log has said that something is wrong with the store."""
+        self._told = ""
+        """The word for the store that the log has said last, since all was well."""
         self._most_events = batch_max_hits
         self.batch_events = batch_max_hits
         """How many events (hits, heartbeats) a batch and a write may hold, so that they hold the store for no more than
@@ -156,8 +158,11 @@ class Applier:
     def suspend(self, reason: str) -> None:
         """Stop committing while the store must not be counted in."""
         if self.link.on(Event.DOUBTED, reason):
-            log.error("the store is unfit: %s; hits are journalled, and counted when it is fit for that", reason)
-            self._told = True
+            log.error(
+                "the store is unfit: %s; hits are journalled, and counted when it is fit for that", reason,
+                extra=ABOUT,
+            )  # fmt: skip
+            self._told = self.link.word
             self._fall_behind()
 
     def resume(self) -> None:
@@ -374,13 +379,16 @@ class Applier:
         if isinstance(error, StoreRefuses):
             event = _REFUSALS[error.kind]
             self._metrics.refusals.labels(error.code).inc()
-        if self.link.on(event, str(error)):
+        self.link.on(event, str(error))
+        word = self.link.word
+        # Each attempt to bring it up ends here again while it lasts: that is not another event.
+        if word not in (self._told, "closing"):
             log.warning(
-                "the store is %s: %s; hits are journalled, and counted when it takes them", self.link.word, error,
-                extra={"cause": f"the store is {self.link.word}"},
+                "the store is %s: %s; hits are journalled, and counted when it takes them",
+                "a replica" if word == "replica" else word, error, extra={"cause": f"the store is {word}", **ABOUT},
             )  # fmt: skip
             self._metrics.store_failures.inc()
-            self._told = True
+            self._told = word
         self._fall_behind()
 
     def _fall_behind(self) -> None:
@@ -397,8 +405,11 @@ class Applier:
 
     def _tell_well(self) -> None:
         if self._told:
-            log.warning("the store is ok: it has everything that is journalled here, and takes hits")
-        self._told = False
+            log.warning(
+                "the store is ok: it has everything that is journalled here, and takes hits",
+                extra=ABOUT,
+            )
+        self._told = ""
 
 
 def _events(waiting: Waiting | WaitingChange) -> int:

@@ -293,7 +293,7 @@ class Replay:
                 self._note_changes(slots, marks, applied, told)
                 mine.older = False
                 return refused
-            log.info("replaying %d slots", len(lacking))
+            log.debug("replaying %d slots", len(lacking))
             try:
                 await self._pass(lacking, refused, applied, mine, told)
             except _Older:

@@ -59,7 +59,7 @@ class Hits:
         self._stats = stats
         self._senders = senders
         self._clock = clock
-        self._told = False
+        self._proxy_told = False
         """Whether the log has said that a proxy does not name its readers."""
         self._articles = Articles()
         self._rules = Rules(self._articles, senders, _Counting(known, self.fetch_salts, clock))
@@ -74,7 +74,7 @@ class Hits:
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
         address, network = senders.addresses.of(peer, headers)
-        if address == peer and not self._told and senders.addresses.is_proxy(peer):
+        if address == peer and not self._proxy_told and senders.addresses.is_proxy(peer):
             self._tell_of_proxy(live, peer)
         says = self._says(live, article, beacon, network, moment)
         new = says and not _is_known(self._known, live, article)
@@ -180,7 +180,7 @@ class Hits:
 
     def _tell_of_proxy(self, live: LiveSite, peer: str) -> None:
         if HERE.isdisjoint(live.site.hosts):  # else somebody tries it on this machine
-            self._told = True
+            self._proxy_told = True
             log.warning(
                 "hits come from %s, a trusted proxy, without a reader's address: all readers pass for one; have it "
                 "send X-Forwarded-For, or set proxy_header (docs/settings.md)",
