@@ -89,6 +89,12 @@ class Connection:
     """Port of a service → its port for operators: where a scrape without a token goes, whoever asks for it."""
 
     @classmethod
+    def operators(cls, port: int, private: int) -> None:
+        """Note the ports of a service. Ports are used again: none is another service's any more."""
+        cls.private[port] = private
+        cls.private.pop(private, None)
+
+    @classmethod
     async def open(cls, port: int) -> Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 

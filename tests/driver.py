@@ -73,7 +73,7 @@ class Service:
         found = listens()
         assert found is not None
         self.port = int(found[1])
-        Connection.private[self.port] = self.metrics_port
+        Connection.operators(self.port, self.metrics_port)
         if ready:
             wait_until(self._ready, "the service is ready", seconds)
         else:

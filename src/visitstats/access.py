@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,6 +28,9 @@ GOOD_FOR: Mapping[Scope, frozenset[str]] = {
 PREFIX = "vs_"
 """A fixed prefix, by which leaked tokens can be searched for in files and logs."""
 LONGEST_TOKEN = 100
+SHORTEST_TOKEN = 32
+"""Characters of a text that was not made here."""
+_SECRET = re.compile(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST_TOKEN},{LONGEST_TOKEN}}}")
 KEPT = "scrapers.json"
 SECONDS = 1.0
 """For the store to say whose a token of a scrape is."""
@@ -52,15 +56,24 @@ class Access:
         self._none_since_last = False
         self._lost = False
 
-    async def add(self, name: str, scope: str, site: str, now: datetime) -> str:
-        """Make a token and return its text, which is not kept anywhere. Raises InvalidToken."""
+    async def add(self, name: str, scope: str, site: str, now: datetime, text: str = "") -> str:
+        """Make a token and return its text, which is not kept anywhere; or one of a text that somebody else has made,
+        which may be done again. Raises InvalidToken."""
         if scope not in SCOPES:
             raise InvalidToken(f"scope {scope!r}: use one of {', '.join(SCOPES)}")
         if not name.strip() or len(name) > 80 or not name.isprintable():
             raise InvalidToken("a token's name is 1 to 80 printable characters")
-        if any(token.name == name for token in (await self._records.tokens()).values()):
-            raise InvalidToken(f"there is a token {name!r} already; revoke it first")
-        text = PREFIX + secrets.token_urlsafe(32)
+        if text and not _SECRET.fullmatch(text):
+            raise InvalidToken(
+                f"a token's text is {SHORTEST_TOKEN} to {LONGEST_TOKEN} letters, digits and -._~+/=, drawn at random"
+            )
+        known = await self._records.tokens()
+        same = known.get(_digest(text)) if text else None
+        if same is not None and (same.name, same.scope, same.site) == (name, scope, site):
+            return text
+        if same is not None or any(token.name == name for token in known.values()):
+            raise InvalidToken(f"there is a token {name if same is None else same.name!r} already; revoke it first")
+        text = text or PREFIX + secrets.token_urlsafe(32)
         created = now.isoformat(timespec="seconds")
         await self._records.put_token(_digest(text), AccessToken(name=name, scope=scope, site=site, created=created))
         return text

@@ -103,3 +103,24 @@ async def test_tokens_are_listed_by_name(access: Access) -> None:
     for name in ("c", "a", "b"):
         await access.add(name, "viewer", "", NOW)
     assert [token.name for token in await access.all()] == ["a", "b", "c"]
+
+
+async def test_a_token_may_be_made_elsewhere_and_be_added_at_every_start(access: Access) -> None:
+    """As a secret that is mounted; the same text for something else is another token."""
+    text = "0123456789abcdef0123456789abcdef"
+    for _ in range(2):
+        assert await access.add("prometheus", "metrics", "", NOW, text) == text
+    assert len(await access.all()) == 1
+    assert (await access.bearer(f"Bearer {text}", "metrics")).name == "prometheus"
+    for name, scope in (("prometheus", "admin"), ("other", "metrics")):
+        with pytest.raises(InvalidToken, match="already"):
+            await access.add(name, scope, "", NOW, text)
+    with pytest.raises(InvalidToken, match="already"):
+        await access.add("prometheus", "metrics", "", NOW, "another-0123456789abcdef0123456789abcdef")
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 101, "with a space in it, and more than that", "đ" * 40, "a\n" * 20])
+async def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(access: Access, text: str) -> None:
+    with pytest.raises(InvalidToken, match="32 to 100"):
+        await access.add("made elsewhere", "metrics", "", NOW, text)
+    assert await access.all() == []

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from visitstats.access import InvalidToken
 from visitstats.cli.session import WrongUser, check_user
+from visitstats.cli.tokens import secret_in
 from visitstats.core.errors import InvalidSite
 from visitstats.core.sites import Site
 
@@ -41,3 +43,18 @@ def test_root_does_not_work_on_the_services_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     with pytest.raises(WrongUser, match=r"belongs to (nobody|#65534), .*sudo -u"):
         check_user(tmp_path)
+
+
+def test_a_tokens_file_that_cannot_be_used_is_refused_without_what_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    with pytest.raises(InvalidToken, match="No such file"):
+        secret_in(file)
+    file.write_bytes(b"\n")
+    with pytest.raises(InvalidToken, match="is empty"):
+        secret_in(file)
+    file.write_bytes(b"hush\xff")
+    with pytest.raises(InvalidToken, match="no text") as refused:
+        secret_in(file)
+    assert "hush" not in str(refused.value)
+    file.write_bytes(b"hush\r\n")
+    assert secret_in(file) == "hush"

@@ -114,7 +114,7 @@ async def running(
         # As uvloop does for the service. asyncio does not for such a socket, and each answer in two parts took 40 ms.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ports = [each.getsockname()[1] for each in opened]
-    Connection.private[ports[0]] = ports[1]
+    Connection.operators(ports[0], ports[1])
     app = create_app(
         # Hits of a test come one after the other: none of them is to wait for another.
         Settings.load(

@@ -105,7 +105,7 @@ def service_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                     [program, "site", "add", site, "--host", "portal.example.vn"],
                     cwd=folder, env=environment, check=True, capture_output=True, timeout=30,
                 )  # fmt: skip
-            Connection.private[port] = private
+            Connection.operators(port, private)
             yield port
         finally:
             _end(service)

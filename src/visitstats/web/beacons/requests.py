@@ -330,6 +330,10 @@ def _reason(error: Exception, head: bytes) -> Refused:
     """Return why the parser did not take what it was fed: it did not like that, or one of our methods did not."""
     cause = error.__context__
     if isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head):
+        try:
+            check_beginning(head, 0)  # whatever pieces it comes in, what is no head is refused as that
+        except Refused as refused:
+            return refused
         return Refused("this method is not known", 501, "not-implemented")
     if cause is None or isinstance(cause, (httptools.HttpParserError, httptools.HttpParserUpgrade)):
         return Refused("this is no request of HTTP/1.1")
