@@ -31,8 +31,10 @@ const inserted = {
   'more.js': words,
 };
 
+const PACKING = { 'widget.js': { reduce_funcs: false, hoist_vars: true }, 'more.js': {} }; // each packs better so
+
 // Short names, in an order that packs well with what is around them.
-const LETTERS = 'tenoipludSksKOhXcymUzFxEjNAWv$RbwarfBPDCTLgI_HMq';
+const LETTERS = 'etnoasrldkSpcfgjuBODLmTEXyv$bhWq_FiNKPzwHRAICUMx';
 const identifier = (number) => {
   let name = '';
   for (number++; number > 0; number = Math.floor(number / LETTERS.length)) name += LETTERS[--number % LETTERS.length];
@@ -45,13 +47,14 @@ for (const [name, limit] of Object.entries(LIMITS)) {
   const source = readFileSync(new URL(`src/${name}`, here), 'utf8');
   const { code } = await minify(source.replace('WORDS = {}', () => `WORDS = ${JSON.stringify(inserted[name])}`), {
     ecma: 5,
-    compress: { passes: 3, unsafe_math: true, reduce_funcs: false },
+    compress: { passes: 3, unsafe_math: true, ...PACKING[name] },
     mangle: { nth_identifier: { get: identifier }, properties: { regex: /^\$/ } },
     nameCache: { props: { props: Object.fromEntries(Object.entries(NAMES).map(([long, short]) => [`$${long}`, short])) } },
     // Portals that declare an old charset, and copies served without one, must not garble the labels.
     format: { ascii_only: true },
   });
   parse(code, { ecmaVersion: 5 });
+  if (!/^!f/.test(code)) throw new Error(`${name} does not begin as widget.js expects of more.js`);
   for (const used of new Set(source.match(/(?:\.|[{ ])\$[a-z]+(?=[(:; .)])/g).map((m) => m.slice(1)))) if (!NAMES[used]) throw new Error(`${used} has no name in NAMES`);
   const built = {
     sha: hash('sha256', code, 'hex').slice(0, 16),

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from tests.browser.portal import Answer, Portal
+from tests.browser.portal import Answer, Portal, article
 from visitstats import web
 from visitstats.core.box_markup import Shown, box_html, snippet
-from visitstats.core.boxes import LINES, PRESETS, STRUCTURES, THEMES, Box, Line, asked_box
+from visitstats.core.boxes import LINES, PRESETS, STRUCTURES, THEMES, Box, Line, asked_box, written
 
 pytestmark = pytest.mark.browser
 
@@ -275,3 +275,18 @@ def test_the_widget_builds_the_box_that_the_service_renders(page: Page, portal: 
     )
     assert theirs == mine
     assert set((page.locator("#w .vs-box").get_attribute("class") or "").split()) == {"vs-box", *box.looks}
+
+
+SHORT = (999, 1000, 1099, 1250, 1299, 9999, 10_000, 99_949, 99_999, 100_000, 999_949, 999_999, 1_000_000, 1_099_999,
+         1_524_318, 9_999_999, 12_345_678, 999_999_999)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["vi", "en", "fr"])
+def test_the_widget_and_the_service_shorten_every_number_alike(page: Page, portal: Portal, language: str) -> None:
+    """A box of the script, a frame and a picture stand on one page, and show one number."""
+    portal.answer("views", lambda sent: Answer({"views": {key: int(key) for key in sent.fields["keys"]}}))
+    places = "".join(f'<i data-vs-views="{number}">—</i>' for number in SHORT)
+    attributes = f'data-site="demo" data-lang="{language}" data-format="short"'
+    page.goto(portal.page("/a", article(places, attributes=attributes)))
+    expect(page.locator("i").last).not_to_have_text("—")
+    assert page.locator("i").all_text_contents() == [written(number, "short", language) for number in SHORT]

@@ -180,6 +180,25 @@ def test_hit_while_prerendering_waits_for_somebody_to_look(page: Page, counted: 
     assert len(counted.hits) == 1
 
 
+def test_without_the_navigation_api_the_count_of_another_article_is_not_shown_either(
+    page: Page, counted: Portal
+) -> None:
+    """Back, forward and hash routes are events; a router that only toggles classes does so because of a click."""
+    page.add_init_script("Object.defineProperty(window, 'navigation', {value: undefined})")
+    change = "history.pushState({}, '', '/spa/1'); event.stopPropagation(); return false"
+    link = f'<a href="/spa/1" onclick="{change}">1</a>'
+    page.goto(counted.page("/spa/7", article(VIEWS + link)))
+    shows(page, "7")
+    page.click("a")
+    shows(page, "—")
+    page.evaluate("history.back()")
+    shows(page, "7")
+    page.evaluate("location.hash = '#/bai/3'")
+    shows(page, "—")
+    settle(page)
+    assert len(counted.hits) == 1
+
+
 # With the option ----------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.portal import NUMBERS, WIDGET, Answer, Portal, article
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -107,6 +108,7 @@ def test_a_page_that_changed_the_language_still_counts_and_shows(page: Page, por
     [
         "delete window.JSON",
         "JSON.stringify = () => { throw new Error('no') }",
+        "Object.defineProperty(EventTarget.prototype, 'addEventListener', {value: undefined})",
         "delete window.fetch; delete window.XMLHttpRequest; delete window.JSON; delete window.AbortController; "
         "delete window.crypto; delete window.Promise; delete window.Uint8Array",
     ],
@@ -143,6 +145,26 @@ def test_whatever_is_missing_nothing_is_thrown_into_the_page(page: Page, portal:
     assert page.text_content("h1") == "Hội nghị"
 
 
+NAMES = ("title", "referrer", "hidden", "prerendering", "readyState", "body", "head", "location", "links", "forms")
+
+
+@pytest.mark.parametrize("element", ["iframe src='{foreign}'", "form", "img", "object"])
+def test_elements_that_have_a_name_of_the_document_change_nothing(page: Page, portal: Portal, element: str) -> None:
+    """`<form name="title">` hides `document.title`: the page is counted, with what it says, and the box is there."""
+    element = element.format(foreign=portal.origin.replace("127.0.0.1", "localhost"))
+    tag = element.split()[0]
+    body = "".join(f'<{element} name="{name}"></{tag}>' for name in NAMES)
+    page.clock.install()
+    page.goto(portal.page("/tin", article(body, attributes='data-site="demo" data-theme="vs-card" data-live')))
+    hit = portal.wait_for(1)[0].fields
+    assert (hit["u"], hit["t"], hit["r"]) == (f"{portal.origin}/tin", "Hội nghị sơ kết", "")
+    shows_numbers(page)
+    expect(page.locator("main > .vs-box")).to_have_count(1)
+    wait_until(lambda: portal.of("live"), "it takes the page for one that is seen")
+    page.clock.run_for(61_000)
+    portal.wait_for(1, "alive")
+
+
 def test_a_snippet_without_a_site_or_from_elsewhere_does_nothing(page: Page, portal: Portal) -> None:
     html = '<body><script src="/vs/widget.js"></script><script src="/copied.js" data-site="demo"></script></body>'
     said: list[str] = []
@@ -176,7 +198,8 @@ def test_what_others_wrote_into_the_storage_is_never_markup_and_never_a_wrong_nu
     page.goto(address)
     page.evaluate(
         """markup => {
-            localStorage['visitstats:ndemo'] = '"today":-1,"week":"' + markup + '","at":"' + markup + '","total":7}';
+            const kept = '"today":-1,"week":"' + markup + '","at":"' + markup + '","total":7}';
+            localStorage['visitstats:n' + location.origin + '/vs/v1/sites/demo/'] = kept;
             localStorage['visitstats:v'] = markup;
         }""",
         MARKUP,

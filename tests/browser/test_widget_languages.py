@@ -178,6 +178,36 @@ def test_the_owners_labels_lines_gaps_and_title(page: Page, portal: Portal) -> N
 
 
 @pytest.mark.parametrize(
+    ("given", "labels", "lines"),
+    [
+        ("{{ lines }}", "", ["online", "today", "week", "total"]),
+        ("undefined", "", ["online", "today", "week", "total"]),
+        ("title,at,off,lang,constructor,toString", "", ["online", "today", "week", "total"]),
+        ("today,visitors|total", "", ["today", "total"]),
+        ("visitors,today,total", "Khách|Nay", ["today", "total"]),
+    ],
+)
+def test_a_line_that_does_not_exist_is_left_out_and_no_line_at_all_is_the_usual_ones(
+    page: Page, portal: Portal, given: str, labels: str, lines: list[str]
+) -> None:
+    found = box(page, portal, f'data-lines="{given}" data-labels="{labels}"')
+    places = page.locator(".vs-line [data-vs]")
+    assert places.evaluate_all("places => places.map(place => place.dataset.vs)") == lines
+    if labels:
+        assert found == ["Nay: 1.524", "Tất cả: 1.234.567"]
+
+
+@pytest.mark.parametrize(
+    ("language", "direction"),
+    [("ar", "rtl"), ("fa-IR", "rtl"), ("he_IL", "rtl"), ("ur", "rtl"), ("arn", "ltr"), ("en", "ltr"), ("vi", "ltr")],
+)
+def test_a_language_from_right_to_left_is_written_so(page: Page, portal: Portal, language: str, direction: str) -> None:
+    page.goto(portal.page("/tin", article(attributes=f'data-site="demo" data-lang="{language}" data-labels="1|2|3|4"')))
+    expect(page.locator(".vs-box [data-vs=total]")).to_have_text(re.compile("^[^—]+$"))
+    assert page.locator(".vs-box").evaluate("box => getComputedStyle(box).direction") == direction
+
+
+@pytest.mark.parametrize(
     ("structure", "tags"),
     [
         ("ul", ["UL", "LI", "SPAN", "SPAN"]),
@@ -203,6 +233,25 @@ def test_a_theme_is_classes_and_one_style_sheet(page: Page, portal: Portal, give
     box(page, portal, 'data-theme="vs-portal vs-blue"', link)
     assert (page.get_attribute(".vs-box", "class") or "").split() == ["vs-box", "vs-portal", "vs-blue"]
     assert page.locator("link[href$='/vs/widget/themes/box.css']").count() == 1
+
+
+@pytest.mark.parametrize("mode", ["open", "closed"])
+def test_a_box_in_a_shadow_root_has_its_style_sheet_there(page: Page, portal: Portal, mode: str) -> None:
+    """Styles of the page do not reach into a shadow root."""
+    page.goto(portal.page("/tin", article("<div id=h></div>", attributes='data-site="demo" data-theme="vs-card"')))
+    expect(page.locator("main > .vs-box [data-vs=total]")).to_have_text("1.234.567")
+    page.evaluate(
+        """mode => {
+            const root = window.root = document.getElementById('h').attachShadow({mode});
+            root.innerHTML = '<div data-vs-box></div>';
+            visitstats.render(root.firstChild);
+        }""",
+        mode,
+    )
+    links = "root => root.querySelectorAll('link[href$=\"/vs/widget/themes/box.css\"]').length"
+    assert page.evaluate(f"({links})(root)") == 1
+    assert page.evaluate(f"({links})(document)") == 1
+    assert page.evaluate("root.querySelector('[data-vs=total]').textContent") == "1.234.567"
 
 
 def test_the_style_sheet_knows_whether_the_numbers_are_known(page: Page, portal: Portal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from html import escape
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -112,6 +113,38 @@ def test_two_services_on_one_page_get_a_hit_each(page: Page, portal: Portal, str
     assert (len(portal.hits), len(stranger.hits)) == (1, 1)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["no box of its own", "a box of its own"])
+@pytest.mark.parametrize("further", ["", ' data-lang="en"'], ids=["usual", "second file"])
+def test_two_services_that_know_a_site_of_one_name_have_a_box_and_a_memory_each(
+    page: Page, portal: Portal, stranger: Portal, further: str, own: bool
+) -> None:
+    stranger.answer("hit", Answer({**NUMBERS, "today": 7, "views": 5}))
+    name = 'data-site="demo"'
+    # Not async: the first snippet of the page is the first to run.
+    first, second = (
+        short_form("demo", service=service).replace(name, name + further).replace("async ", "")
+        for service in ("/vs", stranger.origin)
+    )
+    place = '<div id="own" data-vs-box data-vs-site="demo"></div>' if own else ""
+    page.goto(portal.page("/tin", page_of(f"{VIEWS}{place}<div>{first}</div><aside>{second}</aside>")))
+    grouped = "1,524" if further else "1.524"
+    expect(page.locator("#own [data-vs=today]" if own else "div > .vs-box [data-vs=today]")).to_have_text(grouped)
+    expect(page.locator("aside > .vs-box [data-vs=today]")).to_have_text("7")
+    assert page.locator(".vs-box").count() == 2
+    changes = page.evaluate(
+        """() => new Promise(done => {
+            let seen = 0;
+            new MutationObserver(found => seen += found.length).observe(document, {childList: true, subtree: true,
+                characterData: true, attributes: true});
+            document.body.appendChild(document.createElement('p'));
+            setTimeout(() => done(seen), 500);
+        })"""
+    )
+    assert changes == 1  # the paragraph; both looked at the page, and had nothing to write
+    kept = page.evaluate("Object.values({...localStorage}).filter(text => text.includes('today'))")
+    assert sorted(re.findall(r'"today": (\d+)', "".join(kept))) == ["1524", "7"]
+
+
 # However it is loaded -----------------------------------------------------------------------------------------------
 
 MARK = '<div data-visitstats data-site="demo" data-api="/vs"></div>'
@@ -176,11 +209,59 @@ def test_every_option_may_stand_in_the_address(page: Page, portal: Portal) -> No
     expect(page.locator(".vs-line")).to_have_text(["Total: 1,234,567", "Online now: 3"])
 
 
+@pytest.mark.parametrize(("given", "title"), [("5%25", "5%"), ("5%", "5%"), ("5%20%", "5%20%"), ("%FF", "%FF")])
+def test_what_is_not_percent_encoded_in_the_address_is_taken_as_it_stands(
+    page: Page, portal: Portal, given: str, title: str
+) -> None:
+    page.goto(portal.page("/tin", page_of(f'<script async src="/vs/widget.js?site=demo&title={given}"></script>')))
+    portal.wait_for(1)
+    expect(page.locator(".vs-title")).to_have_text(title)
+    today(page)
+
+
 def test_a_frame_without_an_address_is_a_part_of_the_page_around_it(page: Page, portal: Portal) -> None:
     inner = SNIPPET.replace('"', "&quot;")
     address = portal.page("/tin", page_of(f'<iframe srcdoc="{inner}"></iframe>'))
     page.goto(f"{address}?id=70")
     assert portal.wait_for(1)[0].fields["u"] == f"{address}?id=70"
+
+
+def test_a_frame_in_such_a_frame_is_a_part_of_the_page_around_both(page: Page, portal: Portal) -> None:
+    inner = escape(f'<iframe srcdoc="{escape(SNIPPET)}"></iframe>')
+    address = portal.page("/tin", page_of(f'<iframe srcdoc="{inner}"></iframe>'))
+    page.goto(f"{address}?id=70")
+    assert portal.wait_for(1)[0].fields["u"] == f"{address}?id=70"
+
+
+def test_a_frame_that_may_not_know_the_page_around_it_says_so_once(page: Page, portal: Portal) -> None:
+    lines = said(page)
+    inner = escape(short_form("demo", service=portal.origin + "/vs"))
+    with page.expect_console_message(lambda message: message.text.startswith("visitstats")):
+        page.goto(portal.page("/tin", page_of(f'<iframe sandbox="allow-scripts" srcdoc="{inner}"></iframe>')))
+    page.frames[1].evaluate("document.body.appendChild(document.createElement('p'))")
+    page.frames[1].evaluate("() => new Promise(done => setTimeout(done, 300))")
+    assert len(lines) == 1
+    assert portal.hits == []
+
+
+# The second file ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", ["<!DOCTYPE html><title>Login</title><script>x()</script>", '{"error": "login"}', "", "function f() {"]
+)
+def test_what_comes_in_place_of_the_second_file_is_not_run(
+    page: Page, portal: Portal, errors: list[str], body: str
+) -> None:
+    """A gateway answers 200 and its login page: nothing is thrown, and the usual box comes after ten seconds."""
+    page.clock.install()
+    page.route("**/widget/more.js", lambda route: route.fulfill(status=200, body=body, content_type="text/html"))
+    with page.expect_response("**/widget/more.js"):
+        page.goto(portal.page("/tin", article(attributes='data-site="demo" data-theme="vs-card"')))
+    portal.wait_for(1)
+    page.clock.run_for(11_000)
+    today(page)
+    assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -304,6 +385,28 @@ def test_the_long_form_downloads_the_widget_once_and_shows_what_the_snippet_says
     page.wait_for_load_state("networkidle")
     assert portal.asked.count("/vs/widget.js") == 1
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    "policy", ["require-trusted-types-for 'script'", "require-trusted-types-for 'script'; trusted-types 'none'"]
+)
+def test_where_a_script_may_insert_none_the_long_form_throws_nothing(page: Page, portal: Portal, policy: str) -> None:
+    snippet = long_form("demo", service="/vs")
+    with page.expect_response("**/vs/widget.js"):  # the preload, which is allowed
+        page.goto(portal.page("/tin", page_of(f"<p>tin</p>{snippet}"), {"content-security-policy": policy}))
+    page.wait_for_load_state("networkidle")
+    assert page.text_content("p") == "tin"
+    assert portal.sent == []
+
+
+@pytest.mark.parametrize("name", ["head", "body", "readyState"])
+def test_an_element_of_the_page_with_a_name_of_the_document_does_not_stop_the_long_form(
+    page: Page, portal: Portal, name: str
+) -> None:
+    body = f'<iframe name="{name}"></iframe><form name="{name}"></form>{long_form("demo", service="/vs")}'
+    page.goto(portal.page("/tin", page_of(body)))
+    portal.wait_for(1)
+    today(page)
 
 
 def test_an_address_that_could_end_the_script_is_refused() -> None:

@@ -70,11 +70,41 @@ def test_a_load_sends_one_hit_that_says_what_the_contract_says(page: Page, porta
     assert len(portal.sent) == 2
 
 
+@pytest.mark.parametrize("order", ["name first", "property first"])
+def test_the_author_is_the_one_by_name_not_the_address_of_a_profile(page: Page, portal: Portal, order: str) -> None:
+    author = '<meta name="author" content="Lê Hiếu">'
+    profile = '<meta property="article:author" content="https://facebook.com/a">'
+    page.goto(portal.page("/tin", article(head=author + profile if order == "name first" else profile + author)))
+    assert portal.wait_for(1)[0].fields["m"] == {"author": "Lê Hiếu"}
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [
+        '<input name="{0}"><textarea name="{0}" property="x{0}"></textarea><form name="{0}"></form>',
+        '<template name="{0}"></template><template property="x{0}"></template>',
+        '<meta name="{0}" content="x"><meta property="x{0}" content="x">',
+    ],
+)
+def test_what_readers_wrote_into_the_page_says_nothing_about_the_article(
+    page: Page, portal: Portal, inserted: str
+) -> None:
+    """A comment's field may be called "author"; a comment may hold a link or more. The head is the portal's own."""
+    names = ("author", "section", "published_time", "visitstats-key")
+    body = "".join(inserted.format(name) for name in names) + '<a rel="canonical" href="/x"></a>'
+    body += '<link rel="canonical" href="/y">'
+    page.goto(portal.page("/tin", article(body)))
+    hit = portal.wait_for(1)[0]
+    assert hit.route == "hit"
+    assert "c" not in hit.fields
+    assert (hit.fields["k"], hit.fields["m"]) == ("", {})
+
+
 def test_what_a_page_does_not_say_is_not_made_up(page: Page, portal: Portal) -> None:
     page.goto(portal.page("/tin", article(head="")))
     fields = portal.wait_for(1)[0].fields
-    assert fields.keys() == {"u", "k", "t", "r", "w", "v", "h", "m"}
-    assert (fields["t"], fields["k"], fields["r"], fields["m"]) == ("", "", "", {})
+    assert fields.keys() == {"u", "k", "r", "w", "v", "h", "m"}
+    assert (fields["k"], fields["r"], fields["m"]) == ("", "", {})
 
 
 @pytest.mark.parametrize(
@@ -312,8 +342,9 @@ def test_what_is_kept_in_the_browser_is_the_visit_and_numbers(context: BrowserCo
     portal.wait_for(1)
     page.wait_for_function("document.querySelector('[data-vs=today]').textContent === '1.524'")
     kept = page.evaluate("({...localStorage})")
-    assert kept.keys() == {"visitstats:v", "visitstats:ndemo"}
-    assert "tin" not in kept["visitstats:ndemo"]
+    numbers = f"visitstats:n{portal.origin}/vs/v1/sites/demo/"
+    assert kept.keys() == {"visitstats:v", numbers}
+    assert "tin" not in kept[numbers]
     assert context.cookies() == []
 
 

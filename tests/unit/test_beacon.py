@@ -174,6 +174,26 @@ def test_author_and_category_are_short_lines() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("{{ page.title }}", ""),
+        ("{{ page.title }} - Cổng thông tin", ""),
+        ("${title}", ""),
+        ("<%= Title %>", ""),
+        ("[[title]]", ""),
+        ("undefined", ""),
+        ("[object Object]", ""),
+        ("[[Video]] Hội nghị", "[[Video]] Hội nghị"),
+        ("Tăng 5 %, {a}, $5, #1", "Tăng 5 %, {a}, $5, #1"),
+        ("Undefined", "Undefined"),
+    ],
+)
+def test_a_template_that_was_not_filled_is_no_title_author_or_category(text: str, shown: str) -> None:
+    beacon = hit(t=text, m={"author": text, "category": text})
+    assert (beacon.title, beacon.author, beacon.category) == (shown, shown, shown)
+
+
+@pytest.mark.parametrize(
     ("raw", "kept"),
     [
         ("2024-01-02", "2024-01-02"),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visitstats.core.box_markup import Shown, attributes_of, box_html, frame_query, snippet
-from visitstats.core.box_svg import NARROWEST, WIDEST, box_svg, spoken
+from visitstats.core.box_svg import DARK, LIGHT, NARROWEST, WIDEST, box_svg, spoken
 from visitstats.core.box_words import WORDS, grouping_of, language_of
 from visitstats.core.boxes import (
     DEFAULT_PRESET,
@@ -122,9 +122,13 @@ def test_there_is_no_other_preset_and_each_one_is_a_box_that_can_be_asked_for() 
         (123456789, "00000000", "vi", "123456789"),
         (0, "dot", "vi", "0"),
         (999, "short", "vi", "999"),
-        (1000, "short", "vi", "1,0k"),
-        (1250, "short", "en", "1.3k"),
-        (1450, "short", "en", "1.4k"),
+        (1000, "short", "vi", "1k"),
+        (1099, "short", "vi", "1k"),
+        (1250, "short", "en", "1.2k"),
+        (1299, "short", "en", "1.2k"),
+        (999999, "short", "vi", "999,9k"),
+        (1000000, "short", "vi", "1M"),
+        (1099999, "short", "en", "1M"),
         (1524318, "short", "vi", "1,5M"),
         (1524318, "", "vi", "1.524.318"),
         (1524318, "", "vi_VN", "1.524.318"),
@@ -322,3 +326,45 @@ def test_every_colour_can_be_read(colour: str, dark: bool) -> None:
         assert contrast(found[text], found["back"]) >= least, text
     assert contrast(found["on-head"], found["head"]) >= least
     assert contrast(found["live"], found["back"]) >= 3
+
+
+# Its colours ----------------------------------------------------------------------------------------------------------
+
+# Fields of a palette -> custom properties.
+PROPERTIES = {
+    **{name: name for name in ("accent", "value", "text", "muted", "back", "frame", "head")},
+    "on_head": "on-head",
+    "stripe": "accent-2",
+}
+
+
+def custom_properties(*classes: str) -> dict[str, str]:
+    """What the style sheet says for an element of these classes: more classes in a selector win, then the later rule.
+    Of the media queries only the dark scheme is looked at, as if the reader had it."""
+    sheet = re.sub(r"/\*.*?\*/", "", CSS, flags=re.DOTALL)
+    sheet = re.sub(r"@media (?!\(prefers-color-scheme)[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", sheet)
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", sheet)
+    found: dict[str, str] = {}
+    matching: list[tuple[int, str]] = []
+    for selectors, body in rules:
+        for selector in selectors.split(","):
+            wanted = selector.strip().split(".")
+            if not wanted[0] and set(wanted[1:]) <= set(classes):
+                matching.append((len(wanted), body))
+    for _, body in sorted(matching, key=lambda rule: rule[0]):  # stable: the order of the sheet among equals
+        found |= dict(re.findall(r"--vs-([\w-]+):\s*([^;]+);", body))
+    return {name: found.get(value[9:-1], value) if value.startswith("var(") else value for name, value in found.items()}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("colour", LOOKS["colour"])
+def test_a_picture_has_the_colours_of_the_style_sheet(scheme: str, colour: str) -> None:
+    palettes, classes = (DARK, ("vs-dark",)) if scheme == "dark" else (LIGHT, ())
+    said = custom_properties("vs-box", colour, *classes)
+    expected = {field: re.sub(r"^#(.)(.)(.)$", r"#\1\1\2\2\3\3", said[name]) for field, name in PROPERTIES.items()}
+    assert palettes[colour]._asdict() == expected
+
+
+@pytest.mark.parametrize("colour", ["vs-blue", "vs-red", "vs-green"])
+def test_a_box_that_follows_the_readers_scheme_is_dark_as_a_dark_box_is(colour: str) -> None:
+    assert custom_properties("vs-box", colour, "vs-auto") == custom_properties("vs-box", colour, "vs-dark")

@@ -1,13 +1,14 @@
 """Rules of article keys. Vectors come from addresses of real portals."""
 
+import re
 import unicodedata
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tests.addresses import TAILS, article_key
+from tests.addresses import TAILS, article_key, rules_of
 from visitstats.core import tracking
 from visitstats.core.addresses import C0_AND_SPACE, MAX_URL_CHARS
 from visitstats.core.errors import HitRejected
@@ -202,6 +203,62 @@ def test_an_explicit_key_is_kept_but_for_what_cannot_be_seen() -> None:
 
 def test_an_explicit_key_that_shows_nothing_is_no_key() -> None:
     assert key("/a", explicit=" \u200b\n") == "/a"
+
+
+UNFILLED = (
+    "{{ page.id }}", "news:{{id}}", "${id}", "<%= id %>", "<%# Eval('id') %>", "[[id]]", "{% raw %}", "#{bean.id}",
+    "{{ a[", "undefined", "null", "NaN", "[object Object]", " undefined\u200b ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", UNFILLED)
+def test_a_template_that_was_not_filled_is_no_key(text: str) -> None:
+    """All pages have it: all articles would be one."""
+    assert key("/a", explicit=text) == "/a"
+    assert rules_of(PORTAL).named(text) == ""
+    note = next(step.note for step in rules_of(PORTAL).explain("https://portal.vn/a", explicit=text).steps[1:])
+    assert "not filled" in note
+
+
+@pytest.mark.parametrize("text", ["Undefined behaviour", "null-1", "a{b}", "{id}", "100%", "a[0]", "$5", "#1", "<b>"])
+def test_a_key_that_only_looks_a_little_like_one_is_a_key(text: str) -> None:
+    assert key("/a", explicit=text) == text
+
+
+@given(st.sampled_from(["{{", "{%", "${", "#{", "<%", "[["]), st.text(max_size=40), st.text(max_size=40), TAILS)
+def test_wherever_the_mark_of_a_template_stands_the_address_is_the_key(
+    mark: str, before: str, behind: str, tail: str
+) -> None:
+    assume(_is_a_key(before + mark + behind))
+    try:
+        expected = key(tail)
+    except HitRejected:
+        assume(False)
+    assert key(tail, explicit=before + mark + behind) == expected
+
+
+def _is_a_key(text: str) -> bool:
+    """Whether it would be taken if it were no template."""
+    try:
+        return key("/a", explicit=re.sub(r"[{<\[$#%]", "x", text)) != "/a"
+    except HitRejected:
+        return False
+
+
+@pytest.mark.parametrize(
+    "canonical",
+    [
+        "https://portal.vn/%7B%7B%20page.url%20%7D%7D",
+        "https://portal.vn/tin/$%7Burl%7D",
+        "https://portal.vn/tin/%3C%=%20url%20%%3E",
+        "https://portal.vn/tin/undefined",
+        "https://portal.vn/%5Bobject%20Object%5D",
+        "https://portal.vn/a#{url}",
+    ],
+)
+def test_a_canonical_link_that_was_not_filled_is_none(canonical: str) -> None:
+    """As a browser sends it: resolved against the page's address, and percent-encoded."""
+    assert key("/a", CANONICAL, canonical=canonical) == "/a"
 
 
 def test_an_explicit_key_that_is_too_long_is_refused_not_cut() -> None:

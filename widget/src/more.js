@@ -137,34 +137,39 @@
     var own = (site.$option('labels') || '').split('|');
     var theme = site.$option('theme') || '';
     var tags = { dl: 'dl div dt dd', table: 'table tr th td', inline: 'p span span span' }[site.$option('structure')];
-    var count = 0;
+    var root = host.getRootNode ? host.getRootNode() : doc;
     var list;
     tags = (tags || 'ul li span span').split(' ');
     host.lang = labels.lang;
+    if (/^(ar|fa|he|ur)\b/.test(host.lang)) host.dir = 'rtl';
     host.className = (host.className + ' ' + theme).replace(/^ +| +$/g, '');
     list = add(host, tags[0], 'list', '');
-    (site.$option('lines') || 'online,today,week,total').replace(/(\|?)[ ,]*(\w+)/g, function (all, gap, name) {
-      var label = own[count++] || labels[name];
-      if (!label || name == 'lang' || name == 'title' || name == 'at' || name == 'off') return;
-      if (tags[0] == 'p' && list.firstChild) add(list, 'span', 'bar', ' | ');
-      var line = add(list, tags[1], 'line vs-' + name + (gap && ' vs-gap-before'), '');
-      var head = add(line, tags[2], 'label', label);
-      if (tags[2] == 'th') head.scope = 'row';
-      add(head, 'span', 'sep', ': ');
-      line = add(line, tags[3], 'value', '');
-      line.setAttribute('data-vs', name);
-      line.setAttribute('data-vs-site', id(site));
-    });
-    if (theme && !doc.querySelector('link[href*="/widget/themes/"]')) {
+
+    function build(names) {
+      var count = 0;
+      names.replace(/(\|?)[ ,]*(\w+)/g, function (all, gap, name) {
+        var label = own[count++] || labels[name];
+        // A name that is no line (a template that was not filled) is left out.
+        if (!WORDS.vi.hasOwnProperty(name) || /^(title|at|off)$/.test(name)) return;
+        if (tags[0] == 'p' && list.firstChild) add(list, 'span', 'bar', ' | ');
+        var line = add(list, tags[1], 'line vs-' + name + (gap && ' vs-gap-before'), '');
+        var head = add(line, tags[2], 'label', label);
+        if (tags[2] == 'th') head.scope = 'row';
+        add(head, 'span', 'sep', ': ');
+        line = add(line, tags[3], 'value', '');
+        line.setAttribute('data-vs', name);
+        line.setAttribute('data-vs-site', host.getAttribute('data-vs-site') || '');
+      });
+    }
+
+    build(site.$option('lines') || '');
+    if (!list.firstChild) build('online,today,week,total');
+    if (theme && !root.querySelector('link[href*="/widget/themes/"]')) {
       list = create('link');
       list.rel = 'stylesheet';
       list.href = site.$base.replace(/\/v1.*/, '/widget/themes/box.css');
-      doc.head.appendChild(list);
+      (root.querySelector('head') || root).appendChild(list);
     }
-  }
-
-  function id(site) {
-    return /([^\/]*)\/$/.exec(site.$base)[1];
   }
 
   // ---- counts in lists ----------------------------------------------------------------------------------------------
@@ -305,7 +310,7 @@
         if (source && source.readyState == 2) {
           source = 0;
           later(function () {
-            if (site.live && !source && !doc.hidden && (release || !waits)) open();
+            if (site.live && !source && doc.hidden !== true && (release || !waits)) open();
           }, AGAIN);
         }
       });
@@ -336,7 +341,7 @@
     }
 
     function turn() {
-      if (doc.hidden) {
+      if (doc.hidden === true) {
         if (site.live) stop();
         site.live = 0;
       } else if (!site.live) {
@@ -373,7 +378,7 @@
     site.shown = page;
     later(function () {
       if (site.shown == page) site.shown = 0;
-      if (!doc.hidden) site.$render();
+      if (doc.hidden !== true) site.$render();
     }, AGAIN);
     views(site, [page.k || page.u], function (found) {
       ask('GET', site.$base + 'stats', null, function (text) {

@@ -17,17 +17,16 @@
 
   var WORDS = {}; // the usual labels, put here by the build
   // Options that more.js understands: a page with one of them shows its numbers when that is here.
-  var FURTHER = /\W(la|li|form|theme|struc|nav)[\w-]*=(?!.?vi\b|"")|\Wlive|\|/;
-  var sites = [];
+  var FURTHER = /\W(live|(la|li|for|the|str|nav)[\w-]*=(?!.?vi\b|""))/;
+  var sites = []; // in their order, and by their address at the service
   var doc = document;
   var roots = [doc]; // and the shadow roots that are known
   var more; // what more.js does, when it is here
   var looking;
   var fresh; // this page has made the visit id, and other pages may be making one just now
-  var before = window.visitstats || 0;
   var me;
   var file;
-  var files = {}; // the addresses at which this file was
+  var known = {}; // the addresses at which this file was, and the names of sites
 
   // ---- small things -------------------------------------------------------------------------------------------------
 
@@ -44,21 +43,19 @@
     return setTimeout(guard(action), delay);
   }
 
-  function now() {
-    return +new Date();
-  }
-
-  function find(selector) {
-    return doc.querySelector(selector);
-  }
-
-  function each(root, selector, action) {
-    var list = root.querySelectorAll(selector);
+  function each(list, action) {
     for (var i = 0; i < list.length; i++) action(list[i]);
   }
 
-  function listen(target, name, action) {
-    target.addEventListener(name, guard(action));
+  function find(selector) {
+    return doc.querySelector(selector) || 0;
+  }
+
+  // Before the page hears of it, which may keep it to itself.
+  function listen(name, action) {
+    try {
+      window.addEventListener(name, guard(action), true);
+    } catch (error) {}
   }
 
   function create(tag) {
@@ -76,8 +73,7 @@
 
   // 22 characters that nobody else has: no secret.
   function random() {
-    for (var text = ''; text.length < 22;) text += Math.random().toString(36).slice(2);
-    return text.slice(0, 22);
+    return Math.random().toFixed(11).slice(2) + Math.random().toFixed(11).slice(2);
   }
 
   // The visit id, or nothing when the reader asked not to be followed or the storage does not keep it: an id that the
@@ -85,8 +81,8 @@
   function visit() {
     if (navigator.globalPrivacyControl || navigator.doNotTrack == '1') return;
     var stored = '' + storage('v');
-    var id = now() - stored.slice(22) < VISIT_ENDS ? stored.slice(0, 22) : (fresh = random());
-    return storage('v', id + now()) && id;
+    var id = Date.now() - stored.slice(22) < VISIT_ENDS ? stored.slice(0, 22) : (fresh = random());
+    return storage('v', id + Date.now()) && id;
   }
 
   // This browser is not to be counted: the address says so, and more.js keeps it.
@@ -94,9 +90,10 @@
     return /visitstats=off/.test(location.href + storage('off'));
   }
 
-  // The page's own address; a frame without one (srcdoc) is a part of the page around it.
+  // The page's own address; a frame without one (srcdoc) is a part of the page around it. Throws where that is foreign.
   function page() {
-    return (/^about/.test(location.href) ? parent : window).location.href;
+    for (var frame = window; frame != top && /^about/.test(frame.location.href);) frame = frame.parent;
+    return frame.location.href;
   }
 
   // What makes two addresses two pages: neither a place within a page nor what trackers append.
@@ -104,15 +101,21 @@
     return page().replace(/#(?![\/!]).*|\b(utm_\w+|\w+clid)=[^&#]*&?/g, '').replace(/[\/?&]+(#|$)/, '$1');
   }
 
+  // What the portal's template wrote into the head; readers' comments and forms are elsewhere. `article:author` is often
+  // the address of a profile: the name comes first.
   function meta(name) {
-    return (find('[name=' + name + '],[property$=' + name + ']') || 0).content;
+    return (find('head meta[name=' + name + ']') || find('head meta[property$=' + name + ']')).content;
   }
 
   // What a snippet says, in its attributes or in its address.
   function stated(element, url, name) {
     var value = element.getAttribute('data-' + name);
     var found = value == null && RegExp('[?&]' + name + '=([^&#]*)').exec(url);
-    return found ? decodeURIComponent(found[1]) : value;
+    try {
+      return found ? decodeURIComponent(found[1]) : value;
+    } catch (error) {
+      return found[1]; // a % that stands for itself
+    }
   }
 
   // ---- a site -------------------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@
     var known = {}; // line -> digits, and `at`: the last good numbers, of this page or of an earlier one
     var current; // the hit of the article that is on the page now
     var where; // its address
-    var waiting = 1; // for the document, or for somebody to look at it
+    var waiting; // for the document, or for somebody to look at it
     var next; // the key that hit() gave meanwhile
     var resting; // less than a minute since the last heartbeat
     var via = FETCH; // the way that worked last
@@ -142,12 +145,12 @@
 
     // The places of this site: those that say so, and for the first site those that say nothing.
     function all(selector, action) {
-      for (var i = 0; i < roots.length; i++) {
-        each(roots[i], selector, function (element) {
+      each(roots, function (root) {
+        each(root.querySelectorAll(selector), function (element) {
           var owner = element.getAttribute('data-vs-site');
           if (owner ? owner == id : site == sites[0]) action(element);
         });
-      }
+      });
     }
 
     function mark(element, name, value) {
@@ -182,10 +185,6 @@
       mark(add(host, 'small', 'note'), '', 'at');
     }
 
-    function format(name) {
-      return more ? more.$format(site, known[name], name, known) : known[name].replace(/\B(?=(\d{3})+$)/g, '.');
-    }
-
     // The moment of the numbers by the reader's own clock, with the date when that is another day.
     function age() {
       var at = new Date(known.at);
@@ -195,20 +194,21 @@
     }
 
     function render() {
-      var found = doc.readyState == 'loading'; // what the document does not contain after that, it will not contain
+      var found = doc.readyState === 'loading'; // what the document does not contain after that, it will not contain
       labels = more ? more.$words(site) : plain && WORDS;
       all('[data-vs-box],[data-vs]:not([data-vs=views])', function () {
         found = 1;
       });
       // Boxes come where the page wants them, else after the script (a script in the head stands nowhere); a page that
       // writes its own lines gets no box.
-      if (!found && (doc.body.contains(script) || (script.getRootNode && script.getRootNode().host))) {
+      if (!found && (find('body').contains(script) || (script.getRootNode && script.getRootNode().host))) {
         mark(script.insertAdjacentElement('afterend', create('div')), '-box', '');
       }
       if (labels) all('[data-vs-box]', build);
       all('[data-vs]', function (element) {
         var name = element.getAttribute('data-vs');
-        var text = labels && (name == 'at' ? age() : (name != 'views' || where == address()) && known[name] && format(name)) || '—';
+        var text = labels && (name == 'at' ? age() : (name != 'views' || where == address()) && known[name] &&
+          (more ? more.$format(site, known[name], name, known) : known[name].replace(/\B(?=(\d{3})+$)/g, '.'))) || '—';
         if (element.textContent != text) element.textContent = text;
       });
       if (more) more.$draw(site, current, !waiting && where != address(), known.at, stale);
@@ -223,13 +223,13 @@
         kept += all;
         known[name] = value;
       });
-      if (!stale) storage('n' + id, kept);
+      if (!stale) storage('n' + base, kept);
     }
 
     // An answer, or none. A late one for the article before must not be shown as this one's views.
     function take(text, beacon) {
       if (!(stale + 1)) {
-        read('' + storage('n' + id));
+        read('' + storage('n' + base));
         known.views = 0; // that was the number of another article
       }
       stale = 1;
@@ -277,20 +277,18 @@
               return response.text();
             }
           ).then(end, end);
-        } else {
-          request = way == XHR ? new XMLHttpRequest() : new Image();
-          // An image brings no text: the hit is counted, the numbers stay as old as they are.
+        } else if (way == XHR) {
+          request = new XMLHttpRequest();
           request.onload = request.onerror = function () {
             end(request.responseText);
           };
-          if (way == XHR) {
-            request.open('POST', url);
-            request.send(JSON.stringify(beacon));
-          } else {
-            url += '.gif?';
-            for (var name in beacon) if (!name[1]) url += name + '=' + encodeURIComponent(beacon[name] || '') + '&';
-            request.src = url;
-          }
+          request.open('POST', url);
+          request.send(JSON.stringify(beacon));
+        } else {
+          url += '.gif?';
+          for (var name in beacon) if (!name[1]) url += name + '=' + encodeURIComponent(beacon[name] || '') + '&';
+          // It brings no text: the hit is counted, the numbers stay as old as they are.
+          (new Image()).src = url;
         }
         later(function () {
           end();
@@ -307,21 +305,25 @@
 
     // Title, key and canonical link must be there; but a page that hangs on a script of others still counts. Nobody has
     // read a page that is prerendered, or that was never looked at. Polling is smaller than three listeners, and works
-    // where there are none; and while it waits, pages that were opened at one moment agree on a visit.
-    function go() {
+    // where there are none; and while it waits, pages that were opened at one moment agree on a visit. An element of the
+    // page (`<iframe name="hidden">`) may hide what the document says of itself: only a value of its type is believed.
+    function go(leaving) {
       if (!waiting) return;
-      if (doc.prerendering || (doc.readyState == 'loading' && polls++ < 40) || (fresh && polls++ < 6)) {
+      if (
+        doc.prerendering === true ||
+        (!leaving && ((doc.readyState === 'loading' && polls++ < 40) || (fresh && polls++ < 6)))
+      ) {
         later(go, 50);
-      } else if (!doc.hidden) {
+      } else if (doc.hidden !== true) {
         waiting = fresh = 0;
         known.views = 0;
         where = address();
         current = {
           u: page(),
           k: key(),
-          c: (find('[rel=canonical]') || 0).href,
-          t: '' + doc.title,
-          r: doc.referrer,
+          c: find('head link[rel=canonical]').href,
+          t: find('title').textContent,
+          r: typeof doc.referrer == 'string' ? doc.referrer : '',
           w: navigator.webdriver, // a program drives the browser: no reader (counting rule 8)
           v: visit(),
           h: random(),
@@ -348,7 +350,7 @@
     // `doc.hidden` is missing in old browsers: there a page counts as visible.
     function beat() {
       go();
-      if (!resting && !waiting && !doc.hidden) {
+      if (!resting && !waiting && doc.hidden !== true) {
         rest();
         send({ v: visit() }, via);
       }
@@ -374,10 +376,8 @@
         var url = base.replace(/\/v1.*/, '/widget/more.js');
         var request = new XMLHttpRequest();
         request.onload = guard(function () {
-          if (more) return; // the page has it by itself, as it must under Trusted Types
-          var element = create('script');
-          element.src = url;
-          doc.head.appendChild(element);
+          // Not where the page has it by itself, as it must under Trusted Types; and not a login page.
+          if (!more && /^!f/.test(request.responseText)) find('head').appendChild(create('script')).src = url;
         });
         request.open('GET', url);
         request.send();
@@ -393,39 +393,29 @@
       $hit: hit,
       // A snippet of this site. A second one on a page is nothing; on a page that has changed the box comes behind it.
       $run: function (element, url) {
-        if (!script || !doc.body.contains(script) || where != address()) {
-          var first = !script;
+        if (!script || !find('body').contains(script) || where != address()) {
           script = element;
           source = url;
           plain = !FURTHER.test(script.outerHTML + source);
-          if (first) {
-            visit();
-            go();
-            listen(doc, 'visibilitychange', beat);
-            // Whoever leaves while it waits was here.
-            listen(window, 'pagehide', function () {
-              polls = 40;
-              go();
-            });
-            listen(window, 'pageshow', function (event) {
-              if (event.persisted) hit(current.k, 1);
-            });
-          } else if (where != address() || option('key')) hit();
+          if (where != address() || option('key')) hit();
         }
         render();
       }
     };
+    visit();
+    listen('visibilitychange', beat);
+    listen('pagehide', go); // whoever leaves while it waits was here
+    listen('pageshow', function (event) {
+      if (event.persisted) hit(current.k, 1);
+    });
     return site;
   }
 
   // ---- all of them --------------------------------------------------------------------------------------------------
 
-  function forSites(action) {
-    for (var i = 0; i < sites.length; i++) action(sites[i]);
-  }
-
   function draw() {
-    forSites(function (site) {
+    each(roots, search);
+    each(sites, function (site) {
       site.$render();
     });
   }
@@ -436,26 +426,26 @@
       more = script;
       return draw();
     }
-    me = script;
-    files[file = url] = 1;
-    search(doc);
-    if (!sites[0]) join(me || create('a'), file);
-    if (!sites[0]) {
-      each(doc, '*', function (element) {
-        if (element.shadowRoot) {
-          show(element.shadowRoot);
-          search(element.shadowRoot);
-        }
-      });
+    try {
+      me = script;
+      known[file = url] = 1;
+      draw();
+      if (!sites[0]) {
+        join(me || create('a'), file);
+        each(doc.querySelectorAll('*'), function (element) {
+          if (element.shadowRoot) show(element.shadowRoot);
+        });
+      }
+      if (!sites[0]) throw 'no site';
+    } catch (error) {
+      console.warn('visitstats: ' + error);
     }
-    if (!sites[0]) console.warn('visitstats: no site');
   }
 
   // Something has changed in the page, or its address has.
   function look() {
     looking = looking || later(function () {
       looking = 0;
-      search(doc);
       draw();
     }, 100);
   }
@@ -467,8 +457,8 @@
   // The snippets: the script that runs, one with its very address, and marks; never another script, whatever its name and
   // attributes.
   function search(root) {
-    each(root, 'script,[data-visitstats]', function (element) {
-      if (element == me || files[element.src] || element.hasAttribute('data-visitstats')) {
+    each(root.querySelectorAll('script,[data-visitstats]'), function (element) {
+      if (element == me || known[element.src] || element.hasAttribute('data-visitstats')) {
         join(element, element.src || file);
       }
     });
@@ -477,15 +467,12 @@
   function join(element, url) {
     var id = stated(element, url, 'site');
     var base = stated(element, url, 'api') || (/^([^?#]*)\/widget(\/[^?#]+)?\.js/.exec(url) || 0)[1];
-    var site;
     if (!id || !base || element._vs) return;
     element._vs = 1;
     base = base.replace(/\/*$/, '/v1/sites/' + id + '/');
-    forSites(function (other) {
-      if (other.$base == base) site = other;
-    });
-    if (!site) site = sites[sites.length] = open(id, base);
-    site.$run(element, url);
+    // Of two services that know a site by this name, the second one's is called by its address.
+    sites[base] = sites[base] || (sites[sites.length] = open(known[id] ? base : (known[id] = id), base));
+    sites[base].$run(element, url);
   }
 
   // Fills what is in the page, and in a shadow root from now on. Without one, or in an old browser, the guard ends it.
@@ -507,10 +494,12 @@
       // A module, a shadow root, an old browser: the end of the error's trace says where we are.
       file = (/\w+:\/\/\S*(?=:\d+:\d+\)?\s*$)/.exec(error.stack) || '-')[0];
     }
-    if (before.use) return before.use(me, file);
+    try {
+      return visitstats.use(me, file);
+    } catch (error) {}
     window.visitstats = {
       hit: guard(function (key) {
-        forSites(function (site) {
+        each(sites, function (site) {
           site.$hit(key);
         });
       }),
@@ -519,6 +508,8 @@
     };
     use(me, file);
     watch(doc); // what is missing here, or in the next line, ends it for the guard: there is nothing after them
-    listen(navigation, 'navigate', look);
+    listen('click', look);
+    listen('popstate', look);
+    navigation.addEventListener('navigate', look);
   })();
 })();

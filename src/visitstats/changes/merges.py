@@ -182,7 +182,9 @@ class Merges:
         except HitRejected as refused:
             raise MergeRefused(f"{named[:80]}: {refused.detail}") from refused
         if not key:
-            raise MergeRefused("a key has something in it that can be seen")
+            raise MergeRefused(
+                f"{named[:80]!r} is no key: nothing can be seen in it, or it is a template that was not filled"
+            )
         return key
 
     def _no_undo(self, reason: str, merge: Logged, everything: list[Logged], detail: str = "") -> MergeRefused:

@@ -24,6 +24,7 @@ from msgspec import Meta
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import MAX_KEY_BYTES
 from visitstats.core.signing import split_key
+from visitstats.core.text import unfilled
 
 # Twice what Internet Explorer allowed (2,083), for which portals still build their addresses; half of a body.
 MAX_ADDRESS_CHARS = 4096
@@ -199,13 +200,16 @@ def _token(name: str, text: str | None) -> str:
 
 
 def _line(text: str, limit: int) -> str:
-    """One line for people: NFC, single spaces, nothing invisible, at most `limit` characters."""
+    """One line for people: NFC, single spaces, nothing invisible, at most `limit` characters; "" for a template that
+    was not filled."""
     # Cut first, so that the work is bounded (NFC is quadratic on piled-up marks); twice, as NFC may halve the length.
     text = text[: 2 * limit]
     # isprintable() is false for every control, zero-width and bidi character and every space but U+0020.
     if not text.isprintable() or "  " in text or text[0] == " " or text[-1] == " ":
         text = "".join(" " if _is_space(c) else c for c in text if unicodedata.category(c) != "Cf")
         text = " ".join(text.split())
+    if unfilled(text, prose=True):
+        return ""
     # NFC makes no space and no invisible character out of others.
     text = unicodedata.normalize("NFC", text)
     return text if len(text) <= limit else text[:limit].rstrip()

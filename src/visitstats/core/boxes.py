@@ -8,7 +8,6 @@ change of a preset changes no portal that has pasted its snippet already.
 
 import re
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Literal
 
@@ -253,10 +252,11 @@ def written(number: int, way: str, language: str) -> str:
     if _ZEROS.fullmatch(way):
         return digits.rjust(len(way), "0")
     if way == "short" and number > 999:
+        # Rounded down, as the widget does: a counter has not yet reached what it shows.
         unit, sign = (1_000_000, "M") if number > 999_999 else (1000, "k")
-        # As the widget rounds: what JavaScript's toFixed does with the same fraction.
-        text = str(Decimal(number / unit).quantize(Decimal("0.1"), ROUND_HALF_UP)) + sign
-        return text.replace(".", ",") if grouping_of(language) != "," else text
+        whole, tenth = divmod(number * 10 // unit, 10)
+        point = "." if grouping_of(language) == "," else ","
+        return f"{whole}{point}{tenth}{sign}" if tenth else f"{whole}{sign}"
     mark = {"dot": ".", "comma": ",", "space": "\xa0", "none": "", "short": ""}.get(way)
     return f"{number:,}".replace(",", grouping_of(language) if mark is None else mark)
 

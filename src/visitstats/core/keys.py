@@ -3,6 +3,7 @@
 These rules, in this order, decide it (docs/keys.md says the same to readers):
 
 1. An explicit key, given by the page, is the key. One that is an address of the site's takes the place of the page's.
+   A template that was not filled (`{{ id }}`, `undefined`) is none, and no canonical link either.
 2. The site is known by the host of the page's address, or of the page that a translation proxy shows; a host that is
    not the site's is refused. With the site's `use_canonical`, a canonical link to one of the site's own hosts takes the
    place of the page's address.
@@ -29,6 +30,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from types import MappingProxyType
+from urllib.parse import unquote
 
 import msgspec
 
@@ -38,7 +40,7 @@ from visitstats.core.hosts import Hosts, fold_host
 from visitstats.core.presets import PRESETS
 from visitstats.core.rewriting import MAX_PROGRAM, Compile, Rewrite, compiled
 from visitstats.core.sites import Site
-from visitstats.core.text import visible
+from visitstats.core.text import unfilled, visible
 
 MAX_KEY_BYTES = 512
 MAX_PARAMS = 8
@@ -173,8 +175,9 @@ class KeyRules:
 
     def named(self, text: str) -> str:
         """The key that somebody means who names an article, before rule 7: what it would be as an explicit key; "" for
-        a text in which nothing can be seen. Raises HitRejected: "bad-field" or "bad-text"."""
-        return self._decide(_Page("", text, ""), self._steps[1:]) if visible(text) else ""
+        what is none (rule 1). Raises HitRejected: "bad-field" or "bad-text"."""
+        shown = visible(text)
+        return self._decide(_Page("", text, ""), self._steps[1:]) if shown and not unfilled(shown) else ""
 
     def resolve(self, key: str) -> str:
         """Rule 7: the key for which a key stands."""
@@ -219,6 +222,8 @@ class KeyRules:
         text = visible(page.explicit)
         if not text:
             return "the page gives one in which nothing can be seen"
+        if unfilled(text):
+            return f"the page gives none: {text[:40]!r} is a template that was not filled"
         # As it came first: what cannot be seen is a part of an address, as it is in the address of a page.
         address = self._own_address(page.explicit, text)
         if address is not None:
@@ -251,6 +256,9 @@ class KeyRules:
             return f"left aside: {refused.detail}"
         if host not in self._hosts:
             return f"left aside: {host} is not a host of this site"
+        # A browser sends the link as an address: resolved against the page's, and percent-encoded.
+        if unfilled(unquote(page.canonical)) or unfilled(unquote(address.path.rpartition("/")[2])):
+            return "left aside: a template that was not filled"
         page.address = address
         return "it names the article"
 

@@ -12,6 +12,12 @@ _PERHAPS_MARKS = re.compile(rf"[^\w\x00-\x7f]{{{MAX_MARKS + 1}}}")
 # Control, zero-width and bidirectional marks, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
+# What a template leaves where it had no value: marks of Jinja, Liquid, Twig, Vue, Angular; JavaScript, JSP, Thymeleaf;
+# Ruby, JSF; ASP, JSP, ERB; DNN. And what JavaScript writes for a value that is none.
+_MARK = re.compile(r"\{\{|\{%|\$\{|#\{|<%|\[\[")
+_MARK_IN_PROSE = re.compile(r"\{\{|\{%|\$\{|#\{|<%|\A\[\[.*\]\]\Z", re.DOTALL)
+_NO_VALUE = frozenset({"undefined", "null", "NaN", "[object Object]"})
+
 
 def nfc(text: str) -> str:
     """Unicode normal form C in linear time. Raises HitRejected "bad-text" for a pile of marks on one letter.
@@ -33,3 +39,9 @@ def visible(text: str) -> str:
     if not text.isprintable():
         text = "".join(character for character in text if unicodedata.category(character) not in _INVISIBLE)
     return nfc(text).strip()
+
+
+def unfilled(text: str, *, prose: bool = False) -> bool:
+    """Whether this is a template that was not filled, such as `{{ page.id }}`: it is no key, title or name, because all
+    pages have it. In prose, `[[` is one only where it holds the whole text: editors write "[[Video]] Hội nghị"."""
+    return text in _NO_VALUE or (_MARK_IN_PROSE if prose else _MARK).search(text) is not None

@@ -8,11 +8,12 @@ SERVICE = "https://YOUR-COUNTER"
 """Placeholder for the service's address, which only the portal's owner knows."""
 
 # The script must not hold up the page's load event, however long the service takes. A preload does not; the script is
-# inserted when that is here, or when the page is loaded. No "|" in it: that would be a gap between lines to the widget.
+# inserted when that is here, or when the page is loaded: once, and without a word where Trusted Types forbid it. An
+# element of the page may be called "head" or "body", and hide what the document has under that name.
 _LOADER = (
     "!function(w,d,u){function e(n){return d.createElement(n)}"
-    "function g(){if(u){var s=e('script');s.async=1;s.src=u;u=0;(d.body?d.body:d.head).appendChild(s)}}"
-    "var l=e('link');l.rel='preload';l.as='script';l.href=u;l.onload=g;d.head.appendChild(l);"
+    "function g(){var a=u,s=e('script');u=0;if(a)try{s.async=1;s.src=a;h.appendChild(s)}catch(x){}}"
+    "var h=d.documentElement,l=e('link');l.rel='preload';l.as='script';l.href=u;l.onload=g;h.appendChild(l);"
     "d.readyState=='complete'?g():w.addEventListener('load',g)}(window,document,'%s/widget.js')"
 )
 _ADDRESS = re.compile(r"(https?:/)?/[\w./:\[\]-]*")

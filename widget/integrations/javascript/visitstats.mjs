@@ -2,8 +2,8 @@
 
 const LOADER =
   "!function(w,d,u){function e(n){return d.createElement(n)}" +
-  "function g(){if(u){var s=e('script');s.async=1;s.src=u;u=0;(d.body?d.body:d.head).appendChild(s)}}" +
-  "var l=e('link');l.rel='preload';l.as='script';l.href=u;l.onload=g;d.head.appendChild(l);" +
+  "function g(){var a=u,s=e('script');u=0;if(a)try{s.async=1;s.src=a;h.appendChild(s)}catch(x){}}" +
+  "var h=d.documentElement,l=e('link');l.rel='preload';l.as='script';l.href=u;l.onload=g;h.appendChild(l);" +
   "d.readyState=='complete'?g():w.addEventListener('load',g)}(window,document,'%s/widget.js')";
 const SPECIAL = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#x27;' };
 
