@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -136,16 +137,22 @@ class Connection:
     async def send(self, raw: bytes, method: str = "POST", *, seconds: float = 15.0) -> Answer:
         """Send bytes as they are and read one answer."""
         async with asyncio.timeout(seconds):
-            try:
-                self._writer.write(raw)
-                await self._writer.drain()
-            except ConnectionError:
-                pass  # the answer may have come before the end of what we sent
+            with contextlib.suppress(ConnectionError):  # the answer may have come before the end of what we sent
+                await self.write(raw)
             return await self._read(method)
+
+    async def write(self, raw: bytes) -> None:
+        """Send bytes as they are, and read nothing."""
+        self._writer.write(raw)
+        await self._writer.drain()
+
+    async def head(self) -> bytes:
+        """Read the head of an answer, such as 100, that no body follows."""
+        return await self._reader.readuntil(b"\r\n\r\n")
 
     async def _read(self, method: str) -> Answer:
         try:
-            head = await self._reader.readuntil(b"\r\n\r\n")
+            head = await self.head()
             first, *lines = head[:-4].decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             status = int(first.split(" ")[1])
@@ -179,6 +186,10 @@ class Connection:
 
     def close(self) -> None:
         self._writer.close()
+
+    def cut(self) -> None:
+        """Let go of the connection as a program does that is killed, without a word."""
+        self._writer.transport.abort()
 
     async def hit(self, site: str, hit: Hit, headers: dict[str, str] | None = None, *, seconds: float = 15.0) -> Answer:
         """Post a hit as the widget does."""

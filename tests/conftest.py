@@ -15,9 +15,21 @@ from hypothesis import settings
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.embedded.program import find_server
 
-# A slow machine must not fail a property; what hangs is ended by pytest-timeout. CI tries the same examples every time.
-settings.register_profile("visitstats", deadline=None, derandomize=os.environ.get("CI") == "true")
+# A slow machine must not fail a property; what hangs is ended by pytest-timeout. CI tries the same examples every time;
+# `make fuzz` tries thousands of others.
+EXAMPLES = int(os.environ.get("VISITSTATS_EXAMPLES", "0"))
+settings.register_profile(
+    "visitstats",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true" and not EXAMPLES,
+    max_examples=EXAMPLES or 40,
+)
 settings.load_profile("visitstats")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that ask for more time than others: one that runs alone at the end keeps all waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 class StartStore(Protocol):

@@ -34,7 +34,7 @@ const inserted = {
 const PACKING = { 'widget.js': { reduce_funcs: false, hoist_vars: true }, 'more.js': {} }; // each packs better so
 
 // Short names, in an order that packs well with what is around them.
-const LETTERS = 'etnoasrldkSpcfgjuBODLmTEXyv$bhWq_FiNKPzwHRAICUMx';
+const LETTERS = 'etnoasvlwTSrcfzqEXOjBmNug_pydhWL$biUKFDkHRAICPMx';
 const identifier = (number) => {
   let name = '';
   for (number++; number > 0; number = Math.floor(number / LETTERS.length)) name += LETTERS[--number % LETTERS.length];

@@ -145,6 +145,16 @@ def test_two_services_that_know_a_site_of_one_name_have_a_box_and_a_memory_each(
     assert sorted(re.findall(r'"today": (\d+)', "".join(kept))) == ["1524", "7"]
 
 
+def test_a_service_that_is_named_in_two_ways_is_one(page: Page, portal: Portal) -> None:
+    """A theme has the long form with `/vs`, a footer the short one with the whole address."""
+    snippets = long_form("demo", service="/vs") + short_form("demo", service=f"{portal.origin}/vs")
+    page.goto(portal.page("/tin", page_of(f"<main>{snippets}</main>")))
+    portal.wait_for(1)
+    today(page)
+    page.wait_for_load_state("networkidle")
+    assert (len(portal.hits), page.locator(".vs-box").count()) == (1, 1)
+
+
 # However it is loaded -----------------------------------------------------------------------------------------------
 
 MARK = '<div data-visitstats data-site="demo" data-api="/vs"></div>'

@@ -20,9 +20,10 @@ class Change(NamedTuple):
 
 
 def mutated(folder: Path, changes: tuple[Change, ...]) -> Path:
-    """Copy the package into a folder that can be put on PYTHONPATH, and break it."""
+    """Copy the package into a folder that can be put on PYTHONPATH, and break it. What is compiled comes along: it is
+    still good for the files that are as they were."""
     package = folder / "visitstats"
-    shutil.copytree(Path(visitstats.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(visitstats.__file__).parent, package)
     for change in changes:
         path = package / change.file
         text = path.read_text("utf-8")

@@ -522,8 +522,7 @@ async def test_a_thousand_requests_in_one_go_are_answered_in_order(app: Running)
     asked = b"".join(REQUEST.replace(b"/slow", b"/%04d" % n) for n in range(1000))
 
     async def send() -> None:
-        connection._writer.write(asked)
-        await connection._writer.drain()
+        await connection.write(asked)
 
     sending = asyncio.create_task(send())
     keys = [(await connection.send(b"")).json["key"] for _ in range(1000)]

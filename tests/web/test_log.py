@@ -41,12 +41,11 @@ async def test_a_request_that_breaks_off_is_no_error(
         raw = raw.replace(HEAD, f"{HEAD}Authorization: {await app.token(scope)}\r\n")
     for abrupt in (False, True):
         connection = await Connection.open(app.ports[0])
-        connection._writer.write(raw.encode("latin-1"))
-        await connection._writer.drain()
+        await connection.write(raw.encode("latin-1"))
         for _ in range(10):
             await asyncio.sleep(0)  # so far it goes on
         if abrupt:
-            connection._writer.transport.abort()
+            connection.cut()
         connection.close()
     # What was begun ends before this is answered, a connection later.
     for _ in range(3):
@@ -84,8 +83,7 @@ async def test_broken_requests_write_next_to_nothing(service: Service) -> None:
     for raw in BROKEN_OFF.values():
         for _ in range(25):
             connection = await Connection.open(service.port)
-            connection._writer.write(raw.encode("latin-1"))
-            await connection._writer.drain()
+            await connection.write(raw.encode("latin-1"))
             connection.close()
     connection = await Connection.open(service.port)
     assert (await connection.request("GET", "/healthz")).status == 200

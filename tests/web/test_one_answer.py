@@ -113,8 +113,7 @@ async def asked(app: Running, site: str, way: Way, *, pieces: bool = False) -> d
         head, body = way(kind(site))
         connection = await Connection.open(app.ports[0])
         if pieces:
-            connection._writer.write(head)
-            await connection._writer.drain()
+            await connection.write(head)
             answer = await connection.send(body)
         else:
             answer = await connection.send(head + body)

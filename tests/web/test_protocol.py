@@ -57,8 +57,7 @@ async def test_a_body_may_come_in_any_pieces(app: Running) -> None:
     connection = await Connection.open(app.ports[0])
     raw = hit("/slow")
     for n in range(len(raw) - 1):
-        connection._writer.write(raw[n : n + 1])
-        await connection._writer.drain()
+        await connection.write(raw[n : n + 1])
     assert (await connection.send(raw[-1:])).json["key"] == "/slow"
     body = beacon("/chunked")
     pieces = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:]))
@@ -71,8 +70,8 @@ async def test_who_waits_for_100_continue_gets_it(app: Running) -> None:
     connection = await Connection.open(app.ports[0])
     raw = hit("/a", "expect: 100-continue\r\n")
     head, body = raw[: raw.index(b"\r\n\r\n") + 4], raw[raw.index(b"\r\n\r\n") + 4 :]
-    connection._writer.write(head)
-    assert await connection._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await connection.write(head)
+    assert await connection.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await connection.send(body)).json["key"] == "/a"
     connection.close()
 
@@ -111,7 +110,7 @@ async def test_a_connection_changes_between_the_two_ways_as_often_as_it_likes(ap
         assert (await connection.send(large)).status == 400
         assert (await connection.send(hit("/a", path="/v1/sites/none/hit"))).status == 404
         assert (await connection.send(heartbeat())).status == 200
-    connection._writer.write(broken + hit("/behind") + broken + hit("/last"))
+    await connection.write(broken + hit("/behind") + broken + hit("/last"))
     assert [(await connection.send(b"")).status for _ in range(4)] == [400, 200, 400, 200]
     connection.close()
 
@@ -149,9 +148,8 @@ async def test_a_reader_who_has_gone_is_counted_and_nobody_is_harmed(app: Runnin
     """The hit was complete: its answer is for nobody, and the next reader's is as ever."""
     for n in range(5):
         connection = await Connection.open(app.ports[0])
-        connection._writer.write(hit(f"/gone{n}"))
-        await connection._writer.drain()
-        connection._writer.transport.abort()
+        await connection.write(hit(f"/gone{n}"))
+        connection.cut()
 
     async def counted() -> bool:
         return await app.connection.views("t1", [f"/gone{n}" for n in range(5)]) == {f"/gone{n}": 1 for n in range(5)}

@@ -467,9 +467,12 @@
   function join(element, url) {
     var id = stated(element, url, 'site');
     var base = stated(element, url, 'api') || (/^([^?#]*)\/widget(\/[^?#]+)?\.js/.exec(url) || 0)[1];
+    var link = create('a');
     if (!id || !base || element._vs) return;
     element._vs = 1;
-    base = base.replace(/\/*$/, '/v1/sites/' + id + '/');
+    // In full: `/vs` and https://portal.example.vn/vs are one service.
+    link.href = base.replace(/\/*$/, '/v1/sites/' + id + '/');
+    base = link.href;
     // Of two services that know a site by this name, the second one's is called by its address.
     sites[base] = sites[base] || (sites[sites.length] = open(known[id] ? base : (known[id] = id), base));
     sites[base].$run(element, url);
