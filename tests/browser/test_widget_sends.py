@@ -83,13 +83,12 @@ def test_the_author_is_the_one_by_name_not_the_address_of_a_profile(page: Page, 
     [
         '<input name="{0}"><textarea name="{0}" property="x{0}"></textarea><form name="{0}"></form>',
         '<template name="{0}"></template><template property="x{0}"></template>',
-        '<meta name="{0}" content="x"><meta property="x{0}" content="x">',
     ],
 )
 def test_what_readers_wrote_into_the_page_says_nothing_about_the_article(
     page: Page, portal: Portal, inserted: str
 ) -> None:
-    """A comment's field may be called "author"; a comment may hold a link or more. The head is the portal's own."""
+    """A comment's field may be called "author", and a comment may hold a link: only a link of the head is canonical."""
     names = ("author", "section", "published_time", "visitstats-key")
     body = "".join(inserted.format(name) for name in names) + '<a rel="canonical" href="/x"></a>'
     body += '<link rel="canonical" href="/y">'

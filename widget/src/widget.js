@@ -101,10 +101,9 @@
     return page().replace(/#(?![\/!]).*|\b(utm_\w+|\w+clid)=[^&#]*&?/g, '').replace(/[\/?&]+(#|$)/, '$1');
   }
 
-  // What the portal's template wrote into the head; readers' comments and forms are elsewhere. `article:author` is often
-  // the address of a profile: the name comes first.
+  // A form's field may be called "author", too. `article:author` is often the address of a profile: the name comes first.
   function meta(name) {
-    return (find('head meta[name=' + name + ']') || find('head meta[property$=' + name + ']')).content;
+    return (find('meta[name=' + name + ']') || find('meta[property$=' + name + ']')).content;
   }
 
   // What a snippet says, in its attributes or in its address.
