@@ -17,9 +17,12 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.query import Query
 from visitstats.reading import query as asking
-from visitstats.reading.desk_process import made_of
+from visitstats.reading.desk_process import made_of, updater_of
 from visitstats.reading.index import Index, IndexBuilding, IndexUnavailable
 from visitstats.store import keys
+from visitstats.store.inspect import Inspector
+from visitstats.trust.verify.findings import Look
+from visitstats.trust.verify.listed import Listed
 
 CALENDAR = Calendar(SITE.timezone)
 MONTHS = [f"2025-{n:02}" for n in range(1, 13)] + [f"2026-{n:02}" for n in range(1, 11)]
@@ -370,3 +373,26 @@ async def test_a_site_on_which_nothing_changes_costs_one_round_trip(raw: Redis, 
     before = (await raw.info("stats"))["total_commands_processed"]
     await desk.articles.refresh(SITE)
     assert (await raw.info("stats"))["total_commands_processed"] - before <= 1 + 4
+
+
+async def _compared(raw: Redis, desk: Desk) -> list[str]:
+    """What `visitstats verify` finds between the index and the store."""
+    inspector, look = Inspector(raw), Look()
+    await Listed(desk.index, updater_of(raw, desk.index, desk.clock), inspector).check(SITE, look)
+    return [problem.detail for problem in look.problems.values()]
+
+
+async def test_verify_finds_an_index_that_says_something_else_than_the_store(raw: Redis, tmp_path: Path) -> None:
+    """Whatever was read, merged and undone since it was made, it agrees; a total that was changed in either does not.
+    A site that nobody has asked for has no index that could be wrong."""
+    shelf, desk = await filled(raw, 5), Desk(raw, tmp_path, Clock())
+    assert await _compared(raw, desk) == []
+    await desk.rows()
+    await read_some(shelf, 60)
+    desk.clock.wait(120)
+    assert await _compared(raw, desk) == []
+    article = shelf.articles[0].entry.key
+    await raw.hincrby(keys.articles(SITE.id), article_id(article), 5)  # behind the back of all that tells of changes
+    [detail] = await _compared(raw, desk)
+    views = int(await raw.hget(keys.articles(SITE.id), article_id(article)) or 0)
+    assert detail == f"the index of articles has {views - 5} views for it, the store {views}"

@@ -21,11 +21,14 @@ from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.ingest.once import replay_once
 from visitstats.ingest.replay import Limits
+from visitstats.reading.desk_process import updater_of
+from visitstats.reading.index import open_index
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition, Parts
 from visitstats.store.rights import Rights
 from visitstats.trust import doctor as checks
 from visitstats.trust.survey import Status, survey
+from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.verifier import Report, Verifier
 from visitstats.worker import MIB, wall_clock
 
@@ -45,10 +48,11 @@ def verify(
     console = Console(stderr=True)
 
     async def check(parts: Parts) -> Report:
-        with console.status("…") as status:
+        with console.status("…") as status, open_index(settings.data_dir) as index:
             verifier = Verifier(
                 parts.inspector, parts.records, parts.reads, settings.data_dir / "journal", wall_clock,
                 lambda what: status.update(f"reading: {escape(what)}"),
+                Listed(index, updater_of(parts.client, index, wall_clock), parts.inspector),
             )  # fmt: skip
             return await verifier.run(site_id)
 

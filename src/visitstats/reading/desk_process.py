@@ -292,15 +292,19 @@ async def _main(settings: Settings) -> None:
 
 def made_of(client: Any, index: Index, clock: Callable[[], int]) -> Articles:
     """Put together what answers queries on a store (its client) and an index."""
-    register = Register(client)
     return Articles(
         index,
-        Updater(index, register, Changes(client), clock),
-        register,
+        updater_of(client, index, clock),
+        Register(client),
         Reads(client),
         ArticleHistory(Tiles(client)),
         clock,
     )
+
+
+def updater_of(client: Any, index: Index, clock: Callable[[], int]) -> Updater:
+    """Put together what brings an index up to date from a store (its client)."""
+    return Updater(index, Register(client), Changes(client), clock)
 
 
 def main() -> None:

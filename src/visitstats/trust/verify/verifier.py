@@ -27,6 +27,7 @@ from visitstats.trust.verify.articles import Articles
 from visitstats.trust.verify.contents import contents, shape
 from visitstats.trust.verify.findings import Look, Problem
 from visitstats.trust.verify.journals import Journals
+from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.merged import Merged
 from visitstats.trust.verify.online import Online
 from visitstats.trust.verify.packed import PackedHistory
@@ -65,7 +66,7 @@ class Report(msgspec.Struct, frozen=True):
 
 class Verifier:
     """Looks at a store and at the journals under `root`. `now` gives the moment in milliseconds, `progress` is told
-    what is being read."""
+    what is being read, `listed` checks the index of articles of this host."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Verifier:
         root: Path,
         now: Callable[[], int],
         progress: Callable[[str], None] = lambda _: None,
+        listed: Listed | None = None,
     ) -> None:
         self._store = store
         self._records = records
@@ -82,6 +84,7 @@ class Verifier:
         self._root = root
         self._now = now
         self._progress = progress
+        self._listed = listed
         self._articles: dict[str, int] = {}
 
     async def run(self, only: str = "", again_seconds: float = AGAIN_SECONDS) -> Report:
@@ -129,6 +132,8 @@ class Verifier:
         await merged.check(articles.of_aliases)
         seen = {named.words[0]: name for name, named in found.items() if named.kind.word == "seen"}
         await Online(self._store, site, seen, broken, look, self._now).check()
+        if record is not None and self._listed is not None and not broken:
+            await self._listed.check(record, look)
         self._articles[site] = articles.known
 
     async def _keys(self, only: str, look: Look) -> tuple[dict[str, dict[str, Named]], dict[str, set[str]]]:
