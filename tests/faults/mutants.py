@@ -47,16 +47,16 @@ INCREMENTS = (
     Change(
         COMMIT,
         """\
-    fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = digits(now[i] + by)
+    both[2 * i - 1], both[2 * i] = fields[i], digits(values[i])
   end
-  write('HSET', key, unpack(fields))
+  write('HSET', key, unpack(both))
 """,
         """\
-    write('HINCRBY', key, counters[i], by)
+    write('HINCRBY', key, fields[i], digits(values[i]))
   end
 """,
     ),
+    Change(COMMIT, "    values[i] = values[i] + amounts[i]\n", "    values[i] = amounts[i]\n"),
 )
 NO_WATERMARK = (Change(COMMIT, "if tonumber(ARGV[2]) <= mark then", "if false then"),)
 NO_GAP = (Change(COMMIT, "if previous > mark then", "if false then"),)

@@ -172,7 +172,7 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[list[Service]]:
     try:
         for service in services:
             service.data_dir.parent.mkdir()
-        options = ("--views", "every-load", "--new-articles", "1000000", "--office", "127.0.0.0/8")
+        options = ("--views", "every-load", "--new-articles", "1000000", "--office", "0.0.0.0/0", "--office", "::/0")
         services[0].add_site("t1", "--timezone", noon_zone(), *options)
         for service in services:
             service.start()
@@ -229,7 +229,17 @@ async def test_the_drill(tmp_path: Path) -> None:
     deleted; restored; and nothing that was acknowledged is missing or there twice."""
     service, target = Service(tmp_path / "data", workers=2), tmp_path / "backups"
     service.add_site(
-        "t1", "--timezone", noon_zone(), "--views", "every-load", "--new-articles", "1000000", "--office", "127.0.0.0/8"
+        "t1",
+        "--timezone",
+        noon_zone(),
+        "--views",
+        "every-load",
+        "--new-articles",
+        "1000000",
+        "--office",
+        "0.0.0.0/0",
+        "--office",
+        "::/0",
     )
     try:
         await asyncio.to_thread(service.start)

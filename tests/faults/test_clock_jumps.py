@@ -33,7 +33,17 @@ def service(tmp_path: Path) -> Iterator[tuple[Service, Sabotage]]:
     made, sabotage = Service(tmp_path / "data", workers=2), Sabotage(tmp_path / "sabotage", clock=True)
     sabotage.into(made)
     made.add_site(
-        "t1", "--timezone", noon_zone(), "--views", "every-load", "--new-articles", "1000000", "--office", "127.0.0.0/8"
+        "t1",
+        "--timezone",
+        noon_zone(),
+        "--views",
+        "every-load",
+        "--new-articles",
+        "1000000",
+        "--office",
+        "0.0.0.0/0",
+        "--office",
+        "::/0",
     )
     made.start()
     yield made, sabotage

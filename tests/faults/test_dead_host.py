@@ -31,7 +31,9 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[tuple[Service, Servi
     found = tuple(Service(tmp_path / name, workers=2, redis_url=store.url) for name in ("here", "there"))
     here, there = found
     try:
-        here.add_site("t1", "--timezone", noon_zone(), "--views", "every-load", "--office", "127.0.0.0/8")
+        here.add_site(
+            "t1", "--timezone", noon_zone(), "--views", "every-load", "--office", "0.0.0.0/0", "--office", "::/0"
+        )
         for service in found:
             service.start()
         yield here, there

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.client import Connection, StoreAway
 from tests.faults.arena import Arena, Round
+from tests.store.dated import dated
 
 HEAL_SECONDS = 10.0
 
@@ -65,8 +66,7 @@ async def _sums(
     ledger = f"vs:{{{site}}}:"
     troubles = []
     async with arena.client() as client:
-        visits = _numbers(await client.hgetall(f"{ledger}visits"))
-        views = _numbers(await client.hgetall(f"{ledger}views"))
+        visits, views = await dated(client, site, "visits"), await dated(client, site, "views")
         articles = sum(int(n) for n in await client.hvals(f"{ledger}articles"))
         days = 0
         for name in await client.keys(f"{ledger}articles:*"):
@@ -86,7 +86,3 @@ async def _sums(
     if shown["total"] != visits.get("all", 0):
         troubles.append(f"the box shows {shown['total']}, not {visits.get('all', 0)}")
     return troubles
-
-
-def _numbers(found: dict[bytes, bytes]) -> dict[str, int]:
-    return {name.decode(): int(n) for name, n in found.items()}

@@ -136,7 +136,7 @@ async def test_another_merge_into_the_same_article_is_no_hindrance_to_an_undo(me
         ("/new", "/nix", NoSuchArticle, "nothing was ever counted for /nix"),
         ("(other)", "/new", MergeRefused, "no article"),
         ("/new", "(other)", MergeRefused, "no article"),
-        ("\u200b", "/new", MergeRefused, "a key has something in it that can be seen"),
+        ("\u200b", "/new", MergeRefused, "is no key: nothing can be seen in it"),
         ("/" + "x" * 512, "/new", MergeRefused, "longer than 512 bytes"),
         ("https://elsewhere.vn/old", "/new", NoSuchArticle, "nothing was ever counted for https://elsewhere.vn/old"),
         ("https://[", "/new", NoSuchArticle, "nothing was ever counted for https://["),

@@ -226,7 +226,7 @@ async def test_millions_of_random_paths(app: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['<img src=x onerror="alert(1)">', '"></script><script>', "javascript:alert(1)", "{{constructor}}", "=1+1"]
+    "text", ['<img src=x onerror="alert(1)">', '"></script><script>', "javascript:alert(1)", "{constructor}", "=1+1"]
 )
 async def test_markup_from_strangers_is_text(app: Running, text: str) -> None:
     """15: stored as text and answered as text, in JSON that no browser takes for a page."""
