@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 from tests.waiting import POLL_SECONDS
 
@@ -85,6 +86,10 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._known.add(self)
+
+    _known: ClassVar[WeakSet[Connection]] = WeakSet()
 
     private: ClassVar[dict[int, int]] = {}
     """Port of a service → its port for operators: where a scrape without a token goes, whoever asks for it."""
@@ -183,6 +188,13 @@ class Connection:
             return True
         except TimeoutError:
             return False
+
+    @classmethod
+    async def cut_all(cls) -> None:
+        """Let go of what is still open on this loop, as the end of a test does that failed before it closed them."""
+        for each in [each for each in cls._known if each._loop is asyncio.get_running_loop()]:
+            each.cut()
+        await asyncio.sleep(0)  # a socket is closed in the loop's next round
 
     def close(self) -> None:
         self._writer.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+import pytest_asyncio
 import redis
 from hypothesis import settings
 
+from tests.client import Connection
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.embedded.program import find_server
 
@@ -42,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store-server", type=Path, help="run the tests on this server program (default: as the service picks)"
     )
+
+
+@pytest_asyncio.fixture
+async def connections() -> AsyncIterator[None]:
+    """Cut at its end the connections that a test has left open."""
+    yield
+    await Connection.cut_all()
+
+
+@pytest.fixture(autouse=True)
+def _own_failures(request: pytest.FixtureRequest) -> None:
+    """A test that fails leaves no connection to be found, as a leak, in a test that comes later."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("connections")
 
 
 @pytest.fixture(scope="session")

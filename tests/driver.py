@@ -303,6 +303,9 @@ class Load:
             if not hit.hit_id:
                 self.unanswered.append(hit)
             return None, not hit.hit_id
+        except BaseException:
+            connection.close()  # nobody else knows it, if it was opened here
+            raise
         self.latencies.append(time.monotonic() - began)
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         if answer.status in (200, 202):
@@ -331,3 +334,4 @@ async def under(load: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task
         await task
     finally:
         task.cancel()
+        await asyncio.wait([task])  # it closes its connections

@@ -59,9 +59,11 @@ class Paced:
         try:
             connection = self._free.popleft() if self._free else await Connection.open(self.service.port)
             status = (await connection.hit(self.site, hit, seconds=PATIENCE_SECONDS)).status
-        except (OSError, TimeoutError):
+        except BaseException as error:
             if connection is not None:
                 connection.close()
+            if not isinstance(error, OSError | TimeoutError):
+                raise
         else:
             self._free.append(connection)
         self.answered.append(Answered(hit, due, time.monotonic() - due, status))

@@ -3,7 +3,9 @@ next restart but one, behind whatever was counted since."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
@@ -20,10 +22,20 @@ WORDS = (b"COPY", b"PERSIST", b"HSET", b"UNLINK", b"DEL")
 DAY = date(2036, 9, 3)
 
 
+@contextlib.asynccontextmanager
+async def archive_on(store: ExternalStore) -> AsyncIterator[Archive]:
+    """An archive on the server as it runs now, without what was read before."""
+    async with Redis.from_url(store.url) as raw:
+        found = Archive(store.url, raw)
+        try:
+            yield found
+        finally:
+            await found.merging.close()
+
+
 async def checked(store: ExternalStore, archive: Archive) -> None:
     """Every way to read the range is exact, on the server as it runs now."""
-    async with Redis.from_url(store.url) as raw:
-        again = Archive(store.url, raw)
+    async with archive_on(store) as again:
         again.read = archive.read
         await again.check(DAYS[0], DAYS[-1])
 
@@ -31,15 +43,15 @@ async def checked(store: ExternalStore, archive: Archive) -> None:
 async def test_every_server_has_each_view_once_wherever_the_seal_was_cut(tmp_path: Path, every_server: Path) -> None:
     """After each restart, with a late hit on a day of the month in between, and after it was packed once more."""
     made = ExternalStore(tmp_path / "made", every_server)
-    start(made)
-    async with Redis.from_url(made.url) as raw:
-        archive = Archive(made.url, raw)
-        await archive.hits(DAY, "/1", "/2", "/2")
-        await archive.hits(date(2036, 9, 9), "/1")
-        [outcome] = await archive.pack()
-        assert outcome.word == "packed"
-        await archive.merging.close()
-    made.kill()
+    try:
+        start(made)
+        async with archive_on(made) as archive:
+            await archive.hits(DAY, "/1", "/2", "/2")
+            await archive.hits(date(2036, 9, 9), "/1")
+            [outcome] = await archive.pack()
+            assert outcome.word == "packed"
+    finally:
+        made.kill()
     whole = file_of(tmp_path / "made").read_bytes()
     transaction = whole.rfind(b"MULTI\r\n")
     records, read = list(archive.merging.records), archive.read.copy()
@@ -50,23 +62,20 @@ async def test_every_server_has_each_view_once_wherever_the_seal_was_cut(tmp_pat
         shutil.copytree(tmp_path / "made", folder)
         file_of(folder).write_bytes(whole[: at + len(word) + 4])
         store = ExternalStore(folder, every_server)
-        start(store)
         try:
-            async with Redis.from_url(store.url) as raw:
-                archive = Archive(store.url, raw)
+            start(store)
+            async with archive_on(store) as archive:
                 archive.merging.records, archive.read = list(records), read.copy()
                 await archive.check(DAYS[0], DAYS[-1])
                 await archive.hits(DAY, "/2", "/3")
-                await archive.merging.close()
             await checked(store, archive)
             store.kill()
             start(store)
             await checked(store, archive)
-            async with Redis.from_url(store.url) as raw:
-                again = Archive(store.url, raw)
+            async with archive_on(store) as again:
                 await again.pack()
                 assert await again.is_packed() == ["2036-09"]
-                assert not await raw.exists(keys.redo(SITE.id))
+                assert not await again.raw.exists(keys.redo(SITE.id))
             await checked(store, archive)
         finally:
             store.kill()

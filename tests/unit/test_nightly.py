@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from visitstats.backup.manifest import BackupFailed
 from visitstats.backup.nightly import Nightly, last_due, make_apart
 from visitstats.backup.state import State, note_state
 from visitstats.settings import Settings
+from visitstats.tasks.table import verify_apart
 
 
 @pytest.mark.parametrize(
@@ -84,3 +87,24 @@ async def test_a_backup_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BackupFailed, match="the store does not answer") as failed:
         await make_apart(settings)
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("apart", [make_apart, lambda settings: verify_apart(settings, settings.redis_url)])
+async def test_a_worker_that_stops_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: Callable[[Settings], Coroutine[None, None, str]]
+) -> None:
+    """What it runs beside itself has ended before it goes on, and nothing of it is open any more."""
+    started: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+    start = asyncio.create_subprocess_exec
+
+    async def watched(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        started.put_nowait(process := await start(*command, **options))
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
+    task = asyncio.create_task(apart(Settings.load({"data_dir": tmp_path, "backup_dir": tmp_path / "b"})))
+    process = await started.get()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert process.returncode is not None

@@ -92,11 +92,15 @@ class Model(RuleBasedStateMachine):
             client.flushall()
         self._data_dir = self.folder / f"example-{next(self.number)}"
         self._app: Running
-        self._loop.run(self._start())
+        try:
+            self._loop.run(self._start())
+        except BaseException:
+            self.teardown()  # of a model that was never made Hypothesis tears nothing down
+            raise
 
     def teardown(self) -> None:
-        self._loop.run(self._stack.aclose())
-        self._loop.close()
+        with self._loop:
+            self._loop.run(self._stack.aclose())
 
     async def _start(self) -> None:
         """Start the application, as it is after a restart, too."""

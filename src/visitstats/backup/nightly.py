@@ -62,6 +62,7 @@ async def make_apart(settings: Settings) -> str:
     finally:
         if process.returncode is None:  # the worker stops; the next backup removes what this one leaves
             process.terminate()
+            await process.wait()
     if process.returncode:
         raise BackupFailed(complaint.decode("utf-8", "replace").strip().removeprefix("visitstats: "))
     return said.decode("utf-8", "replace").strip()

@@ -67,7 +67,9 @@ async def verify_apart(settings: Settings, url: str) -> str:
     try:
         out, err = await process.communicate()
     except BaseException:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
         raise
     if process.returncode and not out:
         raise Contradictions(f"visitstats verify did not end well: {err.decode('utf-8', 'replace').strip()[-300:]}")
