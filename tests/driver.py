@@ -148,6 +148,7 @@ class Service:
         """Stop it in an orderly way, and by force what is left of it."""
         if self._process is None:
             return
+        Connection.private.pop(self.port, None)
         children = self.children() if self.running else {}
         if self.running:
             self.terminate()

@@ -70,10 +70,22 @@ async def says(connection: Connection, ready: bool) -> None:
         return (answer.status, answer.json["ready"], answer.json["journal"]) == expected
 
     await until(said, f"a worker says that it {'takes' if ready else 'refuses'} hits")
-    text = (await connection.request("GET", "/metrics")).body.decode()
-    assert re.findall(r"^visitstats_journal_up (\S+)$", text, re.M) == [f"{ready:.1f}"]
     for path in ("/v1/sites/t1/stats", "/widget.js", "/healthz"):
         assert (await connection.request("GET", path)).status == 200
+
+
+async def shown(service: Service, *, up: bool) -> None:
+    """Wait until a scrape, which any worker answers for all, shows whether all of them take hits: each tells the others
+    once a second."""
+    connection = await Connection.open(service.port)
+
+    async def there() -> bool:
+        answer = await connection.request("GET", "/metrics")
+        assert answer.status == 200, answer
+        return re.findall(r"^visitstats_journal_up (\S+)$", answer.body.decode(), re.M) == [f"{up:.1f}"]
+
+    await until(there, f"a scrape shows that {'all take' if up else 'one refuses'} hits")
+    connection.close()
 
 
 async def test_a_disk_that_fails_at_its_syncs(sabotaged: Sabotaged) -> None:
@@ -88,6 +100,7 @@ async def test_a_disk_that_fails_at_its_syncs(sabotaged: Sabotaged) -> None:
         sabotage.fail(SYNCS, errno.EIO)
         for connection in (readers := await service.connections()):
             await says(connection, ready=False)  # what was synced before is answered
+        await shown(service, up=False)
         await refusals(load, 20)
         acknowledged = len(load.acknowledged)
         await refusals(load, 40)
@@ -97,6 +110,7 @@ async def test_a_disk_that_fails_at_its_syncs(sabotaged: Sabotaged) -> None:
         for connection in readers:
             await says(connection, ready=True)
             connection.close()
+        await shown(service, up=True)
         stream.over = True
     await conserved(load, stream, losses=False)
     assert {each["errno"] for each in sabotage.done()} == {errno.EIO}
@@ -115,8 +129,10 @@ async def test_a_worker_that_nobody_sends_hits_finds_out_that_the_disk_works_aga
         assert (answer.status, answer.headers["retry-after"].isdigit()) == (503, True), n
     await says(first, ready=False)
     await says(second, ready=True)  # it was not asked to write anything yet
+    await shown(service, up=False)
     sabotage.relent()
     await says(first, ready=True)
+    await shown(service, up=True)
     assert (await first.hit("t1", Hit(visitor, "/a"))).json["views"] == 1
     assert service.log.count("hits are refused: the journal cannot be written: Input/output error") == 1
     assert service.log.count("the journal takes hits again") == 1
@@ -155,11 +171,13 @@ async def test_a_service_whose_journal_cannot_be_opened_starts_and_waits_for_the
         await refusals(load, 20)
         for connection in (readers := await service.connections()):
             await says(connection, ready=False)
+        await shown(service, up=False)
         assert not load.acknowledged
         sabotage.relent()
         for connection in readers:
             await says(connection, ready=True)
             connection.close()
+        await shown(service, up=True)
         await load.more(100)
         stream.over = True
     await conserved(load, stream, losses=False)
@@ -195,6 +213,7 @@ async def test_a_worker_that_comes_back_to_a_broken_disk_leaves_the_others_at_wo
         for connection in await service.connections():
             await says(connection, ready=True)
             connection.close()
+        await shown(service, up=True)
         await load.more(50)
         stream.over = True
     await conserved(load, stream)

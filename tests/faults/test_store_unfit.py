@@ -26,14 +26,17 @@ def evict(store: ExternalStore, policy: str) -> None:
 
 
 async def all_say(service: Service, word: str) -> None:
-    """Wait until every worker says how the store is, in /readyz and in its metric; it takes hits either way."""
-    for connection in await service.connections():
+    """Wait until every worker says how the store is, in /readyz; it takes hits either way. Then a scrape shows the
+    same, whichever of them answers it."""
+    connections = await service.connections()
+    for connection in connections:
 
         async def said(connection: Connection = connection) -> bool:
             answer = await connection.request("GET", "/readyz")
             return (answer.status, answer.json["ready"], answer.json["store"]) == (200, True, word)
 
         await until(said, f"a worker says that the store is {word}")
+    for connection in connections:
         text = (await connection.request("GET", "/metrics")).body.decode()
         assert re.findall(r"^visitstats_store_fit (\S+)$", text, re.M) == ["0.0" if word == "unfit" else "1.0"]
         connection.close()

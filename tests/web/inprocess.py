@@ -20,6 +20,7 @@ from visitstats.core.sites import Site
 from visitstats.settings import Settings
 from visitstats.web.app import Application, create_app
 from visitstats.web.beacons.protocol import Protocol
+from visitstats.web.server import KEEP_ALIVE_SECONDS
 
 DATE = b"Wed, 16 May 2040 05:00:00 GMT"
 NOON = "2040-05-16T12:00:00+07:00"
@@ -132,12 +133,15 @@ async def running(
         proxy_headers=False,
         server_header=False,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,  # uvicorn's own 5 s pass between two requests on a busy machine
     )
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     state.default_headers = [(b"date", DATE)]  # as uvicorn's server does it once a second
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_lifespan(app))
+        # Whoever gets this port next is not asked here.
+        stack.callback(Connection.private.pop, ports[0], None)
         for each in opened:
             server = await loop.create_server(
                 lambda: Protocol(config=config, server_state=state, app_state={}, _loop=loop), sock=each
