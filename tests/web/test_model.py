@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import redis
+import redis.asyncio
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -25,6 +26,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.client import Answer, Hit, Visitor, crowd
 from tests.judge import Judge
 from tests.web.inprocess import Clock, Running, running
+from visitstats.store.inspect import Inspector
+from visitstats.trust.verify.verifier import Verifier
 
 EXAMPLES = int(os.environ.get("VISITSTATS_MODEL_EXAMPLES", "0"))
 STEPS = 30
@@ -235,12 +238,19 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def upkeep(self) -> None:
-        """No task decides a number."""
+        """No task decides a number, and all numbers agree."""
 
         async def work() -> None:
-            assert self._app.app.worker is not None
-            for task in self._app.app.worker.tasks.table:
-                await task.run("")
+            worker = self._app.app.worker
+            assert worker is not None
+            for task in worker.tasks.table:
+                if task.name != "verify":  # a process of its own, on the clock of the world outside
+                    await task.run("")
+            async with redis.asyncio.Redis.from_url(self.store) as raw:
+                root = worker.settings.data_dir / "journal"
+                verifier = Verifier(Inspector(raw), worker.records, worker.reads, root, self._clock)
+                report = await verifier.run(again_seconds=0)
+            assert report.right, report.problems
             await self._agrees()
 
         self._loop.run(work())
