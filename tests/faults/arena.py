@@ -27,7 +27,7 @@ from tests.driver import Load, Service, alive_pids, noon_zone, under
 from tests.faults.conserved import Stream
 from tests.faults.external import ExternalStore
 from tests.faults.proxy import Proxy
-from tests.waiting import wait_until
+from tests.waiting import eventually, wait_until
 from visitstats.core.sites import Site
 from visitstats.embedded.process import connect_running
 from visitstats.embedded.program import find_server
@@ -214,6 +214,9 @@ class Arena:
             await asyncio.to_thread(service.stop)
             if time.monotonic() - began > 15:
                 left.append("the service took more than 15 s to stop")
+            # Python's own keeper of shared resources ends when it sees that its parent has.
+            with contextlib.suppress(AssertionError):
+                await eventually(lambda of=family: not alive_pids(of), "its processes have ended", 5)  # type: ignore[misc]
             left += [f"process {pid} was left behind" for pid in alive_pids(family)]
         if self.kind != "embedded":
             await self.proxy.stop()
