@@ -23,7 +23,7 @@ _pack = msgspec.msgpack.Encoder().encode
 LEAST_LIFE_S = 3600
 """A batch that is applied late makes keys that may be past their time; they live on until its successors are
 applied."""
-SCRIPTS = {"commit": ("claims", "commit"), "change": ("change",), "seal": ("seal",), "number": ("number",)}
+SCRIPTS = {"commit": ("claims", "places", "commit"), "change": ("change",), "seal": ("seal",), "number": ("number",)}
 """Each script's files, behind `ledger.lua`."""
 SHEBANG = b"#!lua\n"
 """Has a server that is out of memory refuse a script whole."""

@@ -189,12 +189,14 @@ local day = read_counts(KEYS[11])
 
 -- What the day holds: visitors, readings, hit ids.
 local HELD, CROWD = '#', string.rep(char(0), 8)
-local visitors, kept_readings, kept_ids = 0, 0, 0
+local visitors, visitors_before, kept_readings, kept_ids, is_held = 0, 0, 0, 0, false
 if events > 0 then
   visitors = redis.call('HLEN', KEYS[2])
+  visitors_before = visitors
   local held = redis.call('HGET', KEYS[17], HELD)
   if held and #held == 8 then
     kept_readings, kept_ids = struct.unpack('>I4I4', held)
+    is_held = true
   end
 end
 local readings_before, ids_before = kept_readings, kept_ids
@@ -233,112 +235,50 @@ end
 
 -- Articles: which one a view of each counts for ---------------------------------------------------------------------------
 
--- An article that is new takes a place. Those of one network in an hour are limited, and the last places of a large site are
--- kept for articles that two networks read, that the portal has signed, or that a network of the site's own reads. Beyond
--- that, and beyond the site's cap, an article is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
-local SETTLED, OPEN, NO_PLACE, RESERVED = 0, 1, 2, 3 -- core.batch.State
+-- Of each article: what is to be done about it, the id for which its views count, and whether its name is not known yet.
 local states, target, unknown, new_places = {}, {}, {}, {}
 do -- a script has 200 local variables at most
-local NOBODY = string.rep('?', 1 + VOICE) -- who brings an article without saying anything of it
-local places, full_places, registered = {}, false, nil
-
-local function bringers(i)
-  return saying[i] or {{0, 0, STRANGER, NOBODY}}
-end
-
-local function place_of(claim)
-  local event = claim[2] + 1
-  return sub(claim[4], 2) .. char(floor((times[event] or 0) / 3600000) % 256)
-end
+local is_read, enter, registered, is_full
 
 local function read_places()
-  local asked = {}
-  for i = 1, articles do
-    if not all[ids[i]] then
-      asked[#asked + 1] = ids[i]
-      for _, claim in ipairs(bringers(i)) do
-        local place = place_of(claim)
-        asked[#asked + 1] = place
-        asked[#asked + 1] = sub(NOBODY, 2) .. sub(place, -1)
-      end
-    end
-  end
-  for from = 1, #asked, PIECE do
-    local to = min(from + PIECE - 1, #asked)
-    local found = redis.call('HMGET', KEYS[17], unpack(asked, from, to))
-    for n = from, to do
-      places[asked[n]] = found[n - from + 1] or nil
-    end
-  end
-  full_places = redis.call('HLEN', KEYS[17]) >= MOST_PLACES
-end
-
-local function is_vouched(i)
-  for _, claim in ipairs(bringers(i)) do
-    if claim[3] ~= STRANGER or claim[4] == '' then
-      return true
-    end
-    local voice, knocked = sub(claim[4], 2), places[ids[i]]
-    if knocked and knocked ~= voice then
-      return true
-    elseif not knocked and not full_places then
-      places[ids[i]], new_places[ids[i]] = voice, voice
-    end
-  end
-  return false
-end
-
-local function may_enter(i)
-  if ids[i] == OTHER_ID or registered >= cap then
-    return false
-  elseif cap >= RESERVE_FROM and registered >= cap - floor(cap / RESERVE_SHARE) and not is_vouched(i) then
-    states[i] = RESERVED
-    return false
-  end
-  for _, claim in ipairs(bringers(i)) do
-    if claim[3] ~= STRANGER or claim[4] == '' then
-      return true
-    end
-    local place = place_of(claim)
-    if full_places and not places[place] then
-      place = sub(NOBODY, 2) .. sub(place, -1) -- those for whom there is no row share one
-    end
-    local taken = number(places[place] or '0', KEYS[17])
-    if taken < PLACES_AN_HOUR then
-      places[place] = digits(taken + 1)
-      new_places[place] = places[place]
-      return true
-    end
-  end
-  states[i] = NO_PLACE
-  return false
-end
-
-local is_read -- which articles have a hit that was not delivered before
-local function read_articles()
+  -- Which articles have a hit that was not delivered before, and what of places is taken by those who bring new ones.
   is_read = {}
+  local fresh, taken, fields = {}, {}, nil
   for event = 1, events do
     if which[event] >= 0 and not delivered[hit_ids[event]] then
       is_read[which[event] + 1] = true
     end
   end
+  for i = 1, articles do
+    if is_read[i] and not all[ids[i]] and ids[i] ~= OTHER_ID then
+      fresh[#fresh + 1] = i
+    end
+  end
+  fields, enter = placing(ids, saying, times, cap, taken, new_places)
+  local asked = fields(fresh)
+  for from = 1, #asked, PIECE do
+    local to = min(from + PIECE - 1, #asked)
+    local found = redis.call('HMGET', KEYS[17], unpack(asked, from, to))
+    for n = from, to do
+      taken[asked[n]] = found[n - from + 1] or nil
+    end
+  end
+  registered = redis.call('HLEN', KEYS[10]) - redis.call('HEXISTS', KEYS[10], OTHER_ID)
+  is_full = redis.call('HLEN', KEYS[17]) >= MOST_PLACES
 end
 
 for i = 1, articles do
   target[i], states[i] = ids[i], SETTLED
   if not all[ids[i]] then
     if not registered then
-      registered = redis.call('HLEN', KEYS[10]) - redis.call('HEXISTS', KEYS[10], OTHER_ID)
       read_places()
-      read_articles()
     end
-    if not is_read[i] then
-      target[i] = OTHER_ID
-    elseif may_enter(i) then
+    local state = is_read[i] and ids[i] ~= OTHER_ID and enter(i, registered, is_full) or nil
+    if state == SETTLED then
       registered = registered + 1
       unknown[i] = not saying[i]
     else
-      target[i] = OTHER_ID
+      target[i], states[i] = OTHER_ID, state or SETTLED
     end
   end
 end
@@ -347,6 +287,11 @@ end
 -- What they are called ---------------------------------------------------------------------------------------------------
 
 local entry_of, claims_of, many_claimed = {}, {}, nil
+do
+local known_entry, known_claims, first_entry, weigh, is_open, packed_entry
+if #said_of > 0 then
+  known_entry, known_claims, first_entry, weigh, is_open, packed_entry = weighing()
+end
 for _, i in ipairs(said_of) do
   if target[i] == ids[i] then
     local entry, claims = known_entry(named[i]), known_claims(claimed[i])
@@ -375,6 +320,7 @@ for _, i in ipairs(said_of) do
     end
     states[i] = is_open(entry, claims) and OPEN or SETTLED
   end
+end
 end
 
 -- Decide: each event in its turn -----------------------------------------------------------------------------------------
@@ -557,11 +503,11 @@ if touches then
   redis.call('STRLEN', KEYS[19]) -- an error before anything is written, should it be something else
 end
 
-local fresh_seen = next(changed) and redis.call('EXISTS', KEYS[2]) == 0
+-- Which keys are made now, and are to end. Of most it is known by what was read of them.
+local fresh_seen = next(changed) and visitors_before == 0
 local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
 local fresh_sketches = next(new_uniques)
   and redis.call('EXISTS', unpack(KEYS, FIRST_SKETCH, FIRST_ANSWER - 1)) < SKETCHES
-local fresh_readers = #readers > 0 and redis.call('EXISTS', KEYS[20]) == 0
 for note, n in pairs({['visitors-capped'] = folded, ['readings-capped'] = lost_readings, ['ids-capped'] = lost_ids}) do
   if n > 0 then
     local at = #ignored + 1
@@ -573,18 +519,22 @@ for note, n in pairs({['visitors-capped'] = folded, ['readings-capped'] = lost_r
 end
 local fresh_claims = next(claims_of) and redis.call('EXISTS', KEYS[16]) == 0
 local holds_more = kept_readings ~= readings_before or kept_ids ~= ids_before
-local fresh_taken = (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
-local fresh_hours = (#readers > 0 or #ignored > 0) and redis.call('EXISTS', KEYS[14]) == 0
+local fresh_taken = not is_held and (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
 
 -- What is raised: of each key the fields, with their values from now on.
 local raised = {}
 local function raise(key, fields, amounts)
-  local values = read_fields(key, fields)
+  -- Returns whether none of the fields was there.
+  local values, none = read_fields(key, fields), true
   for i = 1, #fields do
+    none = none and values[i] == 0
     values[i] = values[i] + amounts[i]
   end
   raised[#raised + 1] = {key, fields, values}
+  return none
 end
+
+local fresh_hours, fresh_readers
 
 do
 local hour, date, year, all_time = ARGV[8], sub(counters[1], 9), counters[3], counters[4]
@@ -601,7 +551,11 @@ if #readers > 0 then
   end
   raise(KEYS[8], years, twice)
   raise(KEYS[9], days, twice)
-  raise(KEYS[14], hours, once)
+  local none = raise(KEYS[14], hours, once)
+  fresh_hours = none and redis.call('EXISTS', KEYS[14]) == 0
+  -- The sketch of an hour is there as its counts are, until it is forgotten, when the day is over.
+  local over = tonumber(ARGV[6]) - LEAST_LIFE >= day_end / 1000
+  fresh_readers = (none or over) and redis.call('EXISTS', KEYS[20]) == 0
 end
 if #ignored > 0 then
   local days, hours, amounts = {}, {}, {}
@@ -611,7 +565,8 @@ if #ignored > 0 then
     amounts[i] = ignored[i][2]
   end
   raise(KEYS[15], days, amounts)
-  raise(KEYS[14], hours, amounts)
+  local none = raise(KEYS[14], hours, amounts)
+  fresh_hours = fresh_hours or none and #readers == 0 and redis.call('EXISTS', KEYS[14]) == 0
 end
 end
 
