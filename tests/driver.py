@@ -28,6 +28,12 @@ from tests.waiting import POLL_SECONDS, eventually, wait_until
 PROGRAM = Path(sys.executable).with_name("visitstats")
 LISTENS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 
+EACH_ITS_OWN = (
+    "--views", "every-load", "--new-articles", "1000000", "--office", "0.0.0.0/0", "--office", "::/0",
+)  # fmt: skip
+"""Options of a site in which each hit may read an article of its own: wherever the tests' senders come from, none of
+their networks has a limit of new articles or of visitors."""
+
 
 class Service:
     """`visitstats serve` as a process of its own, on a free port that stays the same when it is started again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Service, alive_pids, noon_zone
+from tests.driver import EACH_ITS_OWN, Service, alive_pids, noon_zone
 from tests.faults.external import ExternalStore
 from tests.waiting import wait_until
 
@@ -32,8 +32,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         service.environ |= {f"VISITSTATS_{name.upper()}": value for name, value in settings.items()}
         started.append(service)
         # Every hit of the tests reads an article of its own: far more new ones than a portal writes in a minute.
-        options = ("--views", "every-load", "--new-articles", "1000000", "--office", "0.0.0.0/0", "--office", "::/0")
-        service.add_site("t1", "--timezone", noon_zone(), *options)
+        service.add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
         service.start()
         return service
 

@@ -15,7 +15,7 @@ import redis
 from redis.asyncio import Redis
 
 from tests.client import Connection, until
-from tests.driver import Load, Service, alive_pids, noon_zone, under
+from tests.driver import EACH_ITS_OWN, Load, Service, alive_pids, noon_zone, under
 from tests.faults.conserved import HEAL_SECONDS, Stream, conserved
 from tests.faults.external import ExternalStore
 from tests.faults.test_older_copy import Town
@@ -172,8 +172,7 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[list[Service]]:
     try:
         for service in services:
             service.data_dir.parent.mkdir()
-        options = ("--views", "every-load", "--new-articles", "1000000", "--office", "0.0.0.0/0", "--office", "::/0")
-        services[0].add_site("t1", "--timezone", noon_zone(), *options)
+        services[0].add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
         for service in services:
             service.start()
         yield services
@@ -228,19 +227,7 @@ async def test_the_drill(tmp_path: Path) -> None:
     """As docs/operations.md has it, with the embedded store: a backup under load, checked; kill -9; the store's folder
     deleted; restored; and nothing that was acknowledged is missing or there twice."""
     service, target = Service(tmp_path / "data", workers=2), tmp_path / "backups"
-    service.add_site(
-        "t1",
-        "--timezone",
-        noon_zone(),
-        "--views",
-        "every-load",
-        "--new-articles",
-        "1000000",
-        "--office",
-        "0.0.0.0/0",
-        "--office",
-        "::/0",
-    )
+    service.add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
     try:
         await asyncio.to_thread(service.start)
         load, stream = Load(service, "t1", PATIENCE), Stream("drill")

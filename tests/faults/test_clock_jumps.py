@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 
 from tests.client import Hit, crowd, until
-from tests.driver import Load, Service, alive_pids, noon_zone, under
+from tests.driver import EACH_ITS_OWN, Load, Service, alive_pids, noon_zone, under
 from tests.faults.conserved import HEAL_SECONDS, Stream
 from tests.faults.sabotage import Sabotage
 from tests.waiting import wait_until
@@ -32,19 +32,7 @@ JUMPS = (0, DAY, 0, -DAY, 0)
 def service(tmp_path: Path) -> Iterator[tuple[Service, Sabotage]]:
     made, sabotage = Service(tmp_path / "data", workers=2), Sabotage(tmp_path / "sabotage", clock=True)
     sabotage.into(made)
-    made.add_site(
-        "t1",
-        "--timezone",
-        noon_zone(),
-        "--views",
-        "every-load",
-        "--new-articles",
-        "1000000",
-        "--office",
-        "0.0.0.0/0",
-        "--office",
-        "::/0",
-    )
+    made.add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
     made.start()
     yield made, sabotage
     children = made.children()

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.client import Connection, Hit, crowd, until
-from tests.driver import PROGRAM, Service, alive_pids, noon_zone
+from tests.driver import EACH_ITS_OWN, PROGRAM, Service, alive_pids, noon_zone
 from tests.faults.copies import copy_of, put_back
 from tests.faults.external import ExternalStore
 from tests.waiting import eventually
@@ -31,9 +31,7 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[tuple[Service, Servi
     found = tuple(Service(tmp_path / name, workers=2, redis_url=store.url) for name in ("here", "there"))
     here, there = found
     try:
-        here.add_site(
-            "t1", "--timezone", noon_zone(), "--views", "every-load", "--office", "0.0.0.0/0", "--office", "::/0"
-        )
+        here.add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
         for service in found:
             service.start()
         yield here, there

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.client import Connection, Hit, crowd, until
-from tests.driver import PROGRAM, Load, Service, alive_pids, noon_zone, under
+from tests.driver import EACH_ITS_OWN, PROGRAM, Load, Service, alive_pids, noon_zone, under
 from tests.faults.conserved import Stream, conserved
 from tests.faults.sabotage import SYNCS, Sabotage
 from tests.waiting import wait_until
@@ -30,17 +30,7 @@ def sabotaged(tmp_path: Path) -> Iterator[Sabotaged]:
         service, sabotage = Service(tmp_path / "data", workers=2), Sabotage(tmp_path / "sabotage")
         sabotage.into(service)
         made.append(service)
-        service.add_site(
-            "t1",
-            "--timezone",
-            noon_zone(),
-            "--views",
-            "every-load",
-            "--new-articles",
-            "1000000",
-            "--office",
-            "127.0.0.0/8",
-        )
+        service.add_site("t1", "--timezone", noon_zone(), *EACH_ITS_OWN)
         return service, sabotage
 
     yield make

@@ -22,7 +22,7 @@ from visitstats.store import keys
 from visitstats.store.history import SiteHistory
 from visitstats.store.reads import Reads
 from visitstats.store.upkeep import Upkeep
-from visitstats.tasks.closing import Closing
+from visitstats.tasks.closing import LATE_DAYS, Closing
 
 HOUR = 60 * MINUTE
 DAY_MS = 24 * HOUR
@@ -138,6 +138,42 @@ async def test_the_unique_visitors_of_a_day_are_kept_after_a_stop_of_any_length(
     now = NOON + stopped * DAY_MS
     await Closing(Upkeep(raw), OneSite(), lambda: now).close_days("")
     assert await raw.hget(keys.uniques(SITE.id, DAY.year), DAY.date) == b"2"
+
+
+@pytest.mark.parametrize("stopped", [1, 5, 30, 39])
+async def test_the_unique_visitors_of_hours_are_kept_after_a_stop_of_any_length_too(
+    writer: Writer, raw: Redis, stopped: int
+) -> None:
+    """And their sketches, of which no hit is waited for any more, are gone then."""
+    await writer.read(DAY, (NOON, "An", "/a"), (NOON, "Bình", "/a"))
+    await writer.read(DAY, (NOON + HOUR, "An", "/a"))
+    now = NOON + stopped * DAY_MS
+    assert await Closing(Upkeep(raw), OneSite(), lambda: now).close_hours("") == "2 hours closed"
+    kept = await raw.hmget(keys.hours(SITE.id, DAY.date), ["uniques:12", "uniques:13"])
+    assert kept == [b"2", b"1"]
+    left = await raw.exists(*(keys.hour_sketch(SITE.id, DAY.date, hour) for hour in range(24)))
+    assert left == (2 if stopped <= LATE_DAYS else 0)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Ho_Chi_Minh", "UTC", "America/New_York", "Asia/Kathmandu"])
+@pytest.mark.parametrize("missing", [None, 0, 40, 95])
+async def test_a_day_is_known_when_a_service_ran_in_all_of_its_quarter_hours(
+    raw: Redis, zone: str, missing: int | None
+) -> None:
+    """In any zone, also where the day is in two years of the notes, which are of UTC."""
+    calendar = Calendar(zone)
+    days = [calendar.day_named(name) for name in ("2035-12-30", "2035-12-31", "2036-01-01", "2036-01-02")]
+    await ran(raw, days[0].start_ms, days[-1].end_ms)
+    for day in days:
+        if missing is not None:
+            year, place = keys.quarter_of(day.start_ms + missing * 15 * MINUTE)
+            await raw.setbit(keys.ran(year), place, 0)
+    rows = await SiteHistory(raw).days(SITE.id, calendar, days[0].date, days[-1].date, days[-1].end_ms)
+    assert [row.known for row in rows] == ["yes" if missing is None else "partly"] * 4
+    after = await SiteHistory(raw).days(SITE.id, calendar, "2036-01-03", "2036-01-03", days[-1].end_ms + HOUR)
+    assert [row.known for row in after] == ["no"]
+    half = await SiteHistory(raw).days(SITE.id, calendar, days[1].date, days[1].date, days[1].start_ms + 10 * HOUR - 1)
+    assert [row.known for row in half] == ["yes" if missing in (None, 40, 95) else "partly"]
 
 
 async def test_a_late_hit_that_begins_a_sketch_anew_lowers_no_estimate(writer: Writer, raw: Redis) -> None:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from tests.client import until
 from tests.store.dated import dated
+from visitstats.core.entries import FACTS, Entry, Standing, decode, encode
 from visitstats.core.errors import StoreUnfit
 from visitstats.core.periods import Calendar
 from visitstats.core.schema import OLDEST_SCHEMA, SCHEMA_NUMBER
@@ -134,3 +135,27 @@ async def test_two_hosts_that_start_at_once_upgrade_once(old: Old) -> None:
     await asyncio.gather(upgrade_store(old.raw, old.now), upgrade_store(other, old.now))
     await other.aclose()
     await old.check()
+
+
+async def test_what_readers_said_of_articles_is_not_taken_for_imported(old: Old) -> None:
+    """It may still change when several readers say so; what came with a baseline stays as it is, and so does a name
+    that this program's readers have given meanwhile."""
+    before: Any = await old.raw.hgetall(keys.names("portal"))
+    bases: Any = await old.raw.hgetall(keys.base("portal"))
+    assert len(before) > len(bases)
+    await upgrade_store(old.raw, old.now)
+    after: Any = await old.raw.hgetall(keys.names("portal"))
+    assert after.keys() == before.keys()
+    for article, stored in after.items():
+        said, entry = decode(before[article]), decode(stored)
+        for fact in FACTS:
+            assert getattr(entry, fact) == getattr(said, fact)
+            if getattr(entry, fact):
+                expected = Standing.IMPORTED if article in bases else Standing.AGREED
+                assert entry.standing(fact) is (expected if not said.standings else said.standing(fact))
+    newer = encode(Entry(next(iter(decode(each).key for each in after.values())), "Mới", standings="-p---"))
+    article = next(iter(after))
+    await old.raw.hset("vs:{portal}:names", article, newer)
+    await old.raw.set(keys.SCHEMA, SCHEMA_NUMBER - 1)
+    await upgrade_store(old.raw, old.now)
+    assert await old.raw.hget("vs:{portal}:names", article) == newer

@@ -119,15 +119,23 @@ class SiteHistory:
 
 def _known(ran: dict[int, bytes], start_ms: int, end_ms: int, now_ms: int, counted: bool) -> Known:
     """Whether a service ran from one moment to another, as far as that is past. What was counted was received."""
-    quarters = [keys.quarter_of(moment) for moment in range(start_ms, min(end_ms, now_ms + 1), QUARTER_MS)]
-    running = sum(_bit(ran[year], place) for year, place in quarters)
-    if running == len(quarters):
+    quarters = -(-(min(end_ms, now_ms + 1) - start_ms) // QUARTER_MS)
+    year, first = keys.quarter_of(start_ms)
+    # Of a day that is in two years (UTC) the rest is at the beginning of the next one.
+    next_year, last = keys.quarter_of(start_ms + (quarters - 1) * QUARTER_MS)
+    rest = 0 if next_year == year else last + 1
+    running = _ones(ran[year], first, quarters - rest) + (_ones(ran[next_year], 0, rest) if rest else 0)
+    if running == quarters:
         return "yes"
     return "partly" if running or counted else "no"
 
 
-def _bit(bits: bytes, place: int) -> bool:
-    return len(bits) > place // 8 and bool(bits[place // 8] & 0x80 >> place % 8)
+def _ones(bits: bytes, first: int, many: int) -> int:
+    """How many of so many bits are set, from the first on (numbered as SETBIT does)."""
+    piece = bits[first // 8 : (first + many + 7) // 8]
+    skipped, kept = first % 8, 8 * len(piece)
+    number = int.from_bytes(piece, "big") & ((1 << kept) - 1 >> skipped)
+    return (number >> max(kept - skipped - many, 0)).bit_count()
 
 
 def _row(

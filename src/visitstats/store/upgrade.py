@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError, WatchError
 
 from visitstats.core.counting import QUARTER_MS
+from visitstats.core.entries import FACTS, Entry, Standing, decode, encode, fitting
 from visitstats.core.periods import Calendar
 from visitstats.core.schema import OLDEST_SCHEMA, SCHEMA_NUMBER
 from visitstats.store import keys
@@ -33,6 +35,15 @@ redis.call('SETRANGE', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
+_REPLACE = b"""#!lua
+-- Of a hash KEYS[1], set each field ARGV[3i-2] that is ARGV[3i-1] to ARGV[3i].
+for i = 1, #ARGV, 3 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+  end
+end
+"""
+
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how much of it, and how much there is."""
 
@@ -50,6 +61,7 @@ async def upgrade_store(client: Redis, now_ms: int, progress: Progress = lambda 
     for done, site in enumerate(sites):
         progress("sites", done, len(sites))
         await _number_articles(client, site, progress)
+        await _judge_entries(client, site)
         while not await _move_counts(client, site, now_ms):
             pass  # another host was quicker
     with translated():
@@ -89,6 +101,35 @@ async def _number_articles(client: Redis, site: str, progress: Progress) -> None
                 ):
                     return  # another host does it
                 length += 8 * len(fresh)
+
+
+async def _judge_entries(client: Redis, site: str) -> None:
+    """Say of what articles are called how far it can be trusted, which schema 2 did not. What came along with a
+    baseline was imported. Everything else was said by readers, for as long as the article is known: it counts as
+    agreed, and gives way to what more of them say."""
+    script = client.register_script(_REPLACE)
+    cursor = 0
+    with translated():
+        while True:
+            page: Any
+            cursor, page = await client.hscan(keys.names(site), cursor, count=PAGE)
+            ids: Any = list(page)
+            bases = await client.hmget(keys.base(site), ids) if ids else []
+            changed: list[Any] = []
+            for article, base in zip(ids, bases, strict=True):
+                with suppress(msgspec.DecodeError):  # damage: `verify` names it
+                    entry = decode(page[article])
+                    if base is None and not entry.standings:
+                        changed += [article, page[article], encode(_agreed(entry))]
+            if changed:
+                await script(keys=[keys.names(site)], args=changed)
+            if not cursor:
+                return
+
+
+def _agreed(entry: Entry) -> Entry:
+    letters = (Standing.AGREED if getattr(entry, fact) else Standing.NONE for fact in FACTS)
+    return fitting(msgspec.structs.replace(entry, standings="".join(letters)))
 
 
 async def _fields(client: Redis, name: str) -> AsyncIterator[list[bytes]]:

@@ -51,8 +51,9 @@ class Upkeep:
             await self._raised([(keys.uniques(site_id, day.year), day.date, sum(counts), "")])
         return bool(there)
 
-    async def close_hours(self, site_id: str, day: Day) -> None:
-        """Keep the estimates of the unique visitors of a day's hours, as far as their sketches are there."""
+    async def close_hours(self, site_id: str, day: Day) -> int:
+        """Keep the estimates of the unique visitors of a day's hours, as far as their sketches are there; returns how
+        many are."""
         hours = range(day.hours)
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
@@ -60,9 +61,10 @@ class Upkeep:
                 for hour in hours:
                     pipe.pfcount(keys.hour_sketch(site_id, day.date, hour))
                 there, *counts = await pipe.execute()
-        if there:
-            name = keys.hours(site_id, day.date)
-            await self._raised([(name, f"uniques:{hour}", n, "") for hour, n in zip(hours, counts, strict=True) if n])
+        name = keys.hours(site_id, day.date)
+        wanted = [(name, f"uniques:{hour}", n, "") for hour, n in zip(hours, counts, strict=True) if n and there]
+        await self._raised(wanted)
+        return len(wanted)
 
     async def forget_hours(self, site_id: str, day: Day) -> None:
         """Delete the sketches of a day's hours, of which the estimates are kept and no hit is waited for any more: the

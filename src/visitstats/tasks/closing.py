@@ -38,19 +38,21 @@ class Closing:
         self._clock = clock
         self._caught_up: set[str] = set()
         """Sites of which this process has closed all days that have sketches."""
+        self._hours_caught_up: set[str] = set()
+        """The same, of their hours."""
 
     async def close_hours(self, date: str) -> str:
-        """Keep the estimates of unique visitors of the hours of the last days; forget the sketches of older ones."""
-        hours = 0
+        """Keep the estimates of unique visitors of every hour that has sketches; forget those of days past."""
+        closed = 0
         for live in self._sites.all():
-            for day in self._days(live, date, LATE_DAYS, today=True):
-                await self._upkeep.close_hours(live.site.id, day)
-                hours += day.hours
+            back = LATE_DAYS + 1 if live.site.id in self._hours_caught_up else SKETCHED_DAYS
+            for age, day in enumerate(self._days(live, date, back, today=True)):
+                closed += await self._upkeep.close_hours(live.site.id, day)
+                if age > LATE_DAYS:
+                    await self._upkeep.forget_hours(live.site.id, day)
             if not date:
-                old = self._days(live, "", LATE_DAYS + 1)[-1]
-                await self._upkeep.close_hours(live.site.id, old)
-                await self._upkeep.forget_hours(live.site.id, old)
-        return f"{hours} hours looked at"
+                self._hours_caught_up.add(live.site.id)
+        return f"{closed} hours closed"
 
     async def close_days(self, date: str) -> str:
         """Keep the estimates of unique visitors of every day that has sketches and is over."""
