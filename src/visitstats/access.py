@@ -1,20 +1,22 @@
-"""Access tokens: bearer tokens with a scope, shown once and kept as a hash."""
+"""Access tokens: bearer tokens with a scope, shown once and kept as a hash; and what was refused to whom."""
 
 import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from visitstats.core.errors import Denied, NotFound, StoreUnavailable, VisitstatsError
+from visitstats.ending import end
 from visitstats.files import write_file
 from visitstats.store.records import AccessToken, Records
+from visitstats.store.refusals import MOST_ROWS, OTHERS, Refusal, RefusalRows, Refused
 
 Scope = Literal["admin", "editor", "viewer", "metrics"]
 SCOPES: tuple[Scope, ...] = ("admin", "editor", "viewer", "metrics")
@@ -31,9 +33,18 @@ LONGEST_TOKEN = 100
 SHORTEST_TOKEN = 32
 """Characters of a text that was not made here."""
 _SECRET = re.compile(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST_TOKEN},{LONGEST_TOKEN}}}")
+MOST_TOKENS = 1000
+"""Of an installation: an editor for each of several hundred portals."""
+MOST_SITES = 200
+"""That one token names; a token for more of them is one for all."""
+MOST_DAYS = 3650
+YEAR_DAYS = 365
+ID_DIGITS = 16
+"""Of the SHA-256, by which a token is told from others; it is no secret."""
 KEPT = "scrapers.json"
 SECONDS = 1.0
 """For the store to say whose a token of a scrape is."""
+HOUR_MS = 3_600_000
 
 log = logging.getLogger(__name__)
 
@@ -42,73 +53,181 @@ class InvalidToken(VisitstatsError):
     """A token that cannot be made as asked."""
 
 
+class Made(NamedTuple):
+    """A token that was made. Its text is not kept anywhere."""
+
+    id: str
+    text: str
+    token: AccessToken
+
+
+class Listed(NamedTuple):
+    """A token in a list, and when it was last used ("" for never), to the hour."""
+
+    id: str
+    token: AccessToken
+    used: str
+
+
+class Listing(NamedTuple):
+    """All tokens, by name, and the ids of those whose records are damaged."""
+
+    tokens: list[Listed]
+    damaged: list[str]
+
+
 class Access:
-    """Makes, checks and revokes tokens. Every method may raise StoreUnavailable.
+    """Makes, checks and revokes tokens. `clock` gives the moment in milliseconds. Every method may raise
+    StoreUnavailable.
 
     The hashes of tokens that may read the metrics are remembered, and kept in a folder where there is one: while the
-    store is away somebody must be able to see that.
+    store is away somebody must be able to see that. `pause` is for how many seconds a braked network's unknown token
+    waits.
     """
 
-    def __init__(self, records: Records, kept: Path | None = None) -> None:
+    def __init__(
+        self, records: Records, clock: Callable[[], int], kept: Path | None = None, pause: float = 1.0
+    ) -> None:
         self._records = records
+        self._clock = clock
         self._kept = kept
+        self._pause = pause
         self._scrapers: dict[str, AccessToken] = {}
+        self._digests: frozenset[str] = frozenset()
+        self._used: dict[str, int] = {}
+        """The hour in which a token was last used, as this process knows it."""
+        self._unwritten: dict[str, int] = {}
+        """The moments of uses that are still to be kept."""
+        self._look: asyncio.Task[dict[str, AccessToken]] | None = None
         self._none_since_last = False
         self._lost = False
 
-    async def add(self, name: str, scope: str, site: str, now: datetime, text: str = "") -> str:
-        """Make a token and return its text, which is not kept anywhere; or one of a text that somebody else has made,
-        which may be done again. Raises InvalidToken."""
+    # Tokens --------------------------------------------------------------------------------------------------------
+
+    async def add(
+        self, name: str, scope: str, sites: Iterable[str] = (), text: str = "", *, days: int = 0, by: str = ""
+    ) -> Made:
+        """Make a token for some sites, or for all of them, that is good for so many days (0: for ever); or one of a
+        text that somebody else has made, which may be done again. `by` is who makes it. Raises InvalidToken."""
+        first, *more = dict.fromkeys(sites) or [""]
         if scope not in SCOPES:
             raise InvalidToken(f"scope {scope!r}: use one of {', '.join(SCOPES)}")
         if not name.strip() or len(name) > 80 or not name.isprintable():
             raise InvalidToken("a token's name is 1 to 80 printable characters")
+        if more and len(more) >= MOST_SITES:
+            raise InvalidToken(f"a token names at most {MOST_SITES} sites; make one for all of them")
+        if not 0 <= days <= MOST_DAYS:
+            raise InvalidToken(f"a token is good for 1 to {MOST_DAYS} days, or for ever (0)")
         if text and not _SECRET.fullmatch(text):
             raise InvalidToken(
                 f"a token's text is {SHORTEST_TOKEN} to {LONGEST_TOKEN} letters, digits and -._~+/=, drawn at random"
             )
-        known = await self._records.tokens()
+        now = datetime.fromtimestamp(self._clock() // 1000, UTC)
+        token = AccessToken(
+            name=name, scope=scope, site=first, more=tuple(more), created=now.isoformat(), by=by,
+            expires=(now + timedelta(days=days)).isoformat() if days else "",
+        )  # fmt: skip
+        known, _ = await self._records.tokens()
         same = known.get(_digest(text)) if text else None
-        if same is not None and (same.name, same.scope, same.site) == (name, scope, site):
-            return text
-        if same is not None or any(token.name == name for token in known.values()):
+        if same is not None and (same.name, same.scope, same.sites) == (name, scope, token.sites):
+            return Made(_digest(text)[:ID_DIGITS], text, same)
+        if same is not None or any(each.name == name for each in known.values()):
             raise InvalidToken(f"there is a token {name if same is None else same.name!r} already; revoke it first")
+        if len(known) >= MOST_TOKENS:
+            raise InvalidToken(f"there are {MOST_TOKENS} tokens already; revoke those that nobody needs")
         text = text or PREFIX + secrets.token_urlsafe(32)
-        created = now.isoformat(timespec="seconds")
-        await self._records.put_token(_digest(text), AccessToken(name=name, scope=scope, site=site, created=created))
-        return text
+        await self._records.put_token(_digest(text), token)
+        return Made(_digest(text)[:ID_DIGITS], text, token)
 
-    async def revoke(self, name: str) -> None:
-        """Revoke a token. Raises NotFound."""
-        for digest, token in (await self._records.tokens()).items():
-            if token.name == name:
+    async def revoke(self, token_id: str) -> None:
+        """Revoke a token, also one whose record is damaged, by its id. Raises NotFound."""
+        good, damaged = await self._records.tokens()
+        for digest in (*good, *damaged):
+            if digest[:ID_DIGITS] == token_id:
                 await self._records.remove_token(digest)
+                self._scrapers.pop(digest, None)
                 return
-        raise NotFound(f"there is no token {name!r}")
+        raise NotFound(f"there is no token {token_id!r}")
 
-    async def all(self) -> list[AccessToken]:
-        """Return all tokens, by name."""
-        return sorted((await self._records.tokens()).values(), key=lambda token: token.name)
+    async def id_of(self, named: str) -> str:
+        """Return the id of a token by its name, or by its id. Raises NotFound."""
+        tokens, damaged = await self.all()
+        ids = [each.id for each in tokens if each.token.name == named]
+        ids += [each for each in (*(listed.id for listed in tokens), *damaged) if each == named]
+        if not ids:
+            raise NotFound(f"there is no token {named!r}")
+        return ids[0]
 
-    async def bearer(self, authorization: str, scope: Scope, site_id: str = "") -> AccessToken:
-        """Return the token of a request if it has a scope for a site, or for all of them (""). Raises Denied.
+    async def all(self) -> Listing:
+        """Return all tokens."""
+        good, damaged = await self._records.tokens()
+        used = await self._records.used()
+        tokens = [Listed(digest[:ID_DIGITS], token, used.get(digest, "")) for digest, token in good.items()]
+        return Listing(sorted(tokens, key=lambda each: each.token.name), [digest[:ID_DIGITS] for digest in damaged])
+
+    # Requests ------------------------------------------------------------------------------------------------------
+
+    async def bearer(
+        self, authorization: str, scope: Scope | None, site_id: str = "", *, braked: bool = False
+    ) -> AccessToken:
+        """Return the token of a request if it has a scope for a site, or for all of them (""); with no scope asked for,
+        any token will do. Raises Denied.
 
         What may read the metrics is remembered (`remember`): the store is asked only for what is not, and for a second
-        at most.
+        at most. Of a `braked` network (too many wrong ones) unknown tokens are looked up together, once in a `pause`:
+        guessing is slow and costs next to nothing, and whoever has a right token gets in.
         """
-        if scope == "metrics":
-            if remembered := self._scrapers.get(_digest(_text(authorization))):
-                return remembered
-            try:
-                async with asyncio.timeout(SECONDS):
-                    token = await self._known(authorization)
-            except TimeoutError as error:
-                raise StoreUnavailable("the access token cannot be looked up just now") from error
-        else:
-            token = await self._known(authorization)
-        if token.scope not in GOOD_FOR[scope] or token.site not in ("", site_id):
-            raise Denied("this access token is not good for that", status=403)
+        text = _text(authorization)
+        if not text:
+            raise Denied("this needs an access token: Authorization: Bearer …", status=401, reason="no-token")
+        digest = _digest(text)
+        token = self._scrapers.get(digest) if scope == "metrics" else None
+        if token is None and len(text) <= LONGEST_TOKEN and text.isascii():
+            token = await self._found(digest, scope, braked)
+        if token is None:
+            raise Denied("this access token is not known", status=401, reason="unknown-token")
+        now_ms = self._clock()
+        if token.expires and datetime.fromisoformat(token.expires).timestamp() * 1000 <= now_ms:
+            raise Denied("this access token has expired", status=401, reason="expired", who=token.name)
+        if scope is not None and token.scope not in GOOD_FOR[scope]:
+            raise Denied("this access token is not good for that", status=403, reason="scope", who=token.name)
+        if scope is not None and token.site and site_id not in token.sites:
+            raise Denied("this access token is not good for that", status=403, reason="site", who=token.name)
+        if self._used.get(digest) != (hour := now_ms // HOUR_MS):
+            self._used[digest], self._unwritten[digest] = hour, now_ms
         return token
+
+    async def _found(self, digest: str, scope: Scope | None, braked: bool) -> AccessToken | None:
+        # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
+        # hash that he does not choose.
+        if braked and digest not in self._digests:
+            return await self._at_the_next_look(digest)
+        if scope != "metrics":
+            return await self._records.token(digest)
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._records.token(digest)
+        except TimeoutError as error:
+            raise StoreUnavailable("the access token cannot be looked up just now") from error
+
+    async def _at_the_next_look(self, digest: str) -> AccessToken | None:
+        if self._look is None:
+            self._look = asyncio.create_task(self._look_for_all())
+        return (await asyncio.shield(self._look)).get(digest)
+
+    async def _look_for_all(self) -> dict[str, AccessToken]:
+        try:
+            await asyncio.sleep(self._pause)
+        finally:
+            self._look = None  # who comes from now on may have a token that this reading does not find
+        return (await self._records.tokens()).good
+
+    async def close(self) -> None:
+        """Stop what is being looked up."""
+        if self._look is not None:
+            await end(self._look)
+
+    # What is remembered --------------------------------------------------------------------------------------------
 
     def load(self) -> None:
         """Read which tokens may read the metrics, as it was kept in the folder."""
@@ -127,16 +246,26 @@ class Access:
         self._lost = True
 
     async def remember(self) -> None:
-        """Remember which tokens may read the metrics from now on; after a loss, put back what is remembered. Raises
-        OSError, too."""
+        """Remember which tokens may read the metrics from now on, and keep which were used; after a loss, put back what
+        is remembered. Raises OSError, too."""
         if self._lost:
             for digest, token in self._scrapers.items():
                 await self._records.put_token(digest, token)
             self._lost = False
-        tokens = await self._records.tokens()
+        uses, self._unwritten = self._unwritten, {}
+        try:
+            tokens, _ = await self._records.tokens()
+            await self._keep_uses({digest: moment for digest, moment in uses.items() if digest in tokens})
+        except StoreUnavailable:
+            self._unwritten = uses | self._unwritten
+            raise
+        # A token that was made since then and is used already stays, too.
+        now = self._clock() // HOUR_MS
+        self._used = {digest: hour for digest, hour in self._used.items() if digest in tokens or hour == now}
         none_before, self._none_since_last = self._none_since_last, not tokens
         if not tokens and not none_before:
             return  # that it has lost everything is found out in a moment
+        self._digests = frozenset(tokens)
         scrapers = {
             digest: token for digest, token in tokens.items() if token.scope in GOOD_FOR["metrics"] and not token.site
         }
@@ -146,20 +275,58 @@ class Access:
                 self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_file(self._kept / KEPT, _encode(scrapers))
 
-    async def _known(self, authorization: str) -> AccessToken:
-        # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
-        # hash that he does not choose.
-        text = _text(authorization)
-        if not text:
-            raise Denied("this needs an access token: Authorization: Bearer …", status=401)
-        token = await self._records.token(_digest(text)) if len(text) <= LONGEST_TOKEN and text.isascii() else None
-        if token is None:
-            raise Denied("this access token is not known", status=401)
-        return token
+    async def _keep_uses(self, uses: Mapping[str, int]) -> None:
+        """Keep the moments of first uses in an hour: a token costs the store one write an hour and process."""
+        if uses:
+            await self._records.note_used({digest: _iso(moment) for digest, moment in uses.items()})
+
+
+class Refusals:
+    """What this process has refused, until it is kept in the store: at most MOST_ROWS different ones."""
+
+    def __init__(self, rows: RefusalRows, clock: Callable[[], int]) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._found: dict[tuple[str, Refusal], tuple[int, int]] = {}
+
+    def note(self, refusal: Refusal) -> None:
+        """Note that something was refused now."""
+        now_ms = self._clock()
+        self._add((_iso(now_ms)[:10], refusal), 1, now_ms)
+
+    async def keep(self) -> None:
+        """Add to the store what was noted. Raises StoreUnavailable; then it is kept for the next time."""
+        found, self._found = self._found, {}
+        while found:
+            day = next(iter(found))[0]
+            rows = {refusal: told for (of, refusal), told in found.items() if of == day}
+            try:
+                await self._rows.add(day, rows)
+            except StoreUnavailable:
+                for name, told in found.items():
+                    self._add(name, *told)
+                raise
+            found = {name: told for name, told in found.items() if name[0] != day}
+
+    async def last(self, days: int) -> list[Refused]:
+        """Return what was refused in the last days (UTC), today among them, by all processes. Raises
+        StoreUnavailable."""
+        await self.keep()
+        return await self._rows.of(datetime.fromtimestamp(self._clock() / 1000, UTC).date(), days)
+
+    def _add(self, name: tuple[str, Refusal], times: int, last_ms: int) -> None:
+        if name not in self._found and len(self._found) >= MOST_ROWS:
+            name = (name[0], OTHERS)
+        before, last = self._found.get(name, (0, 0))
+        self._found[name] = before + times, max(last, last_ms)
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, AccessToken]).decode
+
+
+def _iso(moment_ms: int) -> str:
+    return datetime.fromtimestamp(moment_ms // 1000, UTC).isoformat()
 
 
 def _text(authorization: str) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from visitstats.access import Access
+from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
@@ -42,6 +42,7 @@ from visitstats.store.history import SiteHistory
 from visitstats.store.overview import Overview
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.refusals import RefusalRows
 from visitstats.store.runs import Runs
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
@@ -125,7 +126,8 @@ class Worker:
         """Whether it has a journal."""
         self.records = Records(self._client)
         self.reads = Reads(self._client)
-        self.access = Access(self.records, kept)
+        self.access = Access(self.records, clock, kept)
+        self.refusals = Refusals(RefusalRows(self._client), clock)
         self._seat = seat or Seat.alone()
         self._slot = journal.number
         self._scrape = Scrape(self.metrics, Overview(url), Runs(self._client), self._seat.board)
@@ -224,6 +226,8 @@ class Worker:
             await self._presence.note_peaks()
         except StoreUnavailable as error:
             log.debug("the last peaks are not kept: %s", error)
+        await self.access.close()
+        await self._keep_refusals()
         await self.hosts.close()
         await self._scrape.close()
         await self.desk.close()
@@ -255,6 +259,7 @@ class Worker:
             Duty("look whether the store may evict, and whether sites have changed", self._look, 1),
             Duty("look whether counts that the store has lost are back", self._look_for_losses, 2),
             Duty("remember which tokens may read the metrics", self._remember_scrapers, 5),
+            Duty("keep what was refused", self._keep_refusals, 5),
         ]
         if self.journalled:
             found += [
@@ -354,6 +359,12 @@ class Worker:
             await self.access.remember()
         except StoreUnavailable as error:
             log.debug("tokens cannot be looked up: %s", error)
+
+    async def _keep_refusals(self) -> None:
+        try:
+            await self.refusals.keep()
+        except StoreUnavailable as error:
+            log.debug("what was refused cannot be kept: %s", error)
 
     async def _adopt(self) -> None:
         if self._replay is None or not self.applier.link.commits:

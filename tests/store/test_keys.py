@@ -36,6 +36,7 @@ from visitstats.store.commit import Work
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
+from visitstats.store.refusals import Refusal, RefusalRows
 from visitstats.store.runs import Run, Runs
 from visitstats.store.schema import claim_store
 from visitstats.store.tiles import TileWriter
@@ -89,6 +90,8 @@ OF_INSTALLATION = {
     "vs:sites:version",
     "vs:sites:aliases",
     "vs:tokens",
+    "vs:tokens:used",
+    "vs:refusals:2036-05-14",
     "vs:hosts",
     "vs:tasks",
     "vs:ran:2036",
@@ -128,8 +131,12 @@ def of_portal() -> set[str]:
 def test_names_are_frozen() -> None:
     """Later versions find the counts of this one under these names."""
     assert {function: named(function) for function in NAMES} == NAMES
-    words = ("SCHEMA", "SITES", "SITES_VERSION", "SITES_ALIASES", "TOKENS", "HOSTS", "TASKS")
-    assert {getattr(keys, word) for word in words} | {keys.ran(2036), keys.lease("pack")} == OF_INSTALLATION
+    words = ("SCHEMA", "SITES", "SITES_VERSION", "SITES_ALIASES", "TOKENS", "TOKENS_USED", "HOSTS", "TASKS")
+    assert {getattr(keys, word) for word in words} | {
+        keys.ran(2036),
+        keys.lease("pack"),
+        keys.refusals("2036-05-14"),
+    } == OF_INSTALLATION
 
 
 def test_every_name_is_a_row_of_the_table_and_every_row_has_a_name() -> None:
@@ -154,6 +161,8 @@ async def busy(url: str, writer: Writer) -> None:
         await claim_store(client)
         await records.put_site(SITE)
         await records.put_token("0" * 64, AccessToken(name="n", scope="viewer"))
+        await records.note_used({"0" * 64: "2036-05-14T05:00:00+00:00"})
+        await RefusalRows(client).add("2036-05-14", {Refusal(401, "no-token", "", "", "GET /", ""): (1, 2)})
         await records.salt(SITE.id, DAY, bytes(32))
         await client.hset(keys.HOSTS, WRITER, "here")
         await Baselines(records.changes, writer, SITE.id).set(1000, {Entry("/a", "Old"): 500})

@@ -108,6 +108,11 @@ async def flipped(town: Town) -> None:
     flip(town)
 
 
+async def refuse_nothing(town: Town) -> None:
+    await town.raw.hset(keys.refusals(DAY.date), "[]", "1 2")
+    await town.raw.expire(keys.refusals(DAY.date), 900)
+
+
 async def hold(town: Town) -> None:
     """Records wait, and no process is there that would apply them."""
     await not_committed(town)
@@ -272,6 +277,10 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "a site record is damaged": (
         lambda town: town.raw.hset(keys.SITES, "portal", "{"), "value", "the record of portal is damaged"),
     "a token is damaged": (lambda town: town.raw.hset(keys.TOKENS, "f00", "{}"), "value", "the access token f00"),
+    "the last use of a token is no moment": (
+        lambda town: town.raw.hset(keys.TOKENS_USED, "f" * 64, "today"), "value", "the last use of the access token"),
+    "a refusal is none": (
+        lambda town: refuse_nothing(town), "value", "is no refusal and how often it came"),
     "a host is that of nobody": (
         lambda town: town.raw.hset(keys.HOSTS, "f00", "there"), "value", "a writer and its host are"),
     "a peak is of no day": (

@@ -42,6 +42,8 @@ NAMES = {
     "SITES_VERSION": "vs:sites:version",
     "SITES_ALIASES": "vs:sites:aliases",
     "TOKENS": "vs:tokens",
+    "TOKENS_USED": "vs:tokens:used",
+    "refusals": "vs:refusals:2026-11-24",
     "HOSTS": "vs:hosts",
     "TASKS": "vs:tasks",
     "ran": "vs:ran:2026",

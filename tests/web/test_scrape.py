@@ -106,7 +106,7 @@ async def test_a_token_opens_the_metrics_while_the_store_is_away(tmp_path: Path,
         worker = app.app.worker
         assert worker is not None
         await worker.access.remember()
-        await worker.access.revoke("revoked")
+        await worker.access.revoke(await worker.access.id_of("revoked"))
         await worker.access.remember()
         assert (await app.connection.request("GET", "/metrics", headers=FAR | {"authorization": revoked})).status == 401
     os.kill(_pid(store), signal.SIGSTOP)
@@ -136,7 +136,7 @@ async def test_a_token_opens_the_metrics_of_a_store_that_has_lost_everything(app
     await worker.sites.refresh()  # as a worker does each second
     assert (await app.connection.request("GET", "/metrics", headers=headers)).status == 200
     await worker.access.remember()
-    assert [token.scope for token in await worker.access.all()] == ["metrics"]
+    assert [each.token.scope for each in (await worker.access.all()).tokens] == ["metrics"]
     assert (await app.connection.request("GET", "/metrics", headers=headers)).status == 200
 
 

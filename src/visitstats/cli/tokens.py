@@ -10,10 +10,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats.access import SCOPES, Access, InvalidToken
-from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
+from visitstats.access import SCOPES, YEAR_DAYS, Access, InvalidToken, Made, Refusals
+from visitstats.cli.session import (
+    ConfigOption,
+    DataDirOption,
+    RedisOption,
+    complain,
+    find_site,
+    settings_of,
+    with_parts,
+    with_store,
+)
+from visitstats.store.fitness import Parts
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.refusals import DAYS, RefusalRows, Refused
+from visitstats.worker import wall_clock
 
 app = typer.Typer(help="Access tokens for editors, administrators and monitoring.", no_args_is_help=True)
 
@@ -22,7 +34,16 @@ app = typer.Typer(help="Access tokens for editors, administrators and monitoring
 def token_add(
     name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
     scope: Annotated[str, typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
-    site: Annotated[str, typer.Option(help="The only site it is good for.", show_default="all sites")] = "",
+    site: Annotated[
+        list[str] | None, typer.Option(help="A site it is good for; may be repeated.", show_default="all sites")
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="For how many days it is good, 0 for ever.",
+            show_default=f"{YEAR_DAYS}; of machines (metrics, a file): 0",
+        ),
+    ] = None,
     from_file: Annotated[
         Path | None, typer.Option(help="A file with the token's text, made elsewhere.", show_default=False)
     ] = None,
@@ -31,17 +52,24 @@ def token_add(
     """Make an access token. It is shown once; only its hash is stored."""
     given = "" if from_file is None else secret_in(from_file)
 
-    async def add(records: Records, reads: Reads) -> str:
-        if site:
-            await find_site(records, site)
-        return await Access(records).add(name, scope, site, datetime.now(UTC), given)
+    if days is None:
+        # A machine's token that ended would blind whoever relies on it, and nobody would be told.
+        days = 0 if given or scope == "metrics" else YEAR_DAYS
 
-    text = with_store(config, data_dir, redis_url, add)
+    async def add(records: Records, reads: Reads) -> Made:
+        for each in site or ():
+            await find_site(records, each)
+        return await Access(records, wall_clock).add(name, scope, site or (), given, days=days)
+
+    made = with_store(config, data_dir, redis_url, add)
+    until = f"until {made.token.expires[:10]}" if made.token.expires else "until it is revoked"
     if given:
-        print(f"The token in {from_file} is good for {scope} now.")
+        print(f"The token in {from_file} is good for {scope} now, {until}.")
         return
-    print(text)
-    print("Keep it now: it is not shown again. Use it as: Authorization: Bearer …", file=sys.stderr)
+    print(made.text)
+    print(
+        f"Keep it now: it is not shown again. It is good {until}. Use it as: Authorization: Bearer …", file=sys.stderr
+    )
 
 
 def secret_in(path: Path) -> str:
@@ -59,18 +87,56 @@ def secret_in(path: Path) -> str:
 @app.command("list")
 def token_list(config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None) -> None:
     """List the access tokens, without their texts."""
-    found = with_store(config, data_dir, redis_url, lambda records, reads: Access(records).all())
-    table = Table("name", "scope", "site", "made")
-    for token in found:
-        table.add_row(escape(token.name), token.scope, token.site or "all", token.created)
-    Console().print(table if found else "There is no access token.")
+    found = with_store(config, data_dir, redis_url, lambda records, reads: Access(records, wall_clock).all())
+    table = Table("id", "name", "scope", "sites", "made", "by", "last used", "expires")
+    for token_id, token, used in found.tokens:
+        table.add_row(
+            token_id, escape(token.name), escape(token.scope), ", ".join(token.sites) or "all", _day(token.created),
+            escape(token.by) or "command line", escape(used[:13].replace("T", " ") + "h") if used else "never",
+            _day(token.expires) or "never",
+        )  # fmt: skip
+    Console().print(table if found.tokens else "There is no access token.")
+    if found.damaged:
+        complain(
+            f"the records of these tokens are damaged; they let nobody in, revoke them: {', '.join(found.damaged)}"
+        )
 
 
 @app.command("revoke")
 def token_revoke(
-    name: Annotated[str, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="The token's name, or its id.")],
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
     """Make an access token useless from now on."""
-    with_store(config, data_dir, redis_url, lambda records, reads: Access(records).revoke(name))
+
+    async def revoke(records: Records, reads: Reads) -> None:
+        access = Access(records, wall_clock)
+        await access.revoke(await access.id_of(name))
+
+    with_store(config, data_dir, redis_url, revoke)
     print(f"The token {name} is revoked.")
+
+
+@app.command("refusals")
+def token_refusals(
+    days: Annotated[int, typer.Option(min=1, max=DAYS, help="Of how many days, today among them (UTC).")] = 7,
+    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
+) -> None:  # fmt: skip
+    """Show what was refused to whom, and how often."""
+    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
+
+    async def read(parts: Parts) -> list[Refused]:
+        return await Refusals(RefusalRows(parts.client), wall_clock).last(days)
+
+    found = with_parts(settings, read, claim=False)
+    table = Table("last (UTC)", "times", "status", "reason", "token", "network", "asked for", "site")
+    for (status, reason, who, network, route, site), times, last_ms in found:
+        table.add_row(
+            f"{datetime.fromtimestamp(last_ms / 1000, UTC):%Y-%m-%d %H:%M}", str(times), str(status or "—"), reason,
+            escape(who) or "—", network or "—", escape(route) or "—", site or "—",
+        )  # fmt: skip
+    Console().print(table if found else f"Nothing was refused in the last {days} days.")
+
+
+def _day(moment: str) -> str:
+    return escape(moment[:10])

@@ -84,11 +84,14 @@ class RateExceeded(VisitstatsError):
 
 
 class Denied(VisitstatsError):
-    """An access token that is missing, wrong, or not good for what was asked. `status` is 401 or 403."""
+    """An access token that is missing, wrong, or not good for what was asked. `status` is 401, 403 or 429, `reason` a
+    kebab-case word for those who look after the tokens, `who` the name of the token if it was one of ours."""
 
-    def __init__(self, detail: str, *, status: int) -> None:
+    def __init__(self, detail: str, *, status: int, reason: str, who: str = "") -> None:
         super().__init__(detail)
         self.status = status
+        self.reason = reason
+        self.who = who
 
 
 class NotFound(VisitstatsError):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -125,6 +126,8 @@ class Fitness:
                 keys.SITES_VERSION,
                 keys.SITES_ALIASES,
                 keys.TOKENS,
+                keys.TOKENS_USED,
+                keys.refusals(datetime.fromtimestamp(self._clock() / 1000, UTC).date().isoformat()),
                 keys.HOSTS,
                 keys.TASKS,
                 keys.ran(keys.quarter_of(self._clock())[0]),

@@ -26,6 +26,7 @@ PACKING_LIFE_MS = 26 * HOUR_MS
 """How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
 CLAIMS_LIFE_MS = 8 * DAY_MS
 """An editor sees on Monday what was said in the week before."""
+REFUSALS_LIFE_MS = 30 * DAY_MS
 HOURS_LIFE_MS = 90 * DAY_MS
 """How long after its end the hours of a day are kept; days, months and years are kept for ever."""
 MOST_TOUCHED = 65_536
@@ -96,6 +97,10 @@ SITES_ALIASES = _shared("sites:aliases", "vs:sites:aliases", "hash")()
 """Hash: site id → a random text that is another after each change of the site's aliases."""
 TOKENS = _shared("tokens", "vs:tokens", "hash")()
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
+TOKENS_USED = _shared("tokens:used", "vs:tokens:used", "hash")()
+"""Hash: SHA-256 of an access token → when it was last used, to the hour (ISO 8601)."""
+refusals = _shared("refusals", "vs:refusals:<DATE>", "hash", REFUSALS_LIFE_MS)
+"""Hash: what was refused on a day (UTC) to whom (JSON) → how often, and the moment (ms) of the last time."""
 HOSTS = _shared("hosts", "vs:hosts", "hash")()
 """Hash: writer id → the name of the host whose data folder has its journal."""
 ran = _shared("ran", "vs:ran:<YEAR>", "string")

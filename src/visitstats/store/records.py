@@ -1,7 +1,10 @@
 """Records that people make: sites and access tokens; and the salts, which nobody makes twice."""
 
+import logging
 import secrets
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,6 +21,8 @@ from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.client import translated
 
+log = logging.getLogger(__name__)
+
 _encode = msgspec.json.Encoder().encode
 _decode_site = msgspec.json.Decoder(Site).decode
 
@@ -28,8 +33,32 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str
     scope: str
     site: str = ""
-    """The only site it is good for; empty for all."""
+    """The first of the sites it is good for; empty for all."""
+    more: tuple[str, ...] = ()
+    """The others of its sites. A version that knows only `site` lets it read too little, and not too much."""
     created: str = ""
+    by: str = ""
+    """The name of the token by which it was made; empty: the command line."""
+    expires: str = ""
+    """The moment from which it is good for nothing; empty: never."""
+
+    def __post_init__(self) -> None:
+        if self.expires and datetime.fromisoformat(self.expires).tzinfo is None:
+            raise ValueError("the end of a token is no moment")
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites it is good for; empty for all."""
+        return (self.site, *self.more) if self.site else ()
+
+
+class Tokens(NamedTuple):
+    """The access tokens of an installation."""
+
+    good: dict[str, AccessToken]
+    """By their SHA-256 (hex)."""
+    damaged: tuple[str, ...] = ()
+    """The SHA-256 of those whose records cannot be read. Nobody is let in by them."""
 
 
 _decode_token = msgspec.json.Decoder(AccessToken).decode
@@ -123,21 +152,45 @@ class Records:
             await self._client.hset(keys.TOKENS, digest, _encode(token))
 
     async def token(self, digest: str) -> AccessToken | None:
-        """Return what the token with this SHA-256 (hex) may do, or None."""
+        """Return what the token with this SHA-256 (hex) may do, or None. A damaged record is none."""
         with translated():
-            record = await self._client.hget(keys.TOKENS, digest)
-        return None if record is None else _decode_token(record)
+            record: Any = await self._client.hget(keys.TOKENS, digest)
+        return None if record is None else _read_token(digest, record)
 
-    async def tokens(self) -> dict[str, AccessToken]:
-        """Return all tokens by their SHA-256 (hex)."""
+    async def tokens(self) -> Tokens:
+        """Return all tokens; those whose records are damaged spoil no other."""
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.TOKENS)
-        return {digest.decode(): _decode_token(record) for digest, record in found.items()}
+        read = {raw.decode(errors="replace"): record for raw, record in found.items()}
+        good = {digest: token for digest, record in read.items() if (token := _read_token(digest, record))}
+        return Tokens(good, tuple(sorted(read.keys() - good.keys())))
 
     async def remove_token(self, digest: str) -> None:
         """Revoke a token at once."""
         with translated():
-            await self._client.hdel(keys.TOKENS, digest)
+            async with self._client.pipeline() as pipe:
+                pipe.hdel(keys.TOKENS, digest)
+                pipe.hdel(keys.TOKENS_USED, digest)
+                await pipe.execute()
+
+    async def note_used(self, moments: Mapping[Any, Any]) -> None:
+        """Keep when tokens (SHA-256) were used."""
+        with translated():
+            await self._client.hset(keys.TOKENS_USED, mapping=moments)
+
+    async def used(self) -> dict[str, str]:
+        """Return when which tokens (SHA-256) were last used, to the hour."""
+        with translated():
+            found: dict[Any, Any] = await self._client.hgetall(keys.TOKENS_USED)
+        return {raw.decode(errors="replace"): moment.decode(errors="replace") for raw, moment in found.items()}
+
+
+def _read_token(digest: str, record: bytes) -> AccessToken | None:
+    try:
+        return _decode_token(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        log.warning("the record of the access token %s in the store is damaged and skipped: %s", digest[:16], error)
+        return None
 
 
 def _version() -> str:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Router
 
+from visitstats.access import InvalidToken
 from visitstats.board import Seat
 from visitstats.changes.merges import MergeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
@@ -41,7 +42,8 @@ from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
-from visitstats.web.gate import Gate, Row, TooManyTries, problem
+from visitstats.web.door import Door, TooManyTries
+from visitstats.web.gate import Gate, Row, problem
 from visitstats.web.routes.admin import Admin
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
@@ -52,6 +54,7 @@ from visitstats.web.routes.openapi import Description
 from visitstats.web.routes.operations import Operations, is_private
 from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
+from visitstats.web.routes.tokens import TokenRoutes
 from visitstats.web.routes.top import NotPublished, Top
 from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
 from visitstats.worker import Disk, Worker, open_disk, wall_clock
@@ -63,6 +66,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     InvalidQuery: (400, "bad-query"),
     BadBox: (400, "bad-query"),
     NotPublished: (403, "not-published"),
+    InvalidToken: (400, "bad-request"),
     MergeRefused: (409, "merge-refused"),
     NoSuchSite: (404, "no-such-site"),
     NoSuchArticle: (404, "no-such-article"),
@@ -88,6 +92,7 @@ ROUTES: tuple[Route, ...] = tuple(
         SiteHistories,
         ChangeRoutes,
         ClaimRoutes,
+        TokenRoutes,
         Boxes,
         Top,
         Public,
@@ -181,6 +186,7 @@ class Application:
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
             ClaimRoutes(worker.reads, clock),
+            TokenRoutes(worker.access, worker.refusals, sites),
             Boxes(stats, clock),
             ArticleLists(worker.desk, clock),
             SiteHistories(worker.histories, clock),
@@ -195,7 +201,8 @@ class Application:
         ]
         description = Description(row.route for row in rows)
         rows += [Row(route, description) for route in description.ROUTES]
-        gate = Gate(sites, worker.access, self._addresses, clock)
+        door = Door(worker.access, sites, self._addresses, self._limits.tries, worker.refusals, clock)
+        gate = Gate(sites, door)
         router = Starlette(routes=gate.routes(rows), exception_handlers=_HANDLERS)
         # Starlette would build the address of its redirect from the Host header.
         router.router.redirect_slashes = False
@@ -240,8 +247,10 @@ async def _named(request: Request, error: Exception) -> Response:
     if isinstance(error, HitRejected):
         return _problem(error.status if error.status >= 400 else 400, error.reason, error.detail)
     if isinstance(error, Denied):
-        code = "too-many-tries" if isinstance(error, TooManyTries) else "denied"
-        return _problem(error.status, code, str(error), public=False)
+        if isinstance(error, TooManyTries):
+            wait = (b"retry-after", b"%d" % error.seconds)
+            return _problem(429, "too-many-tries", str(error), wait, public=False)
+        return _problem(error.status, "denied", str(error), public=False)
     for kind in type(error).__mro__:
         if kind in ERRORS:
             status, code = ERRORS[kind]
@@ -276,7 +285,7 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 def _problem(status: int, code: str, detail: str, *headers: answers.Header, public: bool = True) -> Response:
     more: list[answers.Header] = [*headers]
-    if status in (429, 503):
+    if status in (429, 503) and not any(name == b"retry-after" for name, _ in more):
         more.append(answers.RETRY_AFTER)
     if status == 401:
         more.append((b"www-authenticate", b"Bearer"))

@@ -1,11 +1,11 @@
 """The gate in front of the handlers: who may ask, from where, for which site, and with what; then how it is answered.
 
-    origin → token (and how many wrong ones) → site → parameters → body → handler → headers of the row
+    door (origin, token; `web/door.py`) → site → parameters → body → handler → headers of the row
 
 The order is such that a stranger learns nothing about what the token would allow.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, NamedTuple
 
@@ -15,29 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as RouterRoute
 
-from visitstats.access import Access
-from visitstats.access import Scope as TokenScope
-from visitstats.core.bounded import Bounded
-from visitstats.core.errors import Denied, HitRejected, InvalidQuery, NoSuchSite
+from visitstats.core.errors import HitRejected, InvalidQuery, NoSuchSite
 from visitstats.sites.directory import LiveSite, SiteDirectory
-from visitstats.store.records import AccessToken
 from visitstats.web.beacons import answers
-from visitstats.web.beacons.address import ClientAddress, headers_of
-from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send, peer_of
+from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send
+from visitstats.web.door import Door
 from visitstats.web.table import Asked, BadRequest, Reply, Route
 
-TRIES_PER_MINUTE = 5
-"""Wrong tokens that one address may try in a minute (hostile-inputs row 28)."""
 MOST_DIGITS = 9
 
 _encode = msgspec.json.Encoder().encode
-
-
-class TooManyTries(Denied):
-    """An address tried too many wrong tokens."""
-
-    def __init__(self) -> None:
-        super().__init__("too many wrong access tokens from your address; wait a minute", status=429)
 
 
 class Row(NamedTuple):
@@ -48,16 +35,11 @@ class Row(NamedTuple):
 
 
 class Gate:
-    """Lets requests through to handlers, and sends what these return. `clock` gives the moment in milliseconds."""
+    """Lets requests through to handlers, and sends what these return."""
 
-    def __init__(
-        self, sites: SiteDirectory, access: Access, addresses: ClientAddress, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, sites: SiteDirectory, door: Door) -> None:
         self._sites = sites
-        self._access = access
-        self._addresses = addresses
-        self._clock = clock
-        self._tries: Bounded[tuple[str, int], int] = Bounded(8192)
+        self._door = door
 
     def routes(self, rows: Iterable[Row]) -> list[RouterRoute]:
         """Make the routes of a Starlette router, one for each path, in the order of the rows."""
@@ -72,30 +54,13 @@ class Gate:
         token: Any = None
         live: Any = None
         if route.scope is not None and not (route.unless and route.unless(row.room, request)):
-            if not route.any_origin:
-                _check_origin(request)
-            token = await self._bearer(route.scope, request)
+            token = await self._door.let_in(route, request)
         if "site" in request.path_params:
             live = await self._site(request.path_params["site"])
         query = None if route.query is None else _query(route.query, request)
         body = None if route.body is None else await _body(route, request)
         made = await route.handler(row.room, Asked(request, live, token, query, body))
         return made if isinstance(made, Response) else _sent(route, request, made)
-
-    async def _bearer(self, scope: TokenScope, request: Request) -> AccessToken:
-        """Return the token of a request if it has a scope, and slow down guessing. Raises Denied."""
-        address, _ = self._addresses.of(peer_of(request.scope), headers_of(request.scope["headers"]))
-        name = (address, self._clock() // 60_000)
-        tried = self._tries.get(name) or 0
-        if tried >= TRIES_PER_MINUTE:
-            raise TooManyTries
-        try:
-            authorization = request.headers.get("authorization", "")
-            return await self._access.bearer(authorization, scope, request.path_params.get("site", ""))
-        except Denied as denied:
-            if denied.status == 401:
-                self._tries.put(name, tried + 1)
-            raise
 
     async def _site(self, site_id: str) -> LiveSite:
         live = self._sites.get(site_id) or await self._sites.find(site_id)
@@ -146,15 +111,6 @@ def raw(status: int, headers: Iterable[answers.Header], body: bytes = b"") -> Re
 def problem(status: int, code: str, detail: str, headers: Iterable[answers.Header]) -> Response:
     """Make an error of the contract: a kebab-case code and one line for a person."""
     return raw(status, [*answers.JSON, *headers], _encode({"error": code, "detail": detail}))
-
-
-def _check_origin(request: Request) -> None:
-    """Refuse requests from pages of other sites (hostile-inputs row 27)."""
-    site = request.headers.get("sec-fetch-site", "none")
-    origin = request.headers.get("origin")
-    host = request.headers.get("host", "")
-    if site in ("cross-site", "same-site") or (origin is not None and origin.partition("://")[2] != host):
-        raise Denied("this is not for pages of other sites", status=403)
 
 
 def _query(kind: Any, request: Request) -> Any:

@@ -21,6 +21,7 @@ from visitstats.core.sites import Site
 from visitstats.store.inspect import Found, Inspector
 from visitstats.store.keys import DAY_MS, Named
 from visitstats.store.records import AccessToken
+from visitstats.store.refusals import read_refusal
 
 MOST = 2**53
 """A script's numbers are exact below it."""
@@ -33,6 +34,7 @@ WRITER = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(rb"\d{1,16}")
 _PEAK = re.compile(rb"\d{1,16}( \d{1,16})?")
 _MARK = re.compile(rb"\d{1,16}:\d{1,16}")
+_MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 _decode_site = msgspec.json.Decoder(Site).decode
 _decode_token = msgspec.json.Decoder(AccessToken).decode
 
@@ -226,6 +228,20 @@ async def _tokens(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(shown(raw)[:12], f"the access token {shown(raw)[:12]}… is damaged")
 
 
+async def _used(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if not re.fullmatch(rb"[0-9a-f]{64}", raw) or not _MOMENT.fullmatch(value):
+                yield Complaint(shown(raw)[:12], f"the last use of the access token {shown(raw)[:12]}… is damaged")
+
+
+async def _refusals(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if read_refusal(raw, value) is None:
+                yield Complaint(shown(raw)[:40], f"{shown(raw)[:40]} is no refusal and how often it came")
+
+
 async def _aliases(store: Inspector, name: str, named: Named) -> Lines:
     """Fields are article ids, values the id of another article and its key."""
     async for page in store.fields(name):
@@ -259,6 +275,8 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "schema": _schema,
     "sites": _sites,
     "tokens": _tokens,
+    "tokens:used": _used,
+    "refusals": _refusals,
     "hosts": _hosts,
     "marks": _marks,
     "redo": _redo,

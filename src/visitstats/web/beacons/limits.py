@@ -8,7 +8,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from visitstats.core.limits import KNOWN_VISITORS, PLACES, NetworkRate, VisitorCap
+from visitstats.core.limits import KNOWN_VISITORS, PLACES, NetworkRate, TokenTries, VisitorCap
 from visitstats.web.beacons.address import SECRET_BYTES
 
 log = logging.getLogger(__name__)
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 FILE = "limits"
 """The file in the data folder. Its content matters for half an hour only; it may be removed while the service is
 down."""
-_MAGIC = b"visitstats-limits-1\n"
+_MAGIC = b"visitstats-limits-2\n"
 _HEAD = 64
 _WORD = 8
-_TABLES = (PLACES, KNOWN_VISITORS, PLACES, PLACES)
+_TABLES = (PLACES, KNOWN_VISITORS, PLACES, PLACES, PLACES)
 _SIZE = _HEAD + _WORD * sum(_TABLES)
 
 
 class NetworkLimits:
-    """The tables of a machine: 2.6 MiB. `per_second` and `burst` are what a network may send (`NetworkRate`).
+    """The tables of a machine: 3.1 MiB. `per_second` and `burst` are what a network may send (`NetworkRate`).
 
     Without the file (a disk that refuses it) this process has tables of its own.
     """
@@ -37,7 +37,8 @@ class NetworkLimits:
         self.secret = bytes(view[len(_MAGIC) : len(_MAGIC) + SECRET_BYTES])
         """The secret from which the numbers of networks are made."""
         self.rate = NetworkRate(per_second, burst, parts[0].cast("d"))
-        self.visitors = VisitorCap(*(part.cast("q") for part in parts[1:]))
+        self.visitors = VisitorCap(*(part.cast("q") for part in parts[1:4]))
+        self.tries = TokenTries(parts[4].cast("q"))
 
 
 def _opened(folder: Path | None) -> mmap.mmap:
