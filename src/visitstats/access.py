@@ -168,10 +168,10 @@ class Access:
     # Requests ------------------------------------------------------------------------------------------------------
 
     async def bearer(
-        self, authorization: str, scope: Scope | None, site_id: str = "", *, braked: bool = False
+        self, authorization: str, scope: Scope | None, site_id: str | None = "", *, braked: bool = False
     ) -> AccessToken:
-        """Return the token of a request if it has a scope for a site, or for all of them (""); with no scope asked for,
-        any token will do. Raises Denied.
+        """Return the token of a request if it has a scope for a site, for all of them ("") or for any (None); with no
+        scope asked for, any token will do. Raises Denied.
 
         What may read the metrics is remembered (`remember`): the store is asked only for what is not, and for a second
         at most. Of a `braked` network (too many wrong ones) unknown tokens are looked up together, once in a `pause`:
@@ -191,7 +191,7 @@ class Access:
             raise Denied("this access token has expired", status=401, reason="expired", who=token.name)
         if scope is not None and token.scope not in GOOD_FOR[scope]:
             raise Denied("this access token is not good for that", status=403, reason="scope", who=token.name)
-        if scope is not None and token.site and site_id not in token.sites:
+        if scope is not None and site_id is not None and token.site and site_id not in token.sites:
             raise Denied("this access token is not good for that", status=403, reason="site", who=token.name)
         if self._used.get(digest) != (hour := now_ms // HOUR_MS):
             self._used[digest], self._unwritten[digest] = hour, now_ms

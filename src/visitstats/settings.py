@@ -144,6 +144,27 @@ def _header(value: object) -> str:
     return value.strip().lower()
 
 
+_HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,251}[a-z0-9])?", re.ASCII)
+
+
+def _host_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise _Refused('a list of host names such as ["thongke.example.vn"]')
+    found = []
+    for part in filter(None, (part.strip().lower().removesuffix(".") for part in value)):
+        try:
+            name = str(ipaddress.ip_address(part.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            name = part
+            if not _HOST_NAME.fullmatch(name):
+                expected = "host names without a port, such as thongke.example.vn"
+                raise _Refused(f'{expected}, and "{part[:80]}" is none') from None
+        found.append(name)
+    return tuple(dict.fromkeys(found))
+
+
 def _base_path(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", value.strip()):
         raise _Refused("empty or a path such as /counter")
@@ -153,6 +174,7 @@ def _base_path(value: object) -> str:
 _FOLDER, _PERHAPS_FOLDER = Kind("folder", _path), Kind("folder", _optional_path)
 _PERHAPS_FILE = Kind("file", _optional_path)
 _SOCKET, _HEADER, _BASE_PATH = Kind("socket", _socket), Kind("header", _header), Kind("path", _base_path)
+_HOST_NAMES = Kind("hosts", _host_names)
 _TEXT, _REDIS_URL, _NETWORKS = Kind("text", _text), Kind("text", _redis_url), Kind("networks", _networks)
 
 
@@ -177,6 +199,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_path: Annotated[
         str, _BASE_PATH, "The path under which a proxy hands requests on unchanged, such as /counter; empty for none."
     ] = ""
+    admin_hosts: Annotated[
+        tuple[str, ...],
+        _HOST_NAMES,
+        "Host names at which /admin/ answers, never those of a portal; empty: only on this machine itself.",
+    ] = ()
     metrics_host: Annotated[str, _TEXT, "Address of the port for operators."] = "127.0.0.1"
     metrics_port: Annotated[
         int, _whole(0, 65_535), "A port for operators: /metrics without a token, /healthz and /readyz; 0 for none."

@@ -22,6 +22,7 @@ from visitstats.core.presets import PRESETS
 from visitstats.settings import SETTINGS
 from visitstats.web.app import ROUTES
 from visitstats.web.routes import explain, openapi
+from visitstats.web.routes.pages import Pages
 from visitstats.web.routes.portal import Portal
 
 ROOT = Path(__file__).parents[2]
@@ -104,11 +105,11 @@ def test_every_route_is_documented_and_no_other() -> None:
 
 
 def test_every_route_is_described_for_machines_and_no_other() -> None:
-    """But for the pages of the demo, which are no part of the API."""
+    """But for the demo's pages and those for editors, which are no part of the API."""
     described = openapi.document(ROUTES)["paths"]
     found = {(method.upper(), path) for path, operations in described.items() for method in operations}
-    demo = {(route.method, route.path) for route in Portal.ROUTES}
-    assert found == documented_routes() - demo
+    pages = {(route.method, route.path) for route in (*Portal.ROUTES, *Pages.ROUTES)}
+    assert found == documented_routes() - pages
 
 
 def test_every_route_that_needs_a_token_says_so_in_both() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import platform
+import random
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from visitstats import __version__
+from visitstats.access import Access
 from visitstats.board import Board
 from visitstats.changes.baselines import Baselines
 from visitstats.cli.session import (
@@ -33,19 +35,23 @@ from visitstats.cli.session import (
 )
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
+from visitstats.core.keys import KeyRules
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.demo.articles import load_articles
+from visitstats.demo.past import live_through
 from visitstats.demo.player import start_player
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal.folder import claim_folder
 from visitstats.journal.reader import slot_folders
 from visitstats.logs import ALWAYS, set_up_logging
+from visitstats.patterns import linear_pattern
 from visitstats.service import running
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.upgrade import upgrade_store
+from visitstats.store.upkeep import Upkeep
 from visitstats.trust.losses import look_for_loss
 from visitstats.web.listeners import listening
 from visitstats.web.server import CannotServe, run
@@ -87,7 +93,9 @@ def serve(
             environ, config,
         )  # fmt: skip
 
-    _serve(load, demo=False, ready=lambda address: print(f"visitstats {__version__} listens on {address}", flush=True))
+    _serve(
+        load, demo=False, ready=lambda address, _: print(f"visitstats {__version__} listens on {address}", flush=True)
+    )
 
 
 def reload(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
@@ -122,10 +130,14 @@ def demo(
     """Show it: a small town's portal with the counter on it, on this machine, from stored numbers."""
     environ = dict(os.environ)
     options = {"data_dir": data_dir, "host": "127.0.0.1", "port": port}
-    _serve(lambda: Settings.load(options, environ), demo=True, ready=lambda address: _invite(address, traffic, rate))
+    _serve(
+        lambda: Settings.load(options, environ),
+        demo=True,
+        ready=lambda address, token: _invite(address, token, traffic, rate),
+    )
 
 
-def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str], None]) -> None:
+def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str, str], None]) -> None:
     asked, board = load(), Board()
     settings = asked
     set_up_logging("warning" if demo else settings.log_level, settings.log_format, board)
@@ -142,8 +154,7 @@ def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str], N
                 "starting: visitstats %s, Python %s, %d workers; %s; %s in %s", __version__, platform.python_version(),
                 settings.workers, found, _journal(settings), settings.data_dir, extra=ALWAYS,
             )  # fmt: skip
-            if demo:
-                with_parts(settings, lambda parts: _prepare_demo(settings, parts))
+            token = with_parts(settings, lambda parts: _prepare_demo(settings, parts)) if demo else ""
 
             def again() -> Settings:
                 found = _with_store(load(), store)
@@ -153,7 +164,7 @@ def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str], N
 
             run(
                 settings, listeners.sockets, store, board, reload=again,
-                now_ms=wall_clock(), demo=demo, started=lambda: ready(listeners.shown),
+                now_ms=wall_clock(), demo=demo, started=lambda: ready(listeners.shown, token),
             )  # fmt: skip
         finally:
             if store is not None:
@@ -216,24 +227,33 @@ async def _upgrade(parts: Parts) -> None:
             complain(f"the store was upgraded to schema {SCHEMA_NUMBER}")
 
 
-async def _prepare_demo(settings: Settings, parts: Parts) -> None:
-    """Make the site `demo`, once, with the views that the seed's article had."""
+async def _prepare_demo(settings: Settings, parts: Parts) -> str:
+    """Make the site `demo`, once, with the views that the seed's article had, some days of readers, and a token for its
+    pages, which is returned; empty when all of it is there already."""
     if "demo" in await parts.records.sites():
-        return
-    await parts.records.put_site(
-        Site(id="demo", name="Cổng thông tin (minh họa)", hosts=("127.0.0.1", "localhost"), count_headless=True)
-    )
+        return ""
+    site = Site(id="demo", name="Cổng thông tin (minh họa)", hosts=("127.0.0.1", "localhost"), count_headless=True)
+    now = wall_clock()
+    moments = await live_through(parts.url, site, now, KeyRules(site, linear_pattern).key, random.Random())  # noqa: S311
+    await Upkeep(parts.client).note_running(moments)
+    await parts.records.put_site(site)
     seed = next(article for article in load_articles() if article.path == "")
     async with scribe(settings, parts) as recorder:
         baselines = Baselines(parts.records.changes, recorder, "demo")
         await baselines.set(None, {Entry("/demo", seed.title): SEED_VIEWS})
+    return (await Access(parts.records, wall_clock).add("demo", "admin")).text
 
 
-def _invite(address: str, traffic: bool, rate: float) -> None:
+def _invite(address: str, token: str, traffic: bool, rate: float) -> None:
     console = Console()
     console.print(f"\n  The portal with its counter:  [bold link]{address}/demo/[/]")
     console.print(f"  A gallery of boxes:           {address}/demo/boxes/")
     console.print(f"  Its numbers:                  {address}/v1/sites/demo/stats")
+    console.print(f"  The pages for editors:        {address}/admin/")
+    if token:
+        console.print(f"    their token, shown once:    {token}", highlight=False)
+    else:
+        console.print("    another token:              visitstats token add NAME --scope admin --data-dir DIR")
     console.print("  Ctrl-C ends it; the next run carries on with the same numbers.\n")
     if traffic:
         start_player(address, rate, console)

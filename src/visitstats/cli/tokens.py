@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats.access import SCOPES, YEAR_DAYS, Access, InvalidToken, Made, Refusals
+from visitstats.access import GOOD_FOR, SCOPES, YEAR_DAYS, Access, InvalidToken, Made, Refusals
 from visitstats.cli.session import (
     ConfigOption,
     DataDirOption,
@@ -21,6 +21,7 @@ from visitstats.cli.session import (
     with_parts,
     with_store,
 )
+from visitstats.settings import Settings
 from visitstats.store.fitness import Parts
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -67,8 +68,20 @@ def token_add(
         print(f"The token in {from_file} is good for {scope} now, {until}.")
         return
     print(made.text)
+    if scope in GOOD_FOR["viewer"]:
+        print(pages(settings_of(config, data_dir=data_dir, redis_url=redis_url)), file=sys.stderr)
     print(
         f"Keep it now: it is not shown again. It is good {until}. Use it as: Authorization: Bearer …", file=sys.stderr
+    )
+
+
+def pages(settings: Settings) -> str:
+    """Say where the pages are that a token opens."""
+    if settings.admin_hosts:
+        return f"It opens the pages at https://{settings.admin_hosts[0]}{settings.base_path}/admin/"
+    return (
+        f"It opens the pages at http://127.0.0.1:{settings.port}{settings.base_path}/admin/ on this machine; "
+        "name a host for them in the setting admin_hosts to open them elsewhere."
     )
 
 

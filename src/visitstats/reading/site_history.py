@@ -4,10 +4,12 @@ Hours are kept for 90 days after their day, days for ever. The estimate of a day
 is read from its sketches.
 """
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from visitstats.core.comparing import NOTHING, Compared, compared, stretches
+from visitstats.core.counting import HOUR_MS
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.history import Row, Summary, by_month, by_year, summary
 from visitstats.core.periods import Calendar
@@ -22,6 +24,18 @@ MOST_HOURS_DAYS = 92
 """Days of which the hours are shown at once: as long as they are kept."""
 OPEN_DAYS = 40
 """Days back whose estimates may not be kept yet."""
+
+
+class Recent(NamedTuple):
+    """A site in the list of sites."""
+
+    began: str
+    """The first day on which something was counted; empty when nothing was."""
+    days: list[Row]
+    before: Compared
+    """Yesterday, up to this time of day."""
+    heard: bool
+    """Whether something was counted since yesterday at this hour."""
 
 
 class Histories:
@@ -60,6 +74,37 @@ class Histories:
         today = live.calendar.day_at(now_ms).date
         first = await self._history.first_day(live.site.id) or today
         return summary(await self._history.days(live.site.id, live.calendar, first, today, now_ms), today)
+
+    async def before(self, live: LiveSite, now_ms: int) -> dict[str, Compared]:
+        """Return what the numbers were at the same moment of the period before, by their names in `stretches`."""
+        found, began = dict[str, Compared](), await self._history.first_day(live.site.id)
+        for name, stretch in stretches(live.calendar.day_at(now_ms), now_ms).items():
+            if not began or began > stretch.last:
+                found[name] = NOTHING
+                continue
+            days = await self._history.days(live.site.id, live.calendar, stretch.first, stretch.last, now_ms)
+            last = live.calendar.day_named(stretch.last)
+            hours = await self._history.hours(live.site.id, last, now_ms)
+            found[name] = compared(stretch, began, days, hours, last.end_ms - last.start_ms)
+        return found
+
+    async def recent(self, live: LiveSite, first: str, today: str, now_ms: int) -> "Recent":
+        """Return what the list of sites says of one: its days from one on up to today, and yesterday by now."""
+        site, calendar = live.site.id, live.calendar
+        began = await self._history.first_day(site)
+        days = await self._history.days(site, calendar, first, today, now_ms)
+        yesterday = calendar.day_named(calendar.day_named(today).yesterday)
+        hours = await self._history.hours(site, yesterday, now_ms)
+        stretch = stretches(calendar.day_at(now_ms), now_ms)["today"]
+        length = yesterday.end_ms - yesterday.start_ms
+        since = f"{yesterday.date}T{min((stretch.passed_ms or 0) // HOUR_MS, yesterday.hours - 1):02}"
+        heard = any(row.hits or row.visits for row in (days[-1:] + [each for each in hours if each.name >= since]))
+        return Recent(began, days, compared(stretch, began, days, hours, length), heard)
+
+    async def baseline(self, live: LiveSite) -> int:
+        """Return what of the box's total was counted before."""
+        visits, views = await self._history.baseline(live.site.id)
+        return views if live.site.box == "views" else visits
 
     async def _hours(self, live: LiveSite, first: str, last: str, now_ms: int) -> list[Row]:
         days = _between(live.calendar, first, last)

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from visitstats.core.counting import HOUR_MS, NOTES, QUARTER_MS
+from visitstats.core.counting import HOUR_MS, NOTES, NUMBERS_BASELINE, QUARTER_MS
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.history import Known, Peak, Row
 from visitstats.core.periods import Calendar, Day
@@ -41,6 +41,15 @@ class SiteHistory:
                 if days:
                     return f"{month}-{days[0]}"
         return ""
+
+    async def baseline(self, site_id: str) -> tuple[int, int]:
+        """Return what of the total was counted before: visits and views."""
+        with translated():
+            found: list[Any] = await self._client.hmget(
+                keys.counts(site_id), [f"{kind}:{NUMBERS_BASELINE}" for kind in ("visits", "views")]
+            )
+        visits, views = (int(n or 0) for n in found)
+        return visits, views
 
     async def days(self, site_id: str, calendar: Calendar, first: str, last: str, now_ms: int) -> list[Row]:
         """Return the rows of the days from one date to another, both of them included."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -52,8 +53,10 @@ from visitstats.web.routes.history import SiteHistories
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
 from visitstats.web.routes.operations import Operations, is_private
+from visitstats.web.routes.pages import Pages
 from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
+from visitstats.web.routes.sites import Glances
 from visitstats.web.routes.tokens import TokenRoutes
 from visitstats.web.routes.top import NotPublished, Top
 from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
@@ -87,6 +90,7 @@ ROUTES: tuple[Route, ...] = tuple(
     route
     for room in (
         Edge,
+        Glances,
         Admin,
         ArticleLists,
         SiteHistories,
@@ -98,6 +102,7 @@ ROUTES: tuple[Route, ...] = tuple(
         Public,
         Operations,
         Description,
+        Pages,
         Portal,
     )
     for route in room.ROUTES
@@ -190,9 +195,11 @@ class Application:
             Boxes(stats, clock),
             ArticleLists(worker.desk, clock),
             SiteHistories(worker.histories, clock),
+            Glances(sites, stats, worker.histories, clock),
             Top(worker.desk, clock),
             Public(worker.reads, senders, clock),
             operations,
+            Pages(sites, settings.admin_hosts, settings.port),
             *((Portal(),) if self._demo else ()),
         )
         rows = [
@@ -280,7 +287,11 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return _problem(500, "internal-error", "this is a bug; the service has logged it", public=False)
+    code = secrets.token_hex(3)
+    log.error("code %s: %s %s failed", code, request.method, request.scope["path"])
+    return _problem(
+        500, "internal-error", f"this is a bug; the service has logged it with the code {code}", public=False
+    )
 
 
 def _problem(status: int, code: str, detail: str, *headers: answers.Header, public: bool = True) -> Response:

@@ -73,7 +73,8 @@ class Door:
         braked = self._tries.spent(network, now_ms)
         try:
             authorization = request.headers.get("authorization", "")
-            return await self._access.bearer(authorization, route.scope, site, braked=braked)
+            wanted = None if route.own_sites else site
+            return await self._access.bearer(authorization, route.scope, wanted, braked=braked)
         except Denied as denied:
             if denied.reason != "unknown-token":
                 raise

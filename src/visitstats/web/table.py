@@ -49,6 +49,9 @@ class Route:
     """A struct, or the content type of what is not JSON; None: the route is no part of the published API."""
     scope: Scope | None = None
     """The least scope that a bearer token needs; None: no token."""
+    own_sites: bool = False
+    """Whether a token that is good for one site is taken, though the path names none: the handler answers for its sites
+    only."""
     query: Any = None
     """A struct: the parameters, all of them text, whole numbers or lists of text."""
     body: Any = None

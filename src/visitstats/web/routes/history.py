@@ -1,11 +1,12 @@
 """The history of a site for editors and administrators: hours, days, months, years; records and averages."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from visitstats.core.counting import HOUR_MS
 from visitstats.core.history import Peak, Row
 from visitstats.core.ranges import BEGINNING, WORDS, range_of
 from visitstats.reading.site_history import EACH, Histories
@@ -44,6 +45,8 @@ class HistoryOfSite(msgspec.Struct):
     uniques: int | None
     peak: PeakAt | None
     ignored: dict[str, int]
+    kind: Literal["counted", "running", "unknown"]
+    """Running: it is not over yet. Unknown: neither visits nor views are known."""
 
 
 class SiteHistoryRows(msgspec.Struct):
@@ -93,7 +96,7 @@ class SiteHistories:
             first = today.date if query.by == "hour" and not query.to else BEGINNING
         days = range_of(live.calendar, today, query.period, first, query.to)
         rows = await self._histories.rows(live, query.by, days, now)
-        return SiteHistoryRows(live.site.id, query.by, live.calendar.iso(now), [_row(live, row) for row in rows])
+        return SiteHistoryRows(live.site.id, query.by, live.calendar.iso(now), [_row(live, row, now) for row in rows])
 
     async def records(self, asked: Asked[None, None]) -> Records:
         """Answer records and averages."""
@@ -112,10 +115,13 @@ class SiteHistories:
     )  # fmt: skip
 
 
-def _row(live: LiveSite, row: Row) -> HistoryOfSite:
+def _row(live: LiveSite, row: Row, now_ms: int) -> HistoryOfSite:
+    today = live.calendar.day_at(now_ms)
+    running = (today.year, today.month, today.date, f"{today.date}T{(now_ms - today.start_ms) // HOUR_MS:02}")
     return HistoryOfSite(
-        row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored
-    )
+        row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored,
+        "running" if row.name in running else "unknown" if row.visits is None and row.views is None else "counted",
+    )  # fmt: skip
 
 
 def _peak(live: LiveSite, peak: Peak | None) -> PeakAt | None:

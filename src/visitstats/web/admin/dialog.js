@@ -1,0 +1,37 @@
+/* Native dialogs: the browser keeps the focus inside, Esc closes, and the focus goes back to where it was. */
+import { fresh, h } from './dom.js';
+
+/** Opens a dialog with a title and returns it. `close(value)` ends it; `done` resolves with the value, or undefined. */
+export function open(title, build, { locked = false } = {}) {
+  const opener = document.activeElement;
+  const id = fresh();
+  const dialog = h('dialog', { 'aria-labelledby': id, class: locked ? 'locked' : null }, h('h2', { id }, title));
+  let value;
+  const close = found => { value = found; dialog.close(); };
+  const done = new Promise(resolve => dialog.addEventListener('close', () => {
+    dialog.remove();
+    if (opener?.isConnected) opener.focus();
+    resolve(value);
+  }));
+  if (locked) dialog.addEventListener('cancel', event => event.preventDefault());
+  else dialog.addEventListener('click', event => { if (event.target === dialog) dialog.close(); });
+  dialog.append(...[build(close)].flat());
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, done, close };
+}
+
+/** Asks a question whose buttons are verbs; resolves true for `act`. The focus is on the harmless one. `body` are
+ * elements; with `typed` the act needs that word typed first. */
+export function ask({ title, body = [], harmless, act, typed, typedLabel }) {
+  return open(title, close => {
+    const id = fresh();
+    const field = typed && h('input', { id, autocomplete: 'off', spellcheck: 'false' });
+    const button = h('button', { class: 'button main', type: 'submit', disabled: Boolean(typed) }, act);
+    field?.addEventListener('input', () => { button.disabled = field.value.trim() !== typed; });
+    return h('form', { onsubmit: event => { event.preventDefault(); close(true); } },
+      ...body, field && h('div', { class: 'pick' }, h('label', { for: id }, typedLabel), field),
+      h('div', { class: 'actions end' },
+        h('button', { class: 'button', type: 'button', autofocus: true, onclick: () => close(false) }, harmless), button));
+  }).done.then(Boolean);
+}

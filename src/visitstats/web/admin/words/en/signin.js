@@ -1,0 +1,16 @@
+export default {
+  title: 'Sign in',
+  token: 'Access token',
+  hint: 'Paste the token that begins with “vs_”, which your administrator has given you.',
+  show: 'Show the token',
+  enter: 'Sign in',
+  entering: 'Signing in…',
+  empty: 'Paste the access token into this field.',
+  wrong: 'This token is wrong or was revoked. Ask your administrator for a new one.',
+  'not.for': 'This token is for metrics only; it does not open these pages.',
+  'too.many': 'Too many wrong tries. Try again in {n} seconds.',
+  where: 'The token is kept in this browser tab only. It is gone when you sign out, or after 30 minutes away.',
+  'again.idle': 'You were away for 30 minutes. Sign in again; what you typed is kept.',
+  'again.401': 'Your token is no longer valid. Sign in again; what you typed is kept.',
+  'again.out': 'Sign in to go on. What you typed is kept.',
+};

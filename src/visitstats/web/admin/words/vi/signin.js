@@ -1,0 +1,16 @@
+export default {
+  title: 'Đăng nhập',
+  token: 'Mã truy cập',
+  hint: 'Dán mã bắt đầu bằng “vs_” mà người quản trị đã cấp.',
+  show: 'Hiện mã',
+  enter: 'Đăng nhập',
+  entering: 'Đang đăng nhập…',
+  empty: 'Hãy dán mã truy cập vào ô này.',
+  wrong: 'Mã không đúng hoặc đã bị thu hồi. Hãy xin người quản trị mã mới.',
+  'not.for': 'Mã này chỉ dùng để đo (metrics), không xem được các trang này.',
+  'too.many': 'Nhập sai nhiều lần. Thử lại sau {n} giây.',
+  where: 'Mã chỉ được giữ trong thẻ trình duyệt này và mất khi bạn đăng xuất hoặc rời máy 30 phút.',
+  'again.idle': 'Bạn đã rời máy 30 phút, hãy đăng nhập lại. Phần đang nhập vẫn còn.',
+  'again.401': 'Mã của bạn không còn hiệu lực, hãy đăng nhập lại. Phần đang nhập vẫn còn.',
+  'again.out': 'Hãy đăng nhập để tiếp tục. Phần đang nhập vẫn còn.',
+};

@@ -1,0 +1,24 @@
+"""The pages for editors, as a table: the checks of look, access and words go over its rows. A further page is one more
+row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Listed(NamedTuple):
+    """A page."""
+
+    name: str
+    route: str
+    """Its address behind `#/`."""
+    ready: str
+    """A selector of what is there when the page has its data."""
+
+
+PAGES = (
+    Listed("signin", "", "#token"),
+    Listed("portals", "portals", ".portals tbody tr:nth-child(3)"),
+    Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
+)
+"""All pages; "signin" is what is seen without a token."""
