@@ -51,6 +51,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 0
     """Files that it has open."""
     most_files: int = 0
+    waiting_hits: int = 0
+    """Hits that wait to be journalled, of `most_waiting`."""
+    most_waiting: int = 0
+    unapplied_records: int = 0
+    """Records that are in its journal, and not known to be in the store."""
+    unapplied_bytes: int = 0
+    unapplied_since_ms: int = 0
+    """When the oldest of them was journalled; 0 for none."""
+    journal_limit: int = 0
+    """Bytes that its journal may hold."""
+    oldest_shown_ms: int = 0
+    """The moment of the oldest numbers that it has shown lately, because the store did not answer; 0 for none."""
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+    disk_free: int = 0
+    """Bytes that the service may still write to the disk of its data folder, and how many that has."""
+    disk_size: int = 0
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """A worker process: everything that one needs, built in one place, started and stopped in order."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -14,7 +15,7 @@ from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
 from visitstats.core.counting import SALT_BYTES
-from visitstats.core.errors import JournalDamaged, JournalFull, StoreUnavailable, StoreUnfit, VisitstatsError
+from visitstats.core.errors import StoreUnavailable, StoreUnfit, VisitstatsError
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.descriptors import open_files
 from visitstats.ending import end
@@ -23,12 +24,9 @@ from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay, numbering
-from visitstats.journal.closed import ClosedJournal
-from visitstats.journal.folder import claim_folder
-from visitstats.journal.log import Journal, OpenJournal
+from visitstats.ingest.replay import Replay, numbering
 from visitstats.logs import tell_left_out
-from visitstats.metrics import Metrics
+from visitstats.opening import Disk, limits_of, open_disk
 from visitstats.reading.desk import Desk
 from visitstats.reading.scrape import Scrape, Service
 from visitstats.reading.site_history import Histories
@@ -51,10 +49,10 @@ from visitstats.tasks.schedule import Task, Tasks
 from visitstats.tasks.table import shared, verify_apart
 from visitstats.trust.hosts import Hosts
 from visitstats.trust.losses import LossWatch
+from visitstats.usage import cpu_seconds, disk, memory_bytes
 
 log = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
 COMPARE_SECONDS = 5
 """How often the watermarks of all sites are compared with the journals: 0.1 % of a core for 200 sites."""
 
@@ -70,34 +68,6 @@ class Duty(NamedTuple):
 def wall_clock() -> int:
     """The moment, in milliseconds since the epoch. The only place that asks the machine for it."""
     return time.time_ns() // 1_000_000
-
-
-class Disk(NamedTuple):
-    """What a worker has on its disk."""
-
-    journal: Journal
-    metrics: Metrics
-
-
-def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
-    """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
-    reads: the journal that is returned then has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
-    root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
-    limits = _limits(settings)
-    try:
-        claim_folder(settings.data_dir)
-        # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
-        journal = OpenJournal.open(
-            root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, fsync=settings.durability == "fsync",
-            above=clock(),
-        )  # fmt: skip
-        try:
-            return Disk(journal, Metrics(metrics, journal.number))
-        except BaseException:
-            journal.close()
-            raise
-    except (JournalFull, JournalDamaged, OSError) as error:
-        return Disk(ClosedJournal(str(error)), Metrics(metrics, None))
 
 
 class Worker:
@@ -132,6 +102,9 @@ class Worker:
         self._slot = journal.number
         self._scrape = Scrape(self.metrics, Overview(url), Runs(self._client), self._seat.board)
         self._connections = connections
+        self._disk = 0, 0  # bytes that are free, and all
+        self._rewinds = 0
+        self._oldest_shown_ms = 0
         positions = Positions(journal.writer)
         self.stats = Stats(self.reads, clock, kept, journal.number, positions)
         self.losses = LossWatch(kept, self.stats, clock)
@@ -152,7 +125,7 @@ class Worker:
                 Committer(url),
                 self.reads,
                 lambda site: numbering(self.sites.get(site), clock()),
-                _limits(settings),
+                limits_of(settings),
             )
             if self.journalled
             else None
@@ -213,6 +186,7 @@ class Worker:
             asyncio.create_task(self._do_duties(self.duties)),
             asyncio.create_task(self._do_duties(self.chores)),
         ]
+        await self._look_at_disk()
         self.ready = True
         self._tell()
 
@@ -289,13 +263,16 @@ class Worker:
         found = [
             Duty("tell the other processes how this one is", self._report, 1),
             Duty("have the store asked whether it takes writes, also without hits", self._probe, 5),
+            Duty("look how much room the disk has", self._look_at_disk, 5),
         ]
         return [*found, Duty("keep the last numbers on disk", self._keep, 1)] if self.journalled else found
 
     async def _do_duties(self, duties: list[Duty]) -> None:
         seconds = 0
         while True:
+            due = time.monotonic() + 1
             await asyncio.sleep(1)
+            self.metrics.loop_lagged(max(time.monotonic() - due, 0))
             seconds += 1
             for duty in duties:
                 if seconds % duty.seconds == 0:
@@ -327,6 +304,9 @@ class Worker:
             self.stats.borrow()
 
     async def _report(self) -> None:
+        self.metrics.rewinds.inc(self._positions.rewinds - self._rewinds)
+        self._rewinds = self._positions.rewinds
+        self._oldest_shown_ms = self.stats.take_oldest()
         self._tell()
         tell_left_out()
 
@@ -348,8 +328,23 @@ class Worker:
                 streams=self.metrics.live_streams,
                 files=files,
                 most_files=most_files,
+                waiting_hits=self.ingest.waiting_hits,
+                most_waiting=self.settings.queue_max_hits,
+                unapplied_records=self.ingest.backlog.records,
+                unapplied_bytes=self.ingest.backlog.bytes,
+                unapplied_since_ms=self.ingest.backlog.oldest_ms,
+                journal_limit=limits_of(self.settings).max_bytes if self.journalled else 0,
+                oldest_shown_ms=self._oldest_shown_ms,
+                cpu_seconds=cpu_seconds(),
+                memory_bytes=memory_bytes(),
+                disk_free=self._disk[0],
+                disk_size=self._disk[1],
             )
         )
+
+    async def _look_at_disk(self) -> None:
+        with contextlib.suppress(OSError):  # whatever is wrong with it, the journal says
+            self._disk = await asyncio.to_thread(disk, self.settings.data_dir)
 
     async def _probe(self) -> None:
         self.applier.probe()
@@ -407,7 +402,9 @@ class Worker:
         version = None
         try:
             if self.applier.link.trusted:
+                asked = time.perf_counter()
                 version = await self.reads.glance()
+                self.metrics.ping_took(time.perf_counter() - asked)
             else:
                 await self._check_fit(self.reads)
         except StoreUnfit as error:
@@ -415,7 +412,3 @@ class Worker:
         except StoreUnavailable as error:
             log.debug("the store cannot be looked at: %s", error)
         await self.sites.refresh(version)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)

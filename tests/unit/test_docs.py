@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "visitstats"
 LINK = re.compile(r"!?\[[^]]*\]\(([^)#\s]+)[^)]*\)|<img[^>]* src=\"([^\"]+)\"")
-METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Family": ""}
+METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Family": "", "tally": ""}
 
 
 def undocumented(page: str, rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -65,7 +65,7 @@ def documented_routes() -> set[tuple[str, str]]:
 
 
 def metrics() -> set[str]:
-    files = (SOURCE / "metrics.py", SOURCE / "reading" / "scrape.py")
+    files = (SOURCE / "metrics.py", SOURCE / "reading" / "families.py")
     return {name + METRIC_KINDS[kind] for file in files for kind, name in calls(file) if kind in METRIC_KINDS}
 
 

@@ -19,12 +19,12 @@ import visitstats
 # stands beside it, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("files", "ending", "patterns", "networks", "board", "descriptors"),
+    ("files", "ending", "patterns", "networks", "board", "descriptors", "usage"),
     ("settings", "metrics", "journal", "store", "embedded", "logs", "service"),
     ("sites", "access", "changes"),
     ("reading",),
     ("ingest", "trust", "tasks"),
-    ("backup",),
+    ("backup", "opening"),
     ("worker", "demo"),
     ("web",),
     ("cli",),

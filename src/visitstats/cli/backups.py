@@ -23,9 +23,10 @@ from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dot
 from visitstats.core.errors import VisitstatsError
 from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import FILE as SCHEMA_FILE
+from visitstats.opening import MIB
 from visitstats.settings import Settings
 from visitstats.store.fitness import opened
-from visitstats.worker import MIB, wall_clock
+from visitstats.worker import wall_clock
 
 app = typer.Typer(help="Make a backup, and try one.", invoke_without_command=True)
 

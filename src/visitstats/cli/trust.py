@@ -21,6 +21,7 @@ from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.ingest.once import replay_once
 from visitstats.ingest.replay import Limits
+from visitstats.opening import MIB
 from visitstats.reading.desk_process import updater_of
 from visitstats.reading.index import open_index
 from visitstats.settings import Settings
@@ -30,7 +31,7 @@ from visitstats.trust import doctor as checks
 from visitstats.trust.survey import Status, survey
 from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.verifier import Report, Verifier
-from visitstats.worker import MIB, wall_clock
+from visitstats.worker import wall_clock
 
 app = typer.Typer(help="The journal of this data folder.", no_args_is_help=True)
 

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 from visitstats.core.batch import OTHER_ID, Batch, ChangeRecord, State
 from visitstats.core.counting import CAPPED, IDS_CAPPED, READINGS_CAPPED
@@ -107,7 +108,7 @@ class Answering:
                 waiting.future.set_result(None)
             else:
                 self._metrics.pending.inc(waiting.hits)
-                waiting.future.set_result(Outcome(None, self._stats.last(waiting.live)))
+                self._answer_hits(waiting, Outcome(None, self._stats.last_known(waiting.live)))
 
     def _committed(self, batch: Batch, day: Day, result: Committed, waiting: Waiting | None) -> None:
         if result.fresh:
@@ -123,9 +124,14 @@ class Answering:
                 if hits:
                     self._metrics.noted.labels(batch.site, note).inc(hits)
             if not waiting.future.done():
-                waiting.future.set_result(Outcome(result, snapshot))
+                self._answer_hits(waiting, Outcome(result, snapshot))
         elif result.nameless:
             self._known.forget_all()
+
+    def _answer_hits(self, waiting: Waiting, outcome: Outcome) -> None:
+        waiting.future.set_result(outcome)
+        if waiting.since:
+            self._metrics.acknowledged(perf_counter() - waiting.since)
 
     def _note_capped(self, waiting: Waiting, result: Committed) -> None:
         other = waiting.number_of(OTHER_ID)

@@ -19,6 +19,7 @@ from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
 from visitstats.ending import end
 from visitstats.ingest.apply import Applier
+from visitstats.ingest.backlog import Backlog
 from visitstats.ingest.disk import Disk
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.waiting import Waiting, WaitingChange
@@ -83,6 +84,10 @@ class Ingest:
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._taken = journal.last_sequence
+        self._failures = 0
+        """Segments that the disk refused, as far as the metrics have them."""
+        self.backlog = Backlog(journal.last_sequence, journal.size, clock())
+        """What the journal holds and the store may lack."""
         self._closing = False
         self.trouble = journal.reason
         """Why the journal takes no hits; empty while it does."""
@@ -96,6 +101,8 @@ class Ingest:
             reason = "stopping" if self._closing else "queue"
             raise Overloaded("more hits wait than this service can take; try again", reason)
         waiting = self._with_room(live, day, moment_ms)
+        if not waiting.since:
+            waiting.since = perf_counter()
         self._waiting += 1
         if self._waiting == 1:
             self._gather()
@@ -189,6 +196,11 @@ class Ingest:
         """The size of the journal on disk, in bytes."""
         return self._journal.size
 
+    @property
+    def waiting_hits(self) -> int:
+        """How many hits wait to be journalled."""
+        return self._waiting
+
     async def prune(self, now_ms: int) -> None:
         """Delete journal segments that are applied and past the retention."""
         await self._disk.run(lambda: self._journal.prune(now_ms / 1000))
@@ -266,13 +278,15 @@ class Ingest:
         self._note_trouble("")
         self._metrics.batch_journalled(hits, perf_counter() - started)
         self._taken = sequence
+        self.backlog.add(sequence, payloads, now)
         self._applier.take(work)
         await self._applier.settled()
         self._note_applied()
 
     def _note_applied(self) -> None:
         """Tell the journal which records may be deleted."""
-        self._journal.applied = self._applier.applied_up_to(self._taken)
+        self._journal.applied = reached = self._applier.applied_up_to(self._taken)
+        self.backlog.applied(reached)
 
     def _note_trouble(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
@@ -296,6 +310,8 @@ class Ingest:
             await asyncio.sleep(ROUTINE_SECONDS)
             self._metrics.heartbeats.inc(self._heartbeats)
             self._heartbeats = 0
+            self._metrics.failed_segments.inc(self._journal.failures - self._failures)
+            self._failures = self._journal.failures
             self._metrics.flush()
             self._note_applied()
             if self.trouble:

@@ -27,6 +27,8 @@ class Positions:
         """Sites whose batches are in the journal alone, until a replay has applied them."""
         self.older = False
         """The store was seen to have less than was applied."""
+        self.rewinds = 0
+        """How often that was seen anew."""
 
     @property
     def has_all(self) -> bool:
@@ -35,6 +37,8 @@ class Positions:
 
     def doubt(self) -> None:
         """Have the store compared with the journals before anything more is committed."""
+        if not self.older:
+            self.rewinds += 1
         self.older = True
         self.wake.set()
 

@@ -202,8 +202,7 @@ class Replay:
         slots = [slot for path, slot in self._slots.items() if slot.newest and path not in apart]
         marks = await self._marks(mine, {site for slot in slots for site in slot.newest})
         if any(slot.writer != mine.writer and self._lacking(slot, marks, set()) for slot in slots):
-            mine.older = True
-            mine.wake.set()
+            mine.doubt()
 
     async def adopt(self, mine: Positions, applied: Applied, now_ms: int) -> list[int]:
         """Apply what slots hold whose processes are gone, or hang. Return the numbers of those without a process of

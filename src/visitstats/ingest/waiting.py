@@ -25,7 +25,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Waiting(Gathering):
     """A gathering batch with the future that all of its hits wait for."""
 
-    __slots__ = ("at_once", "future", "live", "opened_ms", "told")
+    __slots__ = ("at_once", "future", "live", "opened_ms", "since", "told")
 
     def __init__(self, live: LiveSite, day: Day, opened_ms: int, future: "asyncio.Future[Outcome]") -> None:
         super().__init__(live.site, day)
@@ -33,6 +33,8 @@ class Waiting(Gathering):
         self.opened_ms = opened_ms
         """The moment of the beacon for which it was made."""
         self.future = future
+        self.since = 0.0
+        """When its first hit came, as `perf_counter` says it; 0 while there is none."""
         self.at_once: list[Any] = []
         """The requests that the edge answers when the future is done."""
         self.told: dict[bytes, Told] = {}

@@ -12,6 +12,7 @@ class ClosedJournal:
     number = -1
     last_sequence = 0
     size = 0
+    failures = 0
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -64,6 +64,11 @@ class Journal(Protocol):
         """Bytes on disk."""
         ...
 
+    @property
+    def failures(self) -> int:
+        """Segments that were given up, because the disk refused a write."""
+        ...
+
     def append(self, payloads: list[bytes], *, durable: bool = True) -> None:
         """Write records, the first with sequence `last_sequence` + 1. Raises JournalFull if it took none."""
         ...
@@ -99,6 +104,7 @@ class OpenJournal:
         self.applied = 0
         self._burned = 0
         self._refused = 0
+        self.failures = 0
         self._begun = 0.0
         try:
             self.writer = self._read_writer()
@@ -306,6 +312,7 @@ class OpenJournal:
     def _give_up_segment(self) -> None:
         if self._file < 0:
             return
+        self.failures += 1
         segment = self._segments[-1]
         try:
             if segment.empty:

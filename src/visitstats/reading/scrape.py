@@ -7,120 +7,27 @@ Rule 3: a site that was removed is in no series.
 """
 
 import asyncio
+import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
+from visitstats import __version__
 from visitstats.board import Board, Report
-from visitstats.core import counting, link
+from visitstats.core import link
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.numbers import PERIODS, Numbers, sum_up
 from visitstats.core.periods import Day
 from visitstats.metrics import Metrics
+from visitstats.reading import families as said
+from visitstats.reading.families import Family
 from visitstats.sites.directory import LiveSite
-from visitstats.store.line import REFUSES
-from visitstats.store.overview import Asked, Found, Overview
+from visitstats.store.overview import About, Asked, Found, Overview
 from visitstats.store.runs import Run, Runs
 
 SECONDS = 1.0
 """For the store's answer. Prometheus itself waits for ten."""
-
-
-class Family(NamedTuple):
-    """A metric that is made at the scrape, its type, and what operators read of it."""
-
-    name: str
-    kind: str
-    help: str
-
-
-NEVER_SUM = "Never sum over period: they overlap."
-HITS = Family("visitstats_hits_total", "counter", "Hits in the store, duplicates and adopted ones among them, by site.")
-ONLINE = Family("visitstats_online", "gauge", "Visitors online now.")
-VISITS = Family("visitstats_visits", "gauge", f"Visits, by calendar period. {NEVER_SUM}")
-VIEWS = Family("visitstats_views", "gauge", f"Article views, by calendar period. {NEVER_SUM}")
-ARTICLES = Family("visitstats_articles", "gauge", "Articles that a site has.")
-UNIQUES = Family(
-    "visitstats_unique_visitors",
-    "gauge",
-    f"Unique visitors of each day, added up by calendar period; estimates. {NEVER_SUM}",
-)
-STORE_UP = Family("visitstats_store_up", "gauge", "1 when the store answered this scrape, else 0.")
-STORE_STATE = Family("visitstats_store_state", "gauge", "Workers whose link to the store is in this state.")
-STORE_FIT = Family(
-    "visitstats_store_fit",
-    "gauge",
-    "1 when hits may be counted in the store, 0 when they are only journalled because it may evict.",
-)
-STORE_LACKS = Family("visitstats_store_lacks_hits", "gauge", "Hits of other hosts that the store had, and lacks now.")
-STORE_LOST = Family(
-    "visitstats_store_lost", "gauge", "Sites of which the store has lost counts that were shown before."
-)
-JOURNAL_UP = Family("visitstats_journal_up", "gauge", "1 when all workers journal hits, 0 when one refuses them.")
-JOURNAL_BYTES = Family("visitstats_journal_bytes", "gauge", "Size of the workers' journals on disk, in bytes.")
-JOURNAL_GAPS = Family(
-    "visitstats_journal_gaps",
-    "gauge",
-    "Records whose predecessors are neither in the store nor in the journal: counts that may be missing.",
-)
-LAGGING = Family(
-    "visitstats_lagging_sites", "gauge", "Sites of which a journal holds records that are not in the store yet."
-)
-STREAMS = Family("visitstats_live_streams", "gauge", "Streams of numbers as they change (/live) that are open.")
-CONNECTIONS = Family("visitstats_connections", "gauge", "Connections that are open, of all workers.")
-OPEN_FILES = Family("visitstats_open_files", "gauge", "Files that a worker has open, of the worker that has most.")
-MOST_FILES = Family("visitstats_most_files", "gauge", "Files that a worker may have open.")
-WORKERS = Family("visitstats_workers", "gauge", "Workers that there are to be, and that are ready.")
-RESTARTS = Family(
-    "visitstats_worker_restarts_total", "counter", "Workers that were started in the place of others, by why."
-)
-STORE_RESTARTS = Family(
-    "visitstats_store_restarts_total", "counter", "Times that the embedded store had died and was started again."
-)
-TASKS = Family(
-    "visitstats_task_last_success_timestamp_seconds",
-    "gauge",
-    "When the last run of a scheduled task that went right began, in seconds since the epoch.",
-)
-STARTED = Family("visitstats_start_time_seconds", "gauge", "When the service was started, in seconds since the epoch.")
-BACKUP_MADE = Family(
-    "visitstats_backup_last_success_timestamp_seconds",
-    "gauge",
-    "When the last backup was begun that was made, in seconds since the epoch; 0 for never.",
-)
-BACKUP_BYTES = Family("visitstats_backup_bytes", "gauge", "Size of the last backup, in bytes.")
-BACKUP_VERIFIED = Family(
-    "visitstats_backup_verified_timestamp_seconds",
-    "gauge",
-    "When a backup was last tried and found right, in seconds since the epoch; 0 for never.",
-)
-RESTART_REASONS = ("died", "hung", "not-started", "reload")
-REFUSED_REASONS = ("journal", "queue", "stopping", "store-away", "internal")
-REQUEST_REASONS = (
-    "bad-request",
-    "expectation-failed",
-    "head-too-large",
-    "internal-error",
-    "not-implemented",
-    "target-too-long",
-    "too-large",
-)
-"""The codes of `web.beacons.heads.Refused`."""
-ZEROS: Mapping[str, Mapping[str, Iterable[str]]] = {
-    "visitstats_visits_started": {},
-    "visitstats_beacons_ignored": {"reason": sorted(counting.IGNORED_REASONS)},
-    "visitstats_heartbeats_ignored": {"reason": sorted(counting.IGNORED_REASONS)},
-    "visitstats_beacons_noted": {"note": sorted(counting.NOTES)},
-    "visitstats_articles_capped": {"cap": ("minute", "site")},
-}
-"""Counters by site: the values of their other label that are known before any of them happens."""
-FIXED: Mapping[str, Iterable[str]] = {
-    "visitstats_hits_refused": REFUSED_REASONS,
-    "visitstats_requests_refused": REQUEST_REASONS,
-    "visitstats_store_refusals": sorted(word.lower() for word in REFUSES),
-}
-"""The same of counters with a reason and no site."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +46,7 @@ class _Stored(NamedTuple):
 
     sites: list[Found]
     runs: dict[str, Run]
+    about: About
 
 
 class Scrape:
@@ -150,6 +58,8 @@ class Scrape:
         self._runs = runs
         self._board = board
         self._reading = asyncio.Lock()
+        self._version = ""
+        """The store's, as it was known last."""
         self._hits: dict[str, int] = {}
         """What was shown last: hits do not become fewer while a store that came back older is healed, because that
         would be read as thousands of new ones."""
@@ -160,8 +70,11 @@ class Scrape:
         out = _Text()
         self._tell_sites(out, sites, found.sites if found else [], now_ms)
         if found:
-            out.add(TASKS, ((f'task="{_escaped(name)}"', run.succeeded_ms / 1000) for name, run in found.runs.items()))
-        self._tell_service(out, service, up=found is not None)
+            self._tell_store(out, found)
+        out.add(said.SITES, [("", len(sites))])
+        programs = f'python="{platform.python_version()}",store="{_escaped(self._version)}",version="{__version__}"'
+        out.add(said.BUILD, [(programs, 1)])
+        self._tell_service(out, service, now_ms, up=found is not None)
         self._tell_counters(out, [live.site.id for live in sites])
         return out.finished()
 
@@ -176,7 +89,9 @@ class Scrape:
             asked.append(Asked(live.site.id, day, _dates_of_uniques(day)))
         try:
             async with asyncio.timeout(SECONDS), self._reading:
-                return _Stored(await self._overview.read(asked, now_ms), await self._runs.all())
+                return _Stored(
+                    await self._overview.read(asked, now_ms), await self._runs.all(), await self._overview.about()
+                )
         except (StoreUnavailable, TimeoutError):
             return None
 
@@ -185,15 +100,15 @@ class Scrape:
         known = self._hits = {site: hits for site, hits in self._hits.items() if site in days}
         for each in found:
             known[each.site] = max(each.hits, known.get(each.site, 0))
-        out.add(HITS, ((f'site="{site}"', hits) for site, hits in known.items()))
-        out.add(ONLINE, ((f'site="{each.site}"', each.online) for each in found))
+        out.add(said.HITS, ((f'site="{site}"', hits) for site, hits in known.items()))
+        out.add(said.ONLINE, ((f'site="{each.site}"', each.online) for each in found))
         visits = [(each.site, sum_up(days[each.site], each.online, each.visits)) for each in found]
         views = [(each.site, sum_up(days[each.site], each.online, each.views)) for each in found]
-        out.add(VISITS, _by_period(visits))
-        out.add(VIEWS, _by_period(views))
-        out.add(ARTICLES, ((f'site="{each.site}"', each.articles) for each in found))
+        out.add(said.VISITS, _by_period(visits))
+        out.add(said.VIEWS, _by_period(views))
+        out.add(said.ARTICLES, ((f'site="{each.site}"', each.articles) for each in found))
         out.add(
-            UNIQUES,
+            said.UNIQUES,
             (
                 (f'period="{period}",site="{each.site}"', sum(n for date, n in each.uniques.items() if within(date)))
                 for each in found
@@ -201,36 +116,72 @@ class Scrape:
             ),
         )
 
-    def _tell_service(self, out: "_Text", service: Service, *, up: bool) -> None:
+        out.add(
+            said.PEAK,
+            (
+                (f'period="{period}",site="{each.site}"', max((each.peaks.get(date, 0) for date in dates), default=0))
+                for each in found
+                for period, dates in (("today", [days[each.site].date]), ("month", each.peaks))
+            ),
+        )
+
+    def _tell_store(self, out: "_Text", found: _Stored) -> None:
+        self._version = found.about.version
+        out.add(said.STORE_MEMORY, [("", found.about.memory)])
+        out.add(said.STORE_MEMORY_LIMIT, [("", found.about.memory_limit)])
+        out.add(said.STORE_PERSISTENCE, [("", found.about.persistent)])
+        out.add(said.STORE_WRITERS, [("", found.about.writers)])
+        out.add(said.TASKS, ((f'task="{_escaped(name)}"', run.succeeded_ms / 1000) for name, run in found.runs.items()))
+        problems = [0 if run.right else run.problems for name, run in found.runs.items() if name == said.VERIFIES]
+        out.add(said.VERIFY, (("", n) for n in problems if n is not None))
+
+    def _tell_service(self, out: "_Text", service: Service, now_ms: int, *, up: bool) -> None:
         reports = self._board.reports()
-        out.add(STORE_UP, [("", up)])
-        out.add(STORE_FIT, [("", service.fit)])
+        out.add(said.STORE_UP, [("", up)])
+        out.add(said.STORE_FIT, [("", service.fit)])
         states = [report.store for report in reports]
-        out.add(STORE_STATE, ((f'state="{word}"', states.count(word)) for word in link.WORDS))
-        out.add(STORE_LACKS, ((f'host="{_escaped(host)}"', hits) for host, hits in service.lacks.items()))
-        out.add(STORE_LOST, [("", max((report.store_lost for report in reports), default=0))])
-        out.add(BACKUP_MADE, [("", service.backup_made_ms / 1000)])
-        out.add(BACKUP_BYTES, [("", service.backup_bytes)])
-        out.add(BACKUP_VERIFIED, [("", service.backup_verified_ms / 1000)])
-        out.add(JOURNAL_UP, [("", all(report.journal for report in reports))])
-        out.add(JOURNAL_BYTES, [("", sum(report.journal_bytes for report in reports))])
-        out.add(JOURNAL_GAPS, [("", sum(report.gaps for report in reports))])
-        out.add(LAGGING, [("", len({site for report in reports for site in report.lagging}))])
-        out.add(STREAMS, [("", sum(report.streams for report in reports))])
-        out.add(CONNECTIONS, [("", sum(report.connections for report in reports))])
-        out.add(OPEN_FILES, [("", max((report.files for report in reports), default=0))])
-        out.add(MOST_FILES, [("", min((report.most_files for report in reports), default=0))])
+        out.add(said.STORE_STATE, ((f'state="{word}"', states.count(word)) for word in link.WORDS))
+        out.add(said.STORE_LACKS, ((f'host="{_escaped(host)}"', hits) for host, hits in service.lacks.items()))
+        out.add(said.STORE_LOST, [("", max((report.store_lost for report in reports), default=0))])
+        out.add(said.BACKUP_MADE, [("", service.backup_made_ms / 1000)])
+        out.add(said.BACKUP_BYTES, [("", service.backup_bytes)])
+        out.add(said.BACKUP_VERIFIED, [("", service.backup_verified_ms / 1000)])
+        out.add(said.JOURNAL_UP, [("", all(report.journal for report in reports))])
+        out.add(said.JOURNAL_BYTES, [("", sum(report.journal_bytes for report in reports))])
+        out.add(said.JOURNAL_GAPS, [("", sum(report.gaps for report in reports))])
+        out.add(said.LAGGING, [("", len({site for report in reports for site in report.lagging}))])
+        out.add(said.STREAMS, [("", sum(report.streams for report in reports))])
+        out.add(said.CONNECTIONS, [("", sum(report.connections for report in reports))])
+        out.add(said.QUEUE, [("", sum(report.waiting_hits for report in reports))])
+        out.add(said.QUEUE_LIMIT, [("", sum(report.most_waiting for report in reports))])
+        out.add(said.UNAPPLIED, [("", sum(report.unapplied_records for report in reports))])
+        out.add(said.UNAPPLIED_BYTES, [("", sum(report.unapplied_bytes for report in reports))])
+        out.add(said.UNAPPLIED_SINCE, [("", _oldest((report.unapplied_since_ms for report in reports), now_ms))])
+        out.add(said.JOURNAL_LIMIT, [("", sum(report.journal_limit for report in reports))])
+        out.add(said.SHOWN_SINCE, [("", _oldest((report.oldest_shown_ms for report in reports), now_ms))])
+        out.add(said.DISK_FREE, [("", min((report.disk_free for report in reports), default=0))])
+        out.add(said.DISK_SIZE, [("", max((report.disk_size for report in reports), default=0))])
+        self._tell_workers(out, reports)
         self._tell_supervision(out, reports)
+
+    def _tell_workers(self, out: "_Text", reports: list[Report]) -> None:
+        by_slot = {f'worker="{report.slot}"': report for report in reports if report.slot >= 0}
+        out.add(said.WORKER_CPU, ((name, report.cpu_seconds) for name, report in by_slot.items()))
+        out.add(said.WORKER_MEMORY, ((name, report.memory_bytes) for name, report in by_slot.items()))
+        out.add(said.OPEN_FILES, ((name, report.files) for name, report in by_slot.items()))
+        out.add(said.MOST_FILES, ((name, report.most_files) for name, report in by_slot.items()))
 
     def _tell_supervision(self, out: "_Text", reports: list[Report]) -> None:
         told = self._board.supervision()
         ready = sum(report.ready for report in reports)
         if told is None:
             return
-        out.add(WORKERS, [('state="ready"', ready), ('state="wanted"', told.workers)])
-        out.add(RESTARTS, ((f'reason="{reason}"', told.restarts.get(reason, 0)) for reason in RESTART_REASONS))
-        out.add(STORE_RESTARTS, [("", told.store_restarts)])
-        out.add(STARTED, [("", told.started_ms / 1000)])
+        out.add(said.WORKERS, [('state="ready"', ready), ('state="wanted"', told.workers)])
+        out.add(
+            said.RESTARTS, ((f'reason="{reason}"', told.restarts.get(reason, 0)) for reason in said.RESTART_REASONS)
+        )
+        out.add(said.STORE_RESTARTS, [("", told.store_restarts)])
+        out.add(said.STARTED, [("", told.started_ms / 1000)])
 
     def _tell_counters(self, out: "_Text", sites: list[str]) -> None:
         there = frozenset(sites)
@@ -260,6 +211,11 @@ def _periods_of_uniques(day: Day) -> tuple[tuple[str, Callable[[str], bool]], ..
     )
 
 
+def _oldest(moments_ms: Iterable[int], now_ms: int) -> float:
+    """The earliest moment, in seconds; now when there is none."""
+    return min((moment for moment in moments_ms if moment), default=now_ms) / 1000
+
+
 def _by_period(found: list[tuple[str, Numbers]]) -> Iterable[tuple[str, float]]:
     for site, numbers in found:
         for period in PERIODS:
@@ -268,10 +224,10 @@ def _by_period(found: list[tuple[str, Numbers]]) -> Iterable[tuple[str, float]]:
 
 def _zeros(name: str, sites: list[str]) -> Iterable[str]:
     """The labels of a counter whose series are there before its first event."""
-    for reason in FIXED.get(name, ()):
+    for reason in said.FIXED.get(name, ()):
         yield f'reason="{reason}"'
-    if name in ZEROS:
-        others = [f'{label}="{value}"' for label, values in ZEROS[name].items() for value in values]
+    if name in said.ZEROS:
+        others = [f'{label}="{value}"' for label, values in said.ZEROS[name].items() for value in values]
         for site in sites:
             if not others:
                 yield f'site="{site}"'

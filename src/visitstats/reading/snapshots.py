@@ -156,6 +156,7 @@ class Stats:
         self.changed = False
         """Whether there is a snapshot that is not on the disk."""
         self._least: dict[str, int] = {}
+        self._oldest_ms = 0
 
     def show_no_less(self, totals: dict[str, int]) -> None:
         """Keep showing the last snapshot of a site whose total is below this one: the store has lost counts."""
@@ -212,6 +213,19 @@ class Stats:
             kept = self._kept.get(live.site.id)
             snapshot = _snapshot(live, kept.numbers, kept.at_ms) if kept else _snapshot(live, UNKNOWN, self._clock())
         return snapshot
+
+    def last_known(self, live: LiveSite) -> Snapshot:
+        """Return the last snapshot for an answer without the store, and remember how old it is."""
+        snapshot = self.last(live)
+        if snapshot.numbers != UNKNOWN:
+            self._oldest_ms = min(snapshot.at_ms, self._oldest_ms or snapshot.at_ms)
+        return snapshot
+
+    def take_oldest(self) -> int:
+        """Return the moment of the oldest snapshot that was shown without the store since this was last asked, in
+        milliseconds; 0 when none was."""
+        oldest, self._oldest_ms = self._oldest_ms, 0
+        return oldest
 
     def fresh(self, live: LiveSite) -> Snapshot | None:
         """Return the snapshot if it is fresh enough to be shown as it is."""
@@ -296,7 +310,7 @@ class Stats:
                 self._reads.counts(live.site.id, day, now, self._watch.writer), FRESH_MS / 1000
             )
         except (StoreUnavailable, TimeoutError):
-            return self.last(live)
+            return self.last_known(live)
         if counts.mark.sequence < applied:
             self._watch.look(live.site.id, counts.mark.sequence, counts.mark.total, applied)
             # These numbers are older than those that were shown: healing will bring better ones.

@@ -23,8 +23,8 @@ from visitstats.store.reads import mark_of
 
 log = logging.getLogger(__name__)
 
-COMMANDS = 16
-"""Seven, a PFCOUNT for each sketch of today (from the cardinality that the server has cached), and one for all of
+COMMANDS = 17
+"""Eight, a PFCOUNT for each sketch of today (from the cardinality that the server has cached), and one for all of
 yesterday's while that day is not closed."""
 PIECE = 25
 """Sites that are asked for in one write: the server answers all of it before it looks at another client."""
@@ -51,6 +51,21 @@ class Found(msgspec.Struct, frozen=True):
     articles: int
     uniques: dict[str, int]
     """Estimates by date."""
+    peaks: dict[str, int]
+    """The most that were online at once, by date, of the days of this month."""
+
+
+class About(msgspec.Struct, frozen=True):
+    """What the store says of itself."""
+
+    version: str
+    memory: int
+    """Bytes that it uses, and may use; 0 for no limit."""
+    memory_limit: int
+    persistent: bool
+    """It keeps an append-only file, and its last writes to the disk went right."""
+    writers: int
+    """Slots of journals, of all hosts, that it knows."""
 
 
 class Overview:
@@ -77,6 +92,23 @@ class Overview:
                 await self.close()
                 raise
         return found
+
+    async def about(self) -> About:
+        """Read what the store says of itself, after `read`. Raises StoreUnavailable."""
+        with translated():
+            memory, persistence, server, writers = await self._ask(
+                [packed("INFO", "memory"), packed("INFO", "persistence"), packed("INFO", "server"),
+                 packed("HLEN", keys.HOSTS)]
+            )  # fmt: skip
+        used, written, of = _info(memory), _info(persistence), _info(server)
+        right = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+        return About(
+            version=of.get("valkey_version") or of.get("redis_version", ""),
+            memory=_number(used.get("used_memory")),
+            memory_limit=_number(used.get("maxmemory")),
+            persistent=written.get("aof_enabled") == "1" and all(written.get(name, "ok") == "ok" for name in right),
+            writers=writers if isinstance(writers, int) else 0,
+        )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -160,7 +192,7 @@ class Overview:
         for answer in answers:
             if isinstance(answer, Answered):
                 raise ValueError(str(answer))
-        ring, articles, other, marks, kept, *more = answers
+        ring, articles, other, marks, kept, highest, *more = answers
         sketches, found = more[: keys.SKETCHES], iter(more[keys.SKETCHES :])
         dated = dated_of(asked.site, asked.day, "visits", "views")
         counts = dated.counts(
@@ -181,12 +213,35 @@ class Overview:
             views=counts[len(counts) // 2 :],
             articles=articles - other,
             uniques=uniques,
+            peaks={date: _online(peak) for date, peak in zip(_month(asked.day), highest, strict=True) if peak},
         )
 
 
 def _is_to_come(key: str, asked: Asked) -> bool:
     """Whether a key is that of the next month: a week that reaches into it has nothing there yet."""
     return key > keys.days(asked.site, asked.day.month)
+
+
+def _month(day: Day) -> list[str]:
+    """The dates of the month, up to a day."""
+    return [f"{day.month}-{n:02d}" for n in range(1, int(day.date[-2:]) + 1)]
+
+
+def _online(peak: bytes) -> int:
+    """The number of a peak as it is kept, before its moment. Raises ValueError."""
+    return int(peak.partition(b" ")[0])
+
+
+def _info(answer: Any) -> dict[str, str]:
+    """The lines of an answer to INFO; nothing when it is an error."""
+    if not isinstance(answer, bytes):
+        return {}
+    pairs = (line.partition(":") for line in answer.decode("utf-8", "replace").splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
 
 
 def _questions(asked: Asked) -> list[bytes]:
@@ -198,6 +253,7 @@ def _questions(asked: Asked) -> list[bytes]:
         packed("HEXISTS", keys.articles(site), OTHER_ID),
         packed("HVALS", keys.marks(site)),
         packed("HMGET", keys.uniques(site, day.year), *asked.dates),
+        packed("HMGET", keys.peaks(site, day.year), *_month(day)),
         # One key each: then the server answers from the sketch's cached cardinality.
         *(packed("PFCOUNT", sketch) for sketch in keys.sketches(site, day.date)),
         *(

@@ -21,6 +21,8 @@ class Run(msgspec.Struct, frozen=True):
     host: str
     succeeded_ms: int = 0
     """When a run that went right began last; 0 for never."""
+    problems: int | None = None
+    """How many contradictions it found; None when it looks for none, or could not."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -127,7 +127,14 @@ class Tasks:
         try:
             said = await task.run(date)
         except Exception as error:
-            await self._note(task, Run(at_ms, time.perf_counter() - began, False, str(error)[:LONGEST], self._host))
+            problems = getattr(error, "problems", None)
+            await self._note(
+                task,
+                Run(
+                    at_ms, time.perf_counter() - began, False, str(error)[:LONGEST], self._host,
+                    problems=problems,
+                ),
+            )  # fmt: skip
             raise
         await self._note(task, Run(at_ms, time.perf_counter() - began, True, said[:LONGEST], self._host))
         return said

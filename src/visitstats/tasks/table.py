@@ -20,7 +20,11 @@ VERIFY = "from visitstats.cli import main; main()"
 
 
 class Contradictions(VisitstatsError):
-    """Numbers do not agree; the text says how many."""
+    """Numbers do not agree; the text says how many, and so does `problems`, when that is known."""
+
+    def __init__(self, text: str, problems: int | None = None) -> None:
+        super().__init__(text)
+        self.problems = problems
 
 
 class Desk(Protocol):
@@ -75,5 +79,5 @@ async def verify_apart(settings: Settings, url: str) -> str:
         raise Contradictions(f"visitstats verify did not end well: {err.decode('utf-8', 'replace').strip()[-300:]}")
     problems = len(msgspec.json.decode(out)["problems"])
     if problems:
-        raise Contradictions(f"{problems} numbers do not agree; visitstats verify lists them")
+        raise Contradictions(f"{problems} numbers do not agree; visitstats verify lists them", problems)
     return "all numbers agree"

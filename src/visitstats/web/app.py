@@ -31,6 +31,7 @@ from visitstats.core.errors import (
     VisitstatsError,
 )
 from visitstats.ending import end
+from visitstats.opening import Disk, open_disk
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
 from visitstats.web.agents_data import load_crawler_patterns
@@ -41,6 +42,7 @@ from visitstats.web.beacons.edge import App, Edge, Receive, Scope, Send
 from visitstats.web.beacons.hits import Hits
 from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.live import LiveStreams
+from visitstats.web.beacons.noting import OTHER, noted
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.door import Door, TooManyTries
@@ -60,7 +62,7 @@ from visitstats.web.routes.sites import Glances
 from visitstats.web.routes.tokens import TokenRoutes
 from visitstats.web.routes.top import NotPublished, Top
 from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
-from visitstats.worker import Disk, Worker, open_disk, wall_clock
+from visitstats.worker import Worker, wall_clock
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +131,7 @@ class Application:
         )
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
         """The number of connections of each address, for the same server."""
+        self.peers.closed = self._note_closed
         self.worker: Worker | None = None
         self._life = Router(lifespan=self._lifespan)
         self._answering: App = Starlette(exception_handlers=_HANDLERS)
@@ -144,6 +147,7 @@ class Application:
             return self._life(scope, receive, send)
         if b"%" in scope.get("raw_path", b"") and not (self._demo and scope["path"].startswith("/demo/")):
             # Our routes need no escapes, and an escaped path must not pass for a route (hostile-inputs row 7).
+            self._note_answered(OTHER, 404)
             return answers.send_error(send, 404, "not-found", "there is nothing here")
         if self.is_private(scope.get("server")):
             return self._private(scope, receive, send)
@@ -157,6 +161,14 @@ class Application:
         """Count a request that was refused before it reached a route."""
         if self.worker is not None:
             self.worker.metrics.requests_refused.labels(code).inc()
+
+    def _note_closed(self, reason: str) -> None:
+        if self.worker is not None:
+            self.worker.metrics.count(self.worker.metrics.connections_closed, 1, reason)
+
+    def _note_answered(self, route: str, status: int, n: int = 1) -> None:
+        if self.worker is not None:
+            self.worker.metrics.answered(route, status, n)
 
     @asynccontextmanager
     async def _lifespan(self, app: Any) -> AsyncIterator[None]:
@@ -210,13 +222,21 @@ class Application:
         rows += [Row(route, description) for route in description.ROUTES]
         door = Door(worker.access, sites, self._addresses, self._limits.tries, worker.refusals, clock)
         gate = Gate(sites, door)
+        for row in rows:
+            worker.metrics.know_route(row.route.path)
         router = Starlette(routes=gate.routes(rows), exception_handlers=_HANDLERS)
         # Starlette would build the address of its redirect from the Host header.
         router.router.redirect_slashes = False
-        self._private = Starlette(
-            routes=gate.routes(Row(route, operations) for route in operations.ROUTES), exception_handlers=_HANDLERS
+        self._private = noted(
+            Starlette(
+                routes=gate.routes(Row(route, operations) for route in operations.ROUTES), exception_handlers=_HANDLERS
+            ),
+            self._note_answered,
         )
-        edge = Edge(router, sites, stats, hits, streams, settings.body_max_bytes)
+        edge = Edge(
+            noted(router, self._note_answered), sites, stats, hits, streams, settings.body_max_bytes,
+            self._note_answered,
+        )  # fmt: skip
         self._answering, self.take_at_once = edge, edge.take_at_once
         self._streams, self.worker = streams, worker
 

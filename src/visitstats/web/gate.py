@@ -19,6 +19,7 @@ from visitstats.core.errors import HitRejected, InvalidQuery, NoSuchSite
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send
+from visitstats.web.beacons.noting import ROUTE
 from visitstats.web.door import Door
 from visitstats.web.table import Asked, BadRequest, Reply, Route
 
@@ -74,6 +75,7 @@ class _Path:
 
     def __init__(self, gate: Gate, path: str) -> None:
         self._gate = gate
+        self._path = path
         # Pages of other origins use the routes below /v1/sites/, and browsers send a preflight first.
         self._preflight = path.startswith(ROOT)
         self._allowed: list[str] = []
@@ -88,6 +90,7 @@ class _Path:
                 self._rows[method] = row
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = self._path
         row = self._rows.get(scope["method"])
         if row is not None:
             response = await self._gate.answer(row, Request(scope, receive))

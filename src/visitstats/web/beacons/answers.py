@@ -81,7 +81,7 @@ async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: by
 
 async def send_counted(scope: Any, send: Any, status: int, body: bytes, reason: str) -> None:
     """Send the answer to a heartbeat, the short way where the server has one; with a reason it was not taken."""
-    answer = _short_way(scope)
+    answer = short_way(scope)
     if answer is None:
         await send_bytes(send, status, [*NUMBERS, ignored_header(reason)] if reason else NUMBERS, body)
     else:
@@ -92,7 +92,7 @@ async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:
     """Send the numbers for a shared cache: they may be a second old, and are not sent again while they are the same."""
     etag = snapshot.etag
     asked = dict(scope["headers"]).get(b"if-none-match", b"")
-    answer = _short_way(scope)
+    answer = short_way(scope)
     if asked and etag in asked:
         await send({"type": "http.response.start", "status": 304, "headers": [*SHOWN, (b"etag", etag)]})
         await send({"type": "http.response.body", "body": b""})
@@ -102,7 +102,7 @@ async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:
         answer(200, b"%betag: %b\r\n" % (_SHOWN_LINES, etag), numbers_body(snapshot))
 
 
-def _short_way(scope: Any) -> Answer | None:
+def short_way(scope: Any) -> Answer | None:
     extensions = scope.get("extensions")
     return extensions.get(EXTENSION) if extensions else None
 

@@ -31,6 +31,9 @@ BEYOND = 64
 """Connections that may be opened in the place of others whose files are not free yet."""
 SHARE_CLOSED = 16
 """One in so many connections is closed when there is no file for another: looking for them takes a millisecond."""
+CLOSED = ("address", "files", "idle", "incomplete", "not-read")
+"""Why we close a connection: its address has enough of them; there are no files for another, which takes its place or
+is refused; nothing was asked on it for long; its request did not come in whole; its answer is not taken."""
 MOST_SILENT = 100
 """The most silent connections of one address in a worker."""
 
@@ -50,6 +53,8 @@ class Peers:
         self.most: int | None = None
         """The most connections of all addresses together, for which the process has files."""
         self.count = 0
+        self.closed: Callable[[str], None] = lambda reason: None
+        """Told why a connection was closed by us (`CLOSED`)."""
         self._most_of_one = most_of_one
         self._exempt = exempt
         self._open: dict[str | bytes, int] = {}

@@ -29,7 +29,8 @@ from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Headers, headers_of
 from visitstats.web.beacons.hits import Hits
 from visitstats.web.beacons.live import LiveStreams
-from visitstats.web.beacons.protocol import ALIVE, HIT, Answer
+from visitstats.web.beacons.noting import answering, sending
+from visitstats.web.beacons.protocol import ALIVE, EXTENSION, HIT, Answer
 from visitstats.web.table import PUBLIC, Route
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,21 @@ KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/jso
 """What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
 COUNTED = frozenset({"hit", "hit.gif"})
 LONGEST_QUERY = 8192
+HIT_PATH, ALIVE_PATH = "/v1/sites/{site}/hit", "/v1/sites/{site}/alive"
 
 
 class Edge:
     """The public data routes: hit, hit.gif, alive, stats and live. Everything else goes to `router`."""
 
     def __init__(
-        self, router: App, sites: SiteDirectory, stats: Stats, hits: Hits, streams: LiveStreams, body_max_bytes: int
+        self,
+        router: App,
+        sites: SiteDirectory,
+        stats: Stats,
+        hits: Hits,
+        streams: LiveStreams,
+        body_max_bytes: int,
+        note: Callable[[str, int, int], None],
     ) -> None:
         self._router = router
         self._sites = sites
@@ -58,8 +67,12 @@ class Edge:
         self._hits = hits
         self._body_max_bytes = body_max_bytes
         self._streams = streams
+        self._note = note
+        """Told the route, the status and the number of answers."""
         self._handlers = {
-            (method, route.path.rpartition("/")[2]): route.handler for route in self.ROUTES for method in route.methods
+            (method, route.path.rpartition("/")[2]): (route.path, route.handler)
+            for route in self.ROUTES
+            for method in route.methods
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,10 +85,15 @@ class Edge:
         if scope["query_string"] and is_explained(scope):
             await self._router(scope, receive, send)
             return
-        handler = self._handlers.get((scope["method"], action))
-        if handler is None:
+        found = self._handlers.get((scope["method"], action))
+        if found is None:
             await self._router(scope, receive, send)
             return
+        path, handler = found
+        send = sending(send, path, self._note_one)
+        short = answers.short_way(scope)
+        if short is not None:
+            scope["extensions"][EXTENSION] = answering(short, path, self._note_one)
         try:
             live = self._sites.get(site_id) or await self._sites.find(site_id)
         except StoreUnavailable as error:
@@ -122,6 +140,7 @@ class Edge:
             return False  # the numbers have to be read first
         if not self._hits.beat(headers, peer, live, decode_alive(body).visit_id):
             return False
+        self._note(ALIVE_PATH, 200, 1)
         answer(200, answers.COUNTED_LINES, answers.numbers_body(snapshot))
         return True
 
@@ -130,10 +149,12 @@ class Edge:
         # Emptied to break a reference cycle of thousands of objects, which only the garbage collector would find.
         asking, waiting.at_once = waiting.at_once, []
         if future.cancelled() or future.exception() is not None:
+            self._note(HIT_PATH, 503, len(asking))
             for _, answer in asking:
                 answer(503, answers.BUSY_LINES, answers.BUSY)
             return
         outcome, say = future.result(), self._hits.answer
+        self._note(HIT_PATH, 200, len(asking))  # or 202: the class is the same
         for taken, answer in asking:
             status, body, reason = say(taken, outcome)
             answer(status, answers.lines_ignored(reason) if reason else answers.COUNTED_LINES, body)
@@ -219,17 +240,20 @@ class Edge:
         await self._streams.serve(scope, receive, send, live)
 
     ROUTES = (
-        Route("POST", "/v1/sites/{site}/hit", _hit, "Count a page load", answers.HitNumbers, body=HitBody,
+        Route("POST", HIT_PATH, _hit, "Count a page load", answers.HitNumbers, body=HitBody,
               statuses=(200, 202), headers=PUBLIC),
         Route("GET", "/v1/sites/{site}/hit.gif", _pixel, "Count a page load without JavaScript", "image/gif",
               query=HitQuery, statuses=(200, 202), headers=PUBLIC, head=False),
-        Route("POST", "/v1/sites/{site}/alive", _alive, "Say that the page is still read", answers.BoxNumbers,
+        Route("POST", ALIVE_PATH, _alive, "Say that the page is still read", answers.BoxNumbers,
               body=AliveBody, headers=PUBLIC),
         Route("GET", "/v1/sites/{site}/stats", _show, "The numbers of a site", answers.BoxNumbers,
               headers=tuple(answers.SHOWN)),
         Route("GET", "/v1/sites/{site}/live", _live, "The numbers as they change, each event those of /stats",
               "text/event-stream", headers=PUBLIC, head=False),
     )  # fmt: skip
+
+    def _note_one(self, route: str, status: int) -> None:
+        self._note(route, status, 1)
 
     # Shared --------------------------------------------------------------------------------------------------------
 

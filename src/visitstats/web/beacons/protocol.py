@@ -156,6 +156,7 @@ class Protocol(Requests):
             room = not peers.full or self._close_silent(peers)
             self._counted = room and peers.open(self._address)
             if not self._counted:
+                peers.closed("address" if room else "files")
                 transport.abort()
                 return
         self._begun = self.loop.time()
@@ -171,6 +172,7 @@ class Protocol(Requests):
         )
         closed = quiet[: max(1, peers.count // SHARE_CLOSED)]
         for _, _, each in closed:
+            peers.closed("files")
             each.transport.close()
         if closed:
             log.warning(
@@ -296,6 +298,7 @@ class Protocol(Requests):
         if self._unread is None and self.transport.is_closing():
             return  # it is being closed already
         if left <= 0:
+            self._note_closed("not-read")
             self.transport.abort()  # the other end does not read
             return
         if self.transport.is_closing():
@@ -304,6 +307,7 @@ class Protocol(Requests):
             left = min(left, self._begun + REQUEST_SECONDS - now)
             late = self._begun + REQUEST_SECONDS <= now or (self._first and not self._may_be_silent())
             if late and self._looked:
+                self._note_closed("incomplete")
                 self.transport.close()
                 left = REQUEST_SECONDS
             elif late:
@@ -314,6 +318,7 @@ class Protocol(Requests):
             quiet = self._quiet_since + self.timeout_keep_alive - now
             left = min(left, quiet)
             if quiet <= 0:
+                self._note_closed("idle")
                 super().timeout_keep_alive_handler()
                 left = REQUEST_SECONDS
         self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
@@ -345,6 +350,11 @@ class Protocol(Requests):
                 self._silent = peers.admit_silent(self._address)
                 return self._silent
         return True
+
+    def _note_closed(self, reason: str) -> None:
+        peers: Peers | None = getattr(self.app, "peers", None)
+        if peers is not None:
+            peers.closed(reason)
 
     def _no_more_silent(self) -> None:
         if self._silent:

@@ -1,0 +1,47 @@
+"""What a worker takes of the disk when it starts: a slot of the journal, and the files of its metrics."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from visitstats.core.errors import JournalDamaged, JournalFull
+from visitstats.ingest.replay import Limits
+from visitstats.journal.closed import ClosedJournal
+from visitstats.journal.folder import claim_folder
+from visitstats.journal.log import Journal, OpenJournal
+from visitstats.metrics import Metrics
+from visitstats.settings import Settings
+
+MIB = 1024 * 1024
+
+
+class Disk(NamedTuple):
+    """What a worker has on its disk."""
+
+    journal: Journal
+    metrics: Metrics
+
+
+def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
+    """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
+    reads: the journal that is returned then has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
+    root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
+    limits = limits_of(settings)
+    try:
+        claim_folder(settings.data_dir)
+        # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
+        journal = OpenJournal.open(
+            root, max_bytes=limits.max_bytes, keep_seconds=limits.keep_seconds, fsync=settings.durability == "fsync",
+            above=clock(),
+        )  # fmt: skip
+        try:
+            return Disk(journal, Metrics(metrics, journal.number))
+        except BaseException:
+            journal.close()
+            raise
+    except (JournalFull, JournalDamaged, OSError) as error:
+        return Disk(ClosedJournal(str(error)), Metrics(metrics, None))
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what a journal may take."""
+    return Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
