@@ -140,12 +140,13 @@ class Access:
         return Made(_digest(text)[:ID_DIGITS], text, token)
 
     async def revoke(self, token_id: str) -> None:
-        """Revoke a token, also one whose record is damaged, by its id. Raises NotFound."""
+        """Revoke a token, also one whose record is damaged, by its id. Raises NotFound and OSError."""
         good, damaged = await self._records.tokens()
         for digest in (*good, *damaged):
             if digest[:ID_DIGITS] == token_id:
                 await self._records.remove_token(digest)
-                self._scrapers.pop(digest, None)
+                if self._scrapers.pop(digest, None) is not None:
+                    self._keep_scrapers()
                 return
         raise NotFound(f"there is no token {token_id!r}")
 
@@ -271,9 +272,12 @@ class Access:
         }
         if scrapers != self._scrapers:
             self._scrapers = scrapers
-            if self._kept is not None:
-                self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-                write_file(self._kept / KEPT, _encode(scrapers))
+            self._keep_scrapers()
+
+    def _keep_scrapers(self) -> None:
+        if self._kept is not None:
+            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(self._kept / KEPT, _encode(self._scrapers))
 
     async def _keep_uses(self, uses: Mapping[str, int]) -> None:
         """Keep the moments of first uses in an hour: a token costs the store one write an hour and process."""
