@@ -27,6 +27,7 @@ from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Replay, numbering
 from visitstats.logs import tell_left_out
 from visitstats.opening import Disk, limits_of, open_disk
+from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk import Desk
 from visitstats.reading.scrape import Scrape, Service
 from visitstats.reading.site_history import Histories
@@ -34,6 +35,7 @@ from visitstats.reading.snapshots import Stats
 from visitstats.settings import Settings
 from visitstats.sites.directory import NO_JOURNAL, LiveSite, SiteDirectory
 from visitstats.store.client import START_SECONDS, open_client
+from visitstats.store.closings import Closings
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.history import SiteHistory
@@ -42,6 +44,7 @@ from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.refusals import RefusalRows
 from visitstats.store.runs import Runs
+from visitstats.store.tiles import Tiles
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
 from visitstats.tasks.closing import Closing, Presence
@@ -96,6 +99,8 @@ class Worker:
         """Whether it has a journal."""
         self.records = Records(self._client)
         self.reads = Reads(self._client)
+        self.closings = Closings(self._client)
+        self.closed = ClosedMonths(self.closings, self.records.changes, Tiles(self._client))
         self.access = Access(self.records, clock, kept)
         self.refusals = Refusals(RefusalRows(self._client), clock)
         self._seat = seat or Seat.alone()

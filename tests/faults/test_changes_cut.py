@@ -22,7 +22,7 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.store import keys
-from visitstats.store.changes import Change, merging, setting_baselines, undoing
+from visitstats.store.change_records import Change, merging, setting_baselines, undoing
 from visitstats.store.commit import Changed, Committed, Gap
 
 ARTICLES = ["/a", "/b", "/c", OTHER_KEY]

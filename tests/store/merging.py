@@ -9,20 +9,23 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from tests.store.changing import change_desk
 from visitstats.changes.baselines import Baselines
+from visitstats.changes.desk import ChangeDesk, Wanted
 from visitstats.changes.merges import Merges
+from visitstats.changes.recording import Order
 from visitstats.core import counting
 from visitstats.core.batch import ChangeRecord, Gathering, Record
 from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
-from visitstats.core.keys import KeyRules, article_id
+from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.query import Query
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.reading.desk_process import made_of
 from visitstats.reading.index import Index
 from visitstats.store import keys
+from visitstats.store.change_records import Logged
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed, Committed, Committer, Numbering, Result, Work
 from visitstats.store.reads import Reads
@@ -109,8 +112,12 @@ class Merging(Writer):
         self._articles = made_of(raw, self._index, lambda: self.moment)
 
     @property
+    def desk(self) -> ChangeDesk:
+        return change_desk(self.raw, self, self.site, lambda: self.now, changes=self.changes)
+
+    @property
     def merges(self) -> Merges:
-        return Merges(self.changes, self, self.site.id, KeyRules(self.site, linear_pattern), lambda: self.now)
+        return self.desk.merges
 
     @property
     def baselines(self) -> Baselines:
@@ -118,10 +125,14 @@ class Merging(Writer):
 
     async def merge(self, source: str, target: str, why: str = "") -> str:
         """Merge, and return the change's id."""
-        return (await self.merges.merge(source, target, "an", why)).id
+        return (await self.merges.merge(source, target, Order("an", why))).id
 
     async def undo(self, change_id: str) -> str:
-        return (await self.merges.undo(change_id, "binh")).id
+        return (await self.desk.undo(change_id, Order("binh"))).id
+
+    async def audit(self) -> list[Logged]:
+        """All changes, the newest first."""
+        return (await self.desk.log(Wanted(limit=1000))).changes
 
     def gathered(self, day: Day, *articles: str) -> Gathering:
         """Hits by ids that nobody has resolved."""
@@ -164,8 +175,9 @@ class Merging(Writer):
         """Every key of the ledger as it is, but for what only grows: changes, watermarks, touched entries."""
         site = self.site.id
         found = await ledger(self.raw, site)
-        for name in (keys.changes(site), keys.marks(site), keys.touched(site)):
-            found.pop(name, None)
+        grows = (keys.changes, keys.order_of_changes, keys.changes_of_articles, keys.marks, keys.touched)
+        for key in grows:
+            found.pop(key(site), None)
         if keys.counts(site) in found:
             found[keys.counts(site)][0].pop(b"touched", None)
         return found

@@ -73,6 +73,8 @@ OURS = [
     *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, 12, HALF_HOUR),
     keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id, DAY.year),
     keys.peaks(SITE.id, DAY.year), keys.packed(SITE.id), keys.tiles(SITE.id, DAY.month),
+    *keys.of_amounts(SITE.id, keys.CORRECTIONS, DAY.date), *keys.of_facts(SITE.id),
+    *keys.of_closing(SITE.id, DAY.last_month),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
+from tests.store.changing import change_desk
 from tests.store.writing import (
     CALENDAR,
     DAY,
@@ -24,13 +25,15 @@ from tests.store.writing import (
     token,
 )
 from visitstats.changes.baselines import Baselines
-from visitstats.changes.merges import Merges
+from visitstats.changes.corrections import Adjustment
+from visitstats.changes.recording import Order
+from visitstats.core import closing
 from visitstats.core.batch import Gathering
+from visitstats.core.closing import Frozen
 from visitstats.core.counting import ONLINE_MS
 from visitstats.core.entries import Entry, encode
-from visitstats.core.keys import KeyRules, article_id
+from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Work
 from visitstats.store.packing import Packer
@@ -79,6 +82,14 @@ NAMES = {
     "base": "vs:{portal}:base",
     "aliases": "vs:{portal}:aliases",
     "changes": "vs:{portal}:changes",
+    "order_of_changes": "vs:{portal}:changes:order",
+    "changes_of_articles": "vs:{portal}:changes:articles",
+    "set_by": "vs:{portal}:changes:set",
+    "amounts": "vs:{portal}:amounts",
+    "layer": "vs:{portal}:layer:corrections",
+    "layer_days": "vs:{portal}:layer:corrections:2036-11",
+    "closed": "vs:{portal}:closed",
+    "frozen": "vs:{portal}:closed:2036-10",
     "sketches": [f"vs:{{portal}}:unique:2036-11-24:{part}" for part in range(8)],
     "uniques": "vs:{portal}:uniques:2036",
     "ignored": "vs:{portal}:ignored:2036-11",
@@ -116,6 +127,9 @@ def named(function: str) -> object:
         "peaks": (DAY.year,),
         "tiles": (MONTH,),
         "packing": (MONTH, NONCE),
+        "layer": (keys.CORRECTIONS,),
+        "layer_days": (keys.CORRECTIONS, DAY.month),
+        "frozen": (MONTH,),
     }
     return getattr(keys, function)("portal", *more.get(function, ()))
 
@@ -184,9 +198,16 @@ async def busy(url: str, writer: Writer) -> None:
         await upkeep.note_peak(SITE.id, DAY, 6, NOON)
         await upkeep.note_running([NOON])
         await Runs(client).note("close-days", Run(NOON, 0.1, True, "", "here"))
-        merges = Merges(records.changes, writer, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
-        await merges.undo((await merges.merge("/0", "/1", "an")).id, "an")
-        await merges.merge("/0", "/1", "an")
+        desk = change_desk(client, writer, SITE, lambda: NOON)
+        await desk.undo((await desk.merges.merge("/0", "/1", Order("an"))).id, Order("an"))
+        await desk.merges.merge("/0", "/1", Order("an"))
+        await desk.corrections.adjust(Adjustment("views", "/2", 1), Order("an", "Thiếu"))
+        await desk.naming.hide("/2", Order("an"))
+
+        async def freeze(month: str) -> Frozen:
+            return closing.freeze(closing.ClosedHead(SITE.id, month, 0, 0, 0, "", 0, 0), [])
+
+        await desk.periods.close(MONTH, Order("an"), freeze)
         await records.changes.tell(SITE.id)
         # A record that was put down, and not executed yet.
         waiting = Gathering(SITE, DAY)

@@ -14,12 +14,14 @@ from redis.crc import key_slot
 
 from tests.store.dated import dated
 from tests.store.merging import BEFORE, DAY, SITE, Merging, gathered, ledger, some_reading
-from visitstats.changes import merges
-from visitstats.changes.merges import MergeRefused, NoSuchArticle
+from visitstats.changes import merges, recording
+from visitstats.changes.desk import Wanted
+from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order
 from visitstats.core.entries import Entry
 from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.keys import article_id
-from visitstats.store import changes, commit, keys
+from visitstats.store import change_records, commit, keys
+from visitstats.store.changes import resolved
 from visitstats.store.commit import Changed, Refused
 from visitstats.store.reads import Reads
 
@@ -55,7 +57,7 @@ async def test_an_undo_leaves_no_trace_of_the_merge(merging: Merging) -> None:
     before = await merging.everything()
     await merging.undo(await merging.merge("/old", "/new"))
     assert await merging.everything() == before
-    assert len(await merging.merges.audit(10)) == 2
+    assert len(await merging.audit()) == 2
 
 
 async def test_what_was_counted_since_stays_where_it_was_counted(merging: Merging) -> None:
@@ -100,7 +102,7 @@ async def test_chains_lead_to_their_end_and_are_undone_from_it(merging: Merging)
     assert await merging.changes.aliases(SITE.id) == {article_id(key): "/third" for key in ("/old", "/new")}
     assert (await merging.lists())["all"] == {"/third": 514}
     assert (await merging.read("/old")).articles == (515,)
-    with pytest.raises(MergeRefused, match=f"/new was merged itself since; undo change {second} first"):
+    with pytest.raises(ChangeRefused, match=f"/new was merged itself since; undo change {second} first"):
         await merging.undo(first)
     await merging.undo(second)
     expected = after_first | {name: row | {"/third": row.get("/third", 0) + 1} for name, row in after_first.items()
@@ -128,16 +130,16 @@ async def test_another_merge_into_the_same_article_is_no_hindrance_to_an_undo(me
 @pytest.mark.parametrize(
     ("source", "target", "error", "words"),
     [
-        ("/old", "/old", MergeRefused, "merged with itself"),
-        ("/old", "https://www.portal.vn/old?utm_source=zalo", MergeRefused, "merged with itself"),
-        ("/old", "/new", MergeRefused, "/old is an alias of /new already"),
-        ("/new", "/old", MergeRefused, "/old is an alias of /new already: the two would stand for each other"),
+        ("/old", "/old", ChangeRefused, "merged with itself"),
+        ("/old", "https://www.portal.vn/old?utm_source=zalo", ChangeRefused, "merged with itself"),
+        ("/old", "/new", ChangeRefused, "/old is an alias of /new already"),
+        ("/new", "/old", ChangeRefused, "/old is an alias of /new already: the two would stand for each other"),
         ("/nix", "/new", NoSuchArticle, "nothing was ever counted for /nix"),
         ("/new", "/nix", NoSuchArticle, "nothing was ever counted for /nix"),
-        ("(other)", "/new", MergeRefused, "no article"),
-        ("/new", "(other)", MergeRefused, "no article"),
-        ("\u200b", "/new", MergeRefused, "is no key: nothing can be seen in it"),
-        ("/" + "x" * 512, "/new", MergeRefused, "longer than 512 bytes"),
+        ("(other)", "/new", ChangeRefused, "no article"),
+        ("/new", "(other)", ChangeRefused, "no article"),
+        ("\u200b", "/new", ChangeRefused, "is no key: nothing can be seen in it"),
+        ("/" + "x" * 512, "/new", ChangeRefused, "longer than 512 bytes"),
         ("https://elsewhere.vn/old", "/new", NoSuchArticle, "nothing was ever counted for https://elsewhere.vn/old"),
         ("https://[", "/new", NoSuchArticle, "nothing was ever counted for https://["),
     ],
@@ -147,34 +149,34 @@ async def test_what_cannot_be_merged_is_refused_in_a_clear_line_and_changes_noth
 ) -> None:
     await some_reading(merging)
     await merging.merge("/old", "/new")
-    before = await merging.everything(), await merging.merges.audit(10)
+    before = await merging.everything(), await merging.audit()
     with pytest.raises(error, match=re.escape(words)) as refused:
         await merging.merge(source, target)
     assert "\n" not in str(refused.value)
-    assert (await merging.everything(), await merging.merges.audit(10)) == before
+    assert (await merging.everything(), await merging.audit()) == before
 
 
 async def test_what_cannot_be_undone_is_refused_and_changes_nothing(merging: Merging) -> None:
     await some_reading(merging)
     merged = await merging.merge("/old", "/new")
     undone = await merging.undo(merged)
-    before = await merging.everything(), await merging.merges.audit(10)
+    before = await merging.everything(), await merging.audit()
     for change_id, error, words in (
-        (merged, MergeRefused, f"undone already (by {undone})"),
-        (undone, MergeRefused, "is an undo"),
+        (merged, ChangeRefused, f"undone already (by {undone})"),
+        (undone, ChangeRefused, "is an undo"),
         ("nix", NotFound, "no change 'nix'"),
         (f"{merged}:undone", NotFound, "no change"),
     ):
         with pytest.raises(error, match=re.escape(words)):
             await merging.undo(change_id)
-    assert (await merging.everything(), await merging.merges.audit(10)) == before
+    assert (await merging.everything(), await merging.audit()) == before
 
 
 async def test_an_alias_is_for_a_key_that_has_no_counts(merging: Merging) -> None:
     await some_reading(merging)
-    with pytest.raises(MergeRefused, match="/old has 503 views of its own: merge it"):
-        await merging.merges.merge("/old", "/new", "an", kind="alias")
-    made = await merging.merges.merge("/cu", "/new", "an", kind="alias")
+    with pytest.raises(ChangeRefused, match="/old has 503 views of its own: merge it"):
+        await merging.merges.merge("/old", "/new", Order("an"), kind="alias")
+    made = await merging.merges.merge("/cu", "/new", Order("an"), kind="alias")
     assert (await merging.read("/cu")).articles == (4,)
     await merging.undo(made.id)
     assert (await merging.read("/cu")).articles == (1,)
@@ -184,8 +186,8 @@ async def test_the_list_of_changes_says_who_when_why_and_what(merging: Merging) 
     await some_reading(merging)
     first = await merging.merge("/old", "/new", "Cổng mới, địa chỉ mới")
     second = await merging.undo(first)
-    newest, oldest = await merging.merges.audit(10)
-    assert [each.id for each in await merging.merges.audit(1)] == [second]
+    newest, oldest = await merging.audit()
+    assert [each.id for each in (await merging.desk.log(Wanted(limit=1))).changes] == [second]
     assert (oldest.id, oldest.undone, newest.change.undoes) == (first, second, first)
     change = oldest.change
     assert (change.kind, change.who, change.why, change.at_ms) == ("merge", "an", "Cổng mới, địa chỉ mới", merging.now)
@@ -198,9 +200,9 @@ async def test_the_list_of_changes_says_who_when_why_and_what(merging: Merging) 
 @pytest.mark.parametrize(("who", "why"), [("", ""), ("\u200b", ""), ("x" * 81, ""), ("an", "x" * 501)])
 async def test_a_change_needs_a_name_and_a_reason_of_reasonable_length(merging: Merging, who: str, why: str) -> None:
     await some_reading(merging)
-    with pytest.raises(MergeRefused):
-        await merging.merges.merge("/old", "/new", who, why)
-    assert await merging.merges.audit(10) == []
+    with pytest.raises(ChangeRefused):
+        await merging.merges.merge("/old", "/new", Order(who, why))
+    assert await merging.audit() == []
 
 
 async def test_an_undo_does_not_need_the_days(merging: Merging) -> None:
@@ -220,7 +222,7 @@ async def test_an_undo_that_would_make_a_count_negative_is_refused(merging: Merg
     merged = await merging.merge("/old", "/new")
     await merging.raw.hset(getattr(keys, name)(SITE.id), article_id("/new"), "1")
     before = await merging.everything()
-    with pytest.raises(MergeRefused, match=f"/new has less in {words} than is to be given back"):
+    with pytest.raises(ChangeRefused, match=f"/new has less in {words} than is to be given back"):
         await merging.undo(merged)
     assert await merging.everything() == before
 
@@ -228,16 +230,16 @@ async def test_an_undo_that_would_make_a_count_negative_is_refused(merging: Merg
 async def test_an_id_that_is_taken_is_not_used_again(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record is never written over; whoever drew the id tries again."""
     drawn = iter(["00000001", "00000001", "00000001", "00000002"])
-    monkeypatch.setattr(merges, "new_id", lambda: next(drawn))
+    monkeypatch.setattr(recording, "new_id", lambda: next(drawn))
     await some_reading(merging)
     assert await merging.merge("/old", "/new") == "00000001"
     for change in (merging.merge("/third", "/new"), merging.undo("00000001")):
         before = await merging.everything()
-        with pytest.raises(MergeRefused, match="is taken; try again"):
+        with pytest.raises(ChangeRefused, match="is taken; try again"):
             await change
         assert await merging.everything() == before
     assert await merging.undo("00000001") == "00000002"
-    assert [each.id for each in await merging.merges.audit(9)] == ["00000002", "00000001"]
+    assert [each.id for each in await merging.audit()] == ["00000002", "00000001"]
 
 
 async def test_a_site_has_so_many_aliases_and_no_more(merging: Merging) -> None:
@@ -245,15 +247,15 @@ async def test_a_site_has_so_many_aliases_and_no_more(merging: Merging) -> None:
     await some_reading(merging)
     one = await merging.merge("/old", "/new")
     target = article_id("/new")
-    mapping: Any = {n.to_bytes(8, "big"): target + b"/new" for n in range(1, changes.MOST_ALIASES)}
+    mapping: Any = {n.to_bytes(8, "big"): target + b"/new" for n in range(1, change_records.MOST_ALIASES)}
     await merging.raw.hset(keys.aliases(SITE.id), mapping=mapping)
     written = len(merging.records)
-    with pytest.raises(MergeRefused, match="a site has at most 20000 aliases"):
+    with pytest.raises(ChangeRefused, match="a site has at most 20000 aliases"):
         await merging.merge("/third", "/new")
     assert len(merging.records) == written
-    change = changes.Change("merge", merging.now, "an", "", "/third", "/new", "")
+    change = change_records.Change("merge", merging.now, "an", "", "/third", "/new", "")
     before = await merging.everything()
-    assert await merging.change(changes.merging(SITE.id, "00000001", change)) == Changed("refused", "too-many")
+    assert await merging.change(change_records.merging(SITE.id, "00000001", change)) == Changed("refused", "too-many")
     assert await merging.everything() == before
     await merging.undo(one)
     await merging.merge("/third", "/new")
@@ -287,8 +289,8 @@ async def test_a_key_of_another_type_is_found_before_anything_is_written(merging
     await merging.raw.delete(name)
     await merging.raw.set(name, "not what it should be")
     before = await ledger(merging.raw)
-    change = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
-    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    change = change_records.Change("merge", merging.now, "an", "", "/old", "/new", "")
+    sequence = merging.write(change_records.merging(SITE.id, "00000001", change))
     result = await merging.send(sequence)
     assert isinstance(result, Refused)
     assert "WRONGTYPE" in result.error
@@ -304,7 +306,7 @@ async def test_a_key_of_another_type_is_found_before_anything_is_written(merging
 def test_aliases_in_a_circle_lead_somewhere_all_the_same() -> None:
     """No merge makes them; a damaged store may."""
     steps = {b"a": (b"b", "/b"), b"b": (b"c", "/c"), b"c": (b"a", "/a"), b"x": (b"a", "/a")}
-    assert changes.resolved(steps) == {b"a": "/a", b"b": "/b", b"c": "/c", b"x": "/a"}
+    assert resolved(steps) == {b"a": "/a", b"b": "/b", b"c": "/c", b"x": "/a"}
 
 
 async def test_hits_on_aliases_in_a_circle_do_not_hold_up_the_store(merging: Merging) -> None:
@@ -339,8 +341,8 @@ async def test_a_change_waits_for_the_record_before_it(merging: Merging) -> None
     """Of the same writer: nothing is written, and the answer says where to go on."""
     await some_reading(merging)
     merging.write(merging.gathered(DAY, "/old"))
-    change = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
-    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    change = change_records.Change("merge", merging.now, "an", "", "/old", "/new", "")
+    sequence = merging.write(change_records.merging(SITE.id, "00000001", change))
     before = await ledger(merging.raw)
     assert await merging.send(sequence) == commit.Gap(sequence - 2)
     assert await ledger(merging.raw) == before
@@ -351,12 +353,12 @@ async def test_a_refused_change_is_a_record_that_was_taken_and_changed_nothing(m
     await some_reading(merging)
     merged = await merging.merge("/old", "/new")
     before = await merging.everything()
-    change = changes.Change("merge", merging.now, "an", "", "/old", "/third", "")
-    sequence = merging.write(changes.merging(SITE.id, "00000001", change))
+    change = change_records.Change("merge", merging.now, "an", "", "/old", "/third", "")
+    sequence = merging.write(change_records.merging(SITE.id, "00000001", change))
     assert await merging.send(sequence) == Changed("refused", "alias")
     assert await merging.send(sequence) == Changed("")
     assert await merging.everything() == before
-    assert [each.id for each in await merging.merges.audit(9)] == [merged]
+    assert [each.id for each in await merging.audit()] == [merged]
     assert (await merging.read("/new")).articles == (507,)
 
 
@@ -385,10 +387,10 @@ async def test_two_who_merge_at_once(
         return found
 
     mine.sides = and_then_the_other  # type: ignore[method-assign]
-    with pytest.raises(MergeRefused, match="somebody else has just merged /old or /new"):
-        await mine.merge("/old", "/new", "an")
+    with pytest.raises(ChangeRefused, match="somebody else has just merged /old or /new"):
+        await mine.merge("/old", "/new", Order("an"))
     assert (await merging.lists())["all"] == all_time
-    assert [each.change.target for each in await merging.merges.audit(9)] == [theirs[1]]
+    assert [each.change.target for each in await merging.audit()] == [theirs[1]]
     await other.close()
 
 
@@ -399,16 +401,16 @@ async def test_two_who_undo_at_once(merging: Merging, redis_url: str) -> None:
     merged = await merging.merge("/old", "/new")
     other = Merging(redis_url, merging.raw)
     other.name = "f" * 32
-    mine, everything = merging.changes, merging.changes.all
+    mine, aliases = merging.changes, merging.changes.aliases
 
-    async def and_then_the_other(site: str) -> list[changes.Logged]:
-        found = await everything(site)
-        mine.all = everything  # type: ignore[method-assign]
+    async def and_then_the_other(site: str) -> dict[bytes, str]:
+        found = await aliases(site)
+        mine.aliases = aliases  # type: ignore[method-assign]
         await other.undo(merged)
         return found
 
-    mine.all = and_then_the_other  # type: ignore[method-assign]
-    with pytest.raises(MergeRefused, match="is undone already"):
+    mine.aliases = and_then_the_other  # type: ignore[method-assign]
+    with pytest.raises(ChangeRefused, match="is undone already"):
         await merging.undo(merged)
     assert await merging.everything() == before
     await other.close()
@@ -423,10 +425,10 @@ async def test_hits_and_changes_are_the_same_in_one_step_and_in_two(
     merging.committer._line.two_steps = server_takes_two_steps
     await some_reading(merging)
     merged = await merging.merge("/old", "/new")
-    with pytest.raises(MergeRefused):
+    with pytest.raises(ChangeRefused):
         await merging.merge("/new", "/old")
-    change = changes.Change("merge", merging.now, "an", "", "/old", "/third", "")
-    assert (await merging.change(changes.merging(SITE.id, "00000001", change))).reason == "alias"
+    change = change_records.Change("merge", merging.now, "an", "", "/old", "/third", "")
+    assert (await merging.change(change_records.merging(SITE.id, "00000001", change))).reason == "alias"
     await merging.read("/old", "/third")
     await merging.undo(merged)
     assert (await merging.lists())["all"] == {"/old": 503, "/new": 4, "/third": 9}
@@ -461,11 +463,11 @@ async def test_an_article_of_a_baseline_alone_can_be_merged_and_parted(merging: 
 
 async def test_a_merge_of_articles_that_the_store_does_not_know_yet(merging: Merging) -> None:
     """After a loss the hits that made them known may come later, from another host; the merge is not lost for that."""
-    merged = changes.Change("merge", merging.now, "an", "", "/old", "/new", "")
-    alias = changes.Change("alias", merging.now, "an", "", "/late", "/new", "")
+    merged = change_records.Change("merge", merging.now, "an", "", "/old", "/new", "")
+    alias = change_records.Change("alias", merging.now, "an", "", "/late", "/new", "")
     await merging.read("/old", "/late")
-    assert (await merging.change(changes.merging(SITE.id, "00000001", merged))).word == "ok"
-    assert (await merging.change(changes.merging(SITE.id, "00000002", alias))).word == "ok"
+    assert (await merging.change(change_records.merging(SITE.id, "00000001", merged))).word == "ok"
+    assert (await merging.change(change_records.merging(SITE.id, "00000002", alias))).word == "ok"
     assert (await merging.lists())["all"] == {"/new": 2}, "by its name"
     await merging.read("/new", "/late")
     assert (await merging.lists())["all"] == {"/new": 4}
@@ -476,14 +478,14 @@ async def test_a_merge_of_articles_that_the_store_does_not_know_yet(merging: Mer
 
 def test_a_change_can_be_named_from_its_record_alone() -> None:
     """For the log: nobody may be there who ordered it."""
-    change = changes.Change("alias", 1, "Chị Lan", "why", "/cũ", "/mới", "")
-    record = changes.merging(SITE.id, "00000001", change)
-    assert changes.describe(record) == "alias /cũ into /mới by Chị Lan (change 00000001)"
+    change = change_records.Change("alias", 1, "Chị Lan", "why", "/cũ", "/mới", "")
+    record = change_records.merging(SITE.id, "00000001", change)
+    assert change_records.describe(record) == "alias /cũ into /mới by Chị Lan (change 00000001)"
     undo = msgspec.structs.replace(change, kind="undo", undoes="00000001")
-    assert changes.describe(changes.undoing(SITE.id, "00000002", undo)) == (
+    assert change_records.describe(change_records.undoing(SITE.id, "00000002", undo)) == (
         "undo 00000001 by Chị Lan (change 00000002)"
     )
-    assert changes.describe(changes.setting_baselines(SITE.id, 0, 1, [])) == "baselines"
+    assert change_records.describe(change_records.setting_baselines(SITE.id, 0, 1, [])) == "baselines"
 
 
 async def test_late_hits_of_a_journal_count_for_the_other_article_on_their_own_day(merging: Merging) -> None:

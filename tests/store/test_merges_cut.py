@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from tests.store.merging import BEFORE, SITE, Merging, ledger
 from visitstats.core.entries import Entry
 from visitstats.store import keys
-from visitstats.store.changes import Change, undoing
-from visitstats.store.changes import merging as merging_record
+from visitstats.store.change_records import Change, undoing
+from visitstats.store.change_records import merging as merging_record
 from visitstats.store.commit import Changed
 
 
@@ -99,7 +99,7 @@ async def test_a_merge_that_was_cut_off_anywhere_is_finished_by_the_next_hit(
         before = await ledger(merging.raw)
         assert await merging.send(len(merging.records) - 1) == Changed("")
         assert await ledger(merging.raw) == before
-        [logged] = await merging.merges.audit(9)
+        [logged] = await merging.audit()
         await merging.undo(logged.id)
         assert sum((await merging.lists())["all"].values()) == 517 + len(hits)
     assert done
@@ -117,7 +117,7 @@ async def test_an_undo_that_was_cut_off_anywhere_is_finished_when_it_comes_again
             done = await is_whole(merging.undo(merged))
         assert await merging.send(len(merging.records)) == Changed("")
         assert await merging.everything() == before, after
-        assert [bool(each.undone) for each in await merging.merges.audit(9)] == [False, True]
+        assert [bool(each.undone) for each in await merging.audit()] == [False, True]
         if done:
             break
     assert done

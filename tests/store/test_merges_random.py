@@ -16,12 +16,13 @@ from tests.faults.copies import Copy, copy_of, put_back
 from tests.store.books import Books, Event
 from tests.store.dated import dated
 from tests.store.merging import CALENDAR, SITE, Merging, Writer, gathered
+from visitstats.changes.recording import Order
 from visitstats.core.entries import Entry
 from visitstats.core.errors import BaselineRefused, VisitstatsError
 from visitstats.core.keys import article_id
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.store import keys
-from visitstats.store.changes import Logged
+from visitstats.store.change_records import Logged
 from visitstats.store.client import open_client
 from visitstats.store.commit import Changed, Committed
 
@@ -117,7 +118,7 @@ class World:
         pointless = source in (target, end) or source in books.aliases or end not in books.all
         pointless |= source not in books.all if kind == "merge" else bool(books.all.get(source))
         await self.order_change(
-            self.merging.merges.merge(source, target, "an", kind=kind), kind, (source, end), pointless
+            self.merging.merges.merge(source, target, Order("an"), kind=kind), kind, (source, end), pointless
         )
 
     async def alias(self, source: str, target: str) -> None:
@@ -129,7 +130,7 @@ class World:
             books = self.books
             merge = books.merges.get(merged)
             pointless = merge is None or merge.undone or merge.target in books.aliases
-            await self.order_change(self.merging.merges.undo(merged, "an"), "undo", (merged,), pointless)
+            await self.order_change(self.merging.desk.undo(merged, Order("an")), "undo", (merged,), pointless)
 
     async def order_change(self, change: Any, kind: str, what: tuple[str, ...], pointless: bool) -> None:
         """Order a change. One that is seen to be impossible at once is not even journalled; else the ledger says."""
@@ -181,7 +182,7 @@ class World:
             assert counts[date] == sum(row.values()) == sum(found[date].values())
         ends: Any = {article_id(article): books.end(article) for article in books.aliases}
         assert await self.merging.changes.aliases(SITE.id) == ends
-        logged = {each.id: bool(each.undone) for each in await self.merging.merges.audit(1000)}
+        logged = {each.id: bool(each.undone) for each in await self.merging.audit()}
         made = {change_id: merge.undone for change_id, merge in books.merges.items()}
         assert logged == made | dict.fromkeys(books.undos, False)
         register: Any = await self.client.hgetall(keys.articles(SITE.id))

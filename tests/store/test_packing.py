@@ -277,20 +277,21 @@ async def test_tiles_that_are_not_all_there_are_not_sealed(archive: Archive) -> 
     span = whole_month(SEPTEMBER)
 
     staged = replace(record, nonce="0" * 16)
-    assert await writer.seal(span, staged, [0] * 30) == "packed"
+    assert await writer.seal(span, staged, [0] * 30, [*staged.days], [0] * 30) == "packed"
     await archive.raw.delete(keys.packed(SITE.id), keys.tiles(SITE.id, SEPTEMBER))
     await archive.raw.hset(keys.articles_of_day(SITE.id, "2036-09-03"), IDS["/1"], b"1")
     articles = [0, 0, 1, *[0] * 27]
-    assert await writer.seal(span, staged, articles) == "lost"
+    assert await writer.seal(span, staged, articles, [*staged.days], [0] * 30) == "lost"
     await writer.stage(SEPTEMBER, "0" * 16, {0: tile})
     await archive.raw.expire(name, 24 * 3600)
-    assert await writer.seal(span, staged, articles) == "lost"
+    assert await writer.seal(span, staged, articles, [*staged.days], [0] * 30) == "lost"
     await writer.stage(SEPTEMBER, "0" * 16, {0: tile})
-    assert await writer.seal(span, replace(staged, tiles=2), articles) == "lost"
-    assert await writer.seal(span, staged, [0] * 30) == "moved"
-    assert await writer.seal(span, replace(staged, days=(1, *staged.days[1:])), articles) == "moved"
+    assert await writer.seal(span, replace(staged, tiles=2), articles, [*staged.days], [0] * 30) == "lost"
+    assert await writer.seal(span, staged, [0] * 30, [*staged.days], [0] * 30) == "moved"
+    assert await writer.seal(span, staged, articles, [1, *staged.days[1:]], [0] * 30) == "moved"
+    assert await writer.seal(span, staged, articles, [*staged.days], [1, *[0] * 29]) == "moved"
     assert not await archive.raw.exists(keys.packed(SITE.id), keys.redo(SITE.id))
-    assert await writer.seal(span, staged, articles) == "ok"
+    assert await writer.seal(span, staged, articles, [*staged.days], [0] * 30) == "ok"
     await archive.check(DAYS[0], DAYS[-1])
     await line.close()
 

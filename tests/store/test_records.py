@@ -20,7 +20,8 @@ from visitstats.core.numbers import sum_up
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.store import keys
-from visitstats.store.changes import Changes, setting_baselines
+from visitstats.store.change_records import setting_baselines
+from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from tests.store.town import DAY_MS, OTHER, SITE, Town
 from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, WRITER, beats, names_in, token
+from visitstats.changes.recording import Order
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import ONLINE_MS, RING
 from visitstats.core.entries import Entry
@@ -50,11 +51,11 @@ async def test_what_was_counted_is_right(town: Town) -> None:
 
 
 async def test_merges_and_what_is_left_of_them_are_right(town: Town) -> None:
-    merged = await town.merges.merge("/a", "/b", "an")
-    await town.merges.merge("/never-read", "/b", "an", kind="alias")
+    merged = await town.merges.merge("/a", "/b", Order("an"))
+    await town.merges.merge("/never-read", "/b", Order("an"), kind="alias")
     await town.commit(town.journalled(SITE, DAY, (1, "An", "/a"), (1, "An", "/b"), (1, "An", "/never-read")))
     assert (await town.verify()).problems == []
-    await town.merges.undo(merged.id, "an")
+    await town.desk.undo(merged.id, Order("an"))
     report = await town.verify()
     assert report.problems == []
     assert report.keys == await town.raw.dbsize()

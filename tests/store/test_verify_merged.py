@@ -15,9 +15,12 @@ from redis.asyncio import Redis
 
 from tests.store.town import SITE, Town
 from tests.store.writing import DAY, NOON
+from visitstats.changes.desk import Wanted
+from visitstats.changes.recording import Order
 from visitstats.core.keys import article_id
 from visitstats.store import keys
-from visitstats.store.changes import Change, Changes
+from visitstats.store.change_records import Change
+from visitstats.store.changes import Changes
 from visitstats.store.fitness import opened
 from visitstats.trust.verify.merged import MOST_STEPS
 
@@ -48,10 +51,10 @@ async def town(tmp_path: Path, redis_url: str, raw: Redis) -> AsyncIterator[Merg
     async with opened(redis_url, lambda: NOON) as parts:
         found = Merged(tmp_path, raw, parts)
         await found.live()
-        found.merge = (await found.merges.merge("/a", "/b", "an")).id
-        await found.merges.merge("/c", "/a", "an", kind="alias")
-        gone = await found.merges.merge("/gone", "/b", "an", kind="alias")
-        found.undo = (await found.merges.undo(gone.id, "an")).id
+        found.merge = (await found.merges.merge("/a", "/b", Order("an"))).id
+        await found.merges.merge("/c", "/a", Order("an"), kind="alias")
+        gone = await found.merges.merge("/gone", "/b", Order("an"), kind="alias")
+        found.undo = (await found.desk.undo(gone.id, Order("an"))).id
         yield found
         await found.close()
 
@@ -64,21 +67,21 @@ async def test_merges_aliases_and_undos_are_right(town: Merged) -> None:
 
 async def test_a_chain_is_right(town: Merged) -> None:
     """Hits on any of its addresses count for its end."""
-    chained = await town.merges.merge("/b", "/old", "an")
+    chained = await town.merges.merge("/b", "/old", Order("an"))
     await town.commit(town.journalled(SITE, DAY, (1, "An", "/a"), (1, "Bình", "/b"), (2, "An", "/old")))
     assert (await town.verify()).problems == []
-    await town.merges.undo(chained.id, "an")
+    await town.desk.undo(chained.id, Order("an"))
     assert (await town.verify()).problems == []
 
 
 async def test_aliases_that_were_put_back_after_a_loss_are_right(town: Merged, redis_url: str) -> None:
     """Their records are gone with everything else; where they lead is known."""
     known = await Changes(town.raw).aliases(SITE.id)
-    await town.raw.delete(ALIASES, CHANGES)
+    await town.raw.delete(ALIASES, CHANGES, keys.order_of_changes(SITE.id), keys.changes_of_articles(SITE.id))
     await Changes(town.raw).keep_aliases(SITE.id, known)
     assert await Changes(town.raw).aliases(SITE.id) == known
     assert (await town.verify()).problems == []
-    assert await town.merges.audit(10) == []
+    assert (await town.desk.log(Wanted())).changes == []
     await town.raw.hset(ALIASES, article_id("/other"), B + b"/b")
     assert not (await town.verify()).right
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
+from tests.store.changing import change_desk
 from tests.store.writing import CALENDAR, DAY, MINUTE, NOON, beats, gather, numbering
 from visitstats.changes.baselines import Baselines
+from visitstats.changes.desk import ChangeDesk
 from visitstats.changes.merges import Merges
 from visitstats.core.batch import ChangeRecord, Gathering, Record, encode
 from visitstats.core.entries import Entry
-from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
 from visitstats.core.sites import Site
 from visitstats.journal.log import OpenJournal
-from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.commit import Changed, Committed, Committer, Work
 from visitstats.store.fitness import Parts
@@ -44,8 +44,12 @@ class Town:
         return self.root / "00"
 
     @property
+    def desk(self) -> ChangeDesk:
+        return change_desk(self.raw, self, SITE, lambda: NOON)
+
+    @property
     def merges(self) -> Merges:
-        return Merges(self.parts.records.changes, self, SITE.id, KeyRules(SITE, linear_pattern), lambda: NOON)
+        return self.desk.merges
 
     @property
     def baselines(self) -> Baselines:

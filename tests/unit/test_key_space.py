@@ -23,7 +23,17 @@ ARGUMENTS = {
     "task": "pack",
     "nonce": "0123456789abcdef",
 }
-OTHERS = ("sketches", "of_commit", "of_change", "of_seal", "count_at", "quarter_of")
+OTHERS = (
+    "sketches",
+    "of_commit",
+    "of_change",
+    "of_amounts",
+    "of_facts",
+    "of_closing",
+    "of_seal",
+    "count_at",
+    "quarter_of",
+)
 WORDS: dict[str, str | int] = {
     "SITE": SITE,
     "DATE": DAY,
@@ -33,6 +43,7 @@ WORDS: dict[str, str | int] = {
     "MONTH": "2026-11",
     "YEAR": "2026",
     "TASK": "pack",
+    "LAYER": "corrections",
     "NONCE": "0123456789abcdef",
 }
 """An example of each part of a name."""
@@ -70,6 +81,14 @@ NAMES = {
     "base": "vs:{portal-1}:base",
     "aliases": "vs:{portal-1}:aliases",
     "changes": "vs:{portal-1}:changes",
+    "order_of_changes": "vs:{portal-1}:changes:order",
+    "changes_of_articles": "vs:{portal-1}:changes:articles",
+    "set_by": "vs:{portal-1}:changes:set",
+    "amounts": "vs:{portal-1}:amounts",
+    "layer": "vs:{portal-1}:layer:corrections",
+    "layer_days": "vs:{portal-1}:layer:corrections:2026-11",
+    "closed": "vs:{portal-1}:closed",
+    "frozen": "vs:{portal-1}:closed:2026-11",
     "hour_sketch": "vs:{portal-1}:unique:2026-11-24:h14",
     "sketch": "vs:{portal-1}:unique:2026-11-24:0",
     "uniques": "vs:{portal-1}:uniques:2026",
@@ -177,18 +196,35 @@ def test_quarter_hours_are_counted_from_the_beginning_of_the_year_in_utc(
 
 
 def test_a_change_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:
+    record = (keys.marks, keys.changes, keys.order_of_changes, keys.changes_of_articles)
     made = (
-        keys.marks,
-        keys.aliases,
-        keys.changes,
-        keys.articles,
-        keys.base,
-        keys.names,
-        keys.counts,
-        keys.ids,
-        keys.touched,
-    )
+        *record, keys.aliases, keys.articles, keys.base, keys.names, keys.counts, keys.ids, keys.touched, keys.amounts,
+    )  # fmt: skip
     assert keys.of_change(SITE) == [*(name(SITE) for name in made), keys.redo(SITE)]
+    named = (*record, keys.names, keys.counts, keys.touched, keys.set_by)
+    assert keys.of_facts(SITE) == [*(name(SITE) for name in named), keys.redo(SITE)]
+    closed = [*(name(SITE) for name in record), keys.closed(SITE), keys.frozen(SITE, "2026-11"), keys.redo(SITE)]
+    assert keys.of_closing(SITE, "2026-11") == closed
+
+
+@pytest.mark.parametrize(
+    ("place", "last"),
+    [
+        ("2026-11-24", ("days:2026-11", "layer:corrections:2026-11", "articles:2026-11-24")),
+        ("2026-11", ("days:2026-11", "layer:corrections:2026-11", "articles")),
+        ("2026", ("counts", "layer:corrections", "articles")),
+        ("", ("counts", "layer:corrections", "articles")),
+    ],
+)
+def test_amounts_name_the_keys_of_their_place_last(place: str, last: tuple[str, ...]) -> None:
+    record = (keys.marks, keys.changes, keys.order_of_changes, keys.changes_of_articles)
+    made = (
+        *record, keys.aliases, keys.articles, keys.names, keys.counts, keys.ids, keys.touched, keys.amounts,
+    )  # fmt: skip
+    assert keys.of_amounts(SITE, "corrections", place) == [
+        *(name(SITE) for name in made), keys.layer(SITE, "corrections"), keys.closed(SITE),
+        *(f"vs:{{{SITE}}}:{name}" for name in last), keys.redo(SITE),
+    ]  # fmt: skip
 
 
 def test_a_seal_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.store.town import OTHER, SITE, Town
 from tests.store.writing import DAY, NOON, gather
+from visitstats.changes.recording import Order
 from visitstats.core.batch import Gathering
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.embedded.process import EmbeddedStore
@@ -40,9 +41,9 @@ async def fill(data_dir: Path, url: str) -> dict[str, Any]:
             ignored = Gathering(SITE, DAY)
             ignored.ignored = {"bot": 3, "prefetch": 1}
             await town.commit(town.taken(ignored))
-            await town.merges.merge("/b", "/a", "editor", "one article")
-            undone = await town.merges.merge("/old", "/a", "editor")
-            await town.merges.undo(undone.id, "editor")
+            await town.merges.merge("/b", "/a", Order("editor", "one article"))
+            undone = await town.merges.merge("/old", "/a", Order("editor"))
+            await town.desk.undo(undone.id, Order("editor"))
             waiting = Gathering(SITE, DAY)
             gather(waiting, NOON + 20 * 60_000, "reader 7", "/a")
             gather(waiting, NOON + 20 * 60_000, "reader 8", "/late")

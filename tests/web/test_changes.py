@@ -14,11 +14,14 @@ from redis.asyncio import Redis
 from tests.client import Connection, Hit, crowd, until
 from tests.conftest import StartStore
 from tests.faults.copies import copy_of, put_back
+from tests.store.changing import change_desk
 from tests.store.merging import Writer, ledger
 from tests.web.inprocess import Running, running
 from tests.web.orders import Desk, read
 from visitstats.changes.baselines import Baselines
-from visitstats.changes.merges import MergePending, Merges
+from visitstats.changes.desk import ChangeDesk
+from visitstats.changes.merges import Merges
+from visitstats.changes.recording import Order, Pending
 from visitstats.changes.scribe import Scribe
 from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
@@ -50,11 +53,15 @@ class Commands:
 
     @property
     def merges(self) -> Merges:
+        return self.desk.merges
+
+    @property
+    def desk(self) -> ChangeDesk:
         worker = self._app.app.worker
         assert worker is not None
         live = worker.sites.get("t1")
         assert live is not None
-        return Merges(Changes(self._client), self.scribe, "t1", live.key_rules, self._app.clock)
+        return change_desk(self._client, self.scribe, live.site, self._app.clock, live.key_rules)
 
     async def set(self, total: int | None, **baselines: int) -> None:
         articles = {Entry(f"/{name}", name): n for name, n in baselines.items()}
@@ -195,11 +202,11 @@ async def test_a_change_by_a_command_is_known_to_the_workers(app: Running, tmp_p
     desk = Desk(app)
     await read(app, "/old", "/old", "/new")
     async with commands(app, tmp_path / "data", redis_url) as beside:
-        made = await beside.merges.merge("/old", "/new", "an")
+        made = await beside.merges.merge("/old", "/new", Order("an"))
         await ended(app, desk, [made.id], old="new")
         hit = await app.connection.hit("t1", Hit(READERS[0], "/old"))
         assert (hit.json["key"], hit.json["views"]) == ("/new", 4)
-        undone = await beside.merges.undo(made.id, "an")
+        undone = await beside.desk.undo(made.id, Order("an"))
         await ended(app, desk, [undone.id, made.id])
         await beside.set(1000, old=40)
     assert await app.connection.views("t1", ["/old", "/new"]) == {"/old": 42, "/new": 2}
@@ -213,8 +220,8 @@ async def test_a_command_that_ends_before_the_store_takes_its_change(
     desk = Desk(app)
     await read(app, "/old", "/new")
     async with held(redis_url), commands(app, tmp_path / "data", redis_url) as beside:
-        with pytest.raises(MergePending, match="is written down, and is made when the store takes it") as pending:
-            await beside.merges.merge("/old", "/new", "an")
+        with pytest.raises(Pending, match="is written down, and is made when the store takes it") as pending:
+            await beside.merges.merge("/old", "/new", Order("an"))
     silent, app.connection = app.connection, await Connection.open(app.ports[0])
     await ended(app, desk, [pending.value.logged.id], old="new")
     app.connection.close()
@@ -239,7 +246,7 @@ async def test_a_command_that_is_killed_before_it_tells_the_workers(
         with monkeypatch.context() as patch:
             patch.setattr(Changes, "tell", tell)
             with pytest.raises(Killed):
-                await merges.merge("/old", "/new", "an")
+                await merges.merge("/old", "/new", Order("an"))
     await ended(app, desk, await desk.made(), old="new")
 
 
@@ -252,8 +259,8 @@ async def test_a_command_waits_for_a_replay(app: Running, tmp_path: Path, redis_
     turn.step()
     try:
         async with commands(app, tmp_path / "data", redis_url) as beside:
-            with pytest.raises(MergePending) as pending:
-                await beside.merges.merge("/old", "/new", "an")
+            with pytest.raises(Pending) as pending:
+                await beside.merges.merge("/old", "/new", Order("an"))
         assert await desk.made() == []
     finally:
         turn.give_up()
@@ -272,8 +279,8 @@ async def test_a_command_in_the_slot_of_a_dead_worker(tmp_path: Path, redis_url:
             await worker.ingest.stop()
             worker.ingest.stop = _nothing  # type: ignore[method-assign]
         async with commands(app, tmp_path / "data", redis_url) as beside:
-            with pytest.raises(MergePending) as pending:
-                await beside.merges.merge("/old", "/new", "an")
+            with pytest.raises(Pending) as pending:
+                await beside.merges.merge("/old", "/new", Order("an"))
     async with running(tmp_path / "data", redis_url, site=False) as app:
         desk = Desk(app)
         await ended(app, desk, [pending.value.logged.id], old="new")
@@ -334,7 +341,7 @@ async def test_changes_and_hits_that_the_store_has_lost_come_back(
         await some_hits("/a", "/b", "/new", "/old")
         await order("undo", {"change": first})
         await some_hits("/a", "/b", "/d")
-        second = (await beside.merges.merge("/c", "/d", "lan", "CMS")).id
+        second = (await beside.merges.merge("/c", "/d", Order("lan", "CMS"))).id
         await order("merge", {"from": "/d", "into": "/c"}, 409)
         await order("merge", {"from": "/cu", "into": "/new", "alias": True})
         await some_hits("/c", "/cu", "/d", "/cu")
@@ -343,10 +350,10 @@ async def test_changes_and_hits_that_the_store_has_lost_come_back(
         await order("merge", {"from": "/d", "into": "/new"})
         await some_hits("/c", "/d", "/new", "/a")
         app.clock.advance(13)
-        third = (await beside.merges.merge("/old", "/a", "lan")).id
+        third = (await beside.merges.merge("/old", "/a", Order("lan"))).id
         await some_hits("/old", "/a")
         app.clock.advance(13)
-        await beside.merges.undo(third, "lan", "Nhầm")
+        await beside.desk.undo(third, Order("lan", "Nhầm"))
         await some_hits("/old", "/a", "/c")
 
         audited, numbers = (await desk.audit()).json, await app.numbers()
@@ -392,7 +399,8 @@ async def test_an_alias_that_is_older_than_the_journal_is_put_back_without_its_r
         long_ago = Writer(redis_url)
         live = worker.sites.get("t1")
         assert live is not None
-        await Merges(Changes(client), long_ago, "t1", live.key_rules, app.clock).merge("/old", "/new", "an")
+        desk_of = change_desk(client, long_ago, live.site, app.clock, live.key_rules)
+        await desk_of.merges.merge("/old", "/new", Order("an"))
         await Changes(client).tell("t1")
         await worker.sites.refresh()
         made = (await desk("merge", {"from": "/third", "into": "/new"})).json["change"]["id"]

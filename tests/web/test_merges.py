@@ -11,10 +11,11 @@ import pytest
 
 from tests.client import HOST, Connection, Hit, crowd
 from tests.shell import Shell
+from tests.store.changing import change_desk
 from tests.store.merging import Writer
 from tests.web.inprocess import NOON, Running
 from tests.web.orders import ADMIN, Desk, read
-from visitstats.changes.merges import Merges
+from visitstats.changes.recording import Order
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
 
@@ -87,7 +88,7 @@ async def test_an_alias_before_the_first_reader(app: Running, desk: Desk) -> Non
 
 async def test_the_list_of_changes_is_newest_first_and_as_long_as_asked(app: Running, desk: Desk) -> None:
     await read(app, "/old", "/new")
-    assert (await desk.audit()).json == {"site": "t1", "changes": []}
+    assert (await desk.audit()).json == {"site": "t1", "changes": [], "cursor": None, "damaged": 0}
     merged = (await desk("merge", {"from": "/old", "into": "/new"})).json["change"]["id"]
     undone = (await desk("undo", {"change": merged, "why": "Nhầm"}, "admin")).json["change"]["id"]
     changes = (await desk.audit()).json["changes"]
@@ -103,11 +104,11 @@ async def test_the_list_of_changes_is_newest_first_and_as_long_as_asked(app: Run
 @pytest.mark.parametrize(
     ("action", "body", "status", "code"),
     [
-        ("merge", {"from": "/old", "into": "/old"}, 409, "merge-refused"),
+        ("merge", {"from": "/old", "into": "/old"}, 409, "change-refused"),
         ("merge", {"from": "/nix", "into": "/old"}, 404, "no-such-article"),
         ("merge", {"from": "/old", "into": "/nix"}, 404, "no-such-article"),
         ("merge", {"from": "https://elsewhere.vn/a", "into": "/old"}, 404, "no-such-article"),
-        ("merge", {"from": "\u200b", "into": "/old"}, 409, "merge-refused"),
+        ("merge", {"from": "\u200b", "into": "/old"}, 409, "change-refused"),
         ("undo", {"change": "nix"}, 404, "not-found"),
         ("merge", {"from": "/old"}, 400, "bad-request"),
         ("merge", {"from": "/old", "into": "/new", "count": 5}, 400, "bad-request"),
@@ -221,7 +222,8 @@ async def test_a_worker_that_knows_nothing_of_a_merge_yet_counts_right_all_the_s
     # As another worker made it, whose word has not come here yet.
     client = open_client(redis_url)
     writer = Writer(redis_url)
-    await Merges(Changes(client), writer, "t1", live.key_rules, app.clock).merge("/old", "/new", "an")
+    desk_of = change_desk(client, writer, live.site, app.clock, live.key_rules)
+    await desk_of.merges.merge("/old", "/new", Order("an"))
     hit = await app.connection.hit("t1", Hit(ANN, "/old"))
     assert hit.json["views"] == 3
     assert hit.json["total"] == 3

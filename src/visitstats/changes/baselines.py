@@ -5,7 +5,8 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import BaselineRefused, ChangePending
 from visitstats.core.keys import article_id
-from visitstats.store.changes import PAGE, Changes, Logged, setting_baselines
+from visitstats.store.change_records import Logged, setting_baselines
+from visitstats.store.changes import PAGE, Changes
 
 
 class Baselines:
@@ -32,6 +33,13 @@ class Baselines:
     async def _set(self, total: int | None, wanted: dict[str, tuple[Entry, int]]) -> bool:
         # Changes are only ever added: if there are as many, they are the same.
         many = await self._changes.many(self._site)
+        if total is not None:
+            counted, _ = await self._changes.totals(self._site, "visits")
+            if counted + total < 0:
+                raise BaselineRefused(
+                    f"{-counted} visits were taken from the total, more than a baseline of {total}; undo that first "
+                    f"(visitstats audit {self._site} --kind reset)"
+                )
         items = await self._resolved(wanted)
         pieces = [items[start : start + PAGE] for start in range(0, len(items), PAGE)] or [[]]
         pending = False
@@ -40,6 +48,10 @@ class Baselines:
             made = await self._recorder.change(setting_baselines(self._site, many, total if last else None, piece))
             if made is None:
                 pending = True  # journal the rest as well: this command has ended when the store is back
+            elif made.reason == "short":
+                raise BaselineRefused(
+                    f"the baseline would bring the {made.detail} below zero; undo what takes away first"
+                )
             elif made.word == "refused":
                 return False  # articles were merged at the same moment: look again
         if pending:
@@ -69,6 +81,6 @@ def _kept_for_undo(changes: list[Logged]) -> dict[str, int]:
     """The baselines that the merges into each article have moved there, and that an undo takes away again."""
     found: dict[str, int] = {}
     for each in changes:
-        if each.change.kind != "undo" and not each.undone and each.change.bases[0] > 0:
+        if each.change.kind in ("merge", "alias") and not each.undone and each.change.bases[0] > 0:
             found[each.change.target] = found.get(each.change.target, 0) + each.change.bases[0]
     return found

@@ -5,48 +5,13 @@ views are answered with the other's, and its own numbers are kept in the record 
 exactly what it had at the merge; what was counted since stays with the other. A site's totals never change.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
-from visitstats.changes.scribe import Recorder
-from visitstats.core.batch import OTHER_KEY, ChangeRecord
-from visitstats.core.errors import ChangePending, HitRejected, NotFound, StoreUnavailable, VisitstatsError
-from visitstats.core.keys import KeyRules, article_id
-from visitstats.core.text import visible
-from visitstats.store.changes import (
-    MOST_ALIASES,
-    Change,
-    Changes,
-    Kind,
-    Logged,
-    decode_change,
-    merging,
-    new_id,
-    undoing,
-)
+from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order, Recording, refusal
+from visitstats.core.batch import OTHER_KEY
+from visitstats.core.keys import article_id
+from visitstats.store.change_records import MOST_ALIASES, Kind, Logged, merging, undoing
 from visitstats.store.commit import Changed
-
-LONGEST_NAME = 80
-LONGEST_REASON = 500
-
-
-class MergeRefused(VisitstatsError):
-    """A merge or an undo that cannot be made. Nothing was changed."""
-
-
-class MergePending(ChangePending):
-    """A merge or an undo that is journalled, and not in the store yet: `logged` without the numbers from before."""
-
-    def __init__(self, logged: Logged) -> None:
-        super().__init__(
-            f"change {logged.id} is written down, and is made when the store takes it; look at visitstats audit then"
-        )
-        self.logged = logged
-
-
-class NoSuchArticle(NotFound):
-    """A key under which nothing was ever counted."""
 
 
 class Sides(msgspec.Struct, frozen=True):
@@ -61,39 +26,29 @@ class Sides(msgspec.Struct, frozen=True):
 
 
 class Merges:
-    """Merges, aliases and undos of one site. `clock` gives the moment in milliseconds. Every method may raise
-    StoreUnavailable."""
+    """Merges, aliases and their undos on one site. Every method may raise StoreUnavailable."""
 
-    def __init__(
-        self, changes: Changes, recorder: Recorder | None, site: str, rules: KeyRules, clock: Callable[[], int]
-    ) -> None:
-        """`rules` turn addresses into keys; the aliases are read from the store, not taken from there. Without a
-        recorder nothing can be changed."""
-        self._changes = changes
-        self._recorder = recorder
-        self._site = site
-        self._rules = rules
-        self._clock = clock
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._changes = recording.changes
+        self._site = recording.site
 
     async def sides(self, source: str, target: str) -> Sides:
-        """Look at two articles, named by key or address, before they are merged. Raises MergeRefused, and NoSuchArticle
-        for a target under which nothing was ever counted."""
-        source, target = self._key(source), self._key(target)
+        """Look at two articles, named by key or address, before they are merged. Raises ChangeRefused, and
+        NoSuchArticle for a target under which nothing was ever counted."""
+        source, target = self._recording.key(source), self._recording.key(target)
         if source == target:
-            raise MergeRefused(f"{source} cannot be merged with itself")
+            raise ChangeRefused(f"{source} cannot be merged with itself")
         aliases = await self._changes.aliases(self._site)
         end = aliases.get(article_id(target), target)
         if source == end:
-            raise MergeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
+            raise ChangeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
         if OTHER_KEY in (source, end):
-            raise MergeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
+            raise ChangeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
         if article_id(source) in aliases:
-            for each in await self._changes.all(self._site):
-                if _stands(each, source):
-                    raise MergeRefused(
-                        f"{source} is an alias of {aliases[article_id(source)]} already "
-                        f"(change {each.id}); visitstats undo {self._site} {each.id} takes it back"
-                    )
+            made = await self._by(source)
+            known = f" (change {made.id}); visitstats undo {self._site} {made.id} takes it back" if made else ""
+            raise ChangeRefused(f"{source} is an alias of {aliases[article_id(source)]} already{known}")
         source_views, target_views = await self._changes.views(self._site, [source, end])
         if target_views is None:
             raise NoSuchArticle(f"{_NOTHING} {end}, and so there is nothing to merge into; open its page once")
@@ -101,126 +56,88 @@ class Merges:
             raise _too_many()
         return Sides(source, end, source_views, target_views)
 
-    async def merge(self, source: str, target: str, who: str, why: str = "", kind: Kind = "merge") -> Logged:
+    async def merge(self, source: str, target: str, order: Order, kind: Kind = "merge") -> Logged:
         """Merge the article `source` into `target`, each named by its key or an address; as `alias`, for a key under
-        which nothing was counted yet. Raises NoSuchArticle, MergeRefused for what cannot be merged, MergePending,
+        which nothing was counted yet. Raises NoSuchArticle, ChangeRefused for what cannot be merged, Pending,
         JournalFull and Overloaded."""
-        change = self._change(kind, who, why)
+        change_id, change = self._recording.begin(kind, order)
+        if before := await self._recording.made_before(order, kind):
+            return before
         sides = await self.sides(source, target)
         if kind == "merge" and sides.source_views is None:
             raise NoSuchArticle(
                 f"{_NOTHING} {sides.source}, and so there is nothing to merge; visitstats alias is for a new key"
             )
         if kind == "alias" and sides.source_views:
-            raise MergeRefused(f"{sides.source} has {sides.source_views} views of its own: merge it")
+            raise ChangeRefused(f"{sides.source} has {sides.source_views} views of its own: merge it")
         change = msgspec.structs.replace(change, source=sides.source, target=sides.target)
-        change_id = new_id()
-        made = await self._record(Logged(change_id, change), merging(self._site, change_id, change))
+        made = await self._recording.make(Logged(change_id, change), merging(self._site, change_id, change))
         if isinstance(made, Changed):
             raise _refusal(made, sides)
         return made
 
-    async def undo(self, change_id: str, who: str, why: str = "") -> Logged:
-        """Undo a merge or an alias by its id. Raises NotFound, MergeRefused when something else has to be undone first,
-        MergePending, JournalFull and Overloaded."""
-        change = self._change("undo", who, why)
-        everything = await self._changes.all(self._site)
-        merge = next((each for each in everything if each.id == change_id), None)
-        if merge is None:
-            raise NotFound(f"site {self._site} has no change {change_id[:40]!r}; visitstats audit lists them")
-        if merge.change.kind == "undo":
-            raise MergeRefused(f"change {merge.id} is an undo; to take it back, merge again")
-        if merge.undone:
-            raise self._no_undo("undone", merge, everything)
-        if any(_stands(each, merge.change.target) for each in everything):
-            raise self._no_undo("later", merge, everything)
+    async def check_undo(self, merge: Logged) -> None:
+        """Raise ChangeRefused when something else has to be undone before a merge."""
+        aliases = await self._changes.aliases(self._site)
+        if article_id(merge.change.target) in aliases:
+            raise await self._no_undo("later", merge)
+
+    async def undo(self, merge: Logged, order: Order) -> Logged:
+        """Undo a merge or an alias. Raises ChangeRefused when something else has to be undone first, Pending,
+        JournalFull and Overloaded."""
+        own_id, change = self._recording.begin("undo", order)
+        await self.check_undo(merge)
         change = msgspec.structs.replace(
             change, source=merge.change.source, target=merge.change.target, undoes=merge.id
         )
-        own_id = new_id()
-        made = await self._record(Logged(own_id, change), undoing(self._site, own_id, change))
+        made = await self._recording.make(Logged(own_id, change), undoing(self._site, own_id, change))
         if isinstance(made, Changed):
-            raise self._no_undo(made.reason, merge, everything, made.detail)
+            raise await self._no_undo(made.reason, merge, made.detail)
         return made
 
-    async def audit(self, limit: int) -> list[Logged]:
-        """Return the site's changes, the newest first."""
-        return (await self._changes.all(self._site))[:limit]
+    async def _by(self, key: str) -> Logged | None:
+        """Return the change by which a key stands for another; None when that is not on record."""
+        ids = await self._changes.of_article(self._site, key)
+        for each in await self._changes.logged(self._site, ids):
+            if each is not None and _stands(each, key):
+                return each
+        # Made before changes of articles were kept, or too long ago.
+        return next((each for each in await self._changes.all(self._site) if _stands(each, key)), None)
 
-    async def _record(self, logged: Logged, record: ChangeRecord) -> Logged | Changed:
-        """Have a change made; returns what the ledger refuses."""
-        if self._recorder is None:
-            raise MergeRefused("nothing can be changed without a journal")
-        made = await self._recorder.change(record)
-        if made is None:
-            raise MergePending(logged)
-        if made.word == "refused":
-            return made
-        if made.word:
-            return Logged(logged.id, decode_change(made.record))
-        # Another process has applied our record already (it replayed the journal after a loss).
-        try:
-            found = await self._changes.find(self._site, logged.id)
-        except StoreUnavailable as error:
-            raise MergePending(logged) from error
-        return Changed("refused", "again") if found is None else Logged(logged.id, found)
-
-    # Shared --------------------------------------------------------------------------------------------------------
-
-    def _change(self, kind: Kind, who: str, why: str) -> Change:
-        who, why = visible(who), visible(why)
-        if not who or len(who) > LONGEST_NAME:
-            raise MergeRefused(f"say who makes the change, in 1 to {LONGEST_NAME} characters")
-        if len(why) > LONGEST_REASON:
-            raise MergeRefused(f"the reason is longer than {LONGEST_REASON} characters")
-        return Change(kind, self._clock(), who, why, "", "", "")
-
-    def _key(self, named: str) -> str:
-        """Return the key that is meant, before its aliases."""
-        try:
-            key = self._rules.named(named)
-        except HitRejected as refused:
-            raise MergeRefused(f"{named[:80]}: {refused.detail}") from refused
-        if not key:
-            raise MergeRefused(
-                f"{named[:80]!r} is no key: nothing can be seen in it, or it is a template that was not filled"
-            )
-        return key
-
-    def _no_undo(self, reason: str, merge: Logged, everything: list[Logged], detail: str = "") -> MergeRefused:
-        later = next((each.id for each in everything if _stands(each, merge.change.target)), "")
-        return MergeRefused(
-            {
-                "undone": f"change {merge.id} is undone already" + (f" (by {merge.undone})" if merge.undone else ""),
-                "later": f"{merge.change.target} was merged itself since; undo change {later} first",
-                "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
-                "again": "it has changed just now; try again",
-                "id": "the id that was drawn for this change is taken; try again",
-                "short": f"{merge.change.target} has less in {detail} than is to be given back; "
-                "visitstats verify says more",
-            }.get(reason, f"change {merge.id} cannot be undone ({reason})")
-        )
+    async def _no_undo(self, reason: str, merge: Logged, detail: str = "") -> ChangeRefused:
+        later = await self._by(merge.change.target) if reason == "later" else None
+        if reason == "undone":
+            merge = await self._changes.one(self._site, merge.id) or merge
+        known = {
+            "undone": f"change {merge.id} is undone already" + (f" (by {merge.undone})" if merge.undone else ""),
+            "later": f"{merge.change.target} was merged itself since; undo change {later.id if later else '?'} first",
+            "moved": f"{merge.change.source} is no alias of {merge.change.target} any more",
+            "short": f"{merge.change.target} has less in {detail} than is to be given back: undo what was taken from "
+            f"it since (visitstats audit {self._site} --article {merge.change.target})",
+        }
+        made = Changed("refused", reason)
+        return refusal(made, known.get(reason, f"change {merge.id} cannot be undone ({reason})"))
 
 
 def _stands(logged: Logged, key: str) -> bool:
     """Whether a key stands for another by this change."""
-    return logged.change.source == key and logged.change.kind != "undo" and not logged.undone
+    return logged.change.source == key and logged.change.kind in ("merge", "alias") and not logged.undone
 
 
-def _refusal(made: Changed, sides: Sides) -> MergeRefused:
+def _refusal(made: Changed, sides: Sides) -> ChangeRefused:
     if made.reason == "too-many":
         return _too_many()
-    return MergeRefused(
-        {
-            "id": "the id that was drawn for this change is taken; try again",
-            "again": f"what {sides.source} and {sides.target} stand for has changed just now; try again",
-            "alias": f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit",
-        }.get(made.reason, f"{sides.source} cannot be merged ({made.reason})")
-    )
+    if made.reason == "again":
+        return ChangeRefused(f"what {sides.source} and {sides.target} stand for has changed just now; try again")
+    if made.reason == "alias":
+        return ChangeRefused(
+            f"somebody else has just merged {sides.source} or {sides.target}; look at visitstats audit"
+        )
+    return refusal(made, f"{sides.source} cannot be merged ({made.reason})")
 
 
-def _too_many() -> MergeRefused:
-    return MergeRefused(f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses")
+def _too_many() -> ChangeRefused:
+    return ChangeRefused(f"a site has at most {MOST_ALIASES} aliases; a rewrite rule may do for many addresses")
 
 
 _NOTHING = "nothing was ever counted for"

@@ -11,6 +11,7 @@ from visitstats import __version__
 from visitstats.cli import (
     backups,
     changes,
+    correcting,
     explaining,
     history,
     keys,
@@ -41,6 +42,14 @@ app.command("key")(keys.explain_keys)
 app.command()(explaining.explain)
 app.command()(changes.merge)
 app.command()(changes.alias)
+app.command()(changes.rename)
+app.command()(changes.hide)
+app.command()(changes.accept)
+app.command()(correcting.adjust)
+app.command()(correcting.reset)
+app.command()(correcting.close)
+app.command()(correcting.reopen)
+app.command()(correcting.closed)
 app.command()(changes.undo)
 app.command()(changes.audit)
 app.command()(trust.verify)

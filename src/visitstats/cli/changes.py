@@ -1,43 +1,39 @@
-"""visitstats merge, alias, undo, audit: what people change by hand, and how it is taken back."""
+"""visitstats merge, alias, rename, hide, accept, undo, audit: what people say of articles, and how changes are taken
+back."""
 
-import getpass
-import os
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from datetime import date, timedelta
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats.changes.merges import MergeRefused, Merges, Sides
-from visitstats.cli.session import (
-    ConfigOption,
-    DataDirOption,
-    RedisOption,
-    dots,
-    find_site,
-    scribe,
-    settings_of,
-    with_parts,
+from visitstats.changes.desk import KINDS, Page, Wanted
+from visitstats.changes.facts import Renaming
+from visitstats.changes.merges import Sides
+from visitstats.changes.recording import ChangeRefused
+from visitstats.cli.change_session import (
+    Bench,
+    DryRunOption,
+    Session,
+    SiteArgument,
+    WhoOption,
+    WhyOption,
+    how_to_undo,
+    ordered,
+    steps,
+    told,
 )
-from visitstats.core.keys import KeyRules
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots
+from visitstats.core.entries import FACTS
 from visitstats.core.periods import Calendar
-from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
-from visitstats.store.changes import Kind, Logged
-from visitstats.store.fitness import Parts
+from visitstats.store.change_records import Change, Kind, Logged
 from visitstats.worker import wall_clock
 
-T = TypeVar("T")
-
-SiteArgument = Annotated[str, typer.Argument(metavar="SITE")]
 FromArgument = Annotated[str, typer.Argument(metavar="FROM", help="Key or address that is to stand for another.")]
 IntoArgument = Annotated[str, typer.Argument(metavar="INTO", help="Key or address of the article that stays.")]
-WhoOption = Annotated[
-    str | None, typer.Option("--who", help="Who makes the change.", show_default="the user of this machine")
-]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the list of changes.", show_default=False)]
+ArticleArgument = Annotated[str, typer.Argument(metavar="ARTICLE", help="Its key or address.")]
 
 
 def merge(
@@ -52,21 +48,22 @@ def merge(
     redis_url: RedisOption = None,
 ) -> None:
     """Add an article's counts to another's, and count its address for that one from now on."""
+    session = Session(config, data_dir, redis_url, site_id)
 
-    async def look(site: Site, merges: Merges) -> Sides:
-        return await merges.sides(source, target)
+    async def look(bench: Bench) -> Sides:
+        return await bench.desk.merges.sides(source, target)
 
-    async def make(site: Site, merges: Merges) -> Logged:
-        return await merges.merge(source, target, who or _user(), why)
+    async def make(bench: Bench) -> Logged:
+        return await bench.desk.merges.merge(source, target, ordered(who, why))
 
     if not yes:
-        sides = _on_site(site_id, look, config, data_dir, redis_url)
+        sides = session.run(look)
         print(f"{sides.source} has {dots(sides.source_views)} views, {sides.target} has {dots(sides.target_views)}.")
         if typer.prompt("Type the first key again to add them up").strip() != sides.source:
-            raise MergeRefused("that is another key; nothing was changed")
-    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
+            raise ChangeRefused("that is another key; nothing was changed")
+    made = session.run(make, changes=True)
     print(f"{made.change.source} is merged into {made.change.target}: {dots(made.change.moved)} views.")
-    _how_to_undo(site_id, made)
+    how_to_undo(site_id, made)
 
 
 def alias(
@@ -82,89 +79,188 @@ def alias(
     """Have a key that was never counted stand for another article."""
     kind: Kind = "alias"
 
-    async def make(site: Site, merges: Merges) -> Logged:
-        return await merges.merge(source, target, who or _user(), why, kind)
+    async def make(bench: Bench) -> Logged:
+        return await bench.desk.merges.merge(source, target, ordered(who, why), kind)
 
-    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
+    made = Session(config, data_dir, redis_url, site_id).run(make, changes=True)
     print(f"{made.change.source} stands for {made.change.target} from now on.")
-    _how_to_undo(site_id, made)
+    how_to_undo(site_id, made)
 
 
-def undo(
+def rename(
     site_id: SiteArgument,
-    change_id: Annotated[str, typer.Argument(metavar="CHANGE", help="Its id, as visitstats audit shows it.")],
+    article: ArticleArgument,
+    title: Annotated[str | None, typer.Option(help="What it is called.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who is paid for it.")] = None,
+    category: Annotated[str | None, typer.Option(help="Where it stands.")] = None,
+    published: Annotated[str | None, typer.Option(help="A date, or a moment: 2026-11-24T08:30+07:00.")] = None,
+    url: Annotated[str | None, typer.Option(help="The address that lists show, of this site.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Its type; an empty one takes it away.")] = None,
     who: WhoOption = None,
     why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Take a merge or an alias back: the article has again what it had. What was counted since stays where it is."""
+    """Say what an article is called. No reader's page changes that any more."""
+    facts = Renaming(title, author, category, published, url)
 
-    async def make(site: Site, merges: Merges) -> Logged:
-        return await merges.undo(change_id, who or _user(), why)
+    async def make(bench: Bench) -> list[Logged]:
+        made = []
+        if facts != Renaming() or type_ is None:
+            made.append(await bench.desk.naming.rename(article, facts, ordered(who, why)))
+        if type_ is not None:
+            made.append(await bench.desk.naming.classify(article, type_, ordered(who, why)))
+        return made
 
-    made = _on_site(site_id, make, config, data_dir, redis_url, changes=True)
-    print(f"Change {change_id} is undone: {made.change.source} is an article of its own again (change {made.id}).")
+    for made in Session(config, data_dir, redis_url, site_id).run(make, changes=True):
+        _tell(site_id, made)
 
 
-def audit(
+def hide(
     site_id: SiteArgument,
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=100_000)] = 50,
+    article: ArticleArgument,
+    show: Annotated[bool, typer.Option("--show", help="Put it back into the lists.")] = False,
+    who: WhoOption = None,
+    why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """List what was changed by hand: when, by whom, what and why."""
+    """Take an article out of the lists, for readers too. It is counted as before."""
 
-    async def read(site: Site, merges: Merges) -> tuple[Calendar, list[Logged]]:
-        return Calendar(site.timezone, site.week_start), await merges.audit(limit)
+    async def make(bench: Bench) -> Logged:
+        return await bench.desk.naming.hide(article, ordered(who, why), hidden=not show)
 
-    calendar, found = _on_site(site_id, read, config, data_dir, redis_url)
-    table = Table("change", "when", "who", "what", "views", "why")
+    made = Session(config, data_dir, redis_url, site_id).run(make, changes=True)
+    print(f"{made.change.source} is {'in the lists again' if show else 'in no list any more'}.")
+    how_to_undo(site_id, made)
+
+
+def accept(
+    site_id: SiteArgument,
+    article: ArticleArgument,
+    fact: Annotated[str, typer.Argument(metavar="FACT", help=f"One of {', '.join(FACTS)}.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="What readers say, as visitstats claims shows it.")],
+    who: WhoOption = None,
+    why: WhyOption = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+) -> None:
+    """Have an article be called what its readers say."""
+
+    async def make(bench: Bench) -> Logged:
+        today = date.fromisoformat(bench.calendar.day_at(wall_clock()).date)
+
+        def days(many: int) -> list[str]:
+            return [(today - timedelta(days=n)).isoformat() for n in range(many)]
+
+        return await bench.desk.naming.accept(article, fact, value, ordered(who, why), bench.reads, days)
+
+    _tell(site_id, Session(config, data_dir, redis_url, site_id).run(make, changes=True))
+
+
+def undo(
+    site_id: SiteArgument,
+    change_id: Annotated[str, typer.Argument(metavar="CHANGE", help="Its id, as visitstats audit shows it.")],
+    dry_run: DryRunOption = False,
+    who: WhoOption = None,
+    why: WhyOption = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+) -> None:
+    """Take a change back. What was counted since stays where it is."""
+    session = Session(config, data_dir, redis_url, site_id)
+
+    async def look(bench: Bench) -> Change:
+        return await bench.desk.look_at_undo(change_id)
+
+    async def make(bench: Bench) -> Logged:
+        return await bench.desk.undo(change_id, ordered(who, why))
+
+    change = session.run(look)
+    if not dry_run:
+        made = session.run(make, changes=True)
+        print(f"Change {change_id} is undone{_of_undo(made.change)} (change {made.id}).")
+        change = made.change
+    for line in told(change):
+        print(line)
+    if dry_run:
+        print(f"Change {change_id} can be undone{_of_undo(change)}. Nothing was changed.")
+
+
+def audit(
+    site_id: SiteArgument,
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(KINDS)}.")] = "",
+    person: Annotated[str, typer.Option(help="Who made it; a part of the name will do.")] = "",
+    article: Annotated[str, typer.Option(help="Key or address: its last 256 changes.")] = "",
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=100_000)] = 50,
+    cursor: Annotated[str, typer.Option(help="Go on behind a list, as its end says.")] = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+) -> None:
+    """List what was changed by hand: when, by whom, what, what was before and after, and why."""
+
+    async def read(bench: Bench) -> tuple[Calendar, Page]:
+        return bench.calendar, await bench.desk.log(Wanted(kind, person, article, limit, cursor))
+
+    calendar, page = Session(config, data_dir, redis_url, site_id).run(read)
+    table = Table("change", "when", "who", "what", "before → after", "why")
     table.columns[4].justify = "right"
-    for each in found:
+    for each in page.changes:
         change = each.change
-        what = f"undo {change.undoes}: {change.source}" if change.undoes else f"{change.source} → {change.target}"
         table.add_row(
             each.id + (f"\nundone by {each.undone}" if each.undone else ""),
             calendar.iso(change.at_ms),
             escape(change.who),
-            escape(what),
-            dots(change.moved) if change.kind == "merge" else "",
+            escape(_what(change)),
+            escape(_before_after(change)),
             escape(change.why),
         )
-    Console().print(table if found else "Nothing was changed by hand.")
+    Console().print(table if page.changes else "Nothing was changed by hand." if not cursor else "Nothing more.")
+    if page.cursor:
+        Console().print(f"There is more: --cursor {page.cursor}")
+    if page.damaged:
+        Console().print(f"{page.damaged} records cannot be read; visitstats verify names them.")
 
 
-def _on_site(
-    site_id: str,
-    work: Callable[[Site, Merges], Awaitable[T]],
-    config: ConfigOption,
-    data_dir: DataDirOption,
-    redis_url: RedisOption,
-    *,
-    changes: bool = False,
-) -> T:
-    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
-
-    async def run(parts: Parts) -> T:
-        site = await find_site(parts.records, site_id)
-        rules = KeyRules(site, linear_pattern)
-        if not changes:
-            return await work(site, Merges(parts.records.changes, None, site.id, rules, wall_clock))
-        async with scribe(settings, parts) as recorder:
-            return await work(site, Merges(parts.records.changes, recorder, site.id, rules, wall_clock))
-
-    return with_parts(settings, run)
+def _tell(site_id: str, made: Logged) -> None:
+    print(f"{made.change.source}:")
+    for line in told(made.change):
+        print(f"  {line}")
+    how_to_undo(site_id, made)
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid {os.getuid()}"
+def _of_undo(change: Change) -> str:
+    if change.target:
+        return f": {change.source} is an article of its own again"
+    if len(change.place) == len("2026-11"):
+        return f": {change.place}"
+    return f": {change.source}" if change.source else ""
 
 
-def _how_to_undo(site_id: str, made: Logged) -> None:
-    print(f"Change {made.id}; to take it back: visitstats undo {site_id} {made.id}")
+def _what(change: Change) -> str:
+    what = {
+        "merge": f"{change.source} → {change.target}",
+        "alias": f"{change.source} → {change.target}",
+        "close": f"close {change.place}",
+        "reopen": f"reopen {change.place}",
+        "undo": f"undo {change.undoes}: {change.source or change.place}",
+    }.get(change.kind, f"{change.kind} {change.source or 'the site'}")
+    if change.note and len(change.place) == len("2026-11-24"):
+        return f"{what}, meant for {change.note}"
+    return what
+
+
+def _before_after(change: Change) -> str:
+    if change.kind == "merge":
+        return dots(change.moved)
+    lines = []
+    for each in change.said:
+        if each.day >= 0:
+            lines.append(f"{each.kind} on {change.place}: {steps(each.day, each.by)}")
+        lines.append(f"all {each.kind}: {steps(each.total, each.by)}")
+    return "\n".join([*lines, *(f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.facts)])

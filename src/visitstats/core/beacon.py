@@ -66,22 +66,22 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     @property
     def title(self) -> str:
         """One line of at most 300 characters, nothing invisible in it."""
-        return _line(self.told[0], MAX_TITLE_CHARS) if self.told[0] else ""
+        return line(self.told[0], MAX_TITLE_CHARS) if self.told[0] else ""
 
     @property
     def author(self) -> str:
         """One line of at most 120 characters."""
-        return _line(self.told[1], MAX_LABEL_CHARS) if self.told[1] else ""
+        return line(self.told[1], MAX_LABEL_CHARS) if self.told[1] else ""
 
     @property
     def category(self) -> str:
         """One line of at most 120 characters."""
-        return _line(self.told[2], MAX_LABEL_CHARS) if self.told[2] else ""
+        return line(self.told[2], MAX_LABEL_CHARS) if self.told[2] else ""
 
     @property
     def published(self) -> str:
         """An ISO 8601 date or moment; a moment without offset is in the site's zone."""
-        return _moment(self.told[3]) if self.told[3] else ""
+        return moment(self.told[3]) if self.told[3] else ""
 
 
 class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
@@ -199,7 +199,7 @@ def _token(name: str, text: str | None) -> str:
     return text
 
 
-def _line(text: str, limit: int) -> str:
+def line(text: str, limit: int) -> str:
     """One line for people: NFC, single spaces, nothing invisible, at most `limit` characters; "" for a template that
     was not filled."""
     # Cut first, so that the work is bounded (NFC is quadratic on piled-up marks); twice, as NFC may halve the length.
@@ -219,7 +219,7 @@ def _is_space(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) == "Cc"
 
 
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     """An ISO 8601 date or moment in its extended form; "" for anything else."""
     if len(text) > MAX_MOMENT_CHARS or not text.isascii():
         return ""

@@ -22,6 +22,16 @@ class Peak(NamedTuple):
     at_ms: int
 
 
+class Corrected(msgspec.Struct, frozen=True):
+    """The part of visits and views that people have added, or taken away when it is below zero."""
+
+    visits: int
+    views: int
+
+
+NOT_CORRECTED = Corrected(0, 0)
+
+
 class Row(msgspec.Struct, frozen=True):
     """One hour, day, month or year of a site."""
 
@@ -36,6 +46,8 @@ class Row(msgspec.Struct, frozen=True):
     peak: Peak | None = None
     ignored: dict[str, int] = {}
     """Beacons that were not counted, by reason (rule 8)."""
+    corrected: Corrected = NOT_CORRECTED
+    """What is a part of the visits and views, and was not counted. Of hours it is not known."""
 
 
 def joined(name: str, rows: list[Row]) -> Row:
@@ -54,6 +66,7 @@ def joined(name: str, rows: list[Row]) -> Row:
         _sum(row.uniques for row in rows),
         highest(row.peak for row in rows),
         ignored,
+        Corrected(sum(row.corrected.visits for row in rows), sum(row.corrected.views for row in rows)),
     )
 
 
@@ -103,7 +116,8 @@ class Best(NamedTuple):
 
 class Summary(msgspec.Struct, frozen=True):
     """Records and averages of a site's visits. Averages are of days, months and years that are over and in which the
-    service ran all the time; records are of all that was counted. Neither has a baseline or imported numbers in it."""
+    service ran all the time; records are of all that was counted. Neither has a baseline, imported numbers or
+    corrections in it."""
 
     best: Best | None
     """The day with the most visits, the first of equal ones."""
@@ -117,10 +131,9 @@ class Summary(msgspec.Struct, frozen=True):
 
 def summary(days: list[Row], today: str) -> Summary:
     """Sum up a site's days, in their order."""
-    whole = [
-        (row.name, row.visits) for row in days if row.known == "yes" and row.visits is not None and row.name < today
-    ]
-    counted = [Best(row.name, row.visits) for row in days if row.visits]
+    own = [(row, row.visits - row.corrected.visits) for row in days if row.visits is not None]
+    whole = [(row.name, n) for row, n in own if row.known == "yes" and row.name < today]
+    counted = [Best(row.name, n) for row, n in own if n > 0]
     weekdays = [[n for name, n in whole if date.fromisoformat(name).weekday() == weekday] for weekday in range(7)]
     return Summary(
         max(counted, key=lambda day: day.n, default=None),

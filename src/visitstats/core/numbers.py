@@ -81,6 +81,8 @@ class History(msgspec.Struct, frozen=True):
     """The first day on which something was counted; empty when there is none."""
     record: int = 0
     record_date: str = ""
+    by_hand: dict[str, int] = {}
+    """By date, and under ALL_TIME, the part that people have added or taken away: it is in no average and no record."""
 
     def with_days(self, days: Iterable[tuple[str, int]]) -> "History":
         """Take counts of days into account, in any order and as often as one likes. A day that equals the record does
@@ -92,7 +94,7 @@ class History(msgspec.Struct, frozen=True):
                     record, record_date = n, day
                 if day < first or not first:
                     first = day
-        return History(first, record, record_date)
+        return History(first, record, record_date, self.by_hand)
 
     def average(self, counted: int, today: str) -> int | None:
         """Return what was counted per day, from the first counted day up to today, as a whole number."""
@@ -116,14 +118,18 @@ def sum_up(
     sums: dict[str, Any] = {name: sum(counts[place]) for name, place in _PLACES.items()}
     if history is None:
         return Numbers(online=online, search_engines=search_engines, **sums)
-    recent = counts[_PLACES["last_week"]] + counts[_PLACES["week"]]
+    days = day.last_week + day.week
+    recent = [
+        n - history.by_hand.get(name, 0)
+        for name, n in zip(days, counts[_PLACES["last_week"]] + counts[_PLACES["week"]], strict=True)
+    ]
     if max(recent) >= history.record or not history.first or history.first > day.last_week[0]:  # else nothing is new
-        history = history.with_days(zip(day.last_week + day.week, recent, strict=True))
+        history = history.with_days(zip(days, recent, strict=True))
     return Numbers(
         online=online,
         search_engines=search_engines,
         **sums,
-        average=history.average(counts[_PLACES["total"].start], day.date),
+        average=history.average(counts[_PLACES["total"].start] - history.by_hand.get(ALL_TIME, 0), day.date),
         record=history.record or None,
         record_date=history.record_date or None,
     )

@@ -13,7 +13,7 @@ from visitstats.ingest.waiting import Outcome, Waiting, WaitingChange
 from visitstats.metrics import Metrics
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import SiteDirectory
-from visitstats.store.changes import describe
+from visitstats.store.change_records import describe
 from visitstats.store.commit import Changed, Committed, Result, Work
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 A packed month is read from its tiles; what was counted for its days later, and every month that is not packed yet, from
 the hashes of the days. Both are added up. Which hashes there are to be read is told by the site's views of each
-month and day: those that are others than what was packed.
+month and day: those that are others than what was packed, or have corrections.
 
 An article is named by its id and its number (`Article`). The index knows both, and `numbers` finds them without it. An
 article that was merged into another keeps its days: whoever asks for the other one names both; `all_of` adds them up.
@@ -151,17 +151,24 @@ class ArticleHistory:
     async def _sources(self, site: str, first: date, last: date) -> _Sources:
         records = await self._tiles.packed(site)
         wanted = spans(first, last)
-        of_months = await self._tiles.site_views(site, [span.month for span in wanted])
+        months = [span.month for span in wanted]
+        of_months = await self._tiles.site_views(site, months)
+        corrected = await self._tiles.corrected(site, months)
         before: dict[str, int] = {}
         """What was packed of each day on which there may be more."""
-        for span, views in zip(wanted, of_months, strict=True):
+        for span, views, marks in zip(wanted, of_months, corrected, strict=True):
             record = records.get(span.month)
-            if views and record is None:
+            if record is None and (views or marks):
                 before |= dict.fromkeys(span.dates, 0)
-            elif record is not None and views != record.views:
+            elif record is not None and (views != record.views or marks):
                 before |= dict(zip(span.dates, record.days[span.first - 1 : span.last], strict=True))
         now = await self._tiles.site_views(site, list(before))
-        dates = [day for (day, packed), views in zip(before.items(), now, strict=True) if packed != views]
+        marked = await self._tiles.corrected(site, list(before)) if any(corrected) else [0] * len(before)
+        dates = [
+            day
+            for (day, packed), views, marks in zip(before.items(), now, marked, strict=True)
+            if packed != views or marks
+        ]
         return _Sources({span.month: span for span in wanted if span.month in records}, dates, records)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from visitstats.changes.merges import NoSuchArticle
+from visitstats.changes.recording import NoSuchArticle
 from visitstats.core.errors import InvalidQuery, StoreUnavailable, VisitstatsError
 from visitstats.core.query import Query
 from visitstats.core.sites import Site

@@ -99,7 +99,8 @@ class Known(msgspec.Struct, frozen=True):
     tail: bytes
     """A digest of the last ids that are known: other ones mean another store."""
     months: dict[str, dict[str, int]]
-    """Views of the days of each month, of all articles together, as they were read."""
+    """Views of the days of each month, of all articles together, and their corrections, as they were read
+    (`Register.days`)."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

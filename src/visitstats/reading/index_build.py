@@ -25,7 +25,7 @@ from visitstats.reading.closed import Closed
 from visitstats.reading.index import HIDDEN, INDEXES, MERGED, SHOWN, SITE_BITS, Index, Known, note, start
 from visitstats.store import keys
 from visitstats.store.changes import Changes
-from visitstats.store.register import ID, PAGE, Facts, Register, State
+from visitstats.store.register import CORRECTED, ID, PAGE, Facts, Register, State
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def cells_of(data: bytes) -> Cells:
     """Read what `Cells.packed` wrote. Raises sqlite3.DatabaseError."""
     try:
         data = zlib.decompress(data)
-        numbers, counts = array("I"), array("Q")
+        numbers, counts = array("I"), array("q")
         many = len(data) // (numbers.itemsize + counts.itemsize)
         numbers.frombytes(data[: many * numbers.itemsize])
         counts.frombytes(data[many * numbers.itemsize :])
@@ -225,12 +225,12 @@ class Updater:
         """Read the days whose views are others than were read, with the totals of the articles that have changed on
         them; return the views of all days by month."""
         had, have = known.state.years, state.years
-        years = sorted(year for year in {*had, *have} if had.get(year) != have.get(year))
+        years = sorted({year.rstrip(CORRECTED) for year in {*had, *have} if had.get(year) != have.get(year)})
         found = await self._register.days(site, [f"{year}-{month:02d}" for year in years for month in range(1, 13)])
         months = {month: days for month, days in known.months.items() if month[:4] not in years}
         months |= {month: days for month, days in found.items() if days}
         was, now = _of_days(known.months), _of_days(months)
-        changed = {date for date in was.keys() | now.keys() if was.get(date) != now.get(date)}
+        changed = {date.rstrip(CORRECTED) for date in was.keys() | now.keys() if was.get(date) != now.get(date)}
         # What is packed is not in its day's hash any more; what came later is, and stands beside it.
         packed = {f"{month}-{day:02d}": n for month, each in state.packed.items() for day, n in enumerate(each.days, 1)}
         others = {
@@ -238,11 +238,11 @@ class Updater:
             for month in {*known.state.packed, *state.packed}
             if _nonce(known.state, month) != _nonce(state, month)
         }
-        wanted = changed | {date for date in was.keys() | now.keys() if date[:7] in others}
+        wanted = changed | {date.rstrip(CORRECTED) for date in was.keys() | now.keys() if date[:7] in others}
         for number, date in enumerate(sorted(wanted), 1):
             # Of a site that was just read whole the totals are known but for what was counted meanwhile.
             with_totals = date in changed and (known.ready or number > len(wanted) - RECENT)
-            is_there = now.get(date, 0) != packed.get(date, 0)
+            is_there = now.get(date, 0) != packed.get(date, 0) or date + CORRECTED in now
             await self._read_day(site, known.sid, date, is_there=is_there, with_totals=with_totals)
         return months
 
@@ -261,7 +261,7 @@ class Updater:
                 changed |= {_bytes(article): number for article, number in places if number in gone}
         totals = await self._register.totals(site, list(changed)) if with_totals else []
         ordered = sorted((number, counts[article]) for article, number in numbers.items())
-        cells = Cells(array("I", [number for number, _ in ordered]), array("Q", [n for _, n in ordered]))
+        cells = Cells(array("I", [number for number, _ in ordered]), array("q", [n for _, n in ordered]))
         with self._index.writing() as connection:
             # Both at once: what has changed of a day is known only as long as its old views are here.
             if ordered:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from visitstats.changes.merges import NoSuchArticle
+from visitstats.changes.recording import NoSuchArticle
 from visitstats.core.entries import Entry
 from visitstats.core.errors import InvalidQuery, StoreUnavailable, TileDamaged
 from visitstats.core.periods import Calendar, Day

@@ -26,6 +26,8 @@ FRESH_MS = 1000
 """A snapshot that is older is read anew, unless the store does not answer."""
 HEALING_MS = 10_000
 """How long numbers that were shown outlive lower ones."""
+CHANGING_MS = 2000
+"""How long after a change of a person's numbers may fall: some that were read before it are published after it."""
 MOST_ARTICLES = 10_000
 """Articles of a site whose views are remembered for answers without the store."""
 
@@ -114,6 +116,12 @@ class Beside(Generic[T]):
             task.add_done_callback(lambda _: self._reading.pop(live.site.id, None))
         return answer.value if answer is not None and known else None
 
+    def expire(self, site_id: str) -> None:
+        """Have what is known of a site read anew, and shown until then."""
+        answer = self._answers.get(site_id)
+        if answer is not None:
+            self._answers[site_id] = msgspec.structs.replace(answer, life_ms=0)
+
     async def wait(self, live: LiveSite) -> None:
         """Have it fresh, unless that takes longer than a second."""
         self.get(live)
@@ -157,6 +165,8 @@ class Stats:
         """Whether there is a snapshot that is not on the disk."""
         self._least: dict[str, int] = {}
         self._oldest_ms = 0
+        self._changed: dict[str, tuple[bytes, int]] = {}
+        """Of each site the last change of a person's that was noticed (`LiveSite.changed`), and when."""
 
     def show_no_less(self, totals: dict[str, int]) -> None:
         """Keep showing the last snapshot of a site whose total is below this one: the store has lost counts."""
@@ -192,14 +202,20 @@ class Stats:
         if online:
             self.note_peak(live.site.id, online, at_ms)
         engines = self._search_engines.get(live) if live.site.show_search_engines else None
+        known, noticed_ms = self._changed.get(live.site.id, (live.changed, -CHANGING_MS))
+        if known != live.changed:
+            noticed_ms = at_ms
+            self._history.expire(live.site.id)
+        self._changed[live.site.id] = (live.changed, noticed_ms)
+        was_changed = at_ms - noticed_ms < CHANGING_MS
         numbers = sum_up(day, online, counts, self._history.get(live), engines)
         if self._least and (numbers.total or 0) < self._least.get(live.site.id, 0):
             return self.last(live)
         shown = self.last(live)
         fallen = (numbers.total or 0) < (shown.numbers.total or 0) and shown.box in ("", live.site.box)
-        if fallen and 0 <= at_ms - shown.at_ms < HEALING_MS:
-            # A total falls only while a store that came back older is brought up to the journals again: what was shown
-            # stays until that is done.
+        if fallen and not was_changed and 0 <= at_ms - shown.at_ms < HEALING_MS:
+            # Without a change of a person's a total falls only while a store that came back older is brought up to the
+            # journals again: what was shown stays until that is done.
             return shown
         snapshot = _snapshot(live, numbers, at_ms, live.site.box)
         self._snapshots[live.site.id] = snapshot

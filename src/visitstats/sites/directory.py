@@ -45,12 +45,17 @@ _UNKNOWN = b"?"
 class LiveSite:
     """A site's record with everything that a worker derives from it."""
 
-    __slots__ = ("aliases", "calendar", "excluded_networks", "excluded_paths", "key_rules", "offices", "salts", "site")
+    __slots__ = (
+        "aliases", "calendar", "changed", "excluded_networks", "excluded_paths", "key_rules", "offices", "salts",
+        "site",
+    )  # fmt: skip
 
-    def __init__(self, site: Site, aliases: Mapping[bytes, str] = NO_ALIASES) -> None:
+    def __init__(self, site: Site, aliases: Mapping[bytes, str] = NO_ALIASES, changed: bytes = b"") -> None:
         """Raises InvalidSite for rewrite rules that cannot be applied here."""
         self.site = site
         self.aliases = aliases
+        self.changed = changed
+        """Another one after each change that people make: what was counted may have become less by it."""
         self.key_rules = KeyRules(site, linear_pattern, aliases)
         self.calendar = Calendar(site.timezone, site.week_start)
         self.offices = Networks(site.office_networks)
@@ -234,8 +239,9 @@ class SiteDirectory:
             old = self._live.get(site_id)
             try:
                 aliases = self._aliases.get(site_id, NO_ALIASES)
-                same = old is not None and old.site == site and old.aliases is aliases
-                live[site_id] = old if old is not None and same else LiveSite(site, aliases)
+                changed = self._alias_versions.get(site_id, b"")
+                same = old is not None and old.site == site and old.aliases is aliases and old.changed == changed
+                live[site_id] = old if old is not None and same else LiveSite(site, aliases, changed)
             except InvalidSite as error:
                 # The machine that saved it could apply the rules. Keys by other rules would split the counts.
                 log.error("%s; the site stays as it was", error)

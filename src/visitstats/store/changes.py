@@ -1,129 +1,29 @@
-"""Changes that people make (merges of articles and their undoing, baselines): how they are written into the journal,
-and the record of each: who, when, why, what, and every number before it.
+"""Reading the changes that people have made, and the aliases that came of them."""
 
-A change travels as a record of the journal, among the hits (`core.batch.ChangeRecord`): it is applied once, and again
-after a loss. `lua/change.lua` writes what it says about it together with what it speaks of, and never changes that.
-"""
-
+import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from visitstats.core.batch import ChangeRecord
 from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.entries import Entry
-from visitstats.core.entries import encode as encode_entry
+from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
-from visitstats.core.wire import column, text
+from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
+from visitstats.store.change_records import Change, Logged, decode_change
 from visitstats.store.client import translated
 
-MOST_ALIASES = 20_000
-"""Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
+log = logging.getLogger(__name__)
+
 PAGE = 1000
+ID = 8
+"""Letters of a change's id."""
 UNDONE, KEPT = ":undone", ":kept"
-HEAD = 4
-"""Where in the body of a merge's or undo's record the head of the change stands (`Change.head`)."""
-
-Kind = Literal["merge", "alias", "undo"]
-
-
-class Change(msgspec.Struct, frozen=True, array_like=True):
-    """The record of a change. The layout is frozen: records are read back by later versions."""
-
-    kind: Kind
-    at_ms: int
-    who: str
-    why: str
-    source: str
-    """Key of the article that was merged; of an undo, that got its counts back."""
-    target: str
-    """Key of the article into which it was merged."""
-    undoes: str
-    """Of an undo: the id of the merge."""
-    number: int = 0
-    """Grows from change to change of a site."""
-    views: tuple[int, int] = (-1, -1)
-    """What the two had of all time before the change; -1 for none."""
-    bases: tuple[int, int] = (-1, -1)
-    """Their baselines before the change; -1 for none."""
-
-    @property
-    def moved(self) -> int:
-        """The views of all time that a merge moved."""
-        return max(self.views[0], 0)
-
-    @property
-    def head(self) -> tuple[str | int | msgspec.Raw, ...]:
-        """What the script is given; it adds the rest."""
-        texts = (self.who, self.why, self.source, self.target, self.undoes)
-        return (self.kind, self.at_ms, *(text(each.encode()) for each in texts))
-
-
-class Logged(msgspec.Struct, frozen=True):
-    """A change as it is on the list."""
-
-    id: str
-    change: Change
-    undone: str = ""
-    """The id of the change that undid it."""
-
-
-_decode = msgspec.msgpack.Decoder(Change).decode
-_pack = msgspec.msgpack.Encoder().encode
-
-
-def merging(site: str, change_id: str, change: Change) -> ChangeRecord:
-    """Write a merge or an alias for the journal. Whoever journals it fills in its place and its moment."""
-    source, target = article_id(change.source), article_id(change.target)
-    body = (
-        change_id, text(source), text(target), text(change.target.encode()), change.head,
-        text(encode_entry(Entry(change.target))), MOST_ALIASES,
-    )  # fmt: skip
-    return ChangeRecord(site, 0, 0, 0, "merge", _pack(body))
-
-
-def undoing(site: str, change_id: str, change: Change) -> ChangeRecord:
-    """Write the undoing of a merge for the journal."""
-    source, target = article_id(change.source), article_id(change.target)
-    body = (change_id, change.undoes, text(source), text(target), change.head)
-    return ChangeRecord(site, 0, 0, 0, "undo", _pack(body))
-
-
-def setting_baselines(
-    site: str, changes: int, total: int | None, articles: list[tuple[bytes, int, bytes]]
-) -> ChangeRecord:
-    """Write baselines for the journal: the site's (None to leave it) and of at most PAGE articles (id, baseline,
-    dictionary entry or nothing). `changes` is what `Changes.many` said when aliases were looked up."""
-    body = (
-        changes,
-        -1 if total is None else total,
-        NUMBERS_BASELINE,
-        column([article for article, _, _ in articles]),
-        [n for _, n, _ in articles],
-        [text(entry) for _, _, entry in articles],
-    )
-    return ChangeRecord(site, 0, 0, 0, "baseline", _pack(body))
-
-
-def describe(record: ChangeRecord) -> str:
-    """Say in a line what a change in the journal is, for the log."""
-    if record.kind == "baseline":
-        return "baselines"
-    # Not as a whole: ids of articles are written as text, and are none.
-    body = msgspec.msgpack.decode(record.body, type=list[msgspec.Raw])
-    change = _decode(body[HEAD])
-    what = f"undo {change.undoes}" if change.undoes else f"{change.kind} {change.source} into {change.target}"
-    return f"{what} by {change.who} (change {msgspec.msgpack.decode(body[0])})"
-
-
-def decode_change(record: bytes) -> Change:
-    """Read the record of a change. Raises msgspec.DecodeError."""
-    return _decode(record)
 
 
 class Changes:
@@ -187,28 +87,102 @@ class Changes:
         """Return the record of a change, None for one that was not made. Raises StoreUnavailable."""
         with translated():
             found: Any = await self._client.hget(keys.changes(site), change_id)
-        return None if found is None else _decode(found)
+        return None if found is None else decode_change(found)
+
+    async def logged(self, site: str, ids: list[str]) -> list[Logged | None]:
+        """Return changes by their ids; None for one that was not made, or whose record is damaged (`verify` names
+        it)."""
+        found: list[Logged | None] = []
+        for start in range(0, len(ids), PAGE):
+            piece = ids[start : start + PAGE]
+            with translated():
+                async with self._client.pipeline(transaction=False) as pipe:
+                    pipe.hmget(keys.changes(site), piece)
+                    pipe.hmget(keys.changes(site), [each + UNDONE for each in piece])
+                    records, marks = await pipe.execute()
+            for name, record, mark in zip(piece, records, marks, strict=True):
+                try:
+                    found.append(
+                        None if record is None else Logged(name, decode_change(record), (mark or b"").decode())
+                    )
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    log.error("the record of change %s of site %s is damaged: %s", name, site, error)
+                    found.append(None)
+        return found
+
+    async def one(self, site: str, change_id: str) -> Logged | None:
+        """Return a change by its id; None for one that was not made, or whose record is damaged."""
+        return (await self.logged(site, [change_id]))[0]
+
+    async def of_article(self, site: str, key: str) -> list[str]:
+        """Return the ids of the last changes of an article, the newest first: MOST_OF_ARTICLE at most."""
+        with translated():
+            found: Any = await self._client.hget(keys.changes_of_articles(site), article_id(key))
+        return _ids(found or b"")[::-1]
+
+    async def places(self, site: str) -> int:
+        """Return how many changes are in the site's order."""
+        with translated():
+            return int(await self._client.strlen(keys.order_of_changes(site))) // ID
+
+    async def ordered(self, site: str, first: int, end: int) -> list[str]:
+        """Return the ids of changes from the first to before the last of these places of the site's order."""
+        with translated():
+            found: Any = await self._client.getrange(keys.order_of_changes(site), first * ID, end * ID - 1)
+        return _ids(found) if end > first else []
 
     async def all(self, site: str) -> list[Logged]:
-        """Return a site's changes, the newest first."""
+        """Return a site's changes, the newest first, without those whose records are damaged. It reads all of them:
+        lists are read by `ordered`."""
         found: dict[str, Any] = {}
         cursor = 0
         while True:
             with translated():
                 page: Any
                 cursor, page = await self._client.hscan(keys.changes(site), cursor, count=PAGE)
-            found |= {field.decode(): value for field, value in page.items()}
+            found |= {field.decode("utf-8", "replace"): value for field, value in page.items()}
             if not cursor:
                 break
-        try:
-            logged = [
-                Logged(name, _decode(value), found.get(name + UNDONE, b"").decode())
-                for name, value in found.items()
-                if ":" not in name
-            ]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreUnavailable(f"a record of a change of site {site} is damaged: {error}") from error
+        logged = []
+        for name, value in found.items():
+            if ":" in name:
+                continue
+            try:
+                logged.append(Logged(name, decode_change(value), found.get(name + UNDONE, b"").decode()))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                log.error("the record of change %s of site %s is damaged: %s", name, site, error)
         return sorted(logged, key=lambda each: each.change.number, reverse=True)
+
+    async def setter(self, site: str, key: str, place: int) -> str:
+        """Return the id of the change that has set a fact of an article; empty for none."""
+        with translated():
+            found: Any = await self._client.hget(keys.set_by(site), article_id(key) + bytes((place,)))
+        return (found or b"").decode("utf-8", "replace")
+
+    # Amounts -------------------------------------------------------------------------------------------------------
+
+    async def totals(self, site: str, kind: str) -> tuple[int, int]:
+        """Return the site's visits or views (`kind`) of all time, and their baseline."""
+        fields = [f"{kind}:{ALL_TIME}", f"{kind}:{NUMBERS_BASELINE}"]
+        with translated():
+            found: Any = await self._client.hmget(keys.counts(site), fields)
+        return _number(found[0]), _number(found[1])
+
+    async def on(self, site: str, kind: str, place: str) -> int:
+        """Return the site's visits or views of a date, a month or a year."""
+        name, field = keys.count_at(site, kind, place)
+        with translated():
+            found: Any = await self._client.hget(name, field)
+        return _number(found)
+
+    async def entry(self, site: str, key: str) -> Entry | None:
+        """Return what an article is called; None for one that has no entry, or a damaged one."""
+        with translated():
+            found: Any = await self._client.hget(keys.names(site), article_id(key))
+        try:
+            return None if found is None else decode_entry(found)
+        except msgspec.DecodeError:
+            return None
 
     async def tell(self, site: str) -> None:
         """Have all workers read the site's aliases anew. Until they have, the script resolves them alone."""
@@ -216,11 +190,6 @@ class Changes:
             await self._client.hset(keys.SITES_ALIASES, site, secrets.token_hex(8))
             # Not in a store that has lost everything: by its missing version the workers see that.
             await self._client.set(keys.SITES_VERSION, secrets.token_hex(8), xx=True)
-
-
-def new_id() -> str:
-    """Make an id for a change: short, because people type it."""
-    return secrets.token_hex(4)
 
 
 def resolved(steps: dict[bytes, tuple[bytes, str]]) -> dict[bytes, str]:
@@ -234,3 +203,14 @@ def resolved(steps: dict[bytes, tuple[bytes, str]]) -> dict[bytes, str]:
             article, key = steps[article]
         found[alias] = key
     return found
+
+
+def _ids(data: bytes) -> list[str]:
+    return [data[n : n + ID].decode("utf-8", "replace") for n in range(0, len(data) - ID + 1, ID)]
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        return int(value or 0)
+    except ValueError as error:
+        raise StoreUnavailable(f"a count in the store is no number: {value!r:.40}") from error

@@ -15,6 +15,7 @@ from visitstats.core.entries import Entry
 from visitstats.core.entries import encode as encode_entry
 from visitstats.core.periods import Day
 from visitstats.store import keys
+from visitstats.store.change_records import MOST_CHANGES, MOST_OF_ARTICLE, of_record
 from visitstats.store.counts import Dated, dated_of
 from visitstats.store.line import Call, ScriptLine
 
@@ -23,7 +24,15 @@ _pack = msgspec.msgpack.Encoder().encode
 LEAST_LIFE_S = 3600
 """A batch that is applied late makes keys that may be past their time; they live on until its successors are
 applied."""
-SCRIPTS = {"commit": ("claims", "places", "commit"), "change": ("change",), "seal": ("seal",), "number": ("number",)}
+SCRIPTS = {
+    "commit": ("claims", "places", "commit"),
+    "change": ("record", "change"),
+    "amounts": ("record", "amounts"),
+    "facts": ("record", "claims", "facts"),
+    "closing": ("record", "closing"),
+    "seal": ("seal",),
+    "number": ("number",),
+}
 """Each script's files, behind `ledger.lua`."""
 SHEBANG = b"#!lua\n"
 """Has a server that is out of memory refuse a script whole."""
@@ -154,6 +163,8 @@ def _constants() -> bytes:
         "HOURS_LIFE_MS": keys.HOURS_LIFE_MS,
         "SKETCHES": keys.SKETCHES,
         "MOST_TOUCHED": keys.MOST_TOUCHED,
+        "MOST_CHANGES": MOST_CHANGES,
+        "MOST_OF_ARTICLE": MOST_OF_ARTICLE,
         "LEAST_LIFE": LEAST_LIFE_S,
     }
     texts = {"OTHER_ID": OTHER_ID, "OTHER_ENTRY": encode_entry(Entry(OTHER_KEY))}
@@ -216,7 +227,8 @@ class Committer:
         record = work.record
         head: list[bytes | str | int] = [work.writer, work.sequence, work.previous, record.total]
         if isinstance(record, ChangeRecord):
-            return "change", keys.of_change(record.site), [*head, record.kind, record.body]
+            script, names = of_record(record)
+            return script, names, [*head, record.kind, record.body]
         numbering = work.numbering
         hour, asked = record.hour, self._answer(record.site, numbering)
         return "commit", [*self._keys(record, hour), *asked.keys, keys.redo(record.site)], [

@@ -194,6 +194,9 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
         *keys.of_commit(site.id, day.date, day.yesterday, (now_ms - day.start_ms) // HOUR_MS, half_hour),
         *dated_of(site.id, day, "visits").keys,
         *keys.of_change(site.id),  # among them the one of writes that are put down
+        *keys.of_amounts(site.id, keys.CORRECTIONS, day.date),
+        *keys.of_facts(site.id),
+        *keys.of_closing(site.id, day.last_month),
         keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id, day.year),
         keys.peaks(site.id, day.year),

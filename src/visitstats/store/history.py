@@ -1,15 +1,16 @@
-"""Reading a site's history: its hours, and its days of any years. Reads only, in pieces of a year: 52 commands of some
+"""Reading a site's history: its hours, and its days of any years. Reads only, in pieces of a year: 64 commands of some
 10 µs each."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
 from visitstats.core.counting import HOUR_MS, NOTES, NUMBERS_BASELINE, QUARTER_MS
 from visitstats.core.errors import StoreUnavailable
-from visitstats.core.history import Known, Peak, Row
+from visitstats.core.history import NOT_CORRECTED, Corrected, Known, Peak, Row
 from visitstats.core.periods import Calendar, Day
 from visitstats.store import keys
 from visitstats.store.client import translated
@@ -103,11 +104,13 @@ class SiteHistory:
                 for month in months:
                     pipe.hgetall(keys.days(site_id, month))
                     pipe.hgetall(keys.ignored(site_id, month))
+                    pipe.hgetall(keys.layer_days(site_id, keys.CORRECTIONS, month))
                 uniques, peaks, *pages = await pipe.execute()
             bits = await self._bits(years)
         ran, estimates, highest = dict(zip(years, bits, strict=True)), _texts(uniques), _texts(peaks)
-        counts = {month: _texts(page) for month, page in zip(months, pages[::2], strict=True)}
-        ignored = {month: _texts(page) for month, page in zip(months, pages[1::2], strict=True)}
+        counts, ignored, corrected = (
+            {month: _texts(page) for month, page in zip(months, pages[n::3], strict=True)} for n in range(3)
+        )
         rows = []
         for day in days:
             if day.start_ms > now_ms:
@@ -118,7 +121,10 @@ class SiteHistory:
                 name.partition(":")[2]: n for name, n in ignored[day.month].items() if name.startswith(f"{number}:")
             }
             known = _known(ran, day.start_ms, day.end_ms, now_ms, any(found) or bool(reasons))
-            rows.append(_row(day.date, known, found, estimates.get(day.date), highest.get(day.date), reasons))
+            of_layer = corrected[day.month]
+            by_hand = Corrected(*(_whole(of_layer.get(f"{kind}:{number}")) for kind in KINDS[:2]))
+            row = _row(day.date, known, found, estimates.get(day.date), highest.get(day.date), reasons)
+            rows.append(msgspec.structs.replace(row, corrected=by_hand) if by_hand != NOT_CORRECTED else row)
         return rows
 
     async def _bits(self, years: list[int]) -> list[bytes]:
@@ -172,6 +178,13 @@ def _count(text: str | None, known: Known) -> int | None:
     if text is None:
         return None if known == "no" else 0
     return int(text)
+
+
+def _whole(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError as error:
+        raise StoreUnavailable(f"a correction is no number: {error}") from error
 
 
 def _texts(page: Any) -> dict[str, str]:

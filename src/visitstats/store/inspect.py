@@ -12,6 +12,7 @@ from visitstats.core.counting import NUMBERS_BASELINE
 from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.client import translated
+from visitstats.store.closings import Closings
 from visitstats.store.tiles import Tiles
 
 PAGE = 500
@@ -19,6 +20,8 @@ PAGE = 500
 KEYS = 250
 """Keys of one command."""
 KINDS_OF_COUNTS = ("visits", "views", "hits")
+KINDS_OF_SUMS = (*KINDS_OF_COUNTS, "corrected")
+KINDS_OF_AMOUNTS = ("visits", "views", "articles")
 AT_ONCE = 5000
 """So many fields at most are asked for in one transaction."""
 
@@ -39,7 +42,7 @@ class Share(msgspec.Struct):
     """Of all time, with the baseline."""
     base: int = 0
     days: int = 0
-    """Of all days together."""
+    """Of all days together, and what was corrected of no day."""
 
     @property
     def right(self) -> bool:
@@ -54,6 +57,8 @@ class Inspector:
         self._client = client
         self.tiles = Tiles(client)
         """Packed history, as it is read."""
+        self.closings = Closings(client)
+        """Closed months, as they are read."""
 
     async def keys(self, site: str = "") -> AsyncIterator[list[Found]]:
         """Yield the keys of a site, or all of them, with types and ends of life. One may come twice."""
@@ -118,15 +123,23 @@ class Inspector:
         return length, start
 
     async def dated(self, site: str, months: list[str]) -> dict[str, dict[str, bytes]]:
-        """Return the visits, views and hits of a site (by these names): of all years, of these months and their days,
-        by date, month, year, "all" and "base". All at once, so that the numbers belong together."""
+        """Return the visits, views, hits and corrections of a site (by these names): of all years, of these months and
+        their days, by date, month, year, "all" and "base". All at once, so that the numbers belong together."""
         names = [keys.counts(site), *(keys.days(site, month) for month in months)]
+        return await self._dated(names, months, KINDS_OF_SUMS)
+
+    async def layered(self, site: str, layer: str, months: list[str]) -> dict[str, dict[str, bytes]]:
+        """Return the sums of a layer in the same way: visits, views, and views of articles."""
+        names = [keys.layer(site, layer), *(keys.layer_days(site, layer, month) for month in months)]
+        return await self._dated(names, months, KINDS_OF_AMOUNTS)
+
+    async def _dated(self, names: list[str], months: list[str], kinds: tuple[str, ...]) -> dict[str, dict[str, bytes]]:
         with translated():
             async with self._client.pipeline(transaction=True) as pipe:
                 for name in names:
                     pipe.hgetall(name)
                 years, *pages = await pipe.execute()
-        found: dict[str, dict[str, bytes]] = {kind: {} for kind in KINDS_OF_COUNTS}
+        found: dict[str, dict[str, bytes]] = {kind: {} for kind in kinds}
         for month, page in [("", years), *zip(months, pages, strict=True)]:
             for raw, value in page.items():
                 kind, _, name = raw.decode("utf-8", "backslashreplace").partition(":")
@@ -251,4 +264,4 @@ class Inspector:
 
 def number(value: Any) -> int:
     """Read a stored count; 0 for none and for what is no number, which is reported elsewhere."""
-    return int(value) if value and value.isdigit() else 0
+    return int(value) if value and value.removeprefix(b"-").isdigit() else 0

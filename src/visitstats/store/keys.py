@@ -65,7 +65,7 @@ class Kind(NamedTuple):
 
 _PARTS = {
     "DATE": r"\d{4}-\d\d-\d\d", "MONTH": r"\d{4}-\d\d", "YEAR": r"\d{4}", "HOUR": r"\d\d?", "HALFHOUR": r"\d+",
-    "PART": f"[0-{SKETCHES - 1}]", "TASK": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}",
+    "PART": f"[0-{SKETCHES - 1}]", "TASK": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}", "LAYER": r"[a-z]+",
 }  # fmt: skip
 
 
@@ -122,10 +122,11 @@ hit_ids = _key("hits", "hits:<HALFHOUR>", "set", DECIDING_MS + HALF_HOUR_MS)
 online = _key("online", "online", "string")
 """String: how many visitors were last seen in which second (`core.counting.online_in`)."""
 counts = _key("counts", "counts", "hash")
-"""Hash: "visits:2026", "visits:all" and "visits:base" (the baseline), the same of views and hits; and "touched",
-how often an entry of the dictionary was changed."""
+"""Hash: "visits:2026", "visits:all" and "visits:base" (the baseline), the same of views and hits; "corrected:2026" and
+"corrected:all", how often amounts of articles on days were changed; and "touched", how often an entry of the dictionary
+was changed."""
 days = _key("days", "days:<MONTH>", "hash")
-"""Hash: "visits" of a month and "visits:24" of a day of it, the same of views and hits."""
+"""Hash: "visits" of a month and "visits:24" of a day of it, the same of views, hits and "corrected"."""
 hours = _key("hours", "hours:<DATE>", "hash", HOURS_LIFE_MS)
 """Hash: "visits:14", "views:14" and "hits:14" of an hour, "ignored:14:bot", "uniques:14" (estimated), and
 "peak:14" ("online moment"): hours are counted from the day's midnight."""
@@ -137,7 +138,7 @@ articles = _key("articles", "articles", "hash")
 that was merged into another is not in it."""
 articles_of_day = _key("articles of a day", "articles:<DATE>", "hash")
 """Hash: article id → views on a date. One that was merged into another keeps its days. Gone when the month was
-packed; what is counted for the day later makes it anew, and is added to the tiles."""
+packed; what is counted for the day later, or corrected, makes it anew, and is added to the tiles."""
 ids = _key("ids", "ids", "string")
 """String: the 8-byte ids of articles in the order in which they became known. An article's number is its first
 place here, counted from 0; further places of the same id mean nothing."""
@@ -164,6 +165,26 @@ changes = _key("changes", "changes", "hash")
 """Hash, to which is only ever added: id of a change → its record (`store.changes.Change`),
 "ID:undone" → the id of the change that undid it, "ALIAS:kept" → "1" for an alias
 that was put back without its record, after the store had lost both."""
+order_of_changes = _key("order of changes", "changes:order", "string")
+"""String: the ids of all changes, 8 letters each, in the order in which they were made. A site whose changes are older
+than this gets it with its next change."""
+changes_of_articles = _key("changes of articles", "changes:articles", "hash")
+"""Hash: article id → ids of the last changes of it, 8 letters each, the newest last."""
+set_by = _key("set by", "changes:set", "hash")
+"""Hash: article id and a byte for a fact (its place, from 1) → the id of the change that has set it."""
+amounts = _key("amounts", "amounts", "hash")
+"""Hash: article id → the amounts (`lua/amounts.lua`) that are in force of the article, and of those that were merged
+into it: a part of what it has in `articles`; below zero when they take away."""
+layer = _key("layer", "layer:<LAYER>", "hash")
+"""Hash, of the amounts that are in force of one layer (`CORRECTIONS`): "visits:2026", "visits:all"; views the same, and
+under "articles" the part of the views that is in articles, too. They are a part of what `counts` has."""
+layer_days = _key("layer of days", "layer:<LAYER>:<MONTH>", "hash")
+"""Hash: "visits" of a month and "visits:24" of a day of it, as in `layer`: a part of what `days` has."""
+closed = _key("closed", "closed", "hash")
+"""Hash: month → the closing that is in force (`core.closing.Closing`)."""
+frozen = _key("frozen", "closed:<MONTH>", "hash")
+"""Hash, to which is only ever added: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what was
+frozen, in pieces."""
 sketch = _key("unique", "unique:<DATE>:<PART>", "string", UNIQUES_LIFE_MS)
 """HyperLogLog: of the tokens without the visit id (rule 9) those whose first byte modulo SKETCHES is PART."""
 hour_sketch = _key("unique of an hour", "unique:<DATE>:h<HOUR>", "string", UNIQUES_LIFE_MS)
@@ -216,14 +237,13 @@ def salt(site: str, day: str, end_ms: int) -> Expiring:
     return Expiring(_salt(site, day), (end_ms + SALT_LIFE_MS) // 1000)
 
 
-def count_at(site: str, kind: str, name: str) -> tuple[str, str]:
+def count_at(site: str, kind: str, name: str, of_layer: str = "") -> tuple[str, str]:
     """Return the key and the field that hold the visits, views or hits (`kind`) of a date, a month, a year, "all" or
-    "base" (`name`, as `core.periods` names them)."""
-    if len(name) == 10:
-        return days(site, name[:7]), f"{kind}:{name[8:]}"
-    if len(name) == 7:
-        return days(site, name), kind
-    return counts(site), f"{kind}:{name}"
+    "base" (`name`, as `core.periods` names them): of all together, or of one layer alone."""
+    if len(name) >= len("2026-11"):
+        month = layer_days(site, of_layer, name[:7]) if of_layer else days(site, name[:7])
+        return month, f"{kind}:{name[8:]}" if len(name) > len("2026-11") else kind
+    return layer(site, of_layer) if of_layer else counts(site), f"{kind}:{name}"
 
 
 def sketches(site: str, day: str) -> list[str]:
@@ -272,12 +292,45 @@ def of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) ->
     return [*_of_commit(site, day, yesterday, hour, half_hour)]
 
 
+CORRECTIONS = "corrections"
+"""The layer of what editors and administrators add and take away."""
+
+
+def _of_record(site: str) -> list[str]:
+    """What `record.lua` takes, before the keys of each change."""
+    return [marks(site), changes(site), order_of_changes(site), changes_of_articles(site)]
+
+
 def of_change(site: str) -> list[str]:
-    """Return the keys of a change, in the order in which `change.lua` takes them."""
+    """Return the keys of a merge, an undo of one or baselines, in the order in which `change.lua` takes them."""
     return [
-        marks(site), aliases(site), changes(site), articles(site), base(site), names(site), counts(site), ids(site),
-        touched(site), redo(site),
+        *_of_record(site), aliases(site), articles(site), base(site), names(site), counts(site), ids(site),
+        touched(site), amounts(site), redo(site),
     ]  # fmt: skip
+
+
+def of_amounts(site: str, name: str, place: str) -> list[str]:
+    """Return the keys of amounts of a layer (`name`) in the order in which `amounts.lua` takes them. `place` is the
+    date, month or year to which they belong, or empty; without a month the last ones are not used."""
+    month = place[:7] if len(place) >= len("2026-11") else ""
+    of_month = [counts(site), layer(site, name), articles(site)]
+    if month:
+        day = articles_of_day(site, place) if len(place) > len(month) else articles(site)
+        of_month = [days(site, month), layer_days(site, name, month), day]
+    return [
+        *_of_record(site), aliases(site), articles(site), names(site), counts(site), ids(site), touched(site),
+        amounts(site), layer(site, name), closed(site), *of_month, redo(site),
+    ]  # fmt: skip
+
+
+def of_facts(site: str) -> list[str]:
+    """Return the keys of what an article is called, in the order in which `facts.lua` takes them."""
+    return [*_of_record(site), names(site), counts(site), touched(site), set_by(site), redo(site)]
+
+
+def of_closing(site: str, month: str) -> list[str]:
+    """Return the keys of a period that is closed or opened, in the order in which `closing.lua` takes them."""
+    return [*_of_record(site), closed(site), frozen(site, month), redo(site)]
 
 
 def of_seal(site: str, month: str, nonce: str, sums: str, days: list[str]) -> list[str]:

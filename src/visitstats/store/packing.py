@@ -4,7 +4,8 @@ It may be done at any time, twice, by several hosts at once, and be killed anywh
 (lua/seal.lua) nothing of it is read, and the hashes of the days are there. Then it is
 
  1. looked up on one connection whether the month is due, and what the site's views of each of its days are;
- 2. read, day by day; each day's articles together must have the site's views of the day, or the month is left alone;
+ 2. read, day by day; each day's articles together must have the site's views of the day, without what was corrected of
+    the site alone, or the month is left alone;
  3. numbered: articles that have no number yet get one;
  4. written, block by block; every tile is read again, and must be what was read, article by article and day by day;
  5. sealed, if no day has other views or another number of articles by now.
@@ -151,8 +152,11 @@ class _Work:
         connection = await self._writer.connection()
         if month in await self._tiles.packed(self._site):
             return Outcome(month, "already")
-        sums = await self._tiles.site_views(self._site, self._span.dates)
-        if not any(sums):
+        corrected = await self._tiles.corrected(self._site, self._span.dates)
+        views = await self._tiles.site_views(self._site, self._span.dates)
+        alone = await self._tiles.site_alone(self._site, self._span.dates)
+        sums = [n - of_site for n, of_site in zip(views, alone, strict=True)]
+        if not any(sums) and not any(corrected):
             return Outcome(month, "empty")
         try:
             await self._read(sums)
@@ -160,7 +164,9 @@ class _Work:
             record = await self._write(cells, Packed(now_ms, nonce, len(cells), len(self._articles), 0, 0, (*sums,), 0))
             if await self._writer.connection() != connection:
                 raise _Moved("the store went away while it was read")
-            word = await self._writer.seal(self._span, record, [len(places) for places, _ in self._days])
+            word = await self._writer.seal(
+                self._span, record, [len(places) for places, _ in self._days], views, corrected
+            )
         except _Unequal as error:
             return Outcome(month, "unequal", str(error))
         except _Moved as error:
@@ -186,8 +192,9 @@ class _Work:
             if (found := sum(views)) != expected:
                 if self._span.month in await self._tiles.packed(self._site):
                     raise _Moved("another host has packed it")
-                [now] = await self._tiles.site_views(self._site, [date])
-                if now != expected:
+                [all_now] = await self._tiles.site_views(self._site, [date])
+                [alone] = await self._tiles.site_alone(self._site, [date])
+                if (now := all_now - alone) != expected:
                     raise _Moved(f"{date} had {expected} views and has {now}")
                 raise _Unequal(f"the articles of {date} together have {found} views, the site has {expected}")
             self._days.append((places, views))

@@ -15,7 +15,7 @@ from visitstats.core.entries import decode as decode_entry
 from visitstats.core.errors import StoreUnavailable, StoreUnfit
 from visitstats.core.keys import article_id
 from visitstats.core.numbers import History
-from visitstats.core.periods import Day
+from visitstats.core.periods import ALL_TIME, Day
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.store import keys
 from visitstats.store.client import translated, why_unfit
@@ -78,6 +78,8 @@ class Reads:
         """Read what the past days of a site say, of its visits or its views (`kind`), month by month."""
         with translated():
             years: list[Any] = await self._client.hkeys(keys.counts(site_id))
+            all_by_hand: Any = await self._client.hget(*keys.count_at(site_id, kind, ALL_TIME, keys.CORRECTIONS))
+        by_hand: dict[str, int] = {}
         months = sorted(
             f"{year}-{month:02}"
             for year in {field.rpartition(b":")[2].decode() for field in years if field.startswith(kind.encode())}
@@ -91,18 +93,26 @@ class Reads:
                 async with self._client.pipeline(transaction=False) as pipe:
                     for month in piece:
                         pipe.hgetall(keys.days(site_id, month))
+                        pipe.hgetall(keys.layer_days(site_id, keys.CORRECTIONS, month))
                     pages = await pipe.execute()
             try:
-                found = found.with_days(
-                    (day, int(n))
-                    for month, page in zip(piece, pages, strict=True)
-                    for field, n in page.items()
-                    if field.startswith(f"{kind}:".encode())
-                    and _is_date(day := f"{month}-{field.rpartition(b':')[2].decode()}")
+                of_days, of_layer = (
+                    {
+                        day: int(n)
+                        for month, page in zip(piece, pages[which::2], strict=True)
+                        for field, n in page.items()
+                        if field.startswith(f"{kind}:".encode())
+                        and _is_date(day := f"{month}-{field.rpartition(b':')[2].decode()}")
+                    }
+                    for which in range(2)
                 )
+                by_hand |= of_layer
+                found = found.with_days((day, n - of_layer.get(day, 0)) for day, n in of_days.items())
             except ValueError as error:
                 raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
-        return found
+        if all_by_hand:
+            by_hand[ALL_TIME] = int(all_by_hand)
+        return msgspec.structs.replace(found, by_hand={day: n for day, n in by_hand.items() if n})
 
     async def marks(self, sites: list[str]) -> Marks:
         """Return the watermarks of all writers in the ledgers of these sites."""
@@ -176,6 +186,15 @@ class Reads:
                 yield article, found
             if not cursor:
                 return
+
+    async def claims_of(self, site_id: str, date: str, article: bytes) -> list[Claim]:
+        """Return what readers say of one article (its id) on a date; nothing when that is damaged."""
+        with translated():
+            found: Any = await self._client.hget(keys.claims(site_id, date), article)
+        try:
+            return [] if found is None else claims_in(found)
+        except msgspec.DecodeError:
+            return []
 
     async def article_count(self, site_id: str) -> int:
         """Return how many articles a site has, as `max_articles` means it: without "(other)"."""

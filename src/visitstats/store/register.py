@@ -24,6 +24,8 @@ PAGE = 1000
 """Articles that one command reads: one to two ms on the server, of a site with a million."""
 TILES = 16
 """Tiles that one command reads: some 250 KB."""
+CORRECTED = "+"
+"""Behind a date or a year: how often views of articles were corrected there, which their sum may not show."""
 ROUND = 20_000
 """Counts that one round trip reads."""
 
@@ -47,7 +49,7 @@ class State(msgspec.Struct, frozen=True):
     changes: int = 0
     """Merges and undos, and what else people have changed."""
     years: dict[str, int] = {}
-    """Views by year."""
+    """Views by year; under the year with CORRECTED, how often articles were corrected on its days."""
     packed: dict[str, Month] = {}
     """The packed months."""
 
@@ -82,6 +84,8 @@ class Register:
                 counts, length, changes, packed = await pipe.execute()
         named = {field.decode(): _number(value) for field, value in counts.items()}
         years = {name[6:]: n for name, n in named.items() if name.startswith("views:") and name[6:].isdigit()}
+        corrected = {name[10:]: n for name, n in named.items() if name.startswith("corrected:")}
+        years |= {name + CORRECTED: n for name, n in corrected.items() if name.isdigit()}
         try:
             months = {month.decode(): decode_packed(record) for month, record in packed.items()}
         except TileDamaged as error:
@@ -92,17 +96,19 @@ class Register:
         )  # fmt: skip
 
     async def days(self, site: str, months: list[str]) -> dict[str, dict[str, int]]:
-        """Return the views of each day (by date) of each of these months, of all articles together."""
+        """Return the views of each day (by date) of each of these months, of all articles together; under the date
+        with CORRECTED, how often articles were corrected on it."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for month in months:
                     pipe.hgetall(keys.days(site, month))
                 found = await pipe.execute() if months else []
+        marks = {b"views": "", b"corrected": CORRECTED}
         return {
             month: {
-                f"{month}-{field[6:].decode()}": _number(n)
-                for field, n in counts.items()
-                if field.startswith(b"views:")
+                f"{month}-{day.decode()}{marks[kind]}": _number(n)
+                for (kind, _, day), n in ((field.partition(b":"), n) for field, n in counts.items())
+                if day and kind in marks
             }
             for month, counts in zip(months, found, strict=True)
         }

@@ -94,12 +94,33 @@ class Tiles:
         return {month.decode(): decode_packed(record) for month, record in sorted(found.items())}
 
     async def site_views(self, site: str, periods: list[str]) -> list[int]:
-        """Return the site's views on each of these dates or in each of these months, of all articles together."""
+        """Return the site's views on each of these dates or in each of these months: of all articles together, and
+        what was corrected of the site alone."""
+        return await self._site_counts(site, "views", periods)
+
+    async def corrected(self, site: str, periods: list[str]) -> list[int]:
+        """Return how often views of articles on each of these dates or in each of these months were corrected. A day's
+        hash may have some that its sum does not show."""
+        return await self._site_counts(site, "corrected", periods)
+
+    async def site_alone(self, site: str, periods: list[str]) -> list[int]:
+        """Return what was corrected of the site's views, and of no article's, on each of these dates or in each of
+        these months."""
+        return [
+            views - of_articles
+            for views, of_articles in zip(
+                await self._site_counts(site, "views", periods, keys.CORRECTIONS),
+                await self._site_counts(site, "articles", periods, keys.CORRECTIONS),
+                strict=True,
+            )
+        ]
+
+    async def _site_counts(self, site: str, kind: str, periods: list[str], layer: str = "") -> list[int]:
         found: list[int] = []
         for start in range(0, len(periods), PERIODS_PAGE):
             asked: dict[str, list[str]] = {}
             for period in periods[start : start + PERIODS_PAGE]:
-                name, field = views_at(site, period)
+                name, field = keys.count_at(site, kind, period, layer)
                 asked.setdefault(name, []).append(field)
             with translated():
                 async with self._client.pipeline(transaction=False) as pipe:
@@ -226,13 +247,19 @@ class TileWriter:
         with translated():
             await self._client.unlink(keys.packing(self._site, month, nonce))
 
-    async def seal(self, span: Span, record: Packed, articles: list[int]) -> Sealed:
+    async def seal(
+        self, span: Span, record: Packed, articles: list[int], views: list[int], corrected: list[int]
+    ) -> Sealed:
         """Have the tiles read from now on, and remove the hashes of the days: if the site's views of each day of the
-        month, and the `articles` that each hash has, are still what was packed."""
+        month, how often articles were corrected on it, and the `articles` that each hash has, are still what was
+        read."""
         dates = span.dates
         asked = [views_at(self._site, date) for date in dates]
         [sums] = {name for name, _ in asked}
-        days = [[field, str(n), many] for (_, field), n, many in zip(asked, record.days, articles, strict=True)]
+        days = [
+            [field, str(n), many, f"corrected:{date[8:]}", str(marks)]
+            for date, (_, field), n, many, marks in zip(dates, asked, views, articles, corrected, strict=True)
+        ]
         names = keys.of_seal(self._site, span.month, record.nonce, sums, dates)
         reply = await self._run(
             "seal", names, [span.month, encode_packed(record), record.tiles, _pack(days)], (PUT_DOWN, FINISH)

@@ -15,9 +15,10 @@ from starlette.routing import Router
 
 from visitstats.access import InvalidToken
 from visitstats.board import Seat
-from visitstats.changes.merges import MergeRefused, NoSuchArticle
+from visitstats.changes.recording import ChangeRefused, NoSuchArticle
 from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
+from visitstats.core.closing import ClosingDamaged
 from visitstats.core.errors import (
     Denied,
     HitRejected,
@@ -72,7 +73,8 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadBox: (400, "bad-query"),
     NotPublished: (403, "not-published"),
     InvalidToken: (400, "bad-request"),
-    MergeRefused: (409, "merge-refused"),
+    ChangeRefused: (409, "change-refused"),
+    ClosingDamaged: (503, "closing-damaged"),
     NoSuchSite: (404, "no-such-site"),
     NoSuchArticle: (404, "no-such-article"),
     NotFound: (404, "not-found"),
@@ -201,7 +203,16 @@ class Application:
         operations = Operations(worker)
         rooms = (
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
-            ChangeRoutes(worker.records.changes, worker.ingest, sites, clock),
+            ChangeRoutes(
+                worker.records.changes,
+                worker.closings,
+                worker.closed,
+                worker.desk,
+                worker.reads,
+                worker.ingest,
+                sites,
+                clock,
+            ),
             ClaimRoutes(worker.reads, clock),
             TokenRoutes(worker.access, worker.refusals, sites),
             Boxes(stats, clock),

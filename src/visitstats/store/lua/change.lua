@@ -1,64 +1,39 @@
 #!lua
--- Make one change of a person's: merge two articles, undo that, or set baselines.
+-- Make one change of a person's: merge two articles, undo that, or set baselines. It stands behind record.lua.
 --
 -- Input
---   KEYS  1 watermarks  2 aliases  3 changes  4 articles  5 baselines  6 names  7 counts  8 numbers of
---         articles  9 touched entries
---   ARGV  1 to 4 what ledger.lua wants
---         5 merge, undo or baseline   6 msgpack of what this kind wants, see below
+--   KEYS  1 to 4 what record.lua wants  5 aliases  6 articles  7 baselines  8 names  9 counts  10 numbers of articles
+--         11 touched entries  12 amounts of articles
+--   ARGV  5 merge, undo or baseline   6 msgpack of what this kind wants, see below
 --   and at the end of both what ledger.lua wants
--- Output
---   {'gap', watermark}          nothing was written: go back to the record after the watermark
---   {'ok', record}              made; of a baseline record is ''
---   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Merge: id (it is taken), alias (one of
---                               the two is one by now), too-many. Undo: id, unknown, undone, later (the target was merged
---                               itself), moved (the alias is another one), short (the target has less in the list `word`
---                               than is to be given back). Baseline: moved (somebody merged since it was worked out)
---   {'seen'}                    the ledger had the record
+-- Output: that of record.lua; of a baseline record is ''. Refused are besides:
+--   Merge: alias (one of the two is one by now), too-many. Undo: unknown, later (the target was merged itself), moved (the
+--   alias is another one), short (the target has less in the list `word` than is to be given back). Baseline: moved
+--   (somebody merged since it was worked out), short (amounts take more from the site's total than would be left)
 --
 -- A merge moves the views of all time and the baseline; what an article was read on each day stays with it, and whoever
 -- reads days adds an alias's to those of the article for which it stands. What the two articles have is no reason to refuse
 -- (who orders a merge is told before it is journalled): after a loss the hits that made one known may come later, from
 -- another host, and the merge must not be lost for that.
+--
+-- The amounts of an article (amounts.lua) are a part of its views. An undo gives back what was counted until the merge, and
+-- the amounts that are in force now: one may have been made or taken back in between.
 
-local mark = watermark()
-if tonumber(ARGV[3]) > mark then
-  return {'gap', digits(mark)}
-elseif tonumber(ARGV[2]) <= mark then
-  return {'seen'}
-end
+local ALIASES, ARTICLES, BASES, NAMES, COUNTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local NUMBERS, TOUCHED, AMOUNTS = KEYS[10], KEYS[11], KEYS[12]
 
-local function count(text)
-  return tonumber(text or '0')
-end
-
-local function refuse(reason, word)
-  written()
-  return {'refused', reason, word or ''}
-end
-
-local function record_of(head, ...)
-  -- store.changes.Entry: what the caller knows, and what is known here.
-  local record = {}
-  for i = 1, #head do
-    record[i] = head[i]
-  end
-  for _, field in ipairs({...}) do
-    record[#record + 1] = field
-  end
-  return cmsgpack.pack(record)
-end
-
--- Of two articles: views of all time and baseline, -1 for none.
+-- Of two articles: views of all time and baseline, -1 for none; amounts.
 local function both(from, into)
-  local views, bases = redis.call('HMGET', KEYS[4], from, into), redis.call('HMGET', KEYS[5], from, into)
-  return {tonumber(views[1] or '-1'), tonumber(views[2] or '-1')}, {tonumber(bases[1] or '-1'), tonumber(bases[2] or '-1')}
+  local views, bases = redis.call('HMGET', ARTICLES, from, into), redis.call('HMGET', BASES, from, into)
+  local amounts = redis.call('HMGET', AMOUNTS, from, into)
+  return {tonumber(views[1] or '-1'), tonumber(views[2] or '-1')}, {tonumber(bases[1] or '-1'), tonumber(bases[2] or '-1')},
+    {count(amounts[1]), count(amounts[2])}
 end
 
 -- How many entries were touched so far, and how long the list of numbers is.
 local function places()
-  redis.call('STRLEN', KEYS[9])
-  return {count(redis.call('HGET', KEYS[7], 'touched')), redis.call('STRLEN', KEYS[8])}
+  redis.call('STRLEN', TOUCHED)
+  return {count(redis.call('HGET', COUNTS, 'touched')), redis.call('STRLEN', NUMBERS)}
 end
 
 local function note(before, known, ids)
@@ -69,112 +44,130 @@ local function note(before, known, ids)
     insert(known[i] and touched or numbered, ids[i])
   end
   if #numbered > 0 then
-    write('SETRANGE', KEYS[8], digits(before[2]), table.concat(numbered))
+    write('SETRANGE', NUMBERS, digits(before[2]), table.concat(numbered))
   end
-  touch(KEYS[7], KEYS[9], before[1], touched)
+  touch(COUNTS, TOUCHED, before[1], touched)
 end
 
 local function merge(id, from, into, into_key, head, entry, most)
   -- id of the change, ids of the articles, the second one's key, the record's head, the second one's dictionary entry (for
   -- one that is not known yet), the most aliases.
-  local edges = redis.call('HMGET', KEYS[2], from, into)
-  local aliases, number = redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])
-  local views, bases = both(from, into)
-  local named = redis.call('HEXISTS', KEYS[6], into)
+  local edges = redis.call('HMGET', ALIASES, from, into)
+  local aliases = redis.call('HLEN', ALIASES)
+  local views, bases, amounts = both(from, into)
+  local named = redis.call('HEXISTS', NAMES, into)
   local before = places()
-  if redis.call('HEXISTS', KEYS[3], id) == 1 then
-    return refuse('id')
+  local seat, reason = seat_of(id, {from, into})
+  if not seat then
+    return refuse(reason)
   elseif edges[1] or edges[2] then
     return refuse('alias')
   elseif aliases >= most then
     return refuse('too-many')
   end
-  local record = record_of(head, number, views, bases)
+  local record = record_of(head, seat.number, views, bases, amounts)
   if views[1] >= 0 then
-    write('HSET', KEYS[4], into, digits(math.max(views[2], 0) + views[1]))
-    write('HDEL', KEYS[4], from)
+    write('HSET', ARTICLES, into, digits(math.max(views[2], 0) + views[1]))
+    write('HDEL', ARTICLES, from)
     if named == 0 then
-      write('HSET', KEYS[6], into, entry)
+      write('HSET', NAMES, into, entry)
     end
   end
   if bases[1] >= 0 then
-    write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) + bases[1]))
-    write('HDEL', KEYS[5], from)
+    write('HSET', BASES, into, digits(math.max(bases[2], 0) + bases[1]))
+    write('HDEL', BASES, from)
   end
   if views[1] >= 0 then
     note(before, {true, views[2] >= 0}, {from, into})
   end
-  write('HSET', KEYS[2], from, into .. into_key)
-  write('HSET', KEYS[3], id, record)
+  if amounts[1] ~= 0 then
+    write('HSET', AMOUNTS, into, digits(amounts[2] + amounts[1]))
+  end
+  write('HSET', ALIASES, from, into .. into_key)
+  write_down(seat, record)
   written()
   return {'ok', record}
 end
 
 local function undo(id, merged, from, into, head)
   -- ids of this change and of the merge, ids of the articles, the record's head.
-  local kept = redis.call('HMGET', KEYS[3], id, merged, merged .. ':undone')
-  local edges = redis.call('HMGET', KEYS[2], from, into)
-  local number = redis.call('HLEN', KEYS[3])
-  local views, bases = both(from, into)
+  local kept = redis.call('HMGET', CHANGES, merged, merged .. ':undone')
+  local edges = redis.call('HMGET', ALIASES, from, into)
+  local views, bases, amounts = both(from, into)
   local before = places()
-  if kept[1] then
-    return refuse('id')
-  elseif not kept[2] then
+  local seat, reason = seat_of(id, {from, into})
+  if not seat then
+    return refuse(reason)
+  elseif not kept[1] then
     return refuse('unknown')
-  elseif kept[3] then
+  elseif kept[2] then
     return refuse('undone')
   elseif edges[2] then
     return refuse('later')
   elseif not edges[1] or sub(edges[1], 1, 8) ~= into then
     return refuse('moved')
   end
-  local made = cmsgpack.unpack(kept[2])
-  local had, had_bases = made[#head + 2], made[#head + 3]
+  local made = cmsgpack.unpack(kept[1])
+  local had, had_bases, had_amounts = made[#head + 2], made[#head + 3], made[#head + 4] or {0, 0}
+  if had[1] >= 0 or amounts[1] ~= had_amounts[1] then
+    had[1] = math.max(had[1], 0) - had_amounts[1] + amounts[1]
+  end
   local back, base_back = math.max(had[1], 0), math.max(had_bases[1], 0)
   if math.max(views[2], 0) < back then
     return refuse('short', 'views')
   elseif math.max(bases[2], 0) < base_back then
     return refuse('short', 'baselines')
   end
-  local record = record_of(head, number, views, bases)
+  local record = record_of(head, seat.number, views, bases, amounts)
   if had[1] >= 0 then
-    write('HSET', KEYS[4], from, digits(math.max(views[1], 0) + back))
+    write('HSET', ARTICLES, from, digits(math.max(views[1], 0) + back))
     -- What was not there before the merge is not there again, unless it was read since.
     if had[2] < 0 and views[2] == back then
-      write('HDEL', KEYS[4], into)
+      write('HDEL', ARTICLES, into)
     else
-      write('HSET', KEYS[4], into, digits(math.max(views[2], 0) - back))
+      write('HSET', ARTICLES, into, digits(math.max(views[2], 0) - back))
     end
   end
   if had_bases[1] >= 0 then
-    write('HSET', KEYS[5], from, digits(base_back))
+    write('HSET', BASES, from, digits(base_back))
     if had_bases[2] < 0 and bases[2] == base_back then
-      write('HDEL', KEYS[5], into)
+      write('HDEL', BASES, into)
     else
-      write('HSET', KEYS[5], into, digits(math.max(bases[2], 0) - base_back))
+      write('HSET', BASES, into, digits(math.max(bases[2], 0) - base_back))
     end
   end
   if had[1] >= 0 then
     note(before, {true, true}, {from, into})
   end
-  write('HDEL', KEYS[2], from)
-  write('HSET', KEYS[3], id, record, merged .. ':undone', id)
+  if amounts[1] ~= 0 then
+    write('HSET', AMOUNTS, into, digits(amounts[2] - amounts[1]))
+  end
+  write('HDEL', ALIASES, from)
+  write_down(seat, record, merged)
   written()
   return {'ok', record}
 end
 
 local function baseline(changes, site_total, name, ids, totals, entries)
-  -- How many fields KEYS[3] had when aliases were looked up; the site's baseline (-1 to leave it) and its name among the
+  -- How many fields CHANGES had when aliases were looked up; the site's baseline (-1 to leave it) and its name among the
   -- counts; article ids, their baselines, their dictionary entries ('' to keep the present one).
-  if redis.call('HLEN', KEYS[3]) ~= changes then
+  if redis.call('HLEN', CHANGES) ~= changes then
     return refuse('moved')
   end
   local views, bases, names, known = {}, {}, {}, {}
-  local total = count(redis.call('HGET', KEYS[7], 'views:' .. name))
+  local total = count(redis.call('HGET', COUNTS, 'views:' .. name))
   local before = places()
-  redis.call('HLEN', KEYS[6])
+  redis.call('HLEN', NAMES)
+  if site_total >= 0 and count(redis.call('HGET', COUNTS, 'visits:all')) + site_total < 0 then
+    return refuse('short', 'visits')
+  end
   if #ids > 0 then
-    local shown, had = redis.call('HMGET', KEYS[4], unpack(ids)), redis.call('HMGET', KEYS[5], unpack(ids))
+    local shown, had = redis.call('HMGET', ARTICLES, unpack(ids)), redis.call('HMGET', BASES, unpack(ids))
+    for i = 1, #ids do
+      if count(shown[i]) - count(had[i]) + totals[i] < 0 then
+        return refuse('short', 'views')
+      end
+    end
     for i = 1, #ids do
       local old = count(had[i])
       total = total + totals[i] - old
@@ -189,15 +182,15 @@ local function baseline(changes, site_total, name, ids, totals, entries)
       end
     end
     note(before, known, ids)
-    write('HSET', KEYS[4], unpack(views))
-    write('HSET', KEYS[5], unpack(bases))
+    write('HSET', ARTICLES, unpack(views))
+    write('HSET', BASES, unpack(bases))
     if #names > 0 then
-      write('HSET', KEYS[6], unpack(names))
+      write('HSET', NAMES, unpack(names))
     end
-    write('HSET', KEYS[7], 'views:' .. name, digits(total))
+    write('HSET', COUNTS, 'views:' .. name, digits(total))
   end
   if site_total >= 0 then
-    write('HSET', KEYS[7], 'visits:' .. name, digits(site_total))
+    write('HSET', COUNTS, 'visits:' .. name, digits(site_total))
   end
   written()
   return {'ok', ''}

@@ -5,7 +5,8 @@
 --   KEYS  1 the tiles that were written  2 where they are to be  3 records of packed months  4 the site's views per day
 --         5… the articles of each day of the month
 --   ARGV  1 the month  2 the record (msgpack)  3 how many tiles were written
---         4 for each day what was packed (msgpack): the field of its views in KEYS[4], the views, the number of articles
+--         4 for each day what was packed (msgpack): the field of its views in KEYS[4], the views, the number of articles,
+--           the field of its corrections, their number
 --   and at the end of both what ledger.lua wants; it is called to put down, and again to finish
 -- Output
 --   {'ok'}             done
@@ -14,7 +15,7 @@
 --   {'moved', day}     another number of views or articles: a hit came in between, or the store has lost one
 --
 -- Whoever packs has read everything on one connection before the first tile was written. A store that comes back older
--- therefore lacks tiles, or has everything that they were made of; what was counted since is seen by the sums.
+-- therefore lacks tiles, or has everything that they were made of; what was counted since is seen by the sums, and by the number of corrections where these leave a sum as it was.
 
 local days = cmsgpack.unpack(ARGV[4])
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then
@@ -23,8 +24,9 @@ elseif redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[3]) or redis.call('TTL', KEY
   return {'lost'}
 end
 for i = 1, #days do
-  local field, views, articles = unpack(days[i])
-  if (redis.call('HGET', KEYS[4], field) or '0') ~= views or redis.call('HLEN', KEYS[4 + i]) ~= articles then
+  local field, views, articles, of_corrections, corrections = unpack(days[i])
+  if (redis.call('HGET', KEYS[4], field) or '0') ~= views or redis.call('HLEN', KEYS[4 + i]) ~= articles
+    or (redis.call('HGET', KEYS[4], of_corrections) or '0') ~= corrections then
     return {'moved', digits(i)}
   end
 end

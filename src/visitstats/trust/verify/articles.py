@@ -1,8 +1,9 @@
 """Do the counts of a site's articles agree with each other, and with the site's?
 
-the articles of a day together, packed and not, = the site's views of that day
-all articles = the site's views of all time + its baseline; all baselines = the site's
-each article, with what was merged into it = its days + its baseline, of which it has no less
+the articles of a day together, packed and not, = the site's views of that day, without what was corrected of it alone
+all articles = the site's views of all time + its baseline, in the same way; all baselines = the site's
+each article, with what was merged into it = its days + its baseline + its corrections of no day
+each article has its baseline at least, with its corrections
 every article has a name; every name and every baseline has an article
 
 A site may have a million articles, and each of them many days. So they are not loaded: for each of CHECKSUMS parts of
@@ -19,8 +20,9 @@ from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.inspect import Inspector, Share, number
 from visitstats.store.keys import Named
-from visitstats.trust.verify.contents import ID_BYTES, entry_trouble, shown, valid_date, valid_number
+from visitstats.trust.verify.contents import ID_BYTES, entry_trouble, shown, valid_date, valid_number, valid_sum
 from visitstats.trust.verify.findings import Look
+from visitstats.trust.verify.merged import Merged
 from visitstats.trust.verify.packed import PackedHistory
 
 CHECKSUMS = 1 << 16
@@ -30,7 +32,7 @@ MOST_SUSPECTS = 20_000
 
 class Articles:
     """The check of one site. `found` are its keys that are what they should be, `broken` the names of the others,
-    `ends` says for which article an alias stands in the end, `packed` has been checked."""
+    `merged` has been read, `packed` has been checked."""
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class Articles:
         site: str,
         found: dict[str, Named],
         broken: set[str],
-        ends: dict[bytes, bytes],
+        merged: Merged,
         packed: PackedHistory,
         look: Look,
     ) -> None:
@@ -48,7 +50,9 @@ class Articles:
         self._months = sorted(named.words[0] for named in found.values() if named.kind.word == "days")
         self._broken = broken
         self._views_broken = keys.counts(site) in broken or any(":days:" in name for name in broken)
-        self._ends = ends
+        self._ends = merged.ends
+        self._merged = merged
+        self._alone: Counter[str] = Counter()
         self._packed = packed
         self._look = look
         self._sums: list[int] = []
@@ -63,6 +67,13 @@ class Articles:
             return
         self._sums = [0] * CHECKSUMS
         of_aliases: Counter[bytes] = Counter()
+        if not any(":layer:" in name for name in self._broken):
+            layer = await self._store.layered(self._site, keys.CORRECTIONS, self._months)
+            for kind, sign in (("views", 1), ("articles", -1)):
+                for when, value in layer[kind].items():
+                    self._alone[when] += sign * number(value)
+        for article, n in self._merged.undated.items():
+            self._add(article, -n)
         low = await self._site_views()
         views, bases = await self._all_time()
         for name in self._days:
@@ -92,7 +103,7 @@ class Articles:
                     f"the baselines of all articles are {bases} views, the site's is {after}", "all",
                 )  # fmt: skip
         # Without one of the days nobody knows what an article has.
-        if self._packed.legible and not any(":articles:" in name for name in self._broken):
+        if self._packed.legible and self._merged.whole and not any(":articles:" in name for name in self._broken):
             self.of_aliases = of_aliases
             await self._one_by_one()
 
@@ -103,7 +114,7 @@ class Articles:
         if self._views_broken:
             return None
         found = await self._store.dated(self._site, self._months)
-        return {when: number(value) for when, value in found["views"].items()}
+        return {when: number(value) - self._alone[when] for when, value in found["views"].items()}
 
     # All of them -----------------------------------------------------------------------------------------------------
 
@@ -113,17 +124,17 @@ class Articles:
         views = bases = with_base = with_name = 0
         async for page in self._store.fields(name):
             ids = list(page)
-            found_bases, entries = await self._store.values([base, names], ids)
+            found_bases, entries, amounts = await self._store.values([base, names, keys.amounts(self._site)], ids)
             for article, n in self._counts(name, page):
                 views += n
                 self._add(article, n)
-            for article, of_base, entry in zip(ids, found_bases, entries, strict=True):
+            for article, of_base, entry, by_hand in zip(ids, found_bases, entries, amounts, strict=True):
                 if of_base is not None:
                     with_base += 1
                     n = number(of_base)
                     bases += n
                     self._add(article, -n)
-                    if n > number(page[article]):
+                    if n > number(page[article]) - number(by_hand):
                         self._wrong(
                             "baseline", name,
                             f"article {article.hex()} has {shown(page[article])} views, with a baseline of {n}",
@@ -158,7 +169,7 @@ class Articles:
 
     async def _day(self, name: str, of_aliases: Counter[bytes]) -> None:
         date = name.rpartition(":")[2]
-        low = await self._store.count(self._site, "views", date)
+        low = await self._store.count(self._site, "views", date) - self._alone[date]
         total = self._packed.days.get(date, 0)
         async for page in self._store.fields(name):
             for article, n in self._counts(name, page):
@@ -166,7 +177,7 @@ class Articles:
                 self._add(article, -n)
                 if article in self._ends:
                     of_aliases[article] += n
-        high = await self._store.count(self._site, "views", date)
+        high = await self._store.count(self._site, "views", date) - self._alone[date]
         if not self._views_broken and not low <= total <= high:
             self._unequal(name, date, total, high)
 
@@ -174,9 +185,11 @@ class Articles:
         self._wrong("day", name, f"its articles together have {articles} views, {date} has {site}")
 
     def _counts(self, name: str, page: dict[bytes, bytes]) -> Iterator[tuple[bytes, int]]:
-        """Yield articles (ids) with their counts, and report those that are none."""
+        """Yield articles (ids) with their counts, and report those that are none. Beside what is packed of a day there
+        may be less than nothing."""
+        is_count = valid_sum if name.rpartition(":")[2] in self._packed.days else valid_number
         for article, value in page.items():
-            if len(article) == ID_BYTES and valid_number(value):
+            if len(article) == ID_BYTES and is_count(value):
                 yield article, int(value)
             else:
                 self._no_count(name, article, value)
@@ -205,7 +218,7 @@ class Articles:
                     if _part(end) in parts:
                         _add_to(shares.setdefault(end, Share()), name, number(value))
         packed: Counter[bytes] = Counter()
-        for article, n in self._packed.articles():
+        for article, n in [*self._packed.articles(), *self._merged.undated.items()]:
             end = self._ends.get(article, article)
             if _part(end) in parts:
                 shares.setdefault(end, Share()).days += n

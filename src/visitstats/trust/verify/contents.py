@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from visitstats.core.closing import decode_closing
 from visitstats.core.counting import HALF_HOUR_MS, SALT_BYTES
 from visitstats.core.entries import claims_in
 from visitstats.core.entries import decode as decode_entry
@@ -32,6 +33,7 @@ late keeps its keys for at least an hour more."""
 
 WRITER = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(rb"\d{1,16}")
+_SIGNED = re.compile(rb"-?\d{1,16}")
 _PEAK = re.compile(rb"\d{1,16}( \d{1,16})?")
 _MARK = re.compile(rb"\d{1,16}:\d{1,16}")
 _MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
@@ -60,6 +62,11 @@ def valid_date(text: str) -> bool:
 def valid_number(value: bytes) -> bool:
     """Whether a stored count is a whole number of at least 0 that a script can add to."""
     return bool(_NUMBER.fullmatch(value)) and int(value) < MOST
+
+
+def valid_sum(value: bytes) -> bool:
+    """The same for a sum that corrections may bring below zero."""
+    return valid_number(value.removeprefix(b"-"))
 
 
 def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
@@ -118,15 +125,20 @@ def _fields(pattern: str, value: re.Pattern[bytes], expected: str) -> Callable[[
     async def check(store: Inspector, name: str, named: Named) -> Lines:
         async for page in store.fields(name):
             for raw, text in page.items():
-                if not field.fullmatch(raw) or not value.fullmatch(text) or not _is_small(text):
+                least = text.removeprefix(b"-") if raw in _BELOW_ZERO else text
+                if not field.fullmatch(raw) or not value.fullmatch(least) or not _is_small(least):
                     yield Complaint(shown(raw), f"{shown(raw)} is {shown(text)}: {expected}")
 
     return check
 
 
+_BELOW_ZERO = frozenset({b"visits:all", b"views:all"})
+"""What a reset may bring below zero: a baseline comes on top of it."""
+
+
 def _is_small(text: bytes) -> bool:
     """Whether a count is one that a script can add to."""
-    return int(text.partition(b" ")[0]) < MOST
+    return abs(int(text.partition(b" ")[0])) < MOST
 
 
 _KIND, _DAY, _HOUR, _REASON = (
@@ -135,10 +147,14 @@ _KIND, _DAY, _HOUR, _REASON = (
     "(x|[0-9]|1[0-9]|2[0-4])",
     "[a-z-]{1,40}",
 )
+_YEAR = r"[1-8]\d{3}"
 _counts = _fields(
-    rf"{_KIND}:([1-8]\d{{3}}|all|base)|touched", _NUMBER, "a year, all or base, and a count, are expected"
-)
-_days = _fields(f"{_KIND}(:{_DAY})?", _NUMBER, "a day of the month and a count are expected")
+    rf"{_KIND}:({_YEAR}|all|base)|corrected:({_YEAR}|all)|touched", _NUMBER,
+    "a year, all or base, and a count, are expected",
+)  # fmt: skip
+_days = _fields(f"({_KIND}|corrected)(:{_DAY})?", _NUMBER, "a day of the month and a count are expected")
+_layer = _fields(f"(visits|views|articles):({_YEAR}|all)", _SIGNED, "a year or all, and an amount, are expected")
+_layer_days = _fields(f"(visits|views|articles)(:{_DAY})?", _SIGNED, "a day of the month and an amount are expected")
 _hours = _fields(f"({_KIND}|uniques|peak):{_HOUR}|ignored:{_HOUR}:{_REASON}", _PEAK, "an hour and a count are expected")
 _by_reason = _fields(f"{_DAY}:{_REASON}", _NUMBER, "a day, a reason and a count are expected")
 
@@ -271,6 +287,39 @@ async def _taken(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(raw.hex(), f"{raw[:40].hex()} is {shown(value)}: nothing that has a limit")
 
 
+async def _amounts(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if len(raw) != ID_BYTES or not valid_sum(value):
+                yield Complaint(raw.hex(), f"the amounts of article {raw[:40].hex()} are {shown(value)}: no number")
+
+
+async def _order(store: Inspector, name: str, named: Named) -> Lines:
+    length, _ = await store.text(name, 1)
+    if length % ID_BYTES:
+        yield Complaint("", f"it has {length} bytes, which are no whole ids of {ID_BYTES}")
+
+
+async def _lists_of_changes(store: Inspector, name: str, named: Named) -> Lines:
+    """Fields are articles, or articles and a byte for a fact; values are ids of changes."""
+    size = ID_BYTES + (named.kind.word == "set by")
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if len(raw) != size or not re.fullmatch(rb"([0-9a-f]{8})+", value):
+                yield Complaint(raw.hex(), f"{raw[:40].hex()} is {shown(value)}: an article and changes are expected")
+
+
+async def _closed(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            try:
+                whole = decode_closing(value).period == shown(raw)
+            except msgspec.DecodeError:
+                whole = False
+            if not whole:
+                yield Complaint(shown(raw), f"the closing of {shown(raw)} is damaged")
+
+
 _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "schema": _schema,
     "sites": _sites,
@@ -294,6 +343,13 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "uniques": _by_date,
     "ignored": _by_reason,
     "peaks": _by_date,
+    "layer": _layer,
+    "layer of days": _layer_days,
+    "amounts": _amounts,
+    "order of changes": _order,
+    "changes of articles": _lists_of_changes,
+    "set by": _lists_of_changes,
+    "closed": _closed,
 }
 
 

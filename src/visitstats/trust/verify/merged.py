@@ -15,7 +15,8 @@ import msgspec
 
 from visitstats.core.keys import article_id
 from visitstats.store import keys
-from visitstats.store.changes import KEPT, UNDONE, Change
+from visitstats.store.change_records import Change
+from visitstats.store.changes import KEPT, UNDONE
 from visitstats.store.inspect import PAGE, Inspector, number
 from visitstats.trust.verify.findings import Look
 
@@ -24,6 +25,7 @@ MOST_STEPS = 1000
 ID_BYTES = 8
 
 _ID = re.compile(r"[0-9a-f]{8}")
+_ALIASES = ("merge", "alias")
 _decode = msgspec.msgpack.Decoder(Change).decode
 Steps = dict[bytes, tuple[bytes, str]]
 """Alias → the id and the key of the article for which it stands."""
@@ -41,8 +43,17 @@ class Merged:
         self._changes: dict[str, Change] = {}
         self._marks: dict[str, str] = {}
         self._steps: Steps = {}
+        self.changes = self._changes
+        """The records by id, as far as they can be read."""
+        self.whole = self._legible
+        """Whether all of them can be."""
         self.ends: dict[bytes, bytes] = {}
         """Alias → the article (both by id) for which it stands in the end."""
+        self.undated: Counter[bytes] = Counter()
+        """What was added to articles (ids) at no time, with their amounts in force."""
+        self.within: Counter[bytes] = Counter()
+        """The amounts in force of articles, and of those that were merged into them."""
+        self._undated_within: Counter[bytes] = Counter()
 
     async def read(self) -> None:
         """Read aliases and changes. Raises StoreUnavailable."""
@@ -65,6 +76,32 @@ class Merged:
                 self._wrong("alias", alias.hex(), f"the alias {alias.hex()} leads on for more than {MOST_STEPS} steps")
             else:
                 self.ends[alias] = here
+        self._add_amounts()
+
+    def in_force(self) -> dict[str, Change]:
+        """Return the changes that were not undone."""
+        return {
+            name: change
+            for name, change in self._changes.items()
+            if change.kind != "undo" and name + UNDONE not in self._marks
+        }
+
+    def _add_amounts(self) -> None:
+        for change in self.in_force().values():
+            for each in change.said:
+                if not each.key:
+                    continue
+                article = article_id(each.key)
+                at_no_time = each.by if not change.place else 0
+                self.undated[article] += at_no_time
+                steps = 0
+                while True:
+                    self.within[article] += each.by
+                    self._undated_within[article] += at_no_time
+                    steps += 1
+                    if article not in self._steps or steps > MOST_STEPS:
+                        break
+                    article = self._steps[article][0]
 
     async def check(self, days: Mapping[bytes, int] | None) -> None:
         """Check everything; `days` says what each merged article was read on its own days, when that is known. Raises
@@ -93,6 +130,7 @@ class Merged:
                 try:
                     self._changes[name] = _decode(value)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    self.whole = False
                     self._wrong("change", name, f"the record of change {name[:80]} cannot be read: {error}")
                     self._marks[name] = ""
                     continue
@@ -118,19 +156,19 @@ class Merged:
             elif undo := marks.get(name + UNDONE):
                 if undo not in marks and (undo not in changes or changes[undo].undoes != name):
                     self._wrong("change", name, f"change {name} is marked as undone by {undo}, which is no undo of it")
-            elif self._steps.get(article_id(change.source), (b"",))[0] != article_id(change.target):
+            elif change.kind in _ALIASES and self._step(change.source) != article_id(change.target):
                 self._wrong(
                     "change", name, f"by change {name} {change.source} is an alias of {change.target}; it is not"
                 )
 
+    def _step(self, key: str) -> bytes:
+        """The id of the article for which a key stands by its own alias; empty for none."""
+        return self._steps.get(article_id(key), (b"",))[0]
+
     # Aliases -------------------------------------------------------------------------------------------------------
 
     def _in_force(self) -> dict[str, Change]:
-        return {
-            name: change
-            for name, change in self._changes.items()
-            if change.kind != "undo" and name + UNDONE not in self._marks
-        }
+        return {name: change for name, change in self.in_force().items() if change.kind in _ALIASES}
 
     def _origins(self) -> None:
         made = {(article_id(change.source), article_id(change.target)) for change in self._in_force().values()}
@@ -170,11 +208,13 @@ class Merged:
                 here = self._steps[here][0]
         for name, change in self._in_force().items():
             source = article_id(change.source)
-            expected = own[source] + max(change.bases[0], 0)
-            if source in self.ends and change.moved != expected and source.hex() + KEPT not in self._marks:
+            # Amounts may have been added or taken back since.
+            expected = own[source] + max(change.bases[0], 0) + self._undated_within[source]
+            moved = change.moved - change.amounts[0] + self.within[source]
+            if source in self.ends and moved != expected and source.hex() + KEPT not in self._marks:
                 self._wrong(
                     "change", name,
-                    f"change {name} has moved {change.moved} views of {change.source}, whose days and baseline are "
+                    f"change {name} has moved {moved} views of {change.source}, whose days and baseline are "
                     f"{expected}",
                 )  # fmt: skip
 

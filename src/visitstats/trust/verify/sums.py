@@ -1,6 +1,6 @@
 """Do a site's counts agree with each other, and with what is shown?
 
-days = months = years = "all", in visits, views and hits
+days = months = years = "all", in visits, views and hits, without what was corrected (`verify.layers`)
 hours = days, also in what was ignored
 baseline + counted = what `stats` shows
 """
@@ -16,7 +16,7 @@ from visitstats.store import keys
 from visitstats.store.inspect import KINDS_OF_COUNTS, Inspector
 from visitstats.store.keys import Named
 from visitstats.store.reads import Counts, Reads
-from visitstats.trust.verify.contents import valid_date, valid_number
+from visitstats.trust.verify.contents import valid_date, valid_sum
 from visitstats.trust.verify.findings import Look
 
 
@@ -44,20 +44,21 @@ class Sums:
             return
         legible = True
         years = {month[:4] for month in self._months}
-        for kind, counts in (await self._store.dated(self._name, [])).items():
+        for kind, (counts, by_hand) in (await self._both([])).items():
             years |= {when for when in counts if when.isdigit()}
-            legible &= all(map(valid_number, counts.values()))
-            self._compare(kind, counts, ALL_TIME, Counter({ALL_TIME: _sum(counts, str.isdigit)}))
+            legible &= all(map(valid_sum, counts.values()))
+            self._compare(kind, counts, by_hand, ALL_TIME, Counter({ALL_TIME: _sum(counts, by_hand, str.isdigit)}))
         for year in sorted(years):
             months = [month for month in self._months if month.startswith(year)]
-            for kind, counts in (await self._store.dated(self._name, months)).items():
-                legible &= all(map(valid_number, counts.values()))
+            for kind, (counts, by_hand) in (await self._both(months)).items():
+                legible &= all(map(valid_sum, counts.values()))
                 expected: Counter[str] = Counter()
                 for when, value in counts.items():
-                    if valid_date(when) and valid_number(value):
-                        expected.update({when[:7]: int(value), when[:4]: int(value)})
+                    if valid_date(when) and valid_sum(value):
+                        n = int(value) - by_hand[when]
+                        expected.update({when[:7]: n, when[:4]: n})
                 for when in sorted({*expected, *months, year}):
-                    self._compare(kind, counts, when, expected)
+                    self._compare(kind, counts, by_hand, when, expected)
         for date in self._hours:
             await self._check_hours(date)
         if legible:
@@ -66,8 +67,26 @@ class Sums:
     def _wrong(self, check: str, subject: str, detail: str, unmoved: object = "") -> None:
         self._look.wrong(self._name, check, subject, detail, unmoved)
 
-    def _compare(self, kind: str, counts: dict[str, bytes], when: str, expected: Counter[str]) -> None:
-        has = _number(counts.get(when))
+    async def _both(self, months: list[str]) -> dict[str, tuple[dict[str, bytes], Counter[str]]]:
+        """Return the dated counts by kind, with the part of them that was corrected."""
+        by_hand = await self._by_hand(months)
+        counts = await self._store.dated(self._name, months)
+        return {kind: (found, by_hand.get(kind, Counter())) for kind, found in counts.items()}
+
+    async def _by_hand(self, months: list[str]) -> dict[str, Counter[str]]:
+        if any(":layer:" in name for name in self._broken):
+            return {}
+        found = await self._store.layered(self._name, keys.CORRECTIONS, months)
+        return {
+            kind: Counter({when: _number(value) for when, value in sums.items()})
+            for kind, sums in found.items()
+            if kind != "articles"
+        }
+
+    def _compare(
+        self, kind: str, counts: dict[str, bytes], by_hand: Counter[str], when: str, expected: Counter[str]
+    ) -> None:
+        has = _number(counts.get(when)) - by_hand[when]
         if has != expected[when]:
             name, field = keys.count_at(self._name, kind, when)
             parts = {4: "its days", 7: "its days", 3: "its years"}[len(when)]
@@ -79,8 +98,13 @@ class Sums:
     async def _check_hours(self, date: str) -> None:
         if keys.ignored(self._name, date[:7]) in self._broken:
             return
+        by_hand = await self._by_hand([date[:7]])
         hours, days, ignored = await self._store.hours(self._name, date)
-        expected = {f"{kind}:{date[8:]}": days.get(f"{kind}:{date[8:]}", b"") for kind in KINDS_OF_COUNTS}
+        expected = {
+            f"{kind}:{date[8:]}": b"%d"
+            % (_number(days.get(f"{kind}:{date[8:]}")) - by_hand.get(kind, Counter[str]())[date])
+            for kind in KINDS_OF_COUNTS
+        }
         expected |= {field: n for field, n in ignored.items() if field.startswith(f"{date[8:]}:")}
         found: Counter[str] = Counter()
         for field, value in hours.items():
@@ -106,11 +130,13 @@ class Sums:
         calendar = Calendar(self._site.timezone, self._site.week_start)
         now = self._now()
         day = calendar.day_at(now)
+        by_hand = await self._by_hand(self._months)
         low = await self._store.dated(self._name, self._months)
         shown = await self._reads.counts(self._name, day, now)
         high = await self._store.dated(self._name, self._months)
         for what, numbers in zip(("visits", "views"), _both(shown, day), strict=True):
-            bounds = _by_days(low[what], day), _by_days(high[what], day)
+            mine = by_hand.get(what, Counter[str]())
+            bounds = _by_days(low[what], mine, day), _by_days(high[what], mine, day)
             for period, n in numbers.items():
                 if not bounds[0][period] <= n <= bounds[1][period]:
                     name = keys.counts(self._name)
@@ -122,8 +148,8 @@ class Sums:
                     )
 
 
-def _sum(counts: dict[str, bytes], of: Callable[[str], bool]) -> int:
-    return sum(_number(value) for when, value in counts.items() if of(when))
+def _sum(counts: dict[str, bytes], by_hand: Counter[str], of: Callable[[str], bool]) -> int:
+    return sum(_number(value) - by_hand[when] for when, value in counts.items() if of(when))
 
 
 def _both(counts: Counts, day: Day) -> list[dict[str, int]]:
@@ -132,18 +158,18 @@ def _both(counts: Counts, day: Day) -> list[dict[str, int]]:
     return [{period: int(getattr(numbers, period)) for period in PERIODS} for numbers in both]
 
 
-def _by_days(raw: dict[str, bytes], day: Day) -> dict[str, int]:
-    """The same from the days alone."""
-    days = {field: _number(value) for field, value in raw.items() if valid_date(field)}
+def _by_days(raw: dict[str, bytes], by_hand: Counter[str], day: Day) -> dict[str, int]:
+    """The same from the days alone, and what was corrected."""
+    days = {field: _number(value) - by_hand[field] for field, value in raw.items() if valid_date(field)}
 
     def counted(name: str) -> int:
         if name == NUMBERS_BASELINE:
             return _number(raw.get(name))
         # A month and a year are what the dates of their days begin with.
-        return sum(n for when, n in days.items() if name == ALL_TIME or when.startswith(name))
+        return sum(n for when, n in days.items() if name == ALL_TIME or when.startswith(name)) + by_hand[name]
 
     return {period: sum(map(counted, counts(day))) for period, counts in SUMS.items()}
 
 
 def _number(value: bytes | None) -> int:
-    return int(value) if value and valid_number(value) else 0
+    return int(value) if value and valid_sum(value) else 0

@@ -27,6 +27,7 @@ from visitstats.trust.verify.articles import Articles
 from visitstats.trust.verify.contents import contents, shape
 from visitstats.trust.verify.findings import Look, Problem
 from visitstats.trust.verify.journals import Journals
+from visitstats.trust.verify.layers import Layers
 from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.merged import Merged
 from visitstats.trust.verify.online import Online
@@ -127,9 +128,10 @@ class Verifier:
         await merged.read()
         packed = PackedHistory(self._store, site, found, broken, look)
         await packed.check()
-        articles = Articles(self._store, site, found, broken, merged.ends, packed, look)
+        articles = Articles(self._store, site, found, broken, merged, packed, look)
         await articles.check()
         await merged.check(articles.of_aliases)
+        await Layers(self._store, site, found, broken, merged, look).check()
         seen = {named.words[0]: name for name, named in found.items() if named.kind.word == "seen"}
         await Online(self._store, site, seen, broken, look, self._now).check()
         if record is not None and self._listed is not None and not broken:

@@ -1,0 +1,158 @@
+"""All changes of one site in one place: the undo of whatever kind, and the log of them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from visitstats.changes.corrections import Corrections, DayViews
+from visitstats.changes.facts import Naming
+from visitstats.changes.merges import Merges
+from visitstats.changes.periods import Periods
+from visitstats.changes.recording import ChangeRefused, Order, Recording
+from visitstats.changes.scribe import Recorder
+from visitstats.core.errors import InvalidQuery, NotFound
+from visitstats.core.keys import KeyRules
+from visitstats.core.periods import Calendar
+from visitstats.core.sites import Site
+from visitstats.core.text import visible
+from visitstats.store.change_records import Change, Logged
+from visitstats.store.changes import Changes
+from visitstats.store.closings import Closings
+
+AT_ONCE = 200
+"""Changes that are read at once."""
+LOOKED_THROUGH = 5000
+"""So many changes at most are looked through for a page of the log; its cursor goes on from there."""
+AMOUNTS, FACTS, PERIODS, MERGES = (
+    ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
+)  # fmt: skip
+KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, "undo")
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which changes are asked for; empty is any. `cursor` goes on behind a page."""
+
+    kind: str = ""
+    who: str = ""
+    article: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+class Page(NamedTuple):
+    """A part of the log, the newest first."""
+
+    changes: list[Logged]
+    cursor: str
+    """Goes on behind it; empty at the end."""
+    damaged: int
+    """Records that cannot be read, and were left out."""
+
+
+class ChangeDesk:
+    """The changes of one site. Every method may raise StoreUnavailable."""
+
+    def __init__(
+        self, changes: Changes, closings: Closings, recorder: Recorder | None, site: Site, rules: KeyRules,
+        calendar: Calendar, day_views: DayViews, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        recording = Recording(changes, recorder, site.id, rules, clock)
+        self._changes = changes
+        self._site = site
+        self._rules = rules
+        self._recording = recording
+        self.merges = Merges(recording)
+        self.corrections = Corrections(recording, closings, calendar, day_views)
+        self.naming = Naming(recording, site)
+        self.periods = Periods(recording, closings, calendar)
+
+    # Undo ------------------------------------------------------------------------------------------------------------
+
+    async def look_at_undo(self, change_id: str) -> Change:
+        """Return what the undo of a change would do: of amounts and facts what is there now and what they are to be.
+        Raises NotFound, and ChangeRefused when it cannot be undone now."""
+        made = await self._to_undo(change_id)
+        undo = msgspec.structs.replace(made.change, kind="undo", undoes=made.id)
+        if made.change.kind in AMOUNTS:
+            return await self.corrections.look_at_undo(made)
+        if made.change.kind in FACTS:
+            return msgspec.structs.replace(undo, facts=await self.naming.look_at_undo(made))
+        if made.change.kind in PERIODS:
+            await self.periods.check_undo(made)
+        else:
+            await self.merges.check_undo(made)
+        return undo
+
+    async def undo(self, change_id: str, order: Order) -> Logged:
+        """Undo a change by its id. Raises NotFound, ChangeRefused when something else has to be undone first, Pending,
+        JournalFull and Overloaded."""
+        if (before := await self._recording.made_before(order, "undo")) and before.change.undoes == change_id:
+            return before
+        made = await self._to_undo(change_id)
+        if made.change.kind in AMOUNTS:
+            return await self.corrections.undo(made, order)
+        if made.change.kind in FACTS:
+            return await self.naming.undo(made, order)
+        if made.change.kind in PERIODS:
+            return await self.periods.undo(made, order)
+        return await self.merges.undo(made, order)
+
+    async def _to_undo(self, change_id: str) -> Logged:
+        made = await self._changes.one(self._site.id, change_id)
+        if made is None:
+            raise NotFound(f"site {self._site.id} has no change {change_id[:40]!r}; visitstats audit lists them")
+        if made.change.kind == "undo":
+            raise ChangeRefused(f"change {made.id} is an undo; to take it back, make the change again")
+        if made.undone:
+            raise ChangeRefused(f"change {made.id} is undone already (by {made.undone})")
+        return made
+
+    # The log ---------------------------------------------------------------------------------------------------------
+
+    async def find(self, change_id: str) -> Logged:
+        """Return a change by its id. Raises NotFound."""
+        made = await self._changes.one(self._site.id, change_id)
+        if made is None:
+            raise NotFound(f"site {self._site.id} has no change {change_id[:40]!r}; visitstats audit lists them")
+        return made
+
+    async def log(self, wanted: Wanted) -> Page:
+        """Return a part of the log. It reads LOOKED_THROUGH changes at most, so that a page may have fewer than are
+        asked for, and goes on by its cursor. Raises InvalidQuery and ChangeRefused."""
+        if wanted.kind and wanted.kind not in KINDS:
+            raise InvalidQuery(f"kind {wanted.kind[:20]!r}: use one of {', '.join(KINDS)}")
+        if wanted.cursor and not (wanted.cursor.isascii() and wanted.cursor.isdigit() and len(wanted.cursor) < 10):
+            raise InvalidQuery("cursor: it is not one of this list's; leave it out to begin")
+        if wanted.article:
+            key = self._recording.key(wanted.article)
+            ids = (await self._changes.of_article(self._site.id, key))[::-1]
+        else:
+            ids = None
+        places = await self._changes.places(self._site.id) if ids is None else len(ids)
+        if ids is None and not places:
+            # Made before there was an order of changes, which comes with the next one.
+            ids = [each.id for each in await self._changes.all(self._site.id)][::-1]
+            places = len(ids)
+        end = min(int(wanted.cursor), places) if wanted.cursor else places
+        least = max(end - LOOKED_THROUGH, 0)
+        found: list[Logged] = []
+        damaged, who = 0, visible(wanted.who).casefold()
+        while end > least and len(found) < wanted.limit:
+            first = max(end - AT_ONCE, least)
+            piece = ids[first:end] if ids is not None else await self._changes.ordered(self._site.id, first, end)
+            if len(piece) != end - first:
+                raise InvalidQuery("the log is shorter by now; leave the cursor out to begin")
+            for place, each in reversed([*enumerate(await self._changes.logged(self._site.id, piece), first)]):
+                end = place
+                if each is None:
+                    damaged += 1
+                elif _is_wanted(each, wanted.kind, who):
+                    found.append(each)
+                    if len(found) == wanted.limit:
+                        break
+        return Page(found, str(end) if end else "", damaged)
+
+
+def _is_wanted(logged: Logged, kind: str, who: str) -> bool:
+    return (not kind or logged.change.kind == kind) and (not who or who in logged.change.who.casefold())

@@ -1,0 +1,177 @@
+"""Closed months, for whoever reports: what was frozen, and what has come since. And how a month is frozen.
+
+closing = await closed.find("portal", "2026-10")      None for an open month
+book = await closed.book("portal", closing)           head and rows, compared with their SHA-256
+since = await closed.since("portal", closing)         what the open numbers have beyond that
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from visitstats.core.closing import (
+    ClosedHead,
+    ClosedRow,
+    Closing,
+    ClosingDamaged,
+    Frozen,
+    freeze,
+    read_text,
+)
+from visitstats.core.errors import StoreUnavailable
+from visitstats.core.keys import article_id
+from visitstats.core.query import Query
+from visitstats.core.sites import Site
+from visitstats.core.tiles import days_in
+from visitstats.reading.article_history import Article, ArticleHistory
+from visitstats.reading.query import Page
+from visitstats.store.changes import Changes
+from visitstats.store.closings import Closings
+from visitstats.store.tiles import Tiles
+
+ROWS = 1000
+"""Articles that are read at once."""
+
+
+Told = tuple[str, str, str, str, str]
+"""The key of an article, and its title, author, category and publication."""
+Live = dict[str, tuple[Told, int]]
+"""What articles are called, and their views, by key."""
+
+
+class Lists(Protocol):
+    """Answers questions for lists: `reading.query.Articles`, or `reading.desk.Desk` of a worker."""
+
+    async def page(self, site: Site, query: Query) -> Page: ...
+
+    async def refresh(self, site: Site) -> object: ...
+
+
+class Book(NamedTuple):
+    """What was frozen of a month."""
+
+    head: ClosedHead
+    rows: Iterator[ClosedRow]
+    """In the order of their keys."""
+    text: bytes
+    """All of it, as its SHA-256 is of."""
+
+
+class Since(NamedTuple):
+    """What a closed month has beyond what was frozen of it: what came later. The next month that is closed takes it
+    over."""
+
+    visits: int
+    views: int
+
+
+class ClosedMonths:
+    """Reads the closed months of sites. Every method may raise StoreUnavailable, and ClosingDamaged for what is not
+    what was frozen."""
+
+    def __init__(self, closings: Closings, changes: Changes, tiles: Tiles) -> None:
+        self._closings = closings
+        self._changes = changes
+        self._history = ArticleHistory(tiles)
+        self._tiles = tiles
+
+    async def all(self, site: str) -> dict[str, Closing]:
+        """Return the closings that are in force, by month, the first month first."""
+        return await self._closings.all(site)
+
+    async def find(self, site: str, month: str) -> Closing | None:
+        """Return the closing of a month; None for one that is open."""
+        return await self._closings.find(site, month)
+
+    async def book(self, site: str, closing: Closing) -> Book:
+        """Return what was frozen of a month."""
+        text = await self._closings.text(site, closing)
+        try:
+            head, rows = read_text(text)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ClosingDamaged(f"what was frozen of {closing.period} cannot be read: {error}") from error
+        return Book(head, rows, text)
+
+    async def since(self, site: str, closing: Closing) -> Since:
+        """Return what has come to a closed month after it was closed."""
+        visits, views = [await self._changes.on(site, kind, closing.period) for kind in ("visits", "views")]
+        return Since(visits - closing.visits, views - closing.views)
+
+    async def day_views(self, site: str, articles: list[bytes], day: str) -> int:
+        """Return the views of some articles (ids) together on a date."""
+        numbers = {each.id: each for each in await self._history.numbers(site, articles)}
+        # Without a number nothing of it is packed.
+        asked = [numbers.get(each, Article(each, 0)) for each in articles]
+        when = date.fromisoformat(day)
+        known = [each for each in asked if each.id in numbers]
+        found = sum((await self._history.by_day(site, known, when, when)).values())
+        without = [each.id for each in asked if each.id not in numbers]
+        if without:
+            async for _, counts in self._tiles.in_days(site, [day], without):
+                found += sum(counts)
+        return found
+
+    # Freezing --------------------------------------------------------------------------------------------------------
+
+    async def freeze(self, lists: Lists, site: Site, month: str) -> Frozen:
+        """Read what is to be frozen of a month. Raises what lists do, and StoreUnavailable when the articles together
+        are not what the site has."""
+        closed = await self._closings.all(site.id)
+        before = closed[max(closed)] if closed else None
+        await lists.refresh(site)
+        now = await self._live(lists, site, month)
+        visits, views = [await self._changes.on(site.id, kind, month) for kind in ("visits", "views")]
+        [alone] = await self._alone(site.id, [month])
+        if sum(now_views for _, now_views in now.values()) != views - alone:
+            raise StoreUnavailable(f"the articles of {month} together are not what the site has; try again")
+        late: dict[str, int] = {}
+        late_visits = late_views = 0
+        if before is not None:
+            late = await self._late(lists, site, before, now)
+            late_visits, late_views = await self.since(site.id, before)
+        rows = [ClosedRow(*row, n, late.get(row[0], 0)) for row, n in now.values() if n or late.get(row[0])]
+        head = ClosedHead(
+            site.id, month, visits, views, len(rows), before.period if before else "", late_visits, late_views
+        )
+        return freeze(head, rows)
+
+    async def _live(self, lists: Lists, site: Site, month: str) -> Live:
+        """Return what articles are called and were read in a month, by key; the hidden ones, too."""
+        found: Live = {}
+        cursor = ""
+        while True:
+            query = Query(
+                first=f"{month}-01", last=f"{month}-{days_in(month)}", hidden=True, limit=ROWS,
+                cursor=cursor,
+            )  # fmt: skip
+            page = await lists.page(site, query)
+            for row in page.rows:
+                entry = row.entry
+                told = (entry.key, entry.title, entry.author, entry.category, entry.published)
+                found[entry.key] = (told, row.views)
+            cursor = page.cursor
+            if not cursor:
+                return found
+
+    async def _late(self, lists: Lists, site: Site, before: Closing, now: Live) -> dict[str, int]:
+        """Return by how much articles have more views in the month that was closed before than when it was, under
+        the keys for which they stand now. Those of them that were not read in this month are added to `now`."""
+        aliases = await self._changes.aliases(site.id)
+        found: dict[str, int] = {}
+        told: dict[str, Told] = {}
+        for row in (await self.book(site.id, before)).rows:
+            key = aliases.get(article_id(row.key), row.key)
+            found[key] = found.get(key, 0) - row.views
+            told.setdefault(key, (key, row.title, row.author, row.category, row.published))
+        for key, (names, views) in (await self._live(lists, site, before.period)).items():
+            found[key] = found.get(key, 0) + views
+            told[key] = names
+        late = {key: n for key, n in found.items() if n}
+        for key in late:
+            now.setdefault(key, (told[key], 0))
+        return late
+
+    async def _alone(self, site: str, months: list[str]) -> list[int]:
+        return await self._tiles.site_alone(site, months)

@@ -1,0 +1,263 @@
+"""Changes that people make: how they are written into the journal, and the record of each: who, when, why, what, and
+what was there before.
+
+A change travels as a record of the journal, among the hits (`core.batch.ChangeRecord`): it is applied once, and again
+after a loss. The scripts write what they say about it together with what it speaks of, and never change that.
+"""
+
+import secrets
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from visitstats.core.batch import ChangeRecord
+from visitstats.core.counting import NUMBERS_BASELINE
+from visitstats.core.entries import FACTS, Entry
+from visitstats.core.entries import encode as encode_entry
+from visitstats.core.keys import article_id
+from visitstats.core.wire import column, text
+from visitstats.store import keys
+
+MOST_ALIASES = 20_000
+"""Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
+MOST_CHANGES = 100_000
+"""Of a site: 50 MB at worst."""
+MOST_OF_ARTICLE = 256
+"""So many last changes of an article are found without reading all of the site's."""
+HEAD = 4
+"""Where in the body of a change's record the head of the change stands (`Change.head`), but for those of HEADS."""
+HEADS = {"amounts": 3, "facts": 2, "close": 2}
+
+Kind = Literal[
+    "merge", "alias", "undo", "adjust", "reset", "rename", "hide", "unhide", "type", "accept", "close", "reopen"
+]
+TYPE, HIDDEN = len(FACTS) + 1, len(FACTS) + 2
+"""The places of what an editor may set beside FACTS, whose places begin with 1 (`lua/facts.lua`)."""
+NAMES_OF_FACTS = (*FACTS, "type", "hidden")
+
+
+class Amount(msgspec.Struct, frozen=True, array_like=True):
+    """What was added to a count; below zero when something was taken away."""
+
+    key: str
+    """The article's; empty for the site."""
+    kind: str
+    """visits or views."""
+    by: int
+    day: int = -1
+    """What the place had (`Change.place`), as it was seen; -1 for no place, or when that is not known."""
+    total: int = 0
+    """What all of time had, with the baseline."""
+
+
+class FactSet(msgspec.Struct, frozen=True, array_like=True):
+    """What an article is called from now on."""
+
+    place: int
+    before: str
+    after: str
+    standing: str = ""
+    """How far what was there before could be trusted (a letter of `core.entries.Standing`)."""
+    set_by: str = ""
+    """The id of the change that had set that; of an undo, of the change that it takes back."""
+
+    @property
+    def name(self) -> str:
+        """One of NAMES_OF_FACTS."""
+        return NAMES_OF_FACTS[self.place - 1] if 0 < self.place <= len(NAMES_OF_FACTS) else f"fact {self.place}"
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """The record of a change. The layout is frozen: records are read back by later versions."""
+
+    kind: Kind
+    at_ms: int
+    who: str
+    why: str
+    source: str
+    """Key of the article that was merged; of an undo of that, that got its counts back; of the article that another
+    change is of. Empty for what is of the whole site."""
+    target: str
+    """Key of the article into which it was merged."""
+    undoes: str
+    """Of an undo: the id of the change that it takes back."""
+    number: int = 0
+    """Grows from change to change of a site."""
+    views: tuple[int, int] = (-1, -1)
+    """What the two had of all time before the change; -1 for none."""
+    bases: tuple[int, int] = (-1, -1)
+    """Their baselines before the change; -1 for none."""
+    amounts: tuple[int, int] = (0, 0)
+    """Their amounts before the change, which are a part of the views."""
+    place: str = ""
+    """The date to which amounts were added, empty for no time; the period that was closed or opened."""
+    said: tuple[Amount, ...] = ()
+    note: str = ""
+    """Of an amount: the date for which it was meant, whose period is closed. Of a closing: its SHA-256."""
+    facts: tuple[FactSet, ...] = ()
+
+    @property
+    def moved(self) -> int:
+        """The views of all time that a merge moved."""
+        return max(self.views[0], 0)
+
+    @property
+    def head(self) -> tuple[str | int | msgspec.Raw, ...]:
+        """What the script is given; it adds the rest."""
+        texts = (self.who, self.why, self.source, self.target, self.undoes)
+        return (self.kind, self.at_ms, *(text(each.encode()) for each in texts))
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A change as it is on the list."""
+
+    id: str
+    change: Change
+    undone: str = ""
+    """The id of the change that undid it."""
+
+
+_decode = msgspec.msgpack.Decoder(Change).decode
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def decode_change(record: bytes) -> Change:
+    """Read the record of a change. Raises msgspec.DecodeError."""
+    try:
+        return _decode(record)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def new_id() -> str:
+    """Make an id for a change: short, because people type it."""
+    return secrets.token_hex(4)
+
+
+# Merges and baselines ------------------------------------------------------------------------------------------------
+
+
+def merging(site: str, change_id: str, change: Change) -> ChangeRecord:
+    """Write a merge or an alias for the journal. Whoever journals it fills in its place and its moment."""
+    source, target = article_id(change.source), article_id(change.target)
+    body = (
+        change_id, text(source), text(target), text(change.target.encode()), change.head,
+        text(encode_entry(Entry(change.target))), MOST_ALIASES,
+    )  # fmt: skip
+    return ChangeRecord(site, 0, 0, 0, "merge", _pack(body))
+
+
+def undoing(site: str, change_id: str, change: Change) -> ChangeRecord:
+    """Write the undoing of a merge for the journal."""
+    source, target = article_id(change.source), article_id(change.target)
+    body = (change_id, change.undoes, text(source), text(target), change.head)
+    return ChangeRecord(site, 0, 0, 0, "undo", _pack(body))
+
+
+def setting_baselines(
+    site: str, changes: int, total: int | None, articles: list[tuple[bytes, int, bytes]]
+) -> ChangeRecord:
+    """Write baselines for the journal: the site's (None to leave it) and of at most PAGE articles (id, baseline,
+    dictionary entry or nothing). `changes` is what `Changes.many` said when aliases were looked up."""
+    body = (
+        changes,
+        -1 if total is None else total,
+        NUMBERS_BASELINE,
+        column([article for article, _, _ in articles]),
+        [n for _, n, _ in articles],
+        [text(entry) for _, _, entry in articles],
+    )
+    return ChangeRecord(site, 0, 0, 0, "baseline", _pack(body))
+
+
+# Amounts, facts, closed periods --------------------------------------------------------------------------------------
+
+
+def adding(site: str, change_id: str, change: Change, seen: int, layer: str = keys.CORRECTIONS) -> ChangeRecord:
+    """Write amounts (`change.said`) for the journal, at a date, month or year, or at no time (`change.place`): of the
+    site at most one of visits and one of views, and of at most PAGE articles. `seen` is what `Changes.many` said when
+    they were worked out."""
+    of_site = [each for kind in ("visits", "views") for each in change.said if not each.key and each.kind == kind]
+    of_articles = [each for each in change.said if each.key]
+    found = {each.kind: each.by for each in of_site}
+    body = (
+        change_id, change.undoes, seen, change.head, change.place, (found.get("visits", 0), found.get("views", 0)),
+        column([article_id(each.key) for each in of_articles]),
+        [each.by for each in of_articles],
+        [text(encode_entry(Entry(each.key))) for each in of_articles],
+        [(text(each.key.encode()), each.kind, each.by, each.day) for each in (*of_site, *of_articles)],
+        change.note,
+        layer,
+    )  # fmt: skip
+    return ChangeRecord(site, 0, 0, 0, "amounts", _pack(body))
+
+
+def naming(site: str, change_id: str, change: Change) -> ChangeRecord:
+    """Write what an article (`change.source`) is called (`change.facts`: what they are from now on), or the undo of
+    that, for the journal."""
+    body = (
+        change_id, change.undoes, change.head, text(article_id(change.source)), text(change.source.encode()),
+        [(each.place, text(each.after.encode())) for each in change.facts],
+    )  # fmt: skip
+    return ChangeRecord(site, 0, 0, 0, "facts", _pack(body))
+
+
+def freezing(site: str, change_id: str, month: str, number: int, piece: bytes) -> ChangeRecord:
+    """Write a piece of what is frozen of a month for the journal."""
+    return ChangeRecord(site, 0, 0, 0, "freeze", _pack((change_id, number, text(piece), month)))
+
+
+class ClosingState(NamedTuple):
+    """The closing that is to be in force from a change on."""
+
+    closing: bytes
+    """Empty for none."""
+    frozen: str
+    """The id of the change that froze it."""
+    pieces: int
+    before: str
+    """The id of the one that is in force until then; empty for none."""
+
+
+def closing(site: str, change_id: str, change: Change, state: ClosingState) -> ChangeRecord:
+    """Write the closing or opening of a month (`change.place`) for the journal."""
+    body = (
+        change_id, change.undoes, change.head, change.place, text(state.closing), state.frozen, state.pieces,
+        state.before, change.note,
+    )  # fmt: skip
+    return ChangeRecord(site, 0, 0, 0, "close", _pack(body))
+
+
+# What a record in the journal is -------------------------------------------------------------------------------------
+
+
+def of_record(record: ChangeRecord) -> tuple[str, list[str]]:
+    """Return the script that takes a change, and its keys."""
+    if record.kind == "amounts":
+        body = _parts(record)
+        place, layer = (msgspec.msgpack.decode(body[n], type=str) for n in (4, -1))
+        return "amounts", keys.of_amounts(record.site, layer, place)
+    if record.kind == "facts":
+        return "facts", keys.of_facts(record.site)
+    if record.kind in ("freeze", "close"):
+        return "closing", keys.of_closing(record.site, msgspec.msgpack.decode(_parts(record)[3], type=str))
+    return "change", keys.of_change(record.site)
+
+
+def describe(record: ChangeRecord) -> str:
+    """Say in a line what a change in the journal is, for the log."""
+    if record.kind == "baseline":
+        return "baselines"
+    body = _parts(record)
+    own_id = msgspec.msgpack.decode(body[0])
+    if record.kind == "freeze":
+        return f"a frozen piece of change {own_id}"
+    change = _decode(body[HEADS.get(record.kind, HEAD)])
+    named = f"{change.kind} {change.source} into {change.target}" if change.target else f"{change.kind} {change.source}"
+    what = f"undo {change.undoes}" if change.undoes else named.strip()
+    return f"{what} by {change.who} (change {own_id})"
+
+
+def _parts(record: ChangeRecord) -> list[msgspec.Raw]:
+    # Not as a whole: ids of articles are written as text, and are none.
+    return msgspec.msgpack.decode(record.body, type=list[msgspec.Raw])
