@@ -11,8 +11,6 @@ from visitstats.journal.log import Journal, OpenJournal
 from visitstats.metrics import Metrics
 from visitstats.settings import Settings
 
-MIB = 1024 * 1024
-
 
 class Disk(NamedTuple):
     """What a worker has on its disk."""
@@ -25,7 +23,7 @@ def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
     """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
     reads: the journal that is returned then has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
     root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
-    limits = limits_of(settings)
+    limits = Limits.of(settings.journal_max_mb, settings.journal_keep_hours)
     try:
         claim_folder(settings.data_dir)
         # Sequences go on from the clock: a journal that was restored from a copy never uses one that the store knows.
@@ -40,8 +38,3 @@ def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
             raise
     except (JournalFull, JournalDamaged, OSError) as error:
         return Disk(ClosedJournal(str(error)), Metrics(metrics, None))
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return what a journal may take."""
-    return Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)

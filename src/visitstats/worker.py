@@ -14,6 +14,7 @@ from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
+from visitstats.clock import wall_clock
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import StoreUnavailable, StoreUnfit, VisitstatsError
 from visitstats.core.forgetting import ForgettingClock
@@ -24,9 +25,9 @@ from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Replay, numbering
+from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.logs import tell_left_out
-from visitstats.opening import Disk, limits_of, open_disk
+from visitstats.opening import Disk, open_disk
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk import Desk
 from visitstats.reading.scrape import Scrape, Service
@@ -68,11 +69,6 @@ class Duty(NamedTuple):
     seconds: int
 
 
-def wall_clock() -> int:
-    """The moment, in milliseconds since the epoch. The only place that asks the machine for it."""
-    return time.time_ns() // 1_000_000
-
-
 class Worker:
     """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds, `connections`
     says how many the server has.
@@ -90,6 +86,7 @@ class Worker:
         connections: Callable[[], int] = lambda: 0,
     ) -> None:
         self.settings = settings
+        self._limits = Limits.of(settings.journal_max_mb, settings.journal_keep_hours)
         self.clock = clock
         self._url = url
         self._client = open_client(url)
@@ -130,7 +127,7 @@ class Worker:
                 Committer(url),
                 self.reads,
                 lambda site: numbering(self.sites.get(site), clock()),
-                limits_of(settings),
+                self._limits,
             )
             if self.journalled
             else None
@@ -338,7 +335,7 @@ class Worker:
                 unapplied_records=self.ingest.backlog.records,
                 unapplied_bytes=self.ingest.backlog.bytes,
                 unapplied_since_ms=self.ingest.backlog.oldest_ms,
-                journal_limit=limits_of(self.settings).max_bytes if self.journalled else 0,
+                journal_limit=self._limits.max_bytes if self.journalled else 0,
                 oldest_shown_ms=self._oldest_shown_ms,
                 cpu_seconds=cpu_seconds(),
                 memory_bytes=memory_bytes(),

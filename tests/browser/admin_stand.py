@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from tests.browser.admin_table import Listed
 from tests.driver import Service
 from visitstats.access import Access
+from visitstats.clock import wall_clock
 from visitstats.core.keys import KeyRules
 from visitstats.core.sites import Site
 from visitstats.demo.past import live_through
@@ -29,7 +30,6 @@ from visitstats.patterns import linear_pattern
 from visitstats.store.client import open_client
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
-from visitstats.worker import wall_clock
 
 SITE = Site(id="bac-ha", name="Cổng TTĐT xã Bắc Hà", hosts=("bacha.example.vn",))
 AXE = Path(__file__).parents[1] / "integrations" / "node_modules" / "axe-core" / "axe.min.js"

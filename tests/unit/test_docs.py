@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from visitstats.cli import app
+from visitstats.cli import application
 from visitstats.core import boxes, counting, keys, link, numbers
 from visitstats.core.box_words import WORDS
 from visitstats.core.presets import PRESETS
@@ -198,7 +198,7 @@ def test_the_rules_of_keys_have_the_same_numbers_for_readers() -> None:
 def test_every_command_and_option_is_documented_and_no_other() -> None:
     documented = sections()
     common = documented.pop("Options of every command")
-    found = dict(commands(typer.main.get_command(app)))
+    found = dict(commands(typer.main.get_command(application())))
     assert sorted(documented) == sorted(found)
     for name, options in found.items():
         text = documented[name]

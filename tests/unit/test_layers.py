@@ -19,7 +19,7 @@ import visitstats
 # stands beside it, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("files", "ending", "patterns", "networks", "board", "descriptors", "usage"),
+    ("clock", "files", "ending", "patterns", "networks", "board", "descriptors", "usage"),
     ("settings", "metrics", "journal", "store", "embedded", "logs", "service"),
     ("sites", "access", "changes"),
     ("reading",),

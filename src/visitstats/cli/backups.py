@@ -20,13 +20,12 @@ from visitstats.backup.restoring import Plan, Restored, check_stopped, plan_rest
 from visitstats.backup.state import State, note_state
 from visitstats.backup.taking import make_backup
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, settings_of, store_url
+from visitstats.clock import wall_clock
 from visitstats.core.errors import VisitstatsError
 from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import FILE as SCHEMA_FILE
-from visitstats.opening import MIB
 from visitstats.settings import Settings
 from visitstats.store.fitness import opened
-from visitstats.worker import wall_clock
 
 app = typer.Typer(help="Make a backup, and try one.", invoke_without_command=True)
 
@@ -141,7 +140,7 @@ async def _restore(found: Backup, settings: Settings, url: str, yes: bool) -> Re
         _tell(plan, settings)
         if not yes and not await asyncio.to_thread(typer.confirm, "Restore it?"):
             return None
-        limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
+        limits = Limits.of(settings.journal_max_mb, settings.journal_keep_hours)
         with _Bar() as bar:
             return await restore(plan, settings.data_dir, parts, limits, wall_clock, bar.show)
 

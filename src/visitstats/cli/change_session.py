@@ -12,6 +12,7 @@ from visitstats.changes.desk import ChangeDesk
 from visitstats.changes.recording import Order
 from visitstats.changes.scribe import Recorder
 from visitstats.cli.session import dots, find_site, scribe, settings_of, with_parts
+from visitstats.clock import wall_clock
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
@@ -24,7 +25,6 @@ from visitstats.store.change_records import Amount, Change, Logged
 from visitstats.store.closings import Closings
 from visitstats.store.fitness import Parts
 from visitstats.store.tiles import Tiles
-from visitstats.worker import wall_clock
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
+from visitstats.clock import wall_clock
 from visitstats.core.agents import AgentRules
 from visitstats.core.beacon import HitQuery, hit_from_query
 from visitstats.core.errors import HitRejected
@@ -20,7 +21,6 @@ from visitstats.web.beacons.address import ClientAddress
 from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.routes.explain import Explained, Explanation, malformed
-from visitstats.worker import wall_clock
 
 BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"

@@ -33,6 +33,7 @@ from visitstats.cli.session import (
     settings_of,
     with_parts,
 )
+from visitstats.clock import wall_clock
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.keys import KeyRules
@@ -55,7 +56,6 @@ from visitstats.store.upkeep import Upkeep
 from visitstats.trust.losses import look_for_loss
 from visitstats.web.listeners import listening
 from visitstats.web.server import CannotServe, run
-from visitstats.worker import wall_clock
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, settings_of, with_parts
+from visitstats.clock import wall_clock
 from visitstats.core.sites import Site
 from visitstats.reading.desk_process import made_of
 from visitstats.reading.index import open_index
@@ -24,7 +25,6 @@ from visitstats.tasks.closing import Closing
 from visitstats.tasks.schedule import Tasks
 from visitstats.tasks.table import Contradictions, shared
 from visitstats.trust.verify.verifier import Verifier
-from visitstats.worker import wall_clock
 
 app = typer.Typer(help="Scheduled tasks: how they went, and running one now.", no_args_is_help=True)
 

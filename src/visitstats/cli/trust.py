@@ -17,11 +17,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
+from visitstats.clock import wall_clock
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.ingest.once import replay_once
 from visitstats.ingest.replay import Limits
-from visitstats.opening import MIB
 from visitstats.reading.desk_process import updater_of
 from visitstats.reading.index import open_index
 from visitstats.settings import Settings
@@ -31,7 +31,6 @@ from visitstats.trust import doctor as checks
 from visitstats.trust.survey import Status, survey
 from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.verifier import Report, Verifier
-from visitstats.worker import wall_clock
 
 app = typer.Typer(help="The journal of this data folder.", no_args_is_help=True)
 
@@ -128,7 +127,7 @@ def journal_replay(
         await parts.fitness.check_start()
         before = await survey(root, parts.reads)
         total = sum(sum((slot.waiting or {}).values()) for slot in before)
-        limits = Limits(settings.journal_max_mb * MIB, settings.journal_keep_hours * 3600)
+        limits = Limits.of(settings.journal_max_mb, settings.journal_keep_hours)
         sites = await parts.records.sites()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("applying", total=total)

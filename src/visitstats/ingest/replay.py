@@ -19,7 +19,7 @@ from heapq import merge
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from visitstats.core.batch import Record
 from visitstats.core.periods import Calendar
@@ -50,6 +50,11 @@ class Limits(NamedTuple):
 
     max_bytes: int
     keep_seconds: float
+
+    @classmethod
+    def of(cls, max_mb: int, keep_hours: float) -> Self:
+        """Return those of the settings `journal_max_mb` and `journal_keep_hours`."""
+        return cls(max_mb * 1024 * 1024, keep_hours * 3600)
 
 
 class _Turn:

@@ -16,6 +16,7 @@ from starlette.routing import Router
 from visitstats.access import InvalidToken
 from visitstats.board import Seat
 from visitstats.changes.recording import ChangeRefused, NoSuchArticle
+from visitstats.clock import wall_clock
 from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
 from visitstats.core.closing import ClosingDamaged
@@ -63,7 +64,7 @@ from visitstats.web.routes.sites import Glances
 from visitstats.web.routes.tokens import TokenRoutes
 from visitstats.web.routes.top import NotPublished, Top
 from visitstats.web.table import PRIVATE, PUBLIC, BadRequest, Route
-from visitstats.worker import Worker, wall_clock
+from visitstats.worker import Worker
 
 log = logging.getLogger(__name__)
 
