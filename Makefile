@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(wildcard tests/unit tests/store tests/upgrade tests/web tests/integrations tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak compare fuzz widget lock clean
+.PHONY: help demo ops-demo test check format bench soak compare fuzz widget lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -28,6 +28,7 @@ endif
 
 help:
 	@echo "make demo     try it: a small portal with the counter, at http://127.0.0.1:8080/demo/"
+	@echo "make ops-demo the same with readers, and Prometheus with the rules and alerts beside it"
 	@echo "make test     checks and all tests, on a real store and in a real browser"
 	@echo "make check    linter, formatter, types, layers, documentation"
 	@echo "make format   let ruff put the code into shape"
@@ -48,6 +49,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 # exec: Ctrl-C then reaches the program alone, which stops everything in order and exits 0; make stays silent.
 demo: $(VENV)/.runtime
 	@exec $(BIN)/visitstats demo $(ARGS)
+
+ops-demo: $(VENV)/.runtime
+	@exec scripts/ops-demo.sh $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,167 @@
+"""What rules, alerts and dashboards ask for is what the service shows, in a real Prometheus after a real load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client import Hit, crowd
+from tests.driver import Service, _free_port
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+FILES = sorted([*PROMETHEUS.glob("visitstats-*.yml"), *(ROOT / "deploy" / "grafana").glob("en/*.json")])
+SECONDS = 1
+TARGETS = {
+    name: [
+        target["expr"]
+        for panel in json.loads((ROOT / "deploy" / "grafana" / "en" / f"{name}.json").read_text("utf-8"))["panels"]
+        for target in panel.get("targets", ())
+    ]
+    for name in ("fleet", "portal", "service")
+}
+
+
+def load(service: Service) -> None:
+    """Hits of several readers, some of them more than once, and some that are not counted."""
+
+    async def send() -> None:
+        connections = await service.connections()
+        for n, visitor in enumerate(crowd(20, "board")):
+            connection = connections[n % len(connections)]
+            await connection.hit("t1", Hit(visitor, f"/a{n % 5}"))
+            await connection.hit("t1", Hit(visitor, "/b"), {"user-agent": "Googlebot/2.1"})
+            await connection.alive("t1", visitor)
+        for connection in connections:
+            connection.close()
+
+    asyncio.run(send())
+
+
+def scraped(service: Service) -> dict[str, set[str]]:
+    """Metric → the labels of its samples."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found: dict[str, set[str]] = {}
+    for name, labels in re.findall(r"^(visitstats_\w+)(?:\{(.*)\})? \S+$", text, re.MULTILINE):
+        found.setdefault(name, {"job", "instance"}).update(re.findall(r'(\w+)="', labels or ""))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_metric_and_label_that_is_asked_for_is_in_a_scrape(service: Service, path: Path) -> None:
+    """Of a series that comes with its event alone no alert would ever fire."""
+    text = path.read_text(encoding="utf-8").replace('\\"', '"')
+    text = re.sub(r"#.*|exp_\w+:.*|visitstats_docs", "", text)
+    wait_until(lambda: "visitstats_online" in scraped(service), "the workers know the site", 10)
+    # These are there while there is something to tell.
+    told = scraped(service) | {
+        "visitstats_store_lacks_hits": {"host", "job", "instance"},
+        "visitstats_verify_problems": {"job", "instance"},
+    }
+    asked = re.findall(r"(?<![:\w])(visitstats_[a-z0-9_]+)(\{[^}]*\})?", text)
+    assert asked
+    for name, selectors in asked:
+        assert name in told, name
+        assert set(re.findall(r'(\w+)(?:=~|!=|!~|=)"', selectors)) <= told[name], name + selectors
+
+
+class Collector:
+    """A real Prometheus with the repo's rules, which scrapes a service each second."""
+
+    def __init__(self, folder: Path, service: Service) -> None:
+        program = shutil.which("prometheus")
+        if program is None:
+            pytest.skip("there is no prometheus")
+        self.port = _free_port()
+        for path in PROMETHEUS.glob("visitstats-*.yml"):
+            shutil.copy(path, folder)
+        config = (PROMETHEUS / "prometheus.yml").read_text("utf-8").replace("9401", str(service.metrics_port))
+        config = re.sub(r"(?ms)^alerting:.*?\n\n", "", config.replace("_interval: 15s", f"_interval: {SECONDS}s"))
+        (folder / "prometheus.yml").write_text(config, encoding="utf-8")
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(
+            [program, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+             f"--web.listen-address=127.0.0.1:{self.port}"],
+            cwd=folder, stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        parameters = urllib.parse.urlencode({"query": query})
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{parameters}", timeout=5) as answer:
+                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+                return found
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return []  # it is on its way
+            raise AssertionError(f"{query}: {error.read().decode()}") from error
+        except OSError:
+            return []
+
+    def wait_for(self, query: str) -> None:
+        wait_until(lambda: self.ask(query), f"there is an answer to {query}", 15)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+
+@pytest.fixture(scope="module")
+def collector(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    found = Collector(tmp_path_factory.mktemp("prometheus"), service)
+    try:
+        wait_until(lambda: found.ask("count_over_time(up[1m]) > 1"), "it has scraped", 30)
+        load(service)
+        wait_until(lambda: found.ask("increase(visitstats_hits_total[1m]) > 0"), "it has seen the load", 30)
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_panel_of_a_board_is_empty(collector: Collector, name: str) -> None:
+    for query in TARGETS[name]:
+        for variable, value in (("$__rate_interval", "1m"), ("$job", ".*"), ("$instance", ".*"), ("$site", ".*")):
+            query = query.replace(variable, value)
+        collector.wait_for(query)
+
+
+def test_recorded_series_are_there_and_no_alert_fires_of_a_service_that_is_well(collector: Collector) -> None:
+    recorded = re.findall(r"record: (\S+)", (PROMETHEUS / "visitstats-rules.yml").read_text("utf-8"))
+    for name in recorded:
+        collector.wait_for(name)
+    firing = {each["metric"]["alertname"] for each in collector.ask('ALERTS{alertstate="firing"}')}
+    assert firing == set()
+
+
+def test_prometheus_shows_what_was_sent(collector: Collector, service: Service) -> None:
+    """Visits and hits of a site, also of several workers."""
+    expected = {name: _sample(service, f'visitstats_visits{{period="total",site="{name}"}}') for name in ("t1",)}
+
+    def same() -> bool:
+        found = collector.ask('max by (site) (visitstats_visits{period="total"})')
+        shown = {each["metric"]["site"]: float(each["value"][1]) for each in found}
+        return all(shown.get(site) == n for site, n in expected.items())
+
+    wait_until(same, "the total is the service's", 15)
+    assert expected["t1"] >= 20
+
+
+def _sample(service: Service, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return float(re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[0])
