@@ -43,6 +43,21 @@ def test_what_is_asked_for_stays_and_what_is_not_goes() -> None:
     assert cache.get("passing by 0") is None
 
 
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 300), st.booleans()), max_size=120))
+def test_it_holds_no_more_bytes_than_it_may(several: list[tuple[int, int, bool]]) -> None:
+    """Whatever is put and asked for, and in whichever order: what moves from one generation to the next counts, too.
+    Only one item may be too heavy alone."""
+    cache: Bounded[int, bytes] = Bounded(1000, 1000, lambda _, value: len(value))
+    for key, size, asked in several:
+        if asked:
+            cache.get(key)
+        else:
+            cache.put(key, bytes(size))
+            assert cache.get(key) == bytes(size)
+        held = {**cache._old, **cache.young}
+        assert sum(map(len, held.values())) <= 1000 + 300
+
+
 def test_as_many_as_half_its_size_are_always_remembered() -> None:
     cache: Bounded[int, int] = Bounded(100)
     for n in range(1, 500):

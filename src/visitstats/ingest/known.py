@@ -9,6 +9,8 @@ from visitstats.store.commit import Committed
 
 MOST_ENTRIES = 50_000
 """Articles of which it is known that they are stored; what is said of a forgotten one is sent once more."""
+MOST_VOICES = 4096
+"""Articles of which it is known who has said what: up to 3 KB each."""
 NOTHING_TOLD: Told = ("", "", "", "")
 OPEN = -1
 """Stands for the hash of what was said of an article while it matters what further networks say. No hash is -1."""
@@ -33,7 +35,7 @@ class Known:
     def __init__(self, registered: Registered, stats: Stats) -> None:
         self.entries: Bounded[tuple[str, bytes], int] = Bounded(MOST_ENTRIES)
         """(site, article id) → a hash of what the store has of it, or OPEN."""
-        self._voices: Bounded[tuple[str, bytes], _Voices] = Bounded(MOST_ENTRIES)
+        self._voices: Bounded[tuple[str, bytes], _Voices] = Bounded(MOST_VOICES)
         self.newcomers = Newcomers(registered)
         self._stats = stats
 
@@ -82,7 +84,7 @@ class Known:
             elif state is not State.SETTLED:
                 self._forget(site, article)  # it has no place yet: whoever reads it next says who it is
             elif article in waiting.told:
-                self.entries.put((site, article), hash(waiting.told[article]))
+                self.entries.put((site, article), waiting.told[article])
         for place in result.nameless:
             self._forget(site, articles[place])
 

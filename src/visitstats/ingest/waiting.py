@@ -37,8 +37,9 @@ class Waiting(Gathering):
         """When its first hit came, as `perf_counter` says it; 0 while there is none."""
         self.at_once: list[Any] = []
         """The requests that the edge answers when the future is done."""
-        self.told: dict[bytes, Told] = {}
-        """Article id → what was said of it last, of those of which something is said."""
+        self.told: dict[bytes, int] = {}
+        """Article id → a hash of what was said of it last, of those of which something is said. The texts may be as
+        long as a beacon, and many wait while the store is away."""
 
 
 class WaitingChange:

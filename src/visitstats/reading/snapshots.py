@@ -28,8 +28,8 @@ HEALING_MS = 10_000
 """How long numbers that were shown outlive lower ones."""
 CHANGING_MS = 2000
 """How long after a change of a person's numbers may fall: some that were read before it are published after it."""
-MOST_ARTICLES = 10_000
-"""Articles of a site whose views are remembered for answers without the store."""
+MOST_ARTICLES = 40_000
+"""Articles of all sites whose views are remembered for answers without the store: 200 bytes each."""
 
 MOST_PEAKS = 4 * 24 * 7
 """Quarter hours of which the peak is remembered while the store is away."""
@@ -157,7 +157,8 @@ class Stats:
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
         self._search_engines = Beside(self._read_search_engines, self._date, clock, FRESH_MS)
         self._history = Beside(self._read_history, lambda live: live.site.box, clock, HISTORY_MS)
-        self._views: dict[str, Bounded[bytes, int]] = {}
+        self._views: Bounded[bytes, int] = Bounded(MOST_ARTICLES)
+        """Site and article (id), one behind the other → views."""
         self._kept: dict[str, Kept] = {}
         self._peaks: dict[str, dict[int, Peak]] = {}
         """Of each site the most that were online in a quarter hour since the epoch, as far as it is not kept yet."""
@@ -305,15 +306,12 @@ class Stats:
 
     def remember_views(self, site_id: str, articles: Iterable[tuple[bytes, int]]) -> None:
         """Remember the views of articles (negative: not known) for answers while the store is away."""
-        known = self._views.get(site_id)
-        if known is None:
-            known = self._views[site_id] = Bounded(MOST_ARTICLES)
-        known.update(articles)
+        site = site_id.encode()
+        self._views.update([(site + article, n) for article, n in articles])
 
     def last_views(self, site_id: str, article: bytes) -> int | None:
         """Return the views of an article that were known last, None for none."""
-        known = self._views.get(site_id)
-        views = known.get(article) if known is not None else None
+        views = self._views.get(site_id.encode() + article)
         return views if views is not None and views >= 0 else None
 
     async def _read(self, live: LiveSite) -> Snapshot:

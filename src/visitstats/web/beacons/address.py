@@ -15,7 +15,8 @@ Client = tuple[str, int]
 
 MOST_HOPS = 20
 """More hops than this are an attack and not a real path (hostile-inputs row 18)."""
-CACHE_SIZE = 32_768
+CACHE_SIZE, CACHE_BYTES = 32_768, 12 << 20
+"""Clients that are remembered: some 350 bytes each, up to 600 where several proxies are named."""
 LONGEST_CACHED = 256
 UNIX_PEER = ""
 """The peer of a unix socket, which is always a proxy on this machine."""
@@ -63,7 +64,9 @@ class ClientAddress:
         self._unlimited = Networks((*LOOPBACK, *networks))
         self._hops = hops
         self._names = NAMES.get(header, (header.encode(),))
-        self._cache: Bounded[tuple[str, bytes, bytes], Client] = Bounded(CACHE_SIZE)
+        self._cache: Bounded[tuple[str, bytes, bytes], Client] = Bounded(
+            CACHE_SIZE, CACHE_BYTES, lambda asked, client: 400 + len(asked[2])
+        )
         self._peers: Bounded[str, Client] = Bounded(CACHE_SIZE)
 
     def of(self, peer: str, headers: Headers) -> Client:

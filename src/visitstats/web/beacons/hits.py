@@ -121,7 +121,7 @@ class Hits:
             self._known.newcomers.enter(live.site.id, article.id, moment)
         told = self._told(live, article, beacon, moment)
         self._known.said(live.site.id, article.id, told, network, moment)
-        waiting.told[article.id] = told
+        waiting.told[article.id] = hash(told)
         return Taken(waiting, place, article)
 
     def answer(self, taken: Taken, outcome: Outcome) -> tuple[int, bytes, str]:

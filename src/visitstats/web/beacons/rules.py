@@ -10,6 +10,7 @@ without waiting. What it cannot take goes through these steps, and nothing is de
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from sys import getsizeof
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -26,7 +27,8 @@ from visitstats.web.beacons.signatures import Signatures
 
 CACHED_ADDRESS = 600
 """Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
-ADDRESSES = 20_000
+ADDRESSES, ADDRESS_BYTES = 20_000, 16 << 20
+"""Addresses of which the article is remembered: some 700 bytes each in general."""
 
 _json = msgspec.json.Encoder().encode
 
@@ -50,7 +52,7 @@ class Articles:
     """Finds the articles of pages, and remembers them."""
 
     def __init__(self) -> None:
-        self._known: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES)
+        self._known: Bounded[tuple[LiveSite, str, str, str], Article] = Bounded(ADDRESSES, ADDRESS_BYTES, _weigh)
         self.signatures = Signatures()
 
     def of(self, live: LiveSite, beacon: HitBeacon, now_ms: int) -> Article:
@@ -69,6 +71,11 @@ class Articles:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def _weigh(name: tuple[LiveSite, str, str, str], article: Article) -> int:
+    _, *texts = name
+    return 320 + sum(map(getsizeof, (*texts, article.key, article.json, article.url)))
 
 
 def _article_of(live: LiveSite, beacon: HitBeacon) -> Article:

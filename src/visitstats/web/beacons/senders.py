@@ -30,7 +30,7 @@ from visitstats.web.beacons.limits import NetworkLimits
 LONGEST_AGENT = 512
 LONGEST_ORIGIN = 600
 """Longer origins are judged every time, so that the cache's size in bytes is bounded, too."""
-SENDERS = 8192
+SENDERS, SENDER_BYTES = 8192, 4 << 20
 
 
 SENDER_RULES = ("archive", "origin", "agent", "webdriver", "prefetch")
@@ -71,8 +71,10 @@ class Senders:
         self._agents = agents
         self.allows = limits.rate.allows
         self._cap = limits.visitors
-        self._known: Bounded[tuple[LiveSite, bytes | None, bytes], Verdict] = Bounded(SENDERS)
-        self._judged: Bounded[bytes, Verdict] = Bounded(SENDERS)
+        self._known: Bounded[tuple[LiveSite, bytes | None, bytes], Verdict] = Bounded(
+            SENDERS, SENDER_BYTES, lambda name, _: 260 + len(name[1] or b"") + len(name[2])
+        )
+        self._judged: Bounded[bytes, Verdict] = Bounded(SENDERS, SENDER_BYTES // 2, lambda agent, _: 140 + len(agent))
         self._unlimited: Bounded[tuple[LiveSite, str], bool] = Bounded(SENDERS)
         self.rules: Mapping[str, Callable[[LiveSite, Headers, bool], Verdict]] = dict(
             zip(SENDER_RULES, (_archive, _origin, self._agent, _webdriver, _prefetch), strict=True)

@@ -1,18 +1,22 @@
 """Signatures of beacons, as one worker has checked them: an article that is read often is checked once."""
 
+from sys import getsizeof
+
 from visitstats.core.beacon import HitBeacon
 from visitstats.core.bounded import Bounded
 from visitstats.core.signing import Vouch, vouched
 from visitstats.sites.directory import LiveSite
 
-CHECKED = 8192
+CHECKED, CHECKED_BYTES = 8192, 4 << 20
 
 
 class Signatures:
     """What the signatures of beacons say."""
 
     def __init__(self) -> None:
-        self._checked: Bounded[tuple[LiveSite, str, str, str, str], tuple[Vouch, int]] = Bounded(CHECKED)
+        self._checked: Bounded[tuple[LiveSite, str, str, str, str], tuple[Vouch, int]] = Bounded(
+            CHECKED, CHECKED_BYTES, lambda name, _: 300 + sum(map(getsizeof, name[1:]))
+        )
 
     def vouch(self, live: LiveSite, beacon: HitBeacon, now_ms: int) -> Vouch:
         """Return what a beacon's signature says at a moment. Nothing for a site without secrets."""

@@ -1,5 +1,6 @@
 """Lists of articles for editors and administrators, as pages and as files; and what one article was read."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Annotated
@@ -8,17 +9,21 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import StreamingResponse
 
-from visitstats.core.errors import InvalidQuery
+from visitstats.core.errors import InvalidQuery, RateExceeded
 from visitstats.core.query import MOST_ROWS, Query, Row, cursor_of
 from visitstats.core.ranges import WORDS, Range
 from visitstats.reading.desk import Desk
 from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
 from visitstats.sites.directory import LiveSite
+from visitstats.store.records import AccessToken
 from visitstats.web.beacons.answers import Header, Moment
+from visitstats.web.beacons.edge import Receive, Scope, Send
 from visitstats.web.table import PRIVATE, Asked, Route
 
 PAGE_ROWS = 1000
 """The most rows of a page of JSON: it is read and written in the worker."""
+MOST_FILES = 8
+"""Files of one token that are made or wait in a worker."""
 _DATE = "a date as 2026-11-24"
 
 
@@ -153,6 +158,7 @@ class ArticleLists:
     def __init__(self, desk: Desk, clock: Callable[[], int]) -> None:
         self._desk = desk
         self._clock = clock
+        self._turns = _Turns()
 
     async def articles(self, asked: Asked[ArticlesQuery, None]) -> Articles:
         """Answer a page of a list."""
@@ -201,12 +207,17 @@ class ArticleLists:
         delimiter(given.delimiter)
         query = self._checked(live, given.query(given.limit))
         language: Language = "en" if given.lang == "en" else "vi"
-        pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
-        # The first piece before the head: what is refused is refused with its own status.
-        first = await anext(pieces)
+        turn = await self._turns.take(asked.token)
+        try:
+            pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
+            # The first piece before the head: what is refused is refused with its own status.
+            first = await anext(pieces)
+        except BaseException:
+            turn.release()
+            raise
         days = query.range(live.calendar, live.calendar.day_at(self._clock()))
         name = f'attachment; filename="{file_name(live.site, days, kind, language)}"'
-        response = StreamingResponse(_behind(first, pieces))
+        response = _File(_behind(first, pieces), turn)
         headers: list[Header] = [
             (b"content-type", CONTENT_TYPES[kind].encode()),
             (b"content-disposition", name.encode()),
@@ -226,6 +237,61 @@ class ArticleLists:
         Route("GET", "/v1/admin/sites/{site}/articles/history", history, "What one article was read",
               ArticleHistory, scope="viewer", query=HistoryQuery),
     )  # fmt: skip
+
+
+class _Turns:
+    """Has the files of a token made one after the other: each is as long as a site has articles."""
+
+    def __init__(self) -> None:
+        self._lines: dict[AccessToken, tuple[asyncio.Lock, int]] = {}
+        """Of a token with files that are made or wait: who has the turn, and how many they are."""
+
+    async def take(self, token: AccessToken) -> "_Turn":
+        """Wait until no other file of a token is made. Raises RateExceeded when too many wait."""
+        lock, many = self._lines.get(token, (asyncio.Lock(), 0))
+        if many >= MOST_FILES:
+            raise RateExceeded(f"{MOST_FILES} files of this token are asked for already; wait for one of them")
+        self._lines[token] = lock, many + 1
+        try:
+            await lock.acquire()
+        except BaseException:
+            self.leave(token)
+            raise
+        return _Turn(self, token, lock)
+
+    def leave(self, token: AccessToken) -> None:
+        """Be one fewer."""
+        lock, many = self._lines.pop(token)
+        if many > 1:
+            self._lines[token] = lock, many - 1
+
+
+class _Turn:
+    """The turn of one file."""
+
+    def __init__(self, turns: _Turns, token: AccessToken, lock: asyncio.Lock) -> None:
+        self._turns = turns
+        self._token = token
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let the next one begin."""
+        self._lock.release()
+        self._turns.leave(self._token)
+
+
+class _File(StreamingResponse):
+    """A file, whose turn ends with it: also when its reader is gone before it has begun."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], turn: _Turn) -> None:
+        super().__init__(pieces)
+        self._turn = turn
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._turn.release()
 
 
 async def _behind(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

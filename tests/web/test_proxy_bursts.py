@@ -1,0 +1,180 @@
+"""Thirty readers of one page at once do not wait for each other in a proxy: what no cache may keep goes through for all
+of them together, on every public route, with the shipped nginx files and behind the other proxies.
+
+The service is a stand-in, which answers nobody before all thirty are there: whoever has to wait in the proxy waits for
+ever. Its answers say of caching what the program's route says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+from tests.web import proxies
+from visitstats.web.app import ROUTES
+from visitstats.web.beacons import answers
+from visitstats.web.table import PUBLIC, Route
+
+READERS = 30
+SECONDS = 4
+"""Less than the five seconds after which nginx lets those through that wait for a cache's lock."""
+DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
+OF_READERS = [
+    route
+    for route in ROUTES
+    if route.scope is None and route.path.startswith("/v1/sites/") and not route.path.endswith("/live")
+]
+
+
+def is_kept(route: Route) -> bool:
+    """Whether a cache may keep the route's answers."""
+    return dict(route.headers).get(b"cache-control", b"public") != b"no-store"
+
+
+def test_the_routes_are_all_there() -> None:
+    assert {route.path.rpartition("/")[2] for route in OF_READERS} >= {
+        "hit", "hit.gif", "alive", "stats", "views", "top", "box", "box.svg", "badge.json",
+    }  # fmt: skip
+    assert {route.path.rpartition("/")[2] for route in OF_READERS if not is_kept(route)} == {
+        "hit", "hit.gif", "alive", "views",
+    }  # fmt: skip
+    assert dict(PUBLIC)[b"cache-control"] == answers.NEVER_STORED[1]
+
+
+class StandIn:
+    """A service that answers when so many requests are there, and counts them. Proxies keep their connections to it."""
+
+    def __init__(self) -> None:
+        self.expect(0, b"")
+
+    def expect(self, together: int, cache_control: bytes) -> None:
+        """Begin anew, with another route."""
+        self._together = together
+        self._cache_control = cache_control
+        self.asked = 0
+        self._all = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if length := re.search(rb"(?i)content-length: (\d+)", head):
+                    await reader.readexactly(int(length[1]))
+                self.asked += 1
+                if self.asked >= self._together:
+                    self._all.set()
+                await self._all.wait()
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: %b\r\n"
+                    b"content-length: 2\r\n\r\n{}" % self._cache_control
+                )
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def burst(port: int, method: str, path: str) -> list[int]:
+    """So many readers at once, each on a connection of its own; the statuses of their answers."""
+
+    async def one() -> int:
+        reader, writer = await proxies.opened(port)
+        body = b"{}" if method == "POST" else b""
+        writer.write(
+            b"%b %b HTTP/1.1\r\nhost: portal.vn\r\nuser-agent: Mozilla/5.0\r\ncontent-type: text/plain\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (method.encode(), path.encode(), len(body), body)
+        )
+        try:
+            return int((await reader.readline()).split()[1])
+        finally:
+            writer.close()
+
+    async with asyncio.timeout(SECONDS):
+        return await asyncio.gather(*(one() for _ in range(READERS)))
+
+
+async def try_all(port: int, service: int, before: str, *, caches: bool) -> None:
+    answering = StandIn()
+    server = await asyncio.start_server(answering, "127.0.0.1", service)
+    try:
+        for number, route in enumerate(OF_READERS):
+            shares = caches and is_kept(route) and route.method == "GET"
+            path = f"{before}{route.path.replace('{site}', 'open')}?n={number}"
+            kept = b"public, max-age=60" if is_kept(route) else answers.NEVER_STORED[1]
+            answering.expect(1 if shares else READERS, kept)
+            try:
+                assert await burst(port, route.method, path) == [200] * READERS, path
+            except TimeoutError:
+                pytest.fail(f"{route.method} {path}: only {answering.asked} of {READERS} readers came through at once")
+            if not shares:
+                assert answering.asked == READERS, path
+    finally:
+        server.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+    return found
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def shipped_nginx(folder: Path, service: int) -> Iterator[int]:
+    """nginx with the files of deploy/nginx."""
+    program = shutil.which("nginx", path=proxies.PATH)
+    if program is None:
+        pytest.skip("nginx is not installed (Debian, Ubuntu: apt install nginx-light): its example is NOT TESTED")
+    upstream = (
+        (DEPLOY / "visitstats-upstream.conf").read_text("utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{service}")
+    )
+    upstream = upstream.replace("/var/cache/nginx/visitstats", str(folder / "cache"))
+    location, port = (DEPLOY / "visitstats-location.conf").read_text("utf-8"), free_port()
+    temporary = "\n".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root root;' if os.geteuid() == 0 else ''}\n"
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
+        f"events {{ worker_connections 256; }}\n"
+        f"http {{ access_log off; {temporary}\n{upstream}\nserver {{ listen 127.0.0.1:{port};\n{location}\n}}\n}}\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen([program, "-p", str(folder), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+    try:
+        wait_until(lambda: process.poll() is not None or _listens(port), "nginx listens", 20)
+        assert process.poll() is None, (folder / "error.log").read_text()
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def test_readers_do_not_wait_for_each_other_in_the_shipped_nginx(tmp_path: Path) -> None:
+    """What may be kept is asked for once, or by those who would have to wait; hits by all at once."""
+    service = free_port()
+    with shipped_nginx(tmp_path, service) as port:
+        await try_all(port, service, "/vs", caches=True)
+
+
+@pytest.mark.parametrize("name", ["nginx", "HAProxy", "Apache", "Caddy"])
+async def test_readers_do_not_wait_for_each_other_in_other_proxies(tmp_path: Path, name: str) -> None:
+    service = free_port()
+    with proxies.started(name, tmp_path, service) as port:
+        await try_all(port, service, "", caches=False)
