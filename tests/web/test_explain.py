@@ -17,8 +17,8 @@ from visitstats.core import counting
 ANN = crowd(1, "explain")[0]
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 RULES = [
-    "beacon", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "network", "visitor",
-    "rate", "duplicate", "visit", "articles", "view",
+    "beacon", "size", "page", "archive", "origin", "agent", "webdriver", "prefetch", "new article", "network",
+    "visitor", "rate", "duplicate", "visit", "articles", "view",
 ]  # fmt: skip
 
 

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import HOST, Answer, Hit, Visitor, crowd
+from tests.client import HOST, Answer, Connection, Hit, Visitor, crowd
 from tests.web.inprocess import Running, running
+from visitstats.core.beacon import HitBeacon
+from visitstats.sites.directory import LiveSite
+from visitstats.web.app import ROUTES
+from visitstats.web.beacons import rules
 from visitstats.web.routes import public
+from visitstats.web.table import Route
 
 ANN = Visitor("203.0.113.9", crowd(1, "limits")[0].agent, "visit-id-of-ann")
 BURST = 20
@@ -274,3 +279,74 @@ async def test_several_forwarding_lines_are_one_list(app: Running) -> None:
     )
     assert (await app.connection.send(lines.encode() + body)).status == 200
     assert (await app.numbers())["today"] == 1
+
+
+READ = [route for route in ROUTES if route.scope is None and "{site}" in route.path and route.method == "GET"]
+
+
+@pytest.mark.parametrize("route", READ, ids=lambda route: route.path.rpartition("/")[2])
+async def test_whatever_is_read_of_a_site_is_charged_to_its_network(
+    tmp_path: Path, redis_url: str, route: Route
+) -> None:
+    """By the table of routes: the sixth read of what costs a hit is refused, of a picture already the second; a hit of
+    the same network has no room then. Another network reads and counts."""
+    async with running(
+        tmp_path / "data", redis_url, network_burst=5, network_hits_per_second=1, answer_timeout_ms=5000
+    ) as app:
+        await app.put_site(publish_top=True)
+        path, price = route.path.replace("{site}", "t1") + "?key=/a", max(route.price, 1)
+        if path.startswith("/v1/sites/t1/hit.gif"):
+            path += f"&u=https://{HOST}/a"
+
+        async def read(address: str) -> bytes:
+            # Of a stream that never ends the head is enough.
+            connection = await Connection.open(app.ports[0])
+            lines = (
+                f"host: {HOST}\r\nx-forwarded-for: {address}\r\nuser-agent: {ANN.agent}\r\nreferer: https://{HOST}/a"
+            )
+            await connection.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+            head = await connection.head()
+            connection.cut()
+            return b"429" if b"reason=rate" in head else head.split()[1]
+
+        expected = [b"200"] * (5 // price)
+        assert [await read(ANN.address) for _ in range(7)] == expected + [b"429"] * (7 - len(expected))
+        assert counted(await send(app, [ANN] * 5)) == 5 % price
+        assert await read("198.51.100.1") == b"200"
+        app.clock.advance(5)
+        assert await read(ANN.address) == b"200"
+
+
+async def test_a_beacon_that_takes_long_to_work_out_has_its_price_before_it_is_worked_out(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4,000 characters are as dear as twenty hits more; what is refused is refused before anything is done with them.
+    An address with a long tail of what only tracks costs a hit, as ever."""
+    worked_out: list[HitBeacon] = []
+    real = rules._article_of
+
+    def noted(live: LiveSite, beacon: HitBeacon) -> rules.Article:
+        worked_out.append(beacon)
+        return real(live, beacon)
+
+    monkeypatch.setattr(rules, "_article_of", noted)
+    async with running(
+        tmp_path / "data", redis_url, network_burst=50, network_hits_per_second=1, answer_timeout_ms=5000
+    ) as app:
+        long = f"{'x' * 480}?a={'y' * 3490}"
+        readers = [replace(ANN, visit_id=f"visit-{n:06d}") for n in range(4)]
+        said = [await app.connection.hit("t1", Hit(reader, f"/{n}{long}")) for n, reader in enumerate(readers)]
+        assert [answer.ignored for answer in said] == ["", "", "rate", "rate"]
+        assert len(worked_out) == 2
+        assert counted(await send(app, [ANN] * 20)) == 50 - 2 * 21
+        other = replace(ANN, address="198.51.100.7")
+        tails = [await app.connection.hit("t1", Hit(other, f"/a?fbclid={'z' * 300}{n}")) for n in range(51)]
+        assert [answer.ignored for answer in tails].count("rate") == 1
+
+
+async def test_parameters_have_a_bound_before_they_are_taken_apart(app: Running) -> None:
+    for query, error in (("key=/a&" * 400, ""), ("k&" * 1001, "bad-query")):
+        connection = await Connection.open(app.ports[0])
+        answer = await connection.request("GET", f"/v1/sites/t1/views?key=/a&{query}", headers=ANN.headers)
+        assert answer.json.get("error", "") == error
+        connection.close()

@@ -233,7 +233,7 @@ class Application:
         description = Description(row.route for row in rows)
         rows += [Row(route, description) for route in description.ROUTES]
         door = Door(worker.access, sites, self._addresses, self._limits.tries, worker.refusals, clock)
-        gate = Gate(sites, door)
+        gate = Gate(sites, door, senders, clock)
         for row in rows:
             worker.metrics.know_route(row.route.path)
         router = Starlette(routes=gate.routes(rows), exception_handlers=_HANDLERS)

@@ -1,11 +1,12 @@
 """The gate in front of the handlers: who may ask, from where, for which site, and with what; then how it is answered.
 
-    door (origin, token; `web/door.py`) → site → parameters → body → handler → headers of the row
+    door (origin, token; `web/door.py`) → site → price (of what needs no token) → parameters → body → handler
+    → headers of the row
 
 The order is such that a stranger learns nothing about what the token would allow.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import UnionType
 from typing import Any, NamedTuple
 
@@ -18,12 +19,16 @@ from starlette.routing import Route as RouterRoute
 from visitstats.core.errors import HitRejected, InvalidQuery, NoSuchSite
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
-from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send
 from visitstats.web.beacons.noting import ROUTE
+from visitstats.web.beacons.address import headers_of
+from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send, peer_of
+from visitstats.web.beacons.senders import Senders
 from visitstats.web.door import Door
 from visitstats.web.table import Asked, BadRequest, Reply, Route
 
 MOST_DIGITS = 9
+LONGEST_QUERY, MOST_PARAMETERS = 65_536, 1000
+"""Parameters are taken apart at once, in a millisecond at most."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,9 +43,11 @@ class Row(NamedTuple):
 class Gate:
     """Lets requests through to handlers, and sends what these return."""
 
-    def __init__(self, sites: SiteDirectory, door: Door) -> None:
+    def __init__(self, sites: SiteDirectory, door: Door, senders: Senders, clock: Callable[[], int]) -> None:
         self._sites = sites
         self._door = door
+        self._senders = senders
+        self._clock = clock
 
     def routes(self, rows: Iterable[Row]) -> list[RouterRoute]:
         """Make the routes of a Starlette router, one for each path, in the order of the rows."""
@@ -58,6 +65,9 @@ class Gate:
             token = await self._door.let_in(route, request)
         if "site" in request.path_params:
             live = await self._site(request.path_params["site"])
+            if route.scope is None and route.price:
+                headers, peer = headers_of(request.scope["headers"]), peer_of(request.scope)
+                self._senders.charge(live, peer, headers, self._clock(), route.price)
         query = None if route.query is None else _query(route.query, request)
         body = None if route.body is None else await _body(route, request)
         made = await route.handler(row.room, Asked(request, live, token, query, body))
@@ -119,12 +129,15 @@ def problem(status: int, code: str, detail: str, headers: Iterable[answers.Heade
 def _query(kind: Any, request: Request) -> Any:
     """Read the parameters of a request; unknown ones are ignored, of one that is repeated the last counts. Raises
     InvalidQuery."""
+    text = request.scope["query_string"]
+    if len(text) > LONGEST_QUERY or text.count(b"&") >= MOST_PARAMETERS:
+        raise InvalidQuery(f"at most {MOST_PARAMETERS} parameters of {LONGEST_QUERY} bytes together")
     given, found = request.query_params, dict[str, Any]()
     for about in msgspec.structs.fields(kind):
         if about.encode_name in given:
-            text = given[about.encode_name]
+            value = given[about.encode_name]
             found[about.encode_name] = (
-                given.getlist(about.encode_name) if _is(list, about.type) else _number(text, about.type)
+                given.getlist(about.encode_name) if _is(list, about.type) else _number(value, about.type)
             )
     try:
         return msgspec.convert(found, kind)

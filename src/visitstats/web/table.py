@@ -68,6 +68,8 @@ class Route:
     """Whether a page of another site may send a request with a token."""
     head: bool = True
     """Whether a GET may be a HEAD."""
+    price: int = 1
+    """Of what everybody may read of a site: as how many hits a request is charged to its network. 0: by the handler."""
 
     @property
     def methods(self) -> tuple[str, ...]:

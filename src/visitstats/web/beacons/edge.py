@@ -7,6 +7,7 @@ A beacon that is not counted still gets the numbers, with the reason in a header
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,7 +21,7 @@ from visitstats.core.beacon import (
     decode_hit,
     hit_from_query,
 )
-from visitstats.core.errors import HitRejected, JournalFull, Overloaded, StoreUnavailable
+from visitstats.core.errors import HitRejected, JournalFull, Overloaded, RateExceeded, StoreUnavailable
 from visitstats.core.numbers import UNKNOWN
 from visitstats.ingest.waiting import Outcome, Waiting
 from visitstats.reading.snapshots import Stats
@@ -46,6 +47,7 @@ KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/jso
 COUNTED = frozenset({"hit", "hit.gif"})
 LONGEST_QUERY = 8192
 HIT_PATH, ALIVE_PATH = "/v1/sites/{site}/hit", "/v1/sites/{site}/alive"
+_EXPLAIN = re.compile(rb"(?:^|&)explain(?:=|&|$)")
 
 
 class Edge:
@@ -69,10 +71,8 @@ class Edge:
         self._streams = streams
         self._note = note
         """Told the route, the status and the number of answers."""
-        self._handlers = {
-            (method, route.path.rpartition("/")[2]): (route.path, route.handler)
-            for route in self.ROUTES
-            for method in route.methods
+        self._routes = {
+            (method, route.path.rpartition("/")[2]): route for route in self.ROUTES for method in route.methods
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,15 +85,14 @@ class Edge:
         if scope["query_string"] and is_explained(scope):
             await self._router(scope, receive, send)
             return
-        found = self._handlers.get((scope["method"], action))
-        if found is None:
+        route = self._routes.get((scope["method"], action))
+        if route is None:
             await self._router(scope, receive, send)
             return
-        path, handler = found
-        send = sending(send, path, self._note_one)
+        send = sending(send, route.path, self._note_one)
         short = answers.short_way(scope)
         if short is not None:
-            scope["extensions"][EXTENSION] = answering(short, path, self._note_one)
+            scope["extensions"][EXTENSION] = answering(short, route.path, self._note_one)
         try:
             live = self._sites.get(site_id) or await self._sites.find(site_id)
         except StoreUnavailable as error:
@@ -106,7 +105,13 @@ class Edge:
                 self._hits.unknown_site(site_id)
             await answers.send_error(send, 404, "no-such-site", "there is no such site")
             return
-        await handler(self, scope, receive, send, live)
+        if route.price:
+            try:
+                self._hits.charge(live, peer_of(scope), headers_of(scope["headers"]), route.price)
+            except RateExceeded as error:
+                await answers.send_error(send, 429, "rate", str(error), [answers.RETRY_AFTER])
+                return
+        await route.handler(self, scope, receive, send, live)
 
     def take_at_once(self, path: bytes, headers: Headers, peer: str, body: bytes, answer: Answer) -> bool:
         """Take a hit or a heartbeat (`POST path`) whose request is complete, without a task of its own: the usual way.
@@ -241,11 +246,11 @@ class Edge:
 
     ROUTES = (
         Route("POST", HIT_PATH, _hit, "Count a page load", answers.HitNumbers, body=HitBody,
-              statuses=(200, 202), headers=PUBLIC),
+              statuses=(200, 202), headers=PUBLIC, price=0),
         Route("GET", "/v1/sites/{site}/hit.gif", _pixel, "Count a page load without JavaScript", "image/gif",
-              query=HitQuery, statuses=(200, 202), headers=PUBLIC, head=False),
+              query=HitQuery, statuses=(200, 202), headers=PUBLIC, head=False, price=0),
         Route("POST", ALIVE_PATH, _alive, "Say that the page is still read", answers.BoxNumbers,
-              body=AliveBody, headers=PUBLIC),
+              body=AliveBody, headers=PUBLIC, price=0),
         Route("GET", "/v1/sites/{site}/stats", _show, "The numbers of a site", answers.BoxNumbers,
               headers=tuple(answers.SHOWN)),
         Route("GET", "/v1/sites/{site}/live", _live, "The numbers as they change, each event those of /stats",
@@ -288,10 +293,11 @@ async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
 def is_explained(scope: Scope) -> bool:
     """Whether a request asks why a beacon is or is not counted (`web/routes/explain.py`). It is never counted then,
     with or without a token."""
-    if scope["method"] != "POST" or not scope["path"].endswith("/hit"):
-        return False
-    parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    return any(name == "explain" for name, _ in parameters)
+    return (
+        scope["method"] == "POST"
+        and scope["path"].endswith("/hit")
+        and _EXPLAIN.search(scope["query_string"]) is not None
+    )
 
 
 def _is_text(headers: Headers) -> bool:

@@ -26,7 +26,7 @@ from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Client, Headers
-from visitstats.web.beacons.rules import OTHER, Article, Articles, Case, Place, Rules
+from visitstats.web.beacons.rules import OTHER, USUAL_SIZE, Article, Articles, Case, Place, Rules, size_of
 from visitstats.web.beacons.senders import Senders, Visitor, agent_of, visit_id_of
 
 HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -67,6 +67,8 @@ class Hits:
     def take(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon) -> Taken | None:
         """Put a hit into the batch that gathers: the short form of `decide`, which waits for nothing. Nothing has
         happened when it returns None or raises HitRejected or Overloaded: then `decide` knows what to do."""
+        if size_of(beacon) > USUAL_SIZE:
+            return None
         moment = self._clock()
         day = live.calendar.day_at(moment)
         agent = agent_of(headers)
@@ -157,6 +159,10 @@ class Hits:
             senders.refuse_rate(live, address)
         self._ingest.beat(live, day, *tokens, moment)
         return True
+
+    def charge(self, live: LiveSite, peer: str, headers: Headers, hits: int) -> None:
+        """Charge a network for what it reads. Raises RateExceeded."""
+        self._senders.charge(live, peer, headers, self._clock(), hits)
 
     def refused_beat(self, live: LiveSite, reason: str) -> None:
         """Count a refused heartbeat by its reason, for the metrics alone: its page load is among the ignored beacons

@@ -1,6 +1,6 @@
 """The rules that a hit meets before it is journalled, as named steps in their order.
 
-    page → archive → origin → agent → webdriver → prefetch → new article → network → visitor → rate
+    size → page → archive → origin → agent → webdriver → prefetch → new article → network → visitor → rate
 
 `Rules.walk` asks them for a hit that does not go the short way, and stops at the first that refuses it. The explanation
 of a beacon (`web/routes/explain.py`) asks the same steps, all of them, and shows what each says; it has others of what
@@ -25,8 +25,9 @@ from visitstats.web.beacons.address import Headers
 from visitstats.web.beacons.senders import SENDER_RULES, Senders, Visitor, agent_of, visit_id_of
 from visitstats.web.beacons.signatures import Signatures
 
-CACHED_ADDRESS = 600
-"""Longer addresses are worked out every time, so that the cache's size in bytes is bounded, too."""
+USUAL_SIZE, SIZE_OF_A_HIT = 600, 200
+"""Characters of a beacon's addresses and key. Longer ones are worked out every time, and cost their network a hit more
+for each 200 characters: 4,000 take as long as some 30 usual beacons."""
 ADDRESSES, ADDRESS_BYTES = 20_000, 16 << 20
 """Addresses of which the article is remembered: some 700 bytes each in general."""
 
@@ -63,7 +64,7 @@ class Articles:
         article = self._known.young.get(name) or self._known.get(name)
         if article is None:
             article = _article_of(live, beacon)
-            if len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical) <= CACHED_ADDRESS:
+            if size_of(beacon) <= USUAL_SIZE:
                 self._known.put(name, article)
         if live.site.signatures == "require" and not self.signatures.vouch(live, beacon, now_ms):
             return OTHER
@@ -71,6 +72,11 @@ class Articles:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def size_of(beacon: HitBeacon) -> int:
+    """Return how many characters have to be gone through to find a beacon's article."""
+    return len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical)
 
 
 def _weigh(name: tuple[LiveSite, str, str, str], article: Article) -> int:
@@ -142,6 +148,17 @@ class Rules:
             await ask(self, case)
         return case.article, case.visitor  # type: ignore[return-value]  # the steps have found both
 
+    async def size(self, case: Case) -> str:
+        """Refuse what takes long to work out, before it is worked out, when its network has used up its rate."""
+        size = size_of(case.beacon)
+        if size <= USUAL_SIZE:
+            return ""
+        hits = size // SIZE_OF_A_HIT
+        address, network = self._senders.addresses.of(case.peer, case.headers)
+        if not self._senders.allows(network, case.moment_ms, self._ways.takes, hits):
+            self._senders.refuse_rate(case.live, address)
+        return f"its addresses have {size} characters, which its network pays for as {hits} hits more"
+
     async def page(self, case: Case) -> str:
         """Find the article (rules of keys); refuse other hosts, and pages that the site excludes."""
         case.article = self._articles.of(case.live, case.beacon, case.moment_ms)
@@ -210,6 +227,7 @@ def told_apart(case: Case) -> str:
 
 Ask = Callable[[Rules, Case], Awaitable[str]]
 STEPS: tuple[tuple[str, Ask], ...] = (
+    ("size", Rules.size),
     ("page", Rules.page),
     *((rule, partial(Rules.sender, rule=rule)) for rule in SENDER_RULES),
     ("new article", Rules.new_article),

@@ -152,7 +152,7 @@ class Boxes:
         Route("GET", "/v1/sites/{site}/box", frame, "The box as a page for a frame", "text/html; charset=utf-8",
               query=BoxQuery, headers=(*_HEADERS, _policy(FRAME_POLICY))),
         Route("GET", "/v1/sites/{site}/box.svg", picture, "The box as a picture", "image/svg+xml", query=PictureQuery,
-              headers=(*_HEADERS, _policy(PICTURE_POLICY))),
+              headers=(*_HEADERS, _policy(PICTURE_POLICY)), price=3),
         Route("GET", "/v1/sites/{site}/badge.json", badge, "What a badge says", Badge, query=BadgeQuery,
               headers=_HEADERS),
         Route("GET", "/widget/themes/{name}", theme, "A style sheet of the boxes", "text/css; charset=utf-8",

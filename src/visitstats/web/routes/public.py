@@ -132,9 +132,10 @@ class Public:
         raise NotFound("there is no such version of the widget here")
 
     ROUTES = (
-        Route("GET", "/v1/sites/{site}/views", views, "The views of articles", Views, query=ViewsQuery, headers=PUBLIC),
+        Route("GET", "/v1/sites/{site}/views", views, "The views of articles", Views, query=ViewsQuery, headers=PUBLIC,
+              price=0),
         Route("POST", "/v1/sites/{site}/views", views_of_many, "The views of many articles", Views, body=KeyList,
-              most_body=MOST_BODY, headers=PUBLIC),
+              most_body=MOST_BODY, headers=PUBLIC, price=0),
         Route("GET", "/widget.js", widget, "The widget", _SCRIPT, headers=(*ANY_PAGE, kept(WIDGET_SECONDS, *STALE))),
         Route("GET", "/widget/more.js", more, "The widget's second file", _SCRIPT,
               headers=(*ANY_PAGE, kept(WIDGET_SECONDS, *STALE))),
