@@ -4,6 +4,9 @@ raise OSError."""
 import os
 from pathlib import Path
 
+CREATE = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+"""How a file of ours is made or opened: never through a link."""
+
 
 def write_all(file: int, data: bytes) -> None:
     """Write everything to a file descriptor, in as many parts as the kernel takes."""
@@ -25,7 +28,7 @@ def write_file(path: Path, data: bytes) -> None:
 def write_beside(path: Path, data: bytes) -> Path:
     """Write the content that is to replace a file beside it, and return its path."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")  # several workers may write the same file
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+    with open(os.open(fresh, os.O_WRONLY | os.O_TRUNC | CREATE, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

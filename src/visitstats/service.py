@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from visitstats.files import write_all
+from visitstats.files import CREATE, write_all
 
 FILE = "service"
 
@@ -31,7 +31,7 @@ class ServiceFile:
 
     def __init__(self, data_dir: Path) -> None:
         """Raises OSError."""
-        self._file = os.open(data_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(data_dir / FILE, os.O_RDWR | CREATE, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.mine = True

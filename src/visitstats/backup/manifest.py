@@ -24,7 +24,7 @@ import msgspec
 from visitstats.core.counting import SALT_LIFE_MS
 from visitstats.core.errors import VisitstatsError
 from visitstats.core.schema import SCHEMA_NUMBER
-from visitstats.files import sync_directory, write_file
+from visitstats.files import CREATE, sync_directory, write_file
 from visitstats.store.dump import Totals
 
 FORMAT = 1
@@ -184,7 +184,7 @@ def copy_file(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file as far as it goes by now, sync it, and return its size and SHA-256. Raises OSError."""
     found, size = hashlib.sha256(), 0
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+    with open(os.open(target, os.O_WRONLY | os.O_EXCL | CREATE, 0o600), "wb") as file:
         for piece in _pieces(source):
             file.write(piece)
             found.update(piece)

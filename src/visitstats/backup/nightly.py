@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from visitstats.backup.manifest import BackupFailed
 from visitstats.backup.state import read_state
+from visitstats.files import CREATE
 from visitstats.settings import Settings
 
 PROGRAM = ("-c", "from visitstats.cli import main; main()", "backup")
@@ -41,7 +42,7 @@ class Nightly:
         due = last_due(datetime.fromtimestamp(self._clock() / 1000).astimezone(), self._settings.backup_hour)
         if read_state(self._settings.data_dir).made_ms >= due.timestamp() * 1000:
             return "the last one is of this night"
-        lock = os.open(self._settings.data_dir / "backup.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._settings.data_dir / "backup.lock", os.O_RDWR | CREATE, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return await self._make(self._settings)

@@ -41,7 +41,7 @@ from visitstats.backup.throwaway import TEMPORARY, temporary_folder, throwaway_s
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.storeaddress import parse_address
 from visitstats.embedded.process import NoServerFound, StoreNotStarted
-from visitstats.files import sync_directory
+from visitstats.files import CREATE, sync_directory
 from visitstats.store.client import open_client
 from visitstats.store.dump import DumpWriter, dump_all, dump_beside
 from visitstats.store.fitness import opened
@@ -125,7 +125,7 @@ def make_backup(
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """One backup at a time; what one that was killed has left is removed."""
-    handle = os.open(target / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(target / ".lock", os.O_RDWR | CREATE, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -203,7 +203,7 @@ async def _write(
 
 
 def _created(path: Path) -> Any:
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
+    return open(os.open(path, os.O_WRONLY | os.O_TRUNC | CREATE, 0o600), "wb")
 
 
 def _same_database(url: str, copy: str) -> str:

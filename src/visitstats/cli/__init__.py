@@ -11,6 +11,7 @@ import typer
 
 from visitstats import __version__
 from visitstats.core.errors import VisitstatsError
+from visitstats.journal.folder import keep_private
 
 COMMANDS: Mapping[str, str] = {
     "serve": "serving.serve",
@@ -66,6 +67,7 @@ def main() -> None:
         # A terminal that knows no Vietnamese shows ? for its letters, and no traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    keep_private()
     try:
         application(sys.argv[1] if len(sys.argv) > 1 else "")()
     except VisitstatsError as error:

@@ -43,7 +43,7 @@ from visitstats.demo.articles import load_articles
 from visitstats.demo.past import live_through
 from visitstats.demo.player import start_player
 from visitstats.embedded.process import EmbeddedStore
-from visitstats.journal.folder import claim_folder
+from visitstats.journal.folder import claim_folder, guard_folder
 from visitstats.journal.reader import slot_folders
 from visitstats.logs import ALWAYS, set_up_logging
 from visitstats.patterns import linear_pattern
@@ -144,6 +144,8 @@ def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str, st
     _have_folder(settings.data_dir)
     check_user(settings.data_dir)
     claim_folder(settings.data_dir)
+    for warning in guard_folder(settings.data_dir):
+        log.warning("%s", warning)
     with listening(settings) as listeners:
         settings = listeners.settings
         store = None if settings.redis_url else EmbeddedStore.start(settings.data_dir)

@@ -17,7 +17,7 @@ from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.embedded.process import running_store
 from visitstats.ingest.replay import is_replayed
-from visitstats.journal.folder import claim_folder
+from visitstats.journal.folder import claim_folder, guard_folder
 from visitstats.settings import SETTINGS, Settings
 from visitstats.store.client import open_client
 from visitstats.store.fitness import Parts, opened
@@ -46,9 +46,11 @@ RedisOption = Annotated[str | None, option("redis_url")]
 
 def settings_of(config: Path | None, **options: object) -> Settings:
     """Return the settings: options first, then the environment, the file, the defaults. Raises InvalidSetting, and
-    WrongUser where root would leave files that the service cannot read."""
+    WrongUser where root would leave files that the service cannot read, and FolderUnfit for a folder that strangers may
+    write."""
     settings = Settings.load(options, os.environ, config)
     check_user(settings.data_dir)
+    guard_folder(settings.data_dir)
     return settings
 
 

@@ -32,6 +32,7 @@ from urllib.parse import quote
 
 from visitstats.core.errors import VisitstatsError
 from visitstats.embedded.program import NoServerFound, find_server
+from visitstats.files import CREATE
 
 __all__ = [
     "EmbeddedStore",
@@ -367,7 +368,7 @@ def _ask(path: Path, command: bytes) -> bytes:
 
 def _lock(path: Path) -> int:
     """An open file that is locked by nobody but us, or -1 if another process holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDWR | CREATE, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -23,6 +23,7 @@ from typing import NamedTuple, Self
 
 from visitstats.core.batch import Record
 from visitstats.core.periods import Calendar
+from visitstats.files import CREATE
 from visitstats.ingest.positions import Positions
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
@@ -63,7 +64,7 @@ class _Turn:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(root / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(root / FILE, os.O_RDWR | CREATE, 0o600)
         if os.fstat(self._file).st_size < 8:
             os.ftruncate(self._file, 8)
         self._shared = mmap.mmap(self._file, 8)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from visitstats.core.errors import JournalDamaged, JournalFull
-from visitstats.files import sync, sync_directory, write_all, write_file
+from visitstats.files import CREATE, sync, sync_directory, write_all, write_file
 from visitstats.journal.segments import MAGIC, NAME, START, WRITER_BYTES, Segment, frame
 from visitstats.journal.slot import settle_in, try_lock
 
@@ -295,7 +295,7 @@ class OpenJournal:
             self._file = -1
         segment = Segment(self.directory / f"{self.last_sequence + 1:016x}.log", self.last_sequence + 1)
         # A segment of this name holds no whole record, or its sequence would be taken: O_TRUNC loses nothing.
-        self._file = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = os.open(segment.path, os.O_WRONLY | os.O_TRUNC | CREATE, 0o600)
         self._segments = [other for other in self._segments if other.path != segment.path]
         self._segments.append(segment)
         header = MAGIC + bytes.fromhex(self.writer)

@@ -6,7 +6,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from visitstats.files import sync_directory, write_file
+from visitstats.files import CREATE, sync_directory, write_file
 from visitstats.journal.segments import NAME, START
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def try_lock(directory: Path) -> int | None:
     """Take a slot for this process, and return the file descriptor to close afterwards; None when another process has
     it. Raises OSError."""
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(directory / "lock", os.O_RDWR | CREATE, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

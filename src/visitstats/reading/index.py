@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from visitstats.core.errors import VisitstatsError
+from visitstats.files import CREATE
 from visitstats.store.register import State
 
 FORM = 1
@@ -154,7 +155,7 @@ class Index:
         """Be the one that writes; False when another process is. Never waits."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._folder / "index.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(self._folder / "index.lock", os.O_RDWR | CREATE, 0o600)
         except OSError as error:
             raise IndexUnavailable(f"the index of articles cannot be written: {error}") from error
         try:

@@ -23,6 +23,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.query import Query, Selection, fold
 from visitstats.core.ranges import Range
+from visitstats.files import CREATE
 from visitstats.reading.closed import Closed
 from visitstats.reading.index import SITE_BITS, Index, IndexUnavailable, Known
 from visitstats.reading.range_sums import Sums
@@ -143,7 +144,7 @@ class Orders:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._forget(folder)
-            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            with open(os.open(fresh, os.O_WRONLY | os.O_EXCL | CREATE, 0o600), "wb") as file:
                 file.write(_HEAD.pack(_MAGIC, selection.at_ms, selection.articles, selection.views))
                 file.write(array("I", numbers).tobytes())
             fresh.replace(path)

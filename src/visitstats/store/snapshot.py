@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
-from visitstats.files import write_all
+from visitstats.files import CREATE, write_all
 from visitstats.store.client import open_pool, translated
 
 SILENCE_SECONDS = 60.0
@@ -43,7 +43,7 @@ async def receive_snapshot(url: str, path: Path, progress: Callable[[int], None]
                 with contextlib.suppress(ResponseError):
                     await connection.read_response()
             await connection.send_command("SYNC")
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_TRUNC | CREATE, 0o600)
         try:
             await _receive(connection._reader, handle, progress)
         finally:

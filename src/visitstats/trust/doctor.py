@@ -23,8 +23,10 @@ from typing import Literal
 
 import msgspec
 
+from visitstats.core.errors import FolderUnfit
 from visitstats.core.growth import most_bytes
 from visitstats.core.sites import Site
+from visitstats.journal.folder import guard_folder
 from visitstats.journal.reader import slots_of
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
@@ -213,11 +215,23 @@ def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
     if not folder.is_dir():
         yield Row("data folder", "fail", f"{folder} is not there", "make it, or name another with data_dir")
         return
+    yield _rights(folder)
     yield _writes(folder)
     yield _durability(settings)
     yield _mount(folder, machine)
     yield from _space(settings)
     yield _loss(folder / "last")
+
+
+def _rights(folder: Path) -> Row:
+    """Who else may write in the folder."""
+    try:
+        warnings = guard_folder(folder)
+    except FolderUnfit as error:
+        return Row("folder's rights", "fail", str(error), "the service does not start on such a folder")
+    if warnings:
+        return Row("folder's rights", "warn", "; ".join(warnings), "let it be the service's alone (chown, chmod 700)")
+    return Row("folder's rights", "ok", "nobody else may write there")
 
 
 def _writes(folder: Path) -> Row:
