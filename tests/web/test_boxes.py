@@ -80,7 +80,7 @@ async def test_any_page_may_frame_the_box_and_nothing_else_is_let_in(app: Runnin
     assert re.findall(r'href="([^"]*)"', text) == ["../../../widget/themes/frame.css", "../../../widget/themes/box.css"]
     picture = await app.connection.request("GET", "/v1/sites/t1/box.svg")
     assert picture.headers["content-type"] == "image/svg+xml"
-    assert picture.headers["content-security-policy"] == "default-src 'none'"
+    assert picture.headers["content-security-policy"] == "default-src 'none'; frame-ancestors *"
 
 
 async def test_what_a_stranger_puts_into_the_address_is_text(app: Running) -> None:

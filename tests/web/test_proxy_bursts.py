@@ -38,7 +38,7 @@ OF_READERS = [
 
 def is_kept(route: Route) -> bool:
     """Whether a cache may keep the route's answers."""
-    return dict(route.headers).get(b"cache-control", b"public") != b"no-store"
+    return bool(dict(route.headers).get(b"cache-control", b"public") != b"no-store")
 
 
 def test_the_routes_are_all_there() -> None:

@@ -89,7 +89,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
 """Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
 DISK_SECONDS = 2.0
 """How often a worker without a journal tries to open one, in seconds."""
-UNREADABLE = ("/v1/admin/", "/metrics")
+UNREADABLE = ("/v1/admin/", "/admin", "/metrics", "/healthz", "/readyz")
 """Routes whose answers, and errors, no page of another origin may read."""
 ROUTES: tuple[Route, ...] = tuple(
     route

@@ -19,9 +19,10 @@ from starlette.routing import Route as RouterRoute
 from visitstats.core.errors import HitRejected, InvalidQuery, NoSuchSite
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.web.beacons import answers
-from visitstats.web.beacons.noting import ROUTE
 from visitstats.web.beacons.address import headers_of
 from visitstats.web.beacons.edge import ROOT, Receive, Scope, Send, peer_of
+from visitstats.web.beacons.noting import ROUTE
+from visitstats.web.beacons.safety import SAFE
 from visitstats.web.beacons.senders import Senders
 from visitstats.web.door import Door
 from visitstats.web.table import Asked, BadRequest, Reply, Route
@@ -178,7 +179,7 @@ def _sent(route: Route, request: Request, made: msgspec.Struct | Reply) -> Respo
     kind = reply.kind or (route.answer if isinstance(route.answer, str) else "application/json")
     headers: Mapping[bytes, bytes] = {
         b"content-type": kind.encode(),
-        b"x-content-type-options": b"nosniff",
+        **dict(SAFE),
         **dict(route.headers),
         **dict(reply.headers),
     }

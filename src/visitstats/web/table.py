@@ -17,7 +17,7 @@ from visitstats.sites.directory import LiveSite
 from visitstats.store.records import AccessToken
 from visitstats.web.beacons import answers
 
-PRIVATE: tuple[answers.Header, ...] = (answers.NEVER_STORED,)
+PRIVATE: tuple[answers.Header, ...] = (answers.NEVER_STORED, (b"cross-origin-resource-policy", b"same-origin"))
 """Headers of what no cache keeps and no page of another origin reads."""
 PUBLIC: tuple[answers.Header, ...] = (answers.NEVER_STORED, *answers.ANYBODY)
 """Headers of what every page may read, and no cache keeps."""

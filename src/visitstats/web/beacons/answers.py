@@ -9,8 +9,9 @@ import msgspec
 from visitstats.core.numbers import Numbers
 from visitstats.reading.snapshots import Snapshot
 from visitstats.web.beacons.protocol import EXTENSION, Answer
+from visitstats.web.beacons.safety import SAFE
+from visitstats.web.beacons.safety import Header as Header  # answers are made of them
 
-Header = tuple[bytes, bytes]
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """ISO 8601 with the site's offset."""
 
@@ -36,7 +37,7 @@ ANYBODY: list[Header] = [
     (b"cross-origin-resource-policy", b"cross-origin"),
 ]
 """The public routes may be read from any page: they hold public numbers and there are no cookies."""
-JSON: list[Header] = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+JSON: list[Header] = [(b"content-type", b"application/json"), *SAFE]
 NEVER_STORED: Header = (b"cache-control", b"no-store")
 NUMBERS: list[Header] = [*JSON, NEVER_STORED, *ANYBODY]
 SHOWN: list[Header] = [*JSON, *ANYBODY, (b"cache-control", b"public, max-age=1")]

@@ -32,6 +32,7 @@ from visitstats.web.beacons.hits import Hits
 from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.noting import answering, sending
 from visitstats.web.beacons.protocol import ALIVE, EXTENSION, HIT, Answer
+from visitstats.web.beacons.safety import SAFE
 from visitstats.web.table import PUBLIC, Route
 
 log = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class Edge:
             await _busy(send, error)
             return
         extra = [answers.ignored_header(reason)] if reason else []
-        picture = [(b"content-type", b"image/gif"), answers.NEVER_STORED, *answers.ANYBODY]
+        picture = [(b"content-type", b"image/gif"), answers.NEVER_STORED, *SAFE, *answers.ANYBODY]
         await answers.send_bytes(send, status, [*picture, *extra], answers.GIF)
 
     async def _count(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> tuple[int, bytes, str]:

@@ -18,6 +18,7 @@ from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import ClientAddress, headers_of
 from visitstats.web.beacons.connections import group_of
 from visitstats.web.beacons.protocol import STREAM, Stream
+from visitstats.web.beacons.safety import SAFE
 
 LOOK_SECONDS = 2.0
 """How often the numbers are checked, and so the shortest interval between events."""
@@ -34,6 +35,7 @@ HEAD: list[answers.Header] = [
     (b"content-type", b"text/event-stream"),
     answers.NEVER_STORED,
     (b"x-accel-buffering", b"no"),
+    *SAFE,
     *answers.ANYBODY,
 ]
 AGAIN: answers.Header = (b"retry-after", b"60")

@@ -17,6 +17,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from visitstats.web.beacons import safety
 from visitstats.web.beacons.chunks import Chunks
 from visitstats.web.beacons.connections import LONGEST_BODY, MOST_WAITING
 from visitstats.web.beacons.heads import Head, Refused, check, check_beginning, without_blank_line, without_upgrade
@@ -321,9 +322,9 @@ class Requests(HttpToolsProtocol):
         body = b'{"error":"%b","detail":"%b"}' % (refused.code.encode(), refused.detail.encode())
         sent = b"" if self._raw_head.startswith(b"HEAD ") else body  # RFC 9110, 9.3.2
         return (
-            b"%b%bcontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
-        ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), len(body), sent)
+            b"%b%bcontent-type: application/json\r\n%bcache-control: no-store\r\n"
+            b"cross-origin-resource-policy: cross-origin\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+        ) % (STATUS_LINE[refused.status], lines_of(self.server_state.default_headers), safety.LINES, len(body), sent)
 
 
 def _reason(error: Exception, head: bytes) -> Refused:

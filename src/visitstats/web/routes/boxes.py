@@ -29,7 +29,7 @@ STALE_MS = 60_000
 COLOURS = {"vs-blue": "0a4f9e", "vs-red": "a5121c", "vs-green": "0b6339"}
 
 FRAME_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
-PICTURE_POLICY = "default-src 'none'"
+PICTURE_POLICY = "default-src 'none'; frame-ancestors *"
 _HEADERS: tuple[answers.Header, ...] = (*ANY_PAGE, (b"referrer-policy", b"no-referrer"))
 
 

@@ -16,8 +16,9 @@ from visitstats.reading.desk import Desk
 from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
 from visitstats.sites.directory import LiveSite
 from visitstats.store.records import AccessToken
-from visitstats.web.beacons.answers import Header, Moment
+from visitstats.web.beacons.answers import Moment
 from visitstats.web.beacons.edge import Receive, Scope, Send
+from visitstats.web.beacons.safety import SAFE, Header
 from visitstats.web.table import PRIVATE, Asked, Route
 
 PAGE_ROWS = 1000
@@ -221,7 +222,7 @@ class ArticleLists:
         headers: list[Header] = [
             (b"content-type", CONTENT_TYPES[kind].encode()),
             (b"content-disposition", name.encode()),
-            (b"x-content-type-options", b"nosniff"),
+            *SAFE,
             *PRIVATE,
         ]
         response.raw_headers = headers

@@ -1,0 +1,11 @@
+"""Headers of every answer, errors among them."""
+
+Header = tuple[bytes, bytes]
+SAFE: list[Header] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""What is a page, or may be in a frame, has a policy of its own instead."""
+LINES = b"".join([b"%b: %b\r\n" % header for header in SAFE])
+"""The same as lines of an answer."""
