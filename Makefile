@@ -1,4 +1,4 @@
-# Everything runs in .venv, which is made on the first use and again when pyproject.toml or constraints.txt change.
+# Everything runs in .venv, which is made on the first use and again when pyproject.toml or requirements/ change.
 #   make demo ARGS="--port 9000"     another python: make PYTHON=/path/to/python3.12 …
 
 VENV := .venv
@@ -37,13 +37,15 @@ help:
 	@echo "make compare  made-up hits, and an independent count: make compare HITS=1000000 SEED=1"
 	@echo "make fuzz     properties of the pure rules, with other examples each time: make fuzz EXAMPLES=2000"
 	@echo "make widget   build the widget (needs Node.js)"
-	@echo "make lock     renew constraints.txt with the newest versions that pyproject.toml allows"
+	@echo "make lock     renew requirements/ with the newest versions that pyproject.toml allows"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
 
-$(VENV)/.runtime: pyproject.toml constraints.txt
+LOCKS := $(wildcard requirements/*.txt)
+
+$(VENV)/.runtime: pyproject.toml $(LOCKS)
 	@scripts/venv.sh runtime
 
-$(VENV)/.dev: pyproject.toml constraints.txt
+$(VENV)/.dev: pyproject.toml $(LOCKS)
 	@scripts/venv.sh dev
 
 # exec: Ctrl-C then reaches the program alone, which stops everything in order and exits 0; make stays silent.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv and installs the project into it: `scripts/venv.sh runtime` or `scripts/venv.sh dev` (with the test tools).
-# Called by the Makefile. Exact versions come from constraints.txt, so that two machines get the same.
+# Called by the Makefile. Exact files come from requirements/, each known by its
+# hash, so that two machines get the same.
 set -eu
 cd "$(dirname "$0")/.."
 kind=$1
@@ -36,15 +37,15 @@ pwd >"$venv/.place"
 rm -f "$venv/.runtime" "$venv/.dev"
 
 case $kind in
-runtime) target=. ;;
-dev) target='.[dev]' ;;
+runtime | dev) ;;
 *) say "usage: scripts/venv.sh runtime|dev" && exit 2 ;;
 esac
 say "installing ($kind); the first time takes a minute or two"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet --timeout 30 --retries 3 "$@"; }
 # The build tool comes first, pinned like everything else: an isolated build would fetch whatever is newest.
-if ! pip install --constraint constraints.txt setuptools ||
-    ! pip install --constraint constraints.txt --no-build-isolation --editable "$target"; then
+if ! pip install --require-hashes -r requirements/build.txt ||
+    ! pip install --require-hashes --no-deps --no-build-isolation -r "requirements/$kind.txt" ||
+    ! pip install --no-deps --no-build-isolation --editable .; then
     say "the installation failed (see above); is the package index reachable?"
     exit 1
 fi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.metadata import requires
+from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,19 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 OLDEST_PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
 
 
-def pinned() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    # A name and a version: no address of an index, no path, no range.
-    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
-    return {canonicalize_name(name): version for name, _, version in (pin.partition("==") for pin in pins)}
+LOCKS = ("build", "runtime", "dev")
+LICENCES = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+
+
+def pinned(lock: str = "dev") -> dict[str, str]:
+    """The packages of a lock file with their versions."""
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    # A name, a version, a marker and the hashes of all files: no address of an index, no path, no range.
+    entry = re.compile(r"([\w.-]+)==([\w.]+) (; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
+    found = [entry.fullmatch(line) for line in lines]
+    assert [line for line, match in zip(lines, found, strict=True) if match is None] == []
+    return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 
 def asked_for(requirements: list[str], extras: frozenset[str] = frozenset({""})) -> list[Requirement]:
@@ -41,12 +48,63 @@ def test_every_package_that_is_installed_has_one_exact_version() -> None:
     while todo:
         requirement = todo.pop()
         name = canonicalize_name(requirement.name)
-        assert name in pins, f"{requirement} is not in constraints.txt: run make lock"
+        assert name in pins, f"{requirement} is not in requirements/dev.txt: run make lock"
         assert requirement.specifier.contains(pins[name]), f"{requirement} does not allow {pins[name]}"
         if name not in seen and name != "async-timeout":  # which this Python may not need, so it may not be here
             seen.add(name)
             todo.extend(asked_for(requires(name) or [], frozenset({"", *requirement.extras})))
     assert {"redis", "hiredis", "pytest"} <= seen
+
+
+def test_the_program_runs_with_what_it_is_tested_with() -> None:
+    runtime, dev = pinned("runtime"), pinned("dev")
+    assert runtime.items() <= dev.items()
+    assert pinned("build").keys() == {"setuptools"}
+    wanted = {canonicalize_name(each.name) for each in asked_for(PROJECT["project"]["dependencies"])}
+    assert wanted <= runtime.keys()
+    assert not {"pytest", "playwright"} & runtime.keys()
+
+
+def test_nothing_is_installed_without_its_hash() -> None:
+    """Everywhere: the environment for development, the image, what the documents tell operators to run."""
+    texts = [
+        *(ROOT / name for name in ("scripts/venv.sh", "deploy/Dockerfile", "deploy/systemd/visitstats.service")),
+        *ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md"),
+    ]  # fmt: skip
+    for path in texts:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if re.search(r"\bpip\b", line) and " install " in line:
+                assert "--require-hashes" in line or "--no-deps" in line, (path.name, line)
+
+
+def test_every_licence_of_what_is_shipped_is_listed() -> None:
+    """By what the installed packages say of themselves: a new one, or one with another licence, is seen."""
+    listed = dict(re.findall(r"^\| `([\w.-]+)` \| ([^|]+?) \|", LICENCES, re.MULTILINE))
+    elsewhere = {"colorama", "async-timeout"}  # of Windows, and of Pythons before 3.11.3
+    assert listed.keys() == pinned("runtime").keys()
+    assert listed.pop("crawler-user-agents") == "MIT"  # its package says nothing; its repository has the licence
+    for name in pinned("runtime").keys() - elsewhere - {"crawler-user-agents"}:
+        assert listed[name] == licence_of(name), name
+    assert {words for text in listed.values() for words in re.split(r" AND | OR ", text)} <= FREE
+
+
+FREE = {
+    "MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "PSF-2.0", "ISC", "MPL-2.0",
+}  # fmt: skip
+"""Licences under which everybody may run and pass on the program with its parts."""
+CLASSIFIED = {
+    "MIT License": "MIT", "BSD License": "BSD-3-Clause", "Apache Software License": "Apache-2.0",
+    "Python Software Foundation License": "PSF-2.0", "ISC License (ISCL)": "ISC",
+}  # fmt: skip
+
+
+def licence_of(name: str) -> str:
+    """What an installed package says: an SPDX expression, or a classifier of its index."""
+    about = metadata(name).json
+    if expression := about.get("license_expression"):
+        return str(expression)
+    named = [line.rpartition(" :: ")[2] for line in about.get("classifier", []) if line.startswith("License ::")]
+    return " AND ".join(CLASSIFIED.get(each, each) for each in named) or str(about.get("license", "unknown")).strip()
 
 
 def test_a_data_file_that_the_program_reads_is_in_the_package() -> None:
