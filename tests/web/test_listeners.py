@@ -9,14 +9,18 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.client import HOST, Answer, Connection, Hit, crowd, until
 from tests.driver import PROGRAM
+from tests.waiting import eventually
 from tests.web.inprocess import Running, running
 from visitstats.settings import Settings
+from visitstats.trust.doctor import Machine, Row, check_folder
+from visitstats.web.beacons.unnamed import READERS
 from visitstats.web.listeners import CannotListen, listening
 
 ANN, BEN = crowd(2, "listens")
@@ -133,3 +137,27 @@ async def test_the_log_says_once_that_a_proxy_does_not_name_its_readers(
             body = {"u": f"https://{HOST}/a"}
             assert (await app.connection.request("POST", "/v1/sites/t1/hit", body, headers)).status == 200
     assert caplog.text.count("hits come from 127.0.0.1, a trusted proxy, without a reader's address") == 1
+
+
+async def test_a_proxy_that_is_not_named_is_told_once_and_by_the_doctor(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its readers are one network, with the limits of one. One reader who sends such a header is no proxy."""
+    async with running(tmp_path / "data", redis_url, trusted_proxies=["10.0.0.0/8"]) as app:
+        settings = Settings.load({"data_dir": tmp_path / "data", "trusted_proxies": ["10.0.0.0/8"]})
+
+        def row(found: Settings) -> Row:
+            rows = {each.check: each for each in check_folder(found, Machine())}
+            return rows["proxy"]
+
+        for n in (1, 1, 1, *range(1, READERS)):
+            await app.connection.hit("t1", Hit(replace(ANN, address=f"203.0.{n}.9"), "/a"))
+        assert row(settings).status == "ok"
+        assert "not in trusted_proxies" not in caplog.text
+        for n in range(READERS, READERS + 30):
+            await app.connection.hit("t1", Hit(replace(ANN, address=f"203.0.{n}.9"), "/a"))
+        assert caplog.text.count("come from 127.0.0.1, which is not in trusted_proxies") == 1
+        await eventually(lambda: row(settings).status == "warn", "the doctor knows")
+        assert 'trusted_proxies = ["127.0.0.1"]' in row(settings).advice
+        named = Settings.load({"data_dir": tmp_path / "data", "trusted_proxies": ["127.0.0.0/8"]})
+        assert row(named).status == "ok"

@@ -28,11 +28,13 @@ from visitstats.core.growth import most_bytes
 from visitstats.core.sites import Site
 from visitstats.journal.folder import guard_folder
 from visitstats.journal.reader import slots_of
+from visitstats.networks import Networks, parse
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
 from visitstats.store.rights import Rights
 from visitstats.trust.losses import FILE as LOSS_FILE
 from visitstats.trust.losses import read_loss
+from visitstats.trust.proxies import read_unnamed
 
 MIB = 1024 * 1024
 LEAST = {"redis": (7, 0), "valkey": (7, 2)}
@@ -221,6 +223,20 @@ def check_folder(settings: Settings, machine: Machine) -> Iterator[Row]:
     yield _mount(folder, machine)
     yield from _space(settings)
     yield _loss(folder / "last")
+    yield _proxy(settings)
+
+
+def _proxy(settings: Settings) -> Row:
+    """Whether hits come through a proxy that is not named."""
+    found = read_unnamed(settings.data_dir / "last")
+    packed = None if found is None else parse(found.peer)
+    if found is None or settings.proxy_hops or packed in Networks(settings.trusted_proxies):
+        return Row("proxy", "ok", "no hits of many readers from one peer that is not in trusted_proxies")
+    when = datetime.fromtimestamp(found.seen_ms / 1000, UTC).isoformat(" ", "minutes")
+    return Row(
+        "proxy", "warn", f"hits of many readers came from {found.peer} ({when}): all of them are one network",
+        f'name your proxy: trusted_proxies = ["{found.peer}"] (docs/settings.md); if it is not yours, it is played',
+    )  # fmt: skip
 
 
 def _rights(folder: Path) -> Row:

@@ -36,6 +36,7 @@ from visitstats.ending import end
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
+from visitstats.trust.proxies import Unnamed, note_unnamed
 from visitstats.web.agents_data import load_crawler_patterns
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import ClientAddress, Headers
@@ -47,6 +48,7 @@ from visitstats.web.beacons.live import LiveStreams
 from visitstats.web.beacons.noting import OTHER, noted
 from visitstats.web.beacons.protocol import Answer
 from visitstats.web.beacons.senders import Senders
+from visitstats.web.beacons.unnamed import UnnamedProxies
 from visitstats.web.door import Door, TooManyTries
 from visitstats.web.gate import Gate, Row, problem
 from visitstats.web.routes.admin import Admin
@@ -160,6 +162,11 @@ class Application:
         """Whether a connection to this end of ours is for operators alone."""
         return is_private(self._settings, server)
 
+    def _note_proxy(self, peer: str) -> None:
+        """Keep for the doctor that a proxy stands in front that is not named."""
+        found = Unnamed(peer, self._clock())
+        asyncio.get_running_loop().run_in_executor(None, note_unnamed, self._settings.data_dir / "last", found)
+
     def note_refused(self, code: str) -> None:
         """Count a request that was refused before it reached a route."""
         if self.worker is not None:
@@ -199,7 +206,7 @@ class Application:
         """Let a worker answer from now on."""
         settings, clock, sites, stats = self._settings, self._clock, worker.sites, worker.stats
         senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), self._limits)
-        hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock)
+        hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock, UnnamedProxies(self._note_proxy))
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
         operations = Operations(worker)
         rooms = (

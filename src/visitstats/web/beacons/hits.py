@@ -28,6 +28,7 @@ from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import Client, Headers
 from visitstats.web.beacons.rules import OTHER, USUAL_SIZE, Article, Articles, Case, Place, Rules, size_of
 from visitstats.web.beacons.senders import Senders, Visitor, agent_of, visit_id_of
+from visitstats.web.beacons.unnamed import UnnamedProxies
 
 HERE = frozenset({"localhost", "127.0.0.1", "[::1]"})
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Hits:
         stats: Stats,
         senders: Senders,
         clock: counting.Clock,
+        unnamed: UnnamedProxies,
     ) -> None:
         self._sites = sites
         self._ingest = ingest
@@ -59,6 +61,7 @@ class Hits:
         self._stats = stats
         self._senders = senders
         self._clock = clock
+        self._unnamed = unnamed
         self._proxy_told = False
         """Whether the log has said that a proxy does not name its readers."""
         self._articles = Articles()
@@ -76,8 +79,11 @@ class Hits:
         senders = self._senders
         senders.check(live, headers, agent, beacon.webdriver)
         address, network = senders.addresses.of(peer, headers)
-        if address == peer and not self._proxy_told and senders.addresses.is_proxy(peer):
-            self._tell_of_proxy(live, peer)
+        if address == peer and not self._proxy_told:
+            if senders.addresses.is_proxy(peer):
+                self._tell_of_proxy(live, peer)
+            elif not self._unnamed.told:
+                self._unnamed.look(peer, headers)
         says = self._says(live, article, beacon, network, moment)
         new = says and not _is_known(self._known, live, article)
         if new and not _has_room(self._known, live, article, moment):
