@@ -14,6 +14,7 @@ from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
 from visitstats.board import MOST_SITES, Report, Seat
+from visitstats.changes.prunes import Places
 from visitstats.clock import wall_clock
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import StoreUnavailable, StoreUnfit, VisitstatsError
@@ -157,7 +158,8 @@ class Worker:
         self._nightly = Nightly(settings, clock)
         self.tasks = Tasks(
             [*self._own_tasks(), *shared(
-                Closing(upkeep, self.sites, clock), self.sites, self.desk, lambda: verify_apart(settings, url)
+                Closing(upkeep, self.sites, clock), self.sites, self.desk, lambda: verify_apart(settings, url),
+                lambda site: Places(self.records.changes, self.ingest, site, clock).give_back_and_tell(),
             )],
             upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from tests.store.writing import (
 )
 from visitstats.changes.baselines import Baselines
 from visitstats.changes.corrections import Adjustment
+from visitstats.changes.prunes import Places
 from visitstats.changes.recording import Order
 from visitstats.core import closing
 from visitstats.core.batch import Gathering
@@ -76,6 +77,7 @@ NAMES = {
     "tiles": "vs:{portal}:tiles:2036-10",
     "packed": "vs:{portal}:packed",
     "packing": "vs:{portal}:packing:2036-10:0123456789abcdef",
+    "pruned": "vs:{portal}:pruned:036a821d",
     "names": "vs:{portal}:names",
     "claims": "vs:{portal}:claims:2036-11-24",
     "taken": "vs:{portal}:taken:2036-11-24",
@@ -127,6 +129,7 @@ def named(function: str) -> object:
         "peaks": (DAY.year,),
         "tiles": (MONTH,),
         "packing": (MONTH, NONCE),
+        "pruned": ("036a821d",),
         "layer": (keys.CORRECTIONS,),
         "layer_days": (keys.CORRECTIONS, DAY.month),
         "frozen": (MONTH,),
@@ -208,6 +211,10 @@ async def busy(url: str, writer: Writer) -> None:
             return closing.freeze(closing.ClosedHead(SITE.id, month, 0, 0, 0, "", 0, 0), [])
 
         await desk.periods.close(MONTH, Order("an"), freeze)
+        made_up = Gathering(SITE, CALENDAR.day_named("2036-11-10"))
+        gather(made_up, made_up.day.start_ms, "person 1", "/made-up", network="net 1")
+        await writer.count(made_up, numbering(made_up.day.start_ms))
+        assert (await Places(records.changes, writer, SITE, lambda: NOON).prune(Order("an"))).pages
         await records.changes.tell(SITE.id)
         # A record that was put down, and not executed yet.
         waiting = Gathering(SITE, DAY)

@@ -41,6 +41,7 @@ MAY_WRITE = {
     "amounts": {"HSET", "HDEL", "SETRANGE"},
     "facts": {"HSET", "HDEL", "SETRANGE"},
     "closing": {"HSET", "HDEL", "SETRANGE"},
+    "prune": {"HSET", "HDEL", "SETRANGE", "EXPIREAT"},
     "seal": {"COPY", "PERSIST", "HSET", "UNLINK"},
     "number": {"SETRANGE"},
 }

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "year": "2026",
     "task": "pack",
     "nonce": "0123456789abcdef",
+    "change": "036a821d",
 }
 OTHERS = (
     "sketches",
@@ -30,6 +31,7 @@ OTHERS = (
     "of_amounts",
     "of_facts",
     "of_closing",
+    "of_prune",
     "of_seal",
     "count_at",
     "quarter_of",
@@ -45,6 +47,7 @@ WORDS: dict[str, str | int] = {
     "TASK": "pack",
     "LAYER": "corrections",
     "NONCE": "0123456789abcdef",
+    "CHANGE": "036a821d",
 }
 """An example of each part of a name."""
 NAMES = {
@@ -74,6 +77,7 @@ NAMES = {
     "articles_of_day": "vs:{portal-1}:articles:2026-11-24",
     "tiles": "vs:{portal-1}:tiles:2026-11",
     "packed": "vs:{portal-1}:packed",
+    "pruned": "vs:{portal-1}:pruned:036a821d",
     "packing": "vs:{portal-1}:packing:2026-11:0123456789abcdef",
     "names": "vs:{portal-1}:names",
     "claims": "vs:{portal-1}:claims:2026-11-24",

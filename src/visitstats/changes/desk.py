@@ -9,6 +9,7 @@ from visitstats.changes.corrections import Corrections, DayViews
 from visitstats.changes.facts import Naming
 from visitstats.changes.merges import Merges
 from visitstats.changes.periods import Periods
+from visitstats.changes.prunes import give_again
 from visitstats.changes.recording import ChangeRefused, Order, Recording
 from visitstats.changes.scribe import Recorder
 from visitstats.core.errors import InvalidQuery, NotFound
@@ -24,10 +25,11 @@ AT_ONCE = 200
 """Changes that are read at once."""
 LOOKED_THROUGH = 5000
 """So many changes at most are looked through for a page of the log; its cursor goes on from there."""
+PLACES = ("prune",)
 AMOUNTS, FACTS, PERIODS, MERGES = (
     ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
 )  # fmt: skip
-KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, "undo")
+KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, "undo")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ class ChangeDesk:
             return msgspec.structs.replace(undo, facts=await self.naming.look_at_undo(made))
         if made.change.kind in PERIODS:
             await self.periods.check_undo(made)
-        else:
+        elif made.change.kind not in PLACES:
             await self.merges.check_undo(made)
         return undo
 
@@ -96,6 +98,8 @@ class ChangeDesk:
             return await self.naming.undo(made, order)
         if made.change.kind in PERIODS:
             return await self.periods.undo(made, order)
+        if made.change.kind in PLACES:
+            return await give_again(self._recording, made, order)
         return await self.merges.undo(made, order)
 
     async def _to_undo(self, change_id: str) -> Logged:
@@ -104,7 +108,7 @@ class ChangeDesk:
             raise NotFound(f"site {self._site.id} has no change {change_id[:40]!r}; visitstats audit lists them")
         if made.change.kind == "undo":
             raise ChangeRefused(f"change {made.id} is an undo; to take it back, make the change again")
-        if made.undone:
+        if made.undone and made.change.kind not in PLACES:  # which may have been cut off
             raise ChangeRefused(f"change {made.id} is undone already (by {made.undone})")
         return made
 

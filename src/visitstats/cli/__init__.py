@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "serving.demo",
     "reload": "serving.reload",
     "stats": "numbers.stats",
-    "articles": "lists.show_articles",
+    "articles": "lists.app",
     "history": "history.show_history",
     "claims": "numbers.show_claims",
     "key": "keys.explain_keys",

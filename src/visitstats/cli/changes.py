@@ -235,6 +235,8 @@ def _tell(site_id: str, made: Logged) -> None:
 
 
 def _of_undo(change: Change) -> str:
+    if change.pages:
+        return f": pages that have their places again: {dots(change.pages)}"
     if change.target:
         return f": {change.source} is an article of its own again"
     if len(change.place) == len("2026-11"):
@@ -246,9 +248,10 @@ def _what(change: Change) -> str:
     what = {
         "merge": f"{change.source} → {change.target}",
         "alias": f"{change.source} → {change.target}",
+        "prune": f"{dots(change.pages)} pages → {change.target}",
         "close": f"close {change.place}",
         "reopen": f"reopen {change.place}",
-        "undo": f"undo {change.undoes}: {change.source or change.place}",
+        "undo": f"undo {change.undoes}: {change.source or change.place or f'{dots(change.pages)} pages'}",
     }.get(change.kind, f"{change.kind} {change.source or 'the site'}")
     if change.note and len(change.place) == len("2026-11-24"):
         return f"{what}, meant for {change.note}"
@@ -256,7 +259,7 @@ def _what(change: Change) -> str:
 
 
 def _before_after(change: Change) -> str:
-    if change.kind == "merge":
+    if change.kind in ("merge", "prune"):
         return dots(change.moved)
     lines = []
     for each in change.said:

@@ -6,14 +6,16 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
+from visitstats.cli.pruning import prune
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, settings_of, with_parts
 from visitstats.clock import wall_clock
 from visitstats.core.errors import InvalidQuery
@@ -34,6 +36,20 @@ LOOK_SECONDS = 0.5
 Shown = Literal["vi", "en"]
 
 
+class _Articles(TyperGroup):
+    """`visitstats articles SITE` is `visitstats articles list SITE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_Articles, help="Lists of articles, and places for them.", no_args_is_help=True)
+app.command("prune")(prune)
+
+
+@app.command("list")
 def show_articles(
     site_id: Annotated[str, typer.Argument(metavar="SITE")],
     period: Annotated[
@@ -68,7 +84,7 @@ def show_articles(
     lang: Annotated[str, typer.Option(help="Headings of the file: vi or en.")] = "vi",
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """List the articles of a site with their views."""
+    """List the articles of a site with their views: articles SITE, for short."""
     if lang not in ("vi", "en"):
         raise typer.BadParameter("lang is vi or en")
     delimiter(separator)

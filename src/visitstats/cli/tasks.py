@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, settings_of, with_parts
+from visitstats.changes.prunes import Places
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, scribe, settings_of, with_parts
 from visitstats.clock import wall_clock
 from visitstats.core.sites import Site
 from visitstats.reading.desk_process import made_of
@@ -62,6 +63,10 @@ class _Desk:
         with open_index(self._settings.data_dir) as index:
             await made_of(self._parts.client, index, wall_clock).refresh(site)
 
+    async def places(self, site: Site) -> str:
+        async with scribe(self._settings, self._parts) as recorder:
+            return await Places(self._parts.records.changes, recorder, site, wall_clock).give_back_and_tell()
+
     async def verify(self) -> str:
         parts = self._parts
         root = self._settings.data_dir / "journal"
@@ -76,7 +81,7 @@ async def _tasks(settings: Settings, parts: Parts) -> Tasks:
     sites = _Sites([LiveSite(site, await parts.records.changes.aliases(site.id)) for site in found])
     upkeep = Upkeep(parts.client)
     desk = _Desk(settings, parts)
-    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify)
+    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify, desk.places)
     return Tasks(table, upkeep, Runs(parts.client), socket.gethostname(), wall_clock)
 
 

@@ -17,6 +17,8 @@ COUNT_BYTES = 48
 ENTRY_BYTES = 1024
 CLAIM_BYTES = 1200
 PLACE_BYTES = 64
+PRUNED_BYTES = 64
+"""Of a page that gave its place back, beside its entry."""
 DAYS = 2
 """What decides about hits is kept until 25 hours after its day: of today and of the day before."""
 CLAIM_DAYS = 9
@@ -43,6 +45,7 @@ def collections(site: Site) -> list[Collection]:
         Collection("hit ids", ids, ids * HIT_ID_BYTES),
         Collection("articles", articles, articles * (COUNT_BYTES + ENTRY_BYTES)),
         Collection("views of a day", DAYS * articles, DAYS * articles * COUNT_BYTES),
+        Collection("pages given back", articles, articles * (PRUNED_BYTES + ENTRY_BYTES)),
         Collection("claims", claimed, claimed * CLAIM_BYTES),
         Collection("places", places, places * PLACE_BYTES),
     ]

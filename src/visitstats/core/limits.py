@@ -35,6 +35,11 @@ MOST_PLACES = 20_000
 RESERVE_FROM, RESERVE_SHARE = 1000, 10
 """Of a site with so many places at least, one in ten is kept for articles that more than one network reads, or that the
 portal has signed."""
+LONE_DAYS = 7
+"""So many days after a page was first read, and by no other network since, it may give its place back."""
+SHORT_SHARE = 2
+"""It does so by itself when half of the site's places are taken: a page of an archive that one reader opened keeps its
+count where there is room."""
 READINGS_A_VISITOR, IDS_A_VISITOR = 8, 4
 """Readings and hit ids that are kept of a day, as multiples of the site's `max_visitors`."""
 

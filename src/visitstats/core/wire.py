@@ -15,6 +15,12 @@ def text(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"\xda" + size.to_bytes(2, "big") + data)
 
 
+def bytes_of(item: msgspec.Raw) -> bytes:
+    """Read what `text` wrote, or a script."""
+    data = bytes(item)
+    return data[{0xD9: 2, 0xDA: 3, 0xDB: 5}.get(data[0], 1) :]
+
+
 def column(items: Sequence[bytes], size: int = 8) -> msgspec.Raw:
     """Write at most 65,535 items of `size` (below 32) or 0 bytes each as an array of strings.
 

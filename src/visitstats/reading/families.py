@@ -24,6 +24,7 @@ ONLINE = Family("visitstats_online", "gauge", "Visitors online now.")
 VISITS = Family("visitstats_visits", "gauge", f"Visits, by calendar period. {NEVER_SUM}")
 VIEWS = Family("visitstats_views", "gauge", f"Article views, by calendar period. {NEVER_SUM}")
 ARTICLES = Family("visitstats_articles", "gauge", "Articles that a site has.")
+PLACES = Family("visitstats_places", "gauge", "Articles that a site may have: its max_articles.")
 UNIQUES = Family(
     "visitstats_unique_visitors",
     "gauge",

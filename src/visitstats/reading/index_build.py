@@ -136,6 +136,7 @@ class Updater:
                     (sid, first, json.dumps([article for article, _, _ in places])),
                 )
                 known = {number for (number,) in taken}
+                back = [article for number, article in enumerate(articles, first) if number not in known]
                 rows = [
                     _row(sid, number, fact, words, calendar, is_merged=article in merged)
                     for (article, _, number), fact in zip(places, facts, strict=True)
@@ -143,6 +144,9 @@ class Updater:
                 ]
                 connection.executemany(_ROW, rows)
                 connection.execute("UPDATE site SET done = ? WHERE sid = ?", (first + len(articles), sid))
+            if back:
+                # Pages that had given their places back and are read again.
+                await self._read_again(site, sid, calendar, self._numbers(sid, back), merged)
             tail = (tail + ids)[-TAIL * ID :]
             first += len(articles)
         return tail
@@ -173,21 +177,21 @@ class Updater:
             with self._index.reading() as connection:
                 found = connection.execute("SELECT id, number FROM place WHERE sid = ?", (known.sid,)).fetchall()
             numbers = {_bytes(article): number for article, number in found}
-        await self._read_again(site, known, calendar, numbers, merged)
+        await self._read_again(site, known.sid, calendar, numbers, merged)
         months = await self._read_days(site, known, state)
         return msgspec.structs.replace(known, version=secrets.randbits(62), state=state, months=months)
 
     async def _read_again(
-        self, site: str, known: Known, calendar: Calendar, numbers: dict[bytes, int], merged: Collection[int]
+        self, site: str, sid: int, calendar: Calendar, numbers: dict[bytes, int], merged: Collection[int]
     ) -> None:
         articles = list(numbers)
         for first in range(0, len(articles), CHUNK):
             piece = articles[first : first + CHUNK]
             facts = await self._register.facts(site, piece)
             with self._index.writing() as connection:
-                words = _Words(connection, known.sid)
+                words = _Words(connection, sid)
                 rows = [
-                    _row(known.sid, numbers[article], fact, words, calendar, is_merged=_signed(article) in merged)
+                    _row(sid, numbers[article], fact, words, calendar, is_merged=_signed(article) in merged)
                     for article, fact in zip(piece, facts, strict=True)
                 ]
                 connection.executemany(_ROW, rows)
@@ -239,9 +243,13 @@ class Updater:
             if _nonce(known.state, month) != _nonce(state, month)
         }
         wanted = changed | {date.rstrip(CORRECTED) for date in was.keys() | now.keys() if date[:7] in others}
+        # Days then have the same views, of other articles.
+        is_pruned = state.pruned != known.state.pruned
+        if is_pruned:
+            wanted |= {date.rstrip(CORRECTED) for date in now if date[:7] not in state.packed}
         for number, date in enumerate(sorted(wanted), 1):
             # Of a site that was just read whole the totals are known but for what was counted meanwhile.
-            with_totals = date in changed and (known.ready or number > len(wanted) - RECENT)
+            with_totals = (date in changed or is_pruned) and (known.ready or number > len(wanted) - RECENT)
             is_there = now.get(date, 0) != packed.get(date, 0) or date + CORRECTED in now
             await self._read_day(site, known.sid, date, is_there=is_there, with_totals=with_totals)
         return months
@@ -328,7 +336,8 @@ def _row(
     entry, total = facts.entry, facts.total or 0
     at = sid << SITE_BITS | number
     if entry is None:
-        return (at, sid, MERGED if is_merged else SHOWN, total, None, None, None, None, "", None)
+        is_gone = is_merged or facts.total is None  # it has given its place back
+        return (at, sid, MERGED if is_gone else SHOWN, total, None, None, None, None, "", None)
     moment = calendar.moment(entry.published) if entry.published else None
     return (
         at,

@@ -107,6 +107,7 @@ class Scrape:
         out.add(said.VISITS, _by_period(visits))
         out.add(said.VIEWS, _by_period(views))
         out.add(said.ARTICLES, ((f'site="{each.site}"', each.articles) for each in found))
+        out.add(said.PLACES, ((f'site="{live.site.id}"', live.site.max_articles) for live in sites))
         out.add(
             said.UNIQUES,
             (

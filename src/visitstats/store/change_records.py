@@ -17,6 +17,7 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.keys import article_id
 from visitstats.core.wire import column, text
 from visitstats.store import keys
+from visitstats.store.prunes import PRUNING, pages_of
 
 MOST_ALIASES = 20_000
 """Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
@@ -26,10 +27,22 @@ MOST_OF_ARTICLE = 256
 """So many last changes of an article are found without reading all of the site's."""
 HEAD = 4
 """Where in the body of a change's record the head of the change stands (`Change.head`), but for those of HEADS."""
-HEADS = {"amounts": 3, "facts": 2, "close": 2}
+HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3}
 
 Kind = Literal[
-    "merge", "alias", "undo", "adjust", "reset", "rename", "hide", "unhide", "type", "accept", "close", "reopen"
+    "merge",
+    "alias",
+    "undo",
+    "adjust",
+    "reset",
+    "rename",
+    "hide",
+    "unhide",
+    "type",
+    "accept",
+    "close",
+    "reopen",
+    "prune",
 ]
 TYPE, HIDDEN = len(FACTS) + 1, len(FACTS) + 2
 """The places of what an editor may set beside FACTS, whose places begin with 1 (`lua/facts.lua`)."""
@@ -84,9 +97,10 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     number: int = 0
     """Grows from change to change of a site."""
     views: tuple[int, int] = (-1, -1)
-    """What the two had of all time before the change; -1 for none."""
+    """What the two had of all time before the change; -1 for none. Of pages that gave their places back (or got them
+    again, by the undo of that) the first is their views."""
     bases: tuple[int, int] = (-1, -1)
-    """Their baselines before the change; -1 for none."""
+    """Their baselines before the change; -1 for none. Of such pages the first is how many they are."""
     amounts: tuple[int, int] = (0, 0)
     """Their amounts before the change, which are a part of the views."""
     place: str = ""
@@ -98,8 +112,13 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def moved(self) -> int:
-        """The views of all time that a merge moved."""
+        """The views of all time that it moved."""
         return max(self.views[0], 0)
+
+    @property
+    def pages(self) -> int:
+        """Of pages that give their places back, or get them again: how many."""
+        return 0 if self.source else max(self.bases[0], 0)
 
     @property
     def head(self) -> tuple[str | int | msgspec.Raw, ...]:
@@ -239,6 +258,8 @@ def of_record(record: ChangeRecord) -> tuple[str, list[str]]:
         return "amounts", keys.of_amounts(record.site, layer, place)
     if record.kind == "facts":
         return "facts", keys.of_facts(record.site)
+    if record.kind in PRUNING:
+        return "prune", keys.of_prune(record.site, *pages_of(record))
     if record.kind in ("freeze", "close"):
         return "closing", keys.of_closing(record.site, msgspec.msgpack.decode(_parts(record)[3], type=str))
     return "change", keys.of_change(record.site)

@@ -17,6 +17,7 @@ from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.change_records import Change, Logged, decode_change
 from visitstats.store.client import translated
+from visitstats.store.prunes import Prunes
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class Changes:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self.prunes = Prunes(client)
+        """Pages that give their places back."""
 
     # Aliases -------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ SCRIPTS = {
     "amounts": ("record", "amounts"),
     "facts": ("record", "claims", "facts"),
     "closing": ("record", "closing"),
+    "prune": ("record", "prune"),
     "seal": ("seal",),
     "number": ("number",),
 }

@@ -27,6 +27,9 @@ PACKING_LIFE_MS = 26 * HOUR_MS
 CLAIMS_LIFE_MS = 8 * DAY_MS
 """An editor sees on Monday what was said in the week before."""
 REFUSALS_LIFE_MS = 30 * DAY_MS
+PRUNED_LIFE_MS = 7 * DAY_MS
+"""How long pages that gave their places back can be given them again. As none does in its first week, no more pages are
+kept at a time than a site has places."""
 HOURS_LIFE_MS = 90 * DAY_MS
 """How long after its end the hours of a day are kept; days, months and years are kept for ever."""
 MOST_TOUCHED = 65_536
@@ -65,7 +68,8 @@ class Kind(NamedTuple):
 
 _PARTS = {
     "DATE": r"\d{4}-\d\d-\d\d", "MONTH": r"\d{4}-\d\d", "YEAR": r"\d{4}", "HOUR": r"\d\d?", "HALFHOUR": r"\d+",
-    "PART": f"[0-{SKETCHES - 1}]", "TASK": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}", "LAYER": r"[a-z]+",
+    "PART": f"[0-{SKETCHES - 1}]", "TASK": r"[a-z-]+", "NONCE": r"[0-9a-f]{16}", "CHANGE": r"[0-9a-f]{8}",
+    "LAYER": r"[a-z]+",
 }  # fmt: skip
 
 
@@ -123,8 +127,8 @@ online = _key("online", "online", "string")
 """String: how many visitors were last seen in which second (`core.counting.online_in`)."""
 counts = _key("counts", "counts", "hash")
 """Hash: "visits:2026", "visits:all" and "visits:base" (the baseline), the same of views and hits; "corrected:2026" and
-"corrected:all", how often amounts of articles on days were changed; and "touched", how often an entry of the dictionary
-was changed."""
+"corrected:all", how often amounts of articles on days were changed; "touched", how often an entry of the dictionary was
+changed; and "pruned", how often a page gave its place back or got it again."""
 days = _key("days", "days:<MONTH>", "hash")
 """Hash: "visits" of a month and "visits:24" of a day of it, the same of views, hits and "corrected"."""
 hours = _key("hours", "hours:<DATE>", "hash", HOURS_LIFE_MS)
@@ -185,6 +189,8 @@ closed = _key("closed", "closed", "hash")
 frozen = _key("frozen", "closed:<MONTH>", "hash")
 """Hash, to which is only ever added: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what was
 frozen, in pieces."""
+pruned = _key("pruned", "pruned:<CHANGE>", "hash", PRUNED_LIFE_MS)
+"""Hash: article id → what a page had that gave its place back by a change: (entry, (date, views, …))."""
 sketch = _key("unique", "unique:<DATE>:<PART>", "string", UNIQUES_LIFE_MS)
 """HyperLogLog: of the tokens without the visit id (rule 9) those whose first byte modulo SKETCHES is PART."""
 hour_sketch = _key("unique of an hour", "unique:<DATE>:h<HOUR>", "string", UNIQUES_LIFE_MS)
@@ -331,6 +337,16 @@ def of_facts(site: str) -> list[str]:
 def of_closing(site: str, month: str) -> list[str]:
     """Return the keys of a period that is closed or opened, in the order in which `closing.lua` takes them."""
     return [*_of_record(site), closed(site), frozen(site, month), redo(site)]
+
+
+def of_prune(site: str, change: str, dates: list[str]) -> list[str]:
+    """Return the keys of pages that give their places back, in the order in which `prune.lua` takes them. `dates` are
+    the days on which they were read."""
+    mine = [
+        *_of_record(site), articles(site), base(site), names(site), counts(site), ids(site), touched(site),
+        amounts(site), packed(site), closed(site), pruned(site, change),
+    ]  # fmt: skip
+    return [*mine, *(articles_of_day(site, day) for day in dates), redo(site)]
 
 
 def of_seal(site: str, month: str, nonce: str, sums: str, days: list[str]) -> list[str]:

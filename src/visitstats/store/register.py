@@ -52,6 +52,8 @@ class State(msgspec.Struct, frozen=True):
     """Views by year; under the year with CORRECTED, how often articles were corrected on its days."""
     packed: dict[str, Month] = {}
     """The packed months."""
+    pruned: int = 0
+    """How often a page gave its place back, or got it again: days then have the same views, of other articles."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -93,6 +95,7 @@ class Register:
         return State(
             length // ID, named.get("touched", 0), changes, years,
             {month: Month(each.nonce, each.days) for month, each in sorted(months.items())},
+            named.get("pruned", 0),
         )  # fmt: skip
 
     async def days(self, site: str, months: list[str]) -> dict[str, dict[str, int]]:

@@ -35,8 +35,15 @@ class Desk(Protocol):
     async def refresh(self, site: Site) -> None: ...
 
 
-def shared(closing: Closing, sites: Sites, desk: Desk, verify: Callable[[], Awaitable[str]]) -> list[Task]:
-    """Return the tasks that are also run by hand."""
+def shared(
+    closing: Closing,
+    sites: Sites,
+    desk: Desk,
+    verify: Callable[[], Awaitable[str]],
+    places: Callable[[Site], Awaitable[str]],
+) -> list[Task]:
+    """Return the tasks that are also run by hand. `places` has pages of a site give their places back, and says how
+    many did, or nothing."""
 
     async def pack(date: str) -> str:
         told = [line for live in sites.all() for line in await desk.pack(live.site)]
@@ -49,16 +56,23 @@ def shared(closing: Closing, sites: Sites, desk: Desk, verify: Callable[[], Awai
             await desk.refresh(live.site)
         return ""
 
+    async def give_back(date: str) -> str:
+        told = [said for live in sites.all() if (said := await places(live.site))]
+        return ", ".join(told) or "no site is short of places"
+
     async def check(date: str) -> str:
         return await verify()
 
     return [
         Task("close-hours", "keep the unique visitors of hours that are over", 900, closing.close_hours),
         Task("close-days", "keep the unique visitors of days that are over", 600, closing.close_days),
+        # Before `pack`: what went to "(other)" cannot be taken out of a packed month.
+        Task("places", "have pages that one network read give their places back, where places run short", 3600,
+             give_back, first_seconds=LATER_SECONDS - 60),
         Task("pack", "pack the article views of months that are over", 3600, pack, first_seconds=LATER_SECONDS),
         Task("index", "bring the lists of articles up to date", 3600, index, first_seconds=LATER_SECONDS),
         Task("verify", "look whether all numbers agree", 86_400, check, first_seconds=LATER_SECONDS),
-    ]
+    ]  # fmt: skip
 
 
 async def verify_apart(settings: Settings, url: str) -> str:

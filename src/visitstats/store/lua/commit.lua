@@ -300,7 +300,9 @@ for _, i in ipairs(said_of) do
       local _, event, how, network, said = unpack(claim)
       local new = cmsgpack.unpack(said)
       if not entry then
-        entry, changed = first_entry(new, how, network, floor(day_start / 86400000), not all[ids[i]]), true
+        -- Also of one that is called nothing yet: a worker did not know that it had given its place back (prune.lua).
+        local is_new = not all[ids[i]] or all[ids[i]] == day[ids[i]]
+        entry, changed = first_entry(new, how, network, floor(day_start / 86400000), is_new), true
       else
         local other, another = weigh(entry, claims, new, how, network, floor(times[event + 1] / 1000))
         changed, spoken = changed or other, spoken or another

@@ -19,6 +19,7 @@ from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import article_id
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
+from visitstats.core.wire import bytes_of
 from visitstats.store.inspect import Found, Inspector
 from visitstats.store.keys import DAY_MS, Named
 from visitstats.store.records import AccessToken
@@ -38,6 +39,7 @@ _PEAK = re.compile(rb"\d{1,16}( \d{1,16})?")
 _MARK = re.compile(rb"\d{1,16}:\d{1,16}")
 _MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 _decode_site = msgspec.json.Decoder(Site).decode
+_decode_pruned = msgspec.msgpack.Decoder(tuple[msgspec.Raw, list[str | int]]).decode
 _decode_token = msgspec.json.Decoder(AccessToken).decode
 
 
@@ -149,7 +151,7 @@ _KIND, _DAY, _HOUR, _REASON = (
 )
 _YEAR = r"[1-8]\d{3}"
 _counts = _fields(
-    rf"{_KIND}:({_YEAR}|all|base)|corrected:({_YEAR}|all)|touched", _NUMBER,
+    rf"{_KIND}:({_YEAR}|all|base)|corrected:({_YEAR}|all)|touched|pruned", _NUMBER,
     "a year, all or base, and a count, are expected",
 )  # fmt: skip
 _days = _fields(f"({_KIND}|corrected)(:{_DAY})?", _NUMBER, "a day of the month and a count are expected")
@@ -177,6 +179,21 @@ async def _ids(store: Inspector, name: str, named: Named) -> Lines:
     length, _ = await store.text(name, 1)
     if length % ID_BYTES:
         yield Complaint("", f"it has {length} bytes, which are no whole ids of {ID_BYTES}")
+
+
+async def _pruned(store: Inspector, name: str, named: Named) -> Lines:
+    """Fields are articles, values their entries and days."""
+    async for page in store.fields(name):
+        for article, value in page.items():
+            try:
+                entry, days = _decode_pruned(value)
+                trouble = entry_trouble(article, bytes_of(entry))
+                if not trouble and not all(map(valid_date, map(str, days[::2]))):
+                    trouble = f"article {article.hex()} has days that are none"
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                trouble = f"article {article[:ID_BYTES].hex()} cannot be read: {error}"
+            if trouble:
+                yield Complaint(article.hex(), trouble)
 
 
 async def _salt(store: Inspector, name: str, named: Named) -> Lines:
@@ -338,6 +355,7 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "aliases": _aliases,
     "claims": _claims,
     "taken": _taken,
+    "pruned": _pruned,
     "unique": _sketch,
     "unique of an hour": _sketch,
     "uniques": _by_date,

@@ -57,7 +57,7 @@ class ShownChange(msgspec.Struct):
     """The article that it is of; empty for the whole site."""
     into: str
     views: int | None
-    """Of a merge: what it has moved."""
+    """Of a merge, and of pages that gave their places back: what it has moved."""
     undoes: str | None
     undone_by: str | None
     undone: Undone | None = None
@@ -70,6 +70,8 @@ class ShownChange(msgspec.Struct):
     sha256: str | None = None
     amounts: list[ShownAmount] = []
     facts: list[ShownFact] = []
+    pages: int | None = None
+    """How many gave their places back, or got them again."""
 
 
 class Changed(msgspec.Struct, omit_defaults=True):
@@ -117,7 +119,7 @@ def shown(calendar: Calendar, logged: Logged, undone: Logged | None = None) -> S
         why=change.why,
         source=change.source,
         into=change.target,
-        views=change.moved if change.kind == "merge" else None,
+        views=change.moved if change.kind in ("merge", "prune") else None,
         undoes=change.undoes or None,
         undone_by=logged.undone or None,
         undone=None if undone is None else Undone(
@@ -129,6 +131,7 @@ def shown(calendar: Calendar, logged: Logged, undone: Logged | None = None) -> S
         sha256=change.note if change.kind == "close" else None,
         amounts=list(map(_amount, change.said)),
         facts=_facts(change),
+        pages=change.pages or None,
     )  # fmt: skip
 
 
