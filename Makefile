@@ -35,7 +35,7 @@ help:
 	@echo "make bench    CPU per hit at real rates and in a flood, beside two yardsticks"
 	@echo "make soak     faults at random on real servers, and a judge: make soak MINUTES=30 SEED=1"
 	@echo "make compare  made-up hits, and an independent count: make compare HITS=1000000 SEED=1"
-	@echo "make fuzz     properties of the pure rules, with other examples each time: make fuzz EXAMPLES=2000"
+	@echo "make fuzz     the pure rules and a worker, with other examples each time: make fuzz EXAMPLES=2000 SEED=1"
 	@echo "make widget   build the widget (needs Node.js)"
 	@echo "make lock     renew requirements/ with the newest versions that pyproject.toml allows"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
@@ -80,7 +80,7 @@ compare: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.comparison --hits $(HITS) --seed $(SEED)
 
 fuzz: $(VENV)/.dev
-	VISITSTATS_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --timeout 0 tests/unit $(ARGS)
+	VISITSTATS_EXAMPLES=$(EXAMPLES) VISITSTATS_SEED=$(SEED) $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --timeout 0 tests/unit tests/web/test_fuzz.py $(ARGS)
 
 widget:
 	cd widget && npm ci --no-audit --no-fund && npm run build
