@@ -22,7 +22,9 @@ from visitstats.store.change_records import Amount, Change, Logged, adding
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed
 from visitstats.store.history import SiteHistory
+from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
+from visitstats.store.tiles import TileWriter
 
 AN = Order("an", "Máy chủ cũ đếm thiếu")
 
@@ -352,3 +354,47 @@ async def test_changes_from_before_there_was_an_order_get_one(merging: Merging) 
     assert [each.id for each in await merging.audit()] == made[::-1]
     made.append((await adjust(merging, 1)).id)
     assert [each.id for each in await merging.audit()] == made[::-1]
+
+
+async def test_a_packed_month_is_corrected_beside_its_tiles(merging: Merging, redis_url: str) -> None:
+    """Also when the day's sum is what it was: one article has five more, another five less. The index sees it, and a
+    later packing of another month does no harm."""
+    later = CALENDAR.day_named("2036-12-20").start_ms
+    await merging.read(*["/new"] * 6, day=BEFORE)
+    await adjust(merging, 3, "/old", BEFORE.date)
+    await adjust(merging, 2, of="views", day=BEFORE.date)
+    before = await merging.listed("all", later)
+    packed = await Packer(redis_url, merging.raw, lambda: later).pack_due(SITE.id, CALENDAR)
+    assert [(each.month, each.word) for each in packed] == [("2036-10", "packed"), ("2036-11", "packed")], packed
+    assert await merging.listed("all", later) == before
+    assert (await merging.lists())["2036-10"] == {"/old": 5, "/new": 7}
+    made = [await adjust(merging, 5, "/old", BEFORE.date), await adjust(merging, -5, "/new", BEFORE.date)]
+    assert (await merging.lists())["2036-10"] == {"/old": 10, "/new": 2}
+    history = await merging._articles.history(SITE, "/new", "day", BEFORE.date, BEFORE.date)
+    assert history.rows == [(BEFORE.date, 2)]
+    with pytest.raises(ChangeRefused, match="/new on 2036-10-31 are 2: -3 would"):
+        await adjust(merging, -3, "/new", BEFORE.date)
+    for each in made:
+        await merging.undo(each.id)
+    assert (await merging.lists())["2036-10"] == {"/old": 5, "/new": 7}
+
+
+async def test_a_month_that_is_corrected_while_it_is_packed_stays_as_it_is(
+    merging: Merging, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site's sums do not show it: one article has one more, another one less."""
+    later = CALENDAR.day_named("2036-12-20").start_ms
+    stage = TileWriter.stage
+
+    async def and_a_correction(*arguments: Any) -> None:
+        monkeypatch.setattr(TileWriter, "stage", stage)
+        await adjust(merging, 1, "/old", BEFORE.date)
+        await adjust(merging, -1, "/new", BEFORE.date)
+        await stage(*arguments)
+
+    monkeypatch.setattr(TileWriter, "stage", and_a_correction)
+    packer = Packer(redis_url, merging.raw, lambda: later)
+    assert (await packer.pack_month(SITE.id, CALENDAR, "2036-10")).word == "moved"
+    assert (await merging.lists())["2036-10"] == {"/old": 3}
+    assert (await packer.pack_month(SITE.id, CALENDAR, "2036-10")).word == "packed"
+    assert (await merging.lists())["2036-10"] == {"/old": 3}

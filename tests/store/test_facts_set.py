@@ -195,3 +195,15 @@ async def test_what_is_said_of_an_article_whose_hits_come_later_is_kept(merging:
     await merging.commit(gathered(SITE, DAY, DAY.start_ms, "/old"))
     found = await entry(merging)
     assert (found.title, found.standing("title")) == ("Đúng", Standing.EDITOR)
+
+
+async def test_old_numbers_that_are_brought_along_unpin_nothing(merging: Merging) -> None:
+    """A list of baselines names its articles; what an editor has said of one stays, and it stays hidden."""
+    await rename(merging, title="Đúng")
+    await merging.desk.naming.hide("/old", AN)
+    await merging.desk.naming.classify("/old", "Tin", AN)
+    await merging.baselines.set(None, {Entry("/old", "Cũ", author="Lan"): 100, Entry("/new", "Cũ"): 5})
+    found = await entry(merging)
+    assert (found.title, found.author, found.type, found.hidden) == ("Đúng", "Lan", "Tin", True)
+    assert (found.standing("title"), found.standing("author")) == (Standing.EDITOR, Standing.IMPORTED)
+    assert (await entry(merging, "/new")).title == "Cũ"

@@ -104,7 +104,9 @@ async def _site(parts: Parts, site: Site, by: str, first: str, last: str) -> Sho
     asked = range_of(live.calendar, today, "", start, last)
     rows = await Histories(SiteHistory(parts.client), parts.reads).rows(live, by, asked, now)
     headings = [NAMES[by], *COLUMNS]
-    return Shown(site.name or site.id, headings, [_of_site(row) for row in rows])
+    visits, views = sum(row.corrected.visits for row in rows), sum(row.corrected.views for row in rows)
+    note = f"Of these, {visits:+} visits and {views:+} views were corrected by hand: visitstats audit {site.id}"
+    return Shown(site.name or site.id, headings, [_of_site(row) for row in rows], note if visits or views else "")
 
 
 def _of_site(row: Row) -> list[str | int | tuple[str, str] | None]:

@@ -247,7 +247,8 @@ class Stats:
     def fresh(self, live: LiveSite) -> Snapshot | None:
         """Return the snapshot if it is fresh enough to be shown as it is."""
         snapshot = self._snapshots.get(live.site.id)
-        if snapshot is not None and -FRESH_MS < self._clock() - snapshot.at_ms < FRESH_MS:
+        known, _ = self._changed.get(live.site.id, (live.changed, 0))
+        if snapshot is not None and known == live.changed and -FRESH_MS < self._clock() - snapshot.at_ms < FRESH_MS:
             return snapshot
         return None
 

@@ -26,7 +26,7 @@ LEAST_LIFE_S = 3600
 applied."""
 SCRIPTS = {
     "commit": ("claims", "places", "commit"),
-    "change": ("record", "change"),
+    "change": ("record", "claims", "change"),
     "amounts": ("record", "amounts"),
     "facts": ("record", "claims", "facts"),
     "closing": ("record", "closing"),

@@ -1,5 +1,6 @@
 #!lua
--- Make one change of a person's: merge two articles, undo that, or set baselines. It stands behind record.lua.
+-- Make one change of a person's: merge two articles, undo that, or set baselines. It stands behind record.lua and
+-- claims.lua.
 --
 -- Input
 --   KEYS  1 to 4 what record.lua wants  5 aliases  6 articles  7 baselines  8 names  9 counts  10 numbers of articles
@@ -148,6 +149,27 @@ local function undo(id, merged, from, into, head)
   return {'ok', record}
 end
 
+local function with_pinned(stored, entry)
+  -- What is brought along for an article that has a dictionary entry: what an editor has said of it stays.
+  local known_entry, _, _, _, _, packed_entry, fact_of, standing_of, set_fact = weighing()
+  local old, new = known_entry(stored), known_entry(entry)
+  if not old then
+    return entry
+  end
+  local kept = old[10] == true or (old[9] or '') ~= ''
+  for fact = 1, FACTS do
+    if standing_of(old, fact) == 'e' then
+      set_fact(new, fact, fact_of(old, fact), 'e')
+      kept = true
+    end
+  end
+  if (new[9] or '') == '' then
+    new[9] = old[9] or ''
+  end
+  new[10] = old[10] == true or new[10] == true
+  return kept and packed_entry(new) or entry
+end
+
 local function baseline(changes, site_total, name, ids, totals, entries)
   -- How many fields CHANGES had when aliases were looked up; the site's baseline (-1 to leave it) and its name among the
   -- counts; article ids, their baselines, their dictionary entries ('' to keep the present one).
@@ -178,7 +200,7 @@ local function baseline(changes, site_total, name, ids, totals, entries)
       insert(bases, digits(totals[i]))
       if entries[i] ~= '' then
         insert(names, ids[i])
-        insert(names, entries[i])
+        insert(names, with_pinned(redis.call('HGET', NAMES, ids[i]), entries[i]))
       end
     end
     note(before, known, ids)

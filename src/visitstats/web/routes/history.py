@@ -33,6 +33,13 @@ class PeakAt(msgspec.Struct):
     at: Moment
 
 
+class CorrectedPart(msgspec.Struct):
+    """What was corrected by hand (`/audit`)."""
+
+    visits: int
+    views: int
+
+
 class HistoryOfSite(msgspec.Struct):
     """A row: an hour, day, month or year. What is not known is null."""
 
@@ -47,6 +54,8 @@ class HistoryOfSite(msgspec.Struct):
     ignored: dict[str, int]
     kind: Literal["counted", "running", "unknown"]
     """Running: it is not over yet. Unknown: neither visits nor views are known."""
+    corrected: CorrectedPart
+    """The part of visits and views that people have added, or taken away when it is below zero; of hours not known."""
 
 
 class SiteHistoryRows(msgspec.Struct):
@@ -121,6 +130,7 @@ def _row(live: LiveSite, row: Row, now_ms: int) -> HistoryOfSite:
     return HistoryOfSite(
         row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored,
         "running" if row.name in running else "unknown" if row.visits is None and row.views is None else "counted",
+        CorrectedPart(row.corrected.visits, row.corrected.views),
     )  # fmt: skip
 
 
