@@ -20,5 +20,7 @@ PAGES = (
     Listed("signin", "", "#token"),
     Listed("portals", "portals", ".portals tbody tr:nth-child(3)"),
     Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
+    Listed("corrections", "bac-ha/corrections", "form.stack button.main"),
+    Listed("audit", "bac-ha/audit", ".log tbody tr, .sheet .soft"),
 )
 """All pages; "signin" is what is seen without a token."""

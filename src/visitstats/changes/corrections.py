@@ -12,7 +12,16 @@ from typing import Literal
 
 import msgspec
 
-from visitstats.changes.recording import ChangeRefused, Order, Recording, refusal
+from visitstats.changes.recording import (
+    BelowZero,
+    ChangeRefused,
+    NothingChanges,
+    Order,
+    PeriodClosed,
+    Recording,
+    UndoFirst,
+    refusal,
+)
 from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.store.change_records import Amount, Change, Logged, adding
@@ -126,9 +135,9 @@ class Corrections:
         if asked.to is not None and asked.to < 0:
             raise ChangeRefused("no count is below zero")
         if note and asked.to is not None:
-            raise ChangeRefused(f"{note[:7]} is closed: say by how much it is to change; that is booked today")
+            raise PeriodClosed(f"{note[:7]} is closed: say by how much it is to change; that is booked today")
         if not by:
-            raise ChangeRefused("nothing would change")
+            raise NothingChanges("nothing would change")
         amount = Amount(key, asked.of, by, -1 if on_day is None else on_day, total)
         change = msgspec.structs.replace(change, source=key, place=place, note=note, said=(amount,))
         await self._check(change)
@@ -150,7 +159,7 @@ class Corrections:
         was = made.change
         month = was.place[:7]
         if month and month in await self._closings.months(self._site):
-            raise ChangeRefused(
+            raise PeriodClosed(
                 f"{month} is closed: open it first (visitstats reopen {self._site} {month}), or adjust what is open"
             )
         said = []
@@ -211,7 +220,8 @@ class Corrections:
             for has, name in found:
                 if has + each.by < 0:
                     first = await self._in_the_way(each, undone) if undone else ""
-                    raise ChangeRefused(f"{name} are {has}: {each.by:+} would bring them below zero{first}")
+                    why = f"{name} are {has}: {each.by:+} would bring them below zero{first}"
+                    raise UndoFirst(why) if first else BelowZero(why)
 
     async def _in_the_way(self, amount: Amount, undone: Logged) -> str:
         """Say which change has to be undone before another one's amount."""

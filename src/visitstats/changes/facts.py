@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from visitstats.changes.recording import ChangeRefused, Order, Recording, refusal
+from visitstats.changes.recording import ChangeRefused, NothingChanges, Order, Recording, UndoFirst, refusal
 from visitstats.core.addresses import split_url
 from visitstats.core.beacon import line, moment
 from visitstats.core.entries import (
@@ -129,7 +129,7 @@ class Naming:
         said = tuple(FactSet(places[name], value_of(entry, places[name]), value) for name, value in facts.items())
         pinned = all(place > len(FACTS) or entry.standings[place - 1 : place] == "e" for place in places.values())
         if pinned and all(each.before == each.after for each in said):
-            raise ChangeRefused("nothing would change")
+            raise NothingChanges("nothing would change")
         texts = {name: getattr(entry, name) for name in FACTS} | {n: v for n, v in facts.items() if n in FACTS}
         size = len(key.encode()) + sum(len(text.encode()) for text in texts.values())
         if size > MOST_TEXT_BYTES:
@@ -148,7 +148,8 @@ class Naming:
 
     def _later(self, made: Logged, setter: str) -> ChangeRefused:
         first = f"; undo change {setter} first" if setter else ""
-        return ChangeRefused(f"what change {made.id} has set was set again since{first}")
+        why = f"what change {made.id} has set was set again since{first}"
+        return UndoFirst(why) if setter else ChangeRefused(why)
 
     def _checked(self, name: str, key: str, value: str) -> str:
         """Return a fact as it is written down."""

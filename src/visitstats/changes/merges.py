@@ -7,7 +7,7 @@ exactly what it had at the merge; what was counted since stays with the other. A
 
 import msgspec
 
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order, Recording, refusal
+from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order, Recording, UndoFirst, refusal
 from visitstats.core.batch import OTHER_KEY
 from visitstats.core.keys import article_id
 from visitstats.store.change_records import MOST_ALIASES, Kind, Logged, merging, undoing
@@ -115,6 +115,8 @@ class Merges:
             "short": f"{merge.change.target} has less in {detail} than is to be given back: undo what was taken from "
             f"it since (visitstats audit {self._site} --article {merge.change.target})",
         }
+        if later is not None:
+            return UndoFirst(known[reason])
         made = Changed("refused", reason)
         return refusal(made, known.get(reason, f"change {merge.id} cannot be undone ({reason})"))
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from visitstats.changes.recording import ChangeRefused, Order, Recording, refusal
+from visitstats.changes.recording import ChangeRefused, Order, PeriodClosed, Recording, refusal
 from visitstats.core.closing import Closing, Frozen, encode_closing, month_named
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.periods import Calendar
@@ -39,9 +39,9 @@ class Periods:
             raise ChangeRefused(str(error)) from error
         closed = await self._closings.months(self._site)
         if month in closed:
-            raise ChangeRefused(f"{month} is closed already")
+            raise PeriodClosed(f"{month} is closed already")
         if closed and month < closed[-1]:
-            raise ChangeRefused(f"{closed[-1]} is closed: months are closed in their order; open it first")
+            raise PeriodClosed(f"{closed[-1]} is closed: months are closed in their order; open it first")
         return month
 
     async def close(self, month: str, order: Order, freeze: Freeze) -> Logged:
@@ -109,7 +109,7 @@ class Periods:
         if month not in closed:
             raise ChangeRefused(f"{month[:20]} is not closed")
         if month != closed[-1]:
-            raise ChangeRefused(f"{closed[-1]} is closed, too: open it first")
+            raise PeriodClosed(f"{closed[-1]} is closed, too: open it first")
 
     def _made(self, month: str, made: Logged | Changed) -> Logged:
         if isinstance(made, Logged):

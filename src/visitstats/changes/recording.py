@@ -22,6 +22,22 @@ class ChangeRefused(VisitstatsError):
     """A change that cannot be made. Nothing was changed."""
 
 
+class BelowZero(ChangeRefused):
+    """A correction that would bring a count below zero."""
+
+
+class UndoFirst(ChangeRefused):
+    """An undo that has to wait for another one; the text names the change."""
+
+
+class PeriodClosed(ChangeRefused):
+    """What cannot be done while a month is closed."""
+
+
+class NothingChanges(ChangeRefused):
+    """A change after which everything would be as it is."""
+
+
 class Pending(ChangePending):
     """A change that is journalled, and not in the store yet: `logged` without the numbers from before."""
 

@@ -15,7 +15,14 @@ from starlette.routing import Router
 
 from visitstats.access import InvalidToken
 from visitstats.board import Seat
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle
+from visitstats.changes.recording import (
+    BelowZero,
+    ChangeRefused,
+    NoSuchArticle,
+    NothingChanges,
+    PeriodClosed,
+    UndoFirst,
+)
 from visitstats.clock import wall_clock
 from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
@@ -76,6 +83,10 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadBox: (400, "bad-query"),
     NotPublished: (403, "not-published"),
     InvalidToken: (400, "bad-request"),
+    BelowZero: (409, "below-zero"),
+    UndoFirst: (409, "undo-first"),
+    PeriodClosed: (409, "period-closed"),
+    NothingChanges: (409, "nothing-changes"),
     ChangeRefused: (409, "change-refused"),
     ClosingDamaged: (503, "closing-damaged"),
     NoSuchSite: (404, "no-such-site"),

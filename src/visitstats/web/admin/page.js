@@ -14,6 +14,8 @@ export const PAGES = [
   { name: 'overview', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'articles', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'article', of: 'site', scope: 'viewer', group: '', under: 'articles' },
+  { name: 'corrections', of: 'site', scope: 'editor', group: 'changes' },
+  { name: 'audit', of: 'site', scope: 'editor', group: 'changes' },
 ];
 export const WORTH = { viewer: 0, editor: 1, admin: 2 };
 

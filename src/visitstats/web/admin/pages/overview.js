@@ -1,7 +1,7 @@
 /* A site at a glance: the numbers of its box, today by hour, its days, months and years, and what stands behind them. */
 import { follow, get } from '../api.js';
 import { figure, h, whileSeen } from '../dom.js';
-import { compared, dayOfYear, daysFrom, decimal, fullDate, month, moment, number, range, seconds, time } from '../format.js';
+import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, moment, number, range, seconds, time } from '../format.js';
 import { measure, plot } from '../plot.js';
 import { asTable } from '../table.js';
 
@@ -309,7 +309,9 @@ function changes(page) {
   const sheet = page.sheet(t('changes'), list);
   page.load(list, s => get(`admin/sites/${encodeURIComponent(site.id)}/audit`, { limit: CHANGES }, s), found => {
     list.replaceChildren(...found.changes.map(each => h('li', { class: 'rank' }, h('span', { class: 'place', 'aria-hidden': 'true' }, '•'),
-      h('span', {}, t(t.has(`change.${each.kind}`) ? `change.${each.kind}` : 'change.other', { from: each.from ?? '', into: each.into ?? '', n: each.views ?? 0 }),
+      h('span', {}, t(t.has(`change.${each.kind}`) ? `change.${each.kind}` : 'change.other', {
+        from: each.from || t('the.site'), into: each.into ?? '', n: each.views ?? 0, period: date(each.period ?? ''), id: each.undoes ?? '',
+      }),
         h('br'), h('span', { class: 'soft' }, t('change.by', { who: each.who, at: moment(each.at) }), each.undone_by ? ` · ${t('change.undone')}` : '')))));
     if (!found.changes.length) list.replaceChildren(h('li', { class: 'soft' }, t('changes.none')));
   });

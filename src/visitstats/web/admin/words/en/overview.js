@@ -102,10 +102,6 @@ export default {
   'reason.other': 'Other reasons',
   changes: 'Who changed numbers lately?',
   'changes.none': 'Nobody has changed a number.',
-  'change.merge': { one: 'Merged {from} into {into}: {n} view', other: 'Merged {from} into {into}: {n} views' },
-  'change.alias': 'Noted {from} as another address of {into}',
-  'change.undo': 'Undid the merge of {from} into {into}',
-  'change.other': 'Another change',
   'change.by': '{who}, {at}',
   'change.undone': 'undone',
 };

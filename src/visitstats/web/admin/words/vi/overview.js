@@ -102,10 +102,6 @@ export default {
   'reason.other': 'Lý do khác',
   changes: 'Ai đã thay đổi số liệu gần đây?',
   'changes.none': 'Chưa ai thay đổi số liệu.',
-  'change.merge': 'Gộp {from} vào {into}: {n} lượt xem',
-  'change.alias': 'Ghi {from} là địa chỉ khác của {into}',
-  'change.undo': 'Hoàn tác việc gộp {from} vào {into}',
-  'change.other': 'Thay đổi khác',
   'change.by': '{who}, {at}',
   'change.undone': 'đã hoàn tác',
 };

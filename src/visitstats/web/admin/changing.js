@@ -1,0 +1,96 @@
+/* What the pages of changes have in common: a change in words, an order that is made once, the undo with a look before. */
+import { Refused, get, post } from './api.js';
+import { h } from './dom.js';
+import { date, moment, number } from './format.js';
+
+export const at = page => `admin/sites/${encodeURIComponent(page.site.id)}/`;
+
+/** An id for an order: sent twice, because the answer was lost or the button pressed again, it is made once. */
+export const drawn = () => [...crypto.getRandomValues(new Uint8Array(4))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+
+/** What a change does, in words. */
+export function what(t, change) {
+  const subject = change.from || t('the.site');
+  const values = { from: subject, into: change.into ?? '', n: change.views ?? 0, period: date(change.period ?? ''), id: change.undoes ?? '' };
+  const text = t(t.has(`change.${change.kind}`) ? `change.${change.kind}` : 'change.other', values);
+  return change.meant_for ? `${text} ${t('meant', { day: date(change.meant_for), now: date(change.day) })}` : text;
+}
+
+const shown = (t, each) => (value => (each.fact === 'hidden' ? t(value ? 'hidden.yes' : 'hidden.no') : each.fact === 'url' && value === '=' ? t('url.own')
+  : each.fact === 'published' && value ? date(value) : value || '—'));
+
+/** Lines of what was before and what is after: [what, before, after]. */
+export function steps(t, change) {
+  return [
+    ...(change.amounts ?? []).flatMap(each => {
+      const name = each.article ?? '';
+      return [...(each.day ? [[t(`of.${each.of}.day`, { name, day: date(change.day) }), number(each.day.before), number(each.day.after)]] : []),
+        [t(`of.${each.of}.all`, { name }), number(each.total.before), number(each.total.after)]];
+    }),
+    ...(change.facts ?? []).map(each => [t(`fact.${each.fact}`), shown(t, each)(each.before), shown(t, each)(each.after)]),
+  ];
+}
+
+/** The same as a list. Numbers never break before their arrow. */
+export const listed = (t, change) => h('ul', { class: 'steps' }, steps(t, change).map(([name, before, after]) => h('li', {}, `${name}: `,
+  h('span', { class: 'number' }, before), ' → ', h('b', { class: 'number' }, after))));
+
+/** A refusal in words; what has to be undone first is named. */
+export function refusedIn(t, error) {
+  if (!(error instanceof Refused)) throw error;
+  const id = /change ([0-9a-f]{8}) first/.exec(error.detail)?.[1] ?? '';
+  const code = error.status === 403 ? 'forbidden' : error.code;
+  return t(t.has(`error.${code}`) ? `error.${code}` : 'error.refused', { id, n: error.after ?? 0, code: String(error.status) });
+}
+
+/** Sends an order once; its button is busy meanwhile. Resolves the change, or null when it was refused: `said` says why. */
+export async function order(page, path, body, { button, said }) {
+  const { t } = page;
+  const text = button?.textContent;
+  said.replaceChildren();
+  if (button) {
+    button.disabled = true;
+    button.textContent = t('saving');
+  }
+  try {
+    return (await post(at(page) + path, { id: drawn(), ...body }, page.signal)).change;
+  } catch (error) {
+    if (page.signal.aborted) return null;
+    said.replaceChildren(h('p', { class: 'wrong', role: 'alert' }, refusedIn(t, error)));
+    return null;
+  } finally {
+    if (button) {
+      button.disabled = false;
+      button.textContent = text;
+    }
+  }
+}
+
+/** Says what was done, with its undo; it stays until it is closed or something else is done. */
+export function done(page, said, change, undone = () => {}) {
+  const { t } = page;
+  const undoing = h('button', { class: 'button', type: 'button', onclick: () => takeBack(page, change, said, undone) }, t('undo'));
+  said.replaceChildren(h('div', { class: 'note good', role: 'status' }, h('p', {}, t('done', { time: moment(change.at), what: what(t, change) })),
+    listed(t, change), h('div', { class: 'end' }, undoing)));
+}
+
+/** Shows what an undo would change, asks, and does it. */
+export async function takeBack(page, change, said, undone) {
+  const { t } = page;
+  let look;
+  try {
+    look = await get(`${at(page)}undo/preview`, { change: change.id }, page.signal);
+  } catch (error) {
+    if (!page.signal.aborted) said.replaceChildren(h('p', { class: 'wrong', role: 'alert' }, refusedIn(t, error)));
+    return;
+  }
+  const { ask } = await import('./dialog.js');
+  const sure = await ask({
+    title: t('undo.ask'), body: [h('p', {}, what(t, change)), listed(t, { ...look, day: look.day ?? change.day })], harmless: t('undo.not'), act: t('undo'),
+  });
+  if (!sure) return;
+  const made = await order(page, 'undo', { change: change.id }, { said });
+  if (!made) return;
+  said.replaceChildren(h('p', { class: 'note good', role: 'status' }, t('undo.done', { time: moment(made.at), what: what(t, change) })));
+  undone(made);
+}
