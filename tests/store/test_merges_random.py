@@ -326,8 +326,8 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(article, st.integers(1, 50), max_size=2), st.lists(step, min_size=3, max_size=25))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(article, st.integers(1, 50), max_size=2), st.lists(step, min_size=3, max_size=20))
 def test_counts_are_conserved_whatever_is_changed_undone_and_lost(
     store: EmbeddedStore, baselines: dict[str, int], steps: list[tuple[str, Any]]
 ) -> None:
