@@ -118,7 +118,7 @@ async def test_an_editor_names_hides_and_accepts(app: Running, desk: Desk) -> No
     assert [each["key"] for each in listed] == ["/new"]
     assert (await desk("hide", {"article": "/old", "hidden": False})).json["change"]["kind"] == "unhide"
     refused = await desk("undo", {"change": hidden["id"]})
-    assert (refused.status, refused.json["error"]) == (409, "change-refused")
+    assert (refused.status, refused.json["error"]) == (409, "undo-first")
     assert "undo change" in refused.json["detail"]
     undone = await desk("undo", {"change": named["id"], "why": "Nhầm"}, "admin")
     assert undone.status == 200

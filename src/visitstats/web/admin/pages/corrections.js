@@ -9,7 +9,8 @@ const FACTS = ['title', 'author', 'category', 'published'];
 export default async function corrections(page) {
   const { t } = page;
   page.head(t('nav.corrections'), h('a', { href: page.link('audit') }, t('to.log')));
-  page.root.append(adjusting(page), naming(page), merging(page), claimed(page), closing(page), ...(page.may('admin') ? [resetting(page)] : []));
+  // One after the other: a part takes its place among those that are there.
+  for (const part of [adjusting, naming, merging, claimed, closing, ...(page.may('admin') ? [resetting] : [])]) page.root.append(part(page));
 }
 
 /* ---- fields --------------------------------------------------------------------------------------------------------- */
@@ -108,7 +109,7 @@ function naming(page) {
     const change = await order(page, 'rename', { ...body(), ...facts }, { button, said });
     if (change) done(page, said, change);
   }, article.made, ...FACTS.map(name => fields[name].made), why.made);
-  for (const hidden of [true, false]) {
+  for (const hidden of [false, true]) { // each stands before the one that was put there first
     made.button.after(h('button', { class: 'button', type: 'button', onclick: async event => {
       if (!right([article, article.value ? '' : t('article.empty')])) return;
       const change = await order(page, 'hide', { ...body(), hidden }, { button: event.currentTarget, said: made.said });
