@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
-from visitstats.core.box_markup import attributes_of, snippet
 from visitstats.core.box_words import WORDS
 from visitstats.core.boxes import (
     DEFAULT_PRESET,
@@ -14,13 +13,10 @@ from visitstats.core.boxes import (
     PRESETS,
     STRUCTURES,
     THEMES,
-    BadBox,
-    Box,
     asked_box,
-    for_site,
 )
 from visitstats.core.sites import Site
-from visitstats.web.snippet import SERVICE, long_form
+from visitstats.web.snippet import SERVICE, own_box, site_snippet
 
 ApiOption = Annotated[str, typer.Option("--api", help="Address of the service: /vs, or https://counter.example.vn.")]
 PresetOption = Annotated[str, typer.Option("--preset", help=f"The box: {', '.join(PRESETS)}.")]
@@ -74,20 +70,9 @@ def site_embed(
     }
     box = asked_box({name: text for name, text in options.items() if text is not None})
     site = with_store(config, data_dir, redis_url, lambda records, reads: find_site(records, site_id))
-    if lines is None:
-        box = for_site(box, search_engines=site.show_search_engines, add=True)
-    print(_snippet(site, api.rstrip("/"), box, preset, short=short))
+    print(site_snippet(site, api, box if lines is not None else own_box(site, box), preset, short=short))
 
 
 def usual_snippet(site: Site) -> str:
     """Return the snippet of the usual box."""
-    box = for_site(PRESETS[DEFAULT_PRESET], search_engines=site.show_search_engines, add=True)
-    return _snippet(site, SERVICE, box, DEFAULT_PRESET)
-
-
-def _snippet(site: Site, api: str, box: Box, preset: str, *, short: bool = False) -> str:
-    try:
-        script = "" if short else long_form(site.id, attributes_of(box), api)
-    except ValueError as error:
-        raise BadBox(str(error)) from error
-    return snippet(site.id, api, box, preset=preset, script=script)
+    return site_snippet(site, SERVICE, own_box(site, PRESETS[DEFAULT_PRESET]))

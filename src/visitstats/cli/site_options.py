@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from ipaddress import ip_network
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from visitstats.core.errors import InvalidSite
 from visitstats.core.hosts import meant_host
 from visitstats.core.presets import PRESETS
+from visitstats.core.site_fields import hosts_meant, tidied
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -92,26 +92,24 @@ def fields(given: dict[str, Any]) -> dict[str, Any]:
     for field, value in made.items():
         if isinstance(value, list):
             made[field] = tuple(text for text in value if text)
-    if "hosts" in made:
-        made["hosts"] = folded(made["hosts"])
-    for field in ("office_networks", "excluded_networks"):
-        if field in made:
-            made[field] = tuple(dict.fromkeys(_network(text) for text in made[field]))
     if "rules" in made:
         made["rules"] = tuple(_rule(number, text) for number, text in enumerate(made["rules"], 1))
-    return made
+    for text in made.get("hosts", ()):
+        _tell(text)
+    return tidied(made)
 
 
 def folded(hosts: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Return hosts in their one spelling, each once, and say so of what was pasted as an address. Raises HitRejected
     "host"."""
-    found: dict[str, None] = {}
     for text in hosts:
-        host = meant_host(text)
-        if "/" in text:
-            print(f"{text} is read as the host {host}.")
-        found[host] = None
-    return tuple(found)
+        _tell(text)
+    return hosts_meant(hosts)
+
+
+def _tell(host: str) -> None:
+    if "/" in host:
+        print(f"{host} is read as the host {meant_host(host)}.")
 
 
 def shown(value: object) -> str:
@@ -121,15 +119,6 @@ def shown(value: object) -> str:
     if any(isinstance(each, tuple) for each in value):
         return "\n".join(ARROW.join(each) for each in value)
     return " ".join(value)
-
-
-def _network(text: str) -> str:
-    """A network in its one spelling. What is none is left for the record to refuse; so is one with host bits, because
-    10.1.2.3/16 may be a misspelt 10.1.2.3."""
-    try:
-        return str(ip_network(text.strip()))
-    except ValueError:
-        return text.strip()
 
 
 def _rule(number: int, text: str) -> tuple[str, str]:

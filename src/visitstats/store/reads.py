@@ -171,6 +171,12 @@ class Reads:
             found += [_entry(article, entry) for article, entry in zip(piece, entries, strict=True)]
         return found
 
+    async def newest(self, site_id: str, most: int) -> list[bytes]:
+        """Return the ids of the articles that became known last, at most so many, the newest last."""
+        with translated():
+            found: Any = await self._client.getrange(keys.ids(site_id), -8 * most, -1)
+        return list(dict.fromkeys(found[n : n + 8] for n in range(0, len(found), 8)))
+
     async def claims(self, site_id: str, date: str) -> AsyncIterator[tuple[bytes, list[Claim]]]:
         """Yield what readers say of articles (ids) on a date; a damaged record is left out, and `verify` names it."""
         cursor = 0

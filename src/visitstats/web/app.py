@@ -31,6 +31,7 @@ from visitstats.core.errors import (
     Denied,
     HitRejected,
     InvalidQuery,
+    InvalidSite,
     JournalFull,
     NoSuchSite,
     NotFound,
@@ -69,6 +70,7 @@ from visitstats.web.routes.operations import Operations, is_private
 from visitstats.web.routes.pages import Pages
 from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
+from visitstats.web.routes.site_settings import SettingsRoutes
 from visitstats.web.routes.sites import Glances
 from visitstats.web.routes.tokens import TokenRoutes
 from visitstats.web.routes.top import NotPublished, Top
@@ -80,6 +82,7 @@ log = logging.getLogger(__name__)
 ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
+    InvalidSite: (400, "invalid-site"),
     BadBox: (400, "bad-query"),
     NotPublished: (403, "not-published"),
     InvalidToken: (400, "bad-request"),
@@ -233,6 +236,7 @@ class Application:
                 clock,
             ),
             ClaimRoutes(worker.reads, clock),
+            SettingsRoutes(worker.records, worker.reads, stats, sites),
             TokenRoutes(worker.access, worker.refusals, sites),
             Boxes(stats, clock),
             ArticleLists(worker.desk, clock),

@@ -4,6 +4,10 @@ import re
 from collections.abc import Mapping
 from html import escape
 
+from visitstats.core.box_markup import attributes_of, snippet
+from visitstats.core.boxes import DEFAULT_PRESET, BadBox, Box, for_site
+from visitstats.core.sites import Site
+
 SERVICE = "https://YOUR-COUNTER"
 """Placeholder for the service's address, which only the portal's owner knows."""
 
@@ -28,3 +32,19 @@ def long_form(site_id: str, attributes: Mapping[str, str] | None = None, service
     given = {"api": service, "site": site_id, **(attributes or {})}
     said = "".join(f' data-{name}="{escape(value)}"' for name, value in given.items())
     return f"<script data-visitstats{said}>\n{_LOADER % service}\n</script>"
+
+
+def site_snippet(site: Site, api: str, box: Box, preset: str = DEFAULT_PRESET, *, short: bool = False) -> str:
+    """Return the snippet of a box of a site. `api` is the address of the service; `short` asks for the form without
+    inline code. Raises BadBox for an address that is none."""
+    api = api.rstrip("/")
+    try:
+        script = long_form(site.id, attributes_of(box), api)
+    except ValueError as error:
+        raise BadBox(str(error)) from error
+    return snippet(site.id, api, box, preset=preset, script="" if short else script)
+
+
+def own_box(site: Site, box: Box) -> Box:
+    """Return a preset with the line of search engines, where the site shows it."""
+    return for_site(box, search_engines=site.show_search_engines, add=True)

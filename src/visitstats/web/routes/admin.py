@@ -138,7 +138,7 @@ class Admin:
             raise InvalidQuery("name an address, as in ?url=https%3A%2F%2Fportal.example.vn%2Fa")
         explained = asked.live.key_rules.explain(query.url, explicit=query.key, canonical=query.canonical)
         refused = None if explained.key else KeyRefused(explained.reason, explained.detail)
-        return Key(asked.live.site.id, explained.url, explained.key, refused, _shown(explained.steps))
+        return Key(asked.live.site.id, explained.url, explained.key, refused, shown_steps(explained.steps))
 
     async def ignored(self, asked: Asked[DayQuery, None]) -> Ignored:
         """Answer the beacons of a day that were not counted, by reason."""
@@ -175,7 +175,7 @@ class Admin:
             found.starts_visit,
             found.new_view,
             found.steps,
-            _shown(found.key_steps),
+            shown_steps(found.key_steps),
         )
 
     def _day(self, live: LiveSite, named: str) -> Day:
@@ -195,5 +195,6 @@ class Admin:
     )  # fmt: skip
 
 
-def _shown(steps: tuple[keys.Step, ...]) -> list[KeyStep]:
+def shown_steps(steps: tuple[keys.Step, ...]) -> list[KeyStep]:
+    """Return the steps of a key as they are answered."""
     return [KeyStep(step.rule, step.before, step.after, step.changed, step.note) for step in steps]

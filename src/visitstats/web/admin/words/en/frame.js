@@ -89,6 +89,7 @@ export default {
   'error.rate': 'The server gets too many requests from this network. Try again in a minute.',
   'error.too-many-streams': 'Too many pages follow the live numbers. Try again in a minute.',
   'error.bad-query': 'What was chosen is not valid. Check the dates and the fields.',
+  'error.invalid-site': 'The server does not take this setting; nothing was changed.',
   'error.bad-request': 'The request is not valid. Reload the page and do it again.',
   'error.no-such-site': 'There is no such portal, or your token is not for it.',
   'error.no-such-article': 'There is no such article.',

@@ -89,6 +89,7 @@ export default {
   'error.rate': 'Máy chủ nhận quá nhiều yêu cầu từ mạng này. Hãy thử lại sau một phút.',
   'error.too-many-streams': 'Có quá nhiều trang đang theo dõi số liệu trực tiếp. Hãy thử lại sau một phút.',
   'error.bad-query': 'Điều kiện đã chọn không hợp lệ. Hãy kiểm tra lại ngày và các ô đã nhập.',
+  'error.invalid-site': 'Máy chủ không nhận cài đặt này; chưa có gì thay đổi.',
   'error.bad-request': 'Yêu cầu không hợp lệ. Hãy tải lại trang rồi làm lại.',
   'error.no-such-site': 'Không có cổng này, hoặc mã của bạn không dùng cho cổng này.',
   'error.no-such-article': 'Không có bài này.',
