@@ -117,6 +117,7 @@ ROUTES: tuple[Route, ...] = tuple(
         SiteHistories,
         ChangeRoutes,
         ClaimRoutes,
+        SettingsRoutes,
         TokenRoutes,
         Boxes,
         Top,
