@@ -19,6 +19,8 @@ class Listed(NamedTuple):
 PAGES = (
     Listed("signin", "", "#token"),
     Listed("portals", "portals", ".portals tbody tr:nth-child(3)"),
+    Listed("why", "bac-ha/why", ".causes li"),
+    Listed("settings", "bac-ha/settings", ".lines li"),
     Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
     Listed("corrections", "bac-ha/corrections", "form.stack button.main"),
     Listed("audit", "bac-ha/audit", ".log tbody tr, .sheet .soft"),

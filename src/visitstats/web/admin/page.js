@@ -16,6 +16,8 @@ export const PAGES = [
   { name: 'article', of: 'site', scope: 'viewer', group: '', under: 'articles' },
   { name: 'corrections', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'audit', of: 'site', scope: 'editor', group: 'changes' },
+  { name: 'why', of: 'site', scope: 'viewer', group: 'numbers' },
+  { name: 'settings', of: 'site', scope: 'editor', group: 'site' },
 ];
 export const WORTH = { viewer: 0, editor: 1, admin: 2 };
 
