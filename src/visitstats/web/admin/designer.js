@@ -55,7 +55,9 @@ export async function box(page, path) {
         draw();
         tell(line.name);
         look();
-        list.children[n + by].querySelectorAll('button')[by < 0 ? 0 : 1].focus();
+        // At an end its button is off: then the focus goes to the other one.
+        const [up, down] = list.children[n + by].querySelectorAll('button');
+        ((by < 0 && !up.disabled) || down.disabled ? up : down).focus();
       };
       const button = (text, label, off, act) => h('button', { class: 'button', type: 'button', 'aria-label': label, disabled: off, onclick: act }, text);
       return h('li', {}, h('span', { class: 'line-name' }, called), field,
