@@ -83,7 +83,8 @@ async def test_what_a_record_cannot_hold_changes_nothing(app: Running, ask: Aski
         answer = await ask("POST", "settings", {"name": "Khác"} | order)
         assert (answer.status, answer.json["error"]) == (400, "invalid-site"), order
         assert said in answer.json["detail"], answer.json
-    for wrong in ({"id": "t2"}, {"signing_secrets": ["x" * 32]}, {"name": 7}, {"nonsense": 1}, []):
+    misspelt: tuple[Any, ...] = ({"id": "t2"}, {"signing_secrets": ["x" * 32]}, {"name": 7}, {"nonsense": 1}, [])
+    for wrong in misspelt:
         answer = await ask("POST", "settings", wrong)
         assert (answer.status, answer.json["error"]) == (400, "bad-request"), wrong
     assert (await ask("GET", "settings")).json == before
