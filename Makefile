@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(wildcard tests/unit tests/store tests/upgrade tests/web tests/integrations tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ops-demo test check format bench soak compare fuzz widget lock clean
+.PHONY: help demo ops-demo test check format bench soak compare fuzz widget pictures lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -37,6 +37,7 @@ help:
 	@echo "make compare  made-up hits, and an independent count: make compare HITS=1000000 SEED=1"
 	@echo "make fuzz     the pure rules and a worker, with other examples each time: make fuzz EXAMPLES=2000 SEED=1"
 	@echo "make widget   build the widget (needs Node.js)"
+	@echo "make pictures take the pictures of docs/editors.md (needs Chromium)"
 	@echo "make lock     renew requirements/ with the newest versions that pyproject.toml allows"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
 
@@ -84,6 +85,9 @@ fuzz: $(VENV)/.dev
 
 widget:
 	cd widget && npm ci --no-audit --no-fund && npm run build
+
+pictures: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.browser.pictures
 
 lock:
 	@scripts/lock.sh
