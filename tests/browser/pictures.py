@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/editors.md and its Vietnamese twin, of a real service in a real browser: `make pictures`."""
+"""Takes the pictures of docs/editors.md and its twin, of a real service in a real browser: `make pictures`."""
 
 from __future__ import annotations
 

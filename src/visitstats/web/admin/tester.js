@@ -69,7 +69,7 @@ function results(t, { addresses: tried, sample }) {
       return h('div', { class: 'tried' },
         key ? h('p', {}, h('b', { class: 'key-name' }, key), title && ` “${title}”`, views === null ? ` · ${t('try.unknown')}` : ` · ${t('try.views', { n: views })}`)
           : h('p', { class: 'warn' }, t('try.refused', { reason: t.has(`key.${refused.reason}`) ? t(`key.${refused.reason}`) : refused.reason })),
-        ...group.map(each => h('details', {}, h('summary', { class: 'address' }, each.url), h('ol', { class: 'steps' }, each.steps.map(step =>
+        ...group.map(each => h('details', {}, h('summary', { class: 'address' }, each.url), h('ol', { class: 'ways' }, each.steps.map(step =>
           h('li', { class: step.changed ? '' : 'soft' }, h('span', {}, t.has(`rule.${step.rule}`) ? t(`rule.${step.rule}`) : step.rule), step.changed ? h('span', { class: 'where' }, `${step.before} → ${step.after}`) : ''))))));
     }),
     sample ? h('p', { class: 'note' }, t(sample.changed ? 'try.sample' : 'try.same', { tried: number(sample.tried), n: sample.changed, joined: number(sample.joined) })) : '',

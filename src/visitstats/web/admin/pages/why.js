@@ -92,7 +92,7 @@ function told(t, found) {
   const reason = refused && (t.has(`reason.${refused.reason}`) ? t(`reason.${refused.reason}`) : refused.reason);
   return [
     h('p', { class: 'said-line' }, refused ? t('trial.no', { reason }) : t('trial.yes', { key: found.key ?? UNKNOWN })),
-    h('ol', { class: 'steps' }, steps.map(step => h('li', { class: step.outcome === 'refused' ? 'bad' : '' },
+    h('ol', { class: 'ways' }, steps.map(step => h('li', { class: step.outcome === 'refused' ? 'bad' : '' },
       h('span', {}, t.has(`step.${step.rule}`) ? t(`step.${step.rule}`) : step.rule), ': ', t(`outcome.${step.outcome}`),
       step.note && h('span', { class: 'where', lang: 'en' }, step.note)))),
   ];
