@@ -401,15 +401,15 @@ async def test_two_who_undo_at_once(merging: Merging, redis_url: str) -> None:
     merged = await merging.merge("/old", "/new")
     other = Merging(redis_url, merging.raw)
     other.name = "f" * 32
-    mine, aliases = merging.changes, merging.changes.aliases
+    mine, path = merging.changes, merging.changes.path
 
-    async def and_then_the_other(site: str) -> dict[bytes, str]:
-        found = await aliases(site)
-        mine.aliases = aliases  # type: ignore[method-assign]
+    async def and_then_the_other(site: str, key: str) -> list[str]:
+        found = await path(site, key)
+        mine.path = path  # type: ignore[method-assign]
         await other.undo(merged)
         return found
 
-    mine.aliases = and_then_the_other  # type: ignore[method-assign]
+    mine.path = and_then_the_other  # type: ignore[method-assign]
     with pytest.raises(ChangeRefused, match="is undone already"):
         await merging.undo(merged)
     assert await merging.everything() == before

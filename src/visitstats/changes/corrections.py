@@ -196,11 +196,11 @@ class Corrections:
         if not key:
             on_day = await self._changes.on(self._site, kind, place) if place else None
             return on_day, sum(await self._changes.totals(self._site, kind)), ""
-        aliases = await self._changes.aliases(self._site)
-        end = aliases.get(article_id(key), key)
+        end = (await self._changes.path(self._site, key))[-1]
         [total] = await self._changes.views(self._site, [end])
         if not place:
             return None, total or 0, end
+        aliases = await self._changes.aliases(self._site)
         own = [article_id(end), *(alias for alias, target in aliases.items() if target == end)]
         return await self._day_views(self._site, own, place), total or 0, end
 

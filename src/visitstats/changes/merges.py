@@ -9,7 +9,6 @@ import msgspec
 
 from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order, Recording, UndoFirst, refusal
 from visitstats.core.batch import OTHER_KEY
-from visitstats.core.keys import article_id
 from visitstats.store.change_records import MOST_ALIASES, Kind, Logged, merging, undoing
 from visitstats.store.commit import Changed
 
@@ -39,20 +38,20 @@ class Merges:
         source, target = self._recording.key(source), self._recording.key(target)
         if source == target:
             raise ChangeRefused(f"{source} cannot be merged with itself")
-        aliases = await self._changes.aliases(self._site)
-        end = aliases.get(article_id(target), target)
+        end = (await self._changes.path(self._site, target))[-1]
         if source == end:
             raise ChangeRefused(f"{target} is an alias of {source} already: the two would stand for each other")
         if OTHER_KEY in (source, end):
             raise ChangeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
-        if article_id(source) in aliases:
+        _, *stands_for = await self._changes.path(self._site, source)
+        if stands_for:
             made = await self._by(source)
             known = f" (change {made.id}); visitstats undo {self._site} {made.id} takes it back" if made else ""
-            raise ChangeRefused(f"{source} is an alias of {aliases[article_id(source)]} already{known}")
+            raise ChangeRefused(f"{source} is an alias of {stands_for[-1]} already{known}")
         source_views, target_views = await self._changes.views(self._site, [source, end])
         if target_views is None:
             raise NoSuchArticle(f"{_NOTHING} {end}, and so there is nothing to merge into; open its page once")
-        if len(aliases) >= MOST_ALIASES:
+        if await self._changes.alias_count(self._site) >= MOST_ALIASES:
             raise _too_many()
         return Sides(source, end, source_views, target_views)
 
@@ -78,8 +77,7 @@ class Merges:
 
     async def check_undo(self, merge: Logged) -> None:
         """Raise ChangeRefused when something else has to be undone before a merge."""
-        aliases = await self._changes.aliases(self._site)
-        if article_id(merge.change.target) in aliases:
+        if len(await self._changes.path(self._site, merge.change.target)) > 1:
             raise await self._no_undo("later", merge)
 
     async def undo(self, merge: Logged, order: Order) -> Logged:

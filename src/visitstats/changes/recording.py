@@ -7,7 +7,7 @@ import msgspec
 from visitstats.changes.scribe import Recorder
 from visitstats.core.batch import OTHER_KEY, ChangeRecord
 from visitstats.core.errors import ChangePending, HitRejected, NotFound, StoreUnavailable, VisitstatsError
-from visitstats.core.keys import KeyRules, article_id
+from visitstats.core.keys import KeyRules
 from visitstats.core.text import visible
 from visitstats.store.change_records import MOST_CHANGES, Change, Kind, Logged, decode_change, new_id
 from visitstats.store.changes import ID, Changes
@@ -137,7 +137,7 @@ class Recording:
         """Return the key of the article that is meant, where its aliases lead. Raises ChangeRefused, and NoSuchArticle
         for one under which nothing was ever counted."""
         key = self.key(named)
-        end = (await self.changes.aliases(self.site)).get(article_id(key), key)
+        end = (await self.changes.path(self.site, key))[-1]
         if end == OTHER_KEY:
             raise ChangeRefused(f"{OTHER_KEY} is no article: it has what was counted beyond the site's limits")
         [views] = await self.changes.views(self.site, [end])

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 PAGE = 1000
 ID = 8
-"""Letters of a change's id."""
+"""Letters of a change's id; as many bytes has an article's."""
+MOST_STEPS = 1000
+"""So many steps of a chain of aliases the scripts follow (lua/places.lua)."""
 UNDONE, KEPT = ":undone", ":kept"
 
 
@@ -55,6 +57,23 @@ class Changes:
             steps |= {alias: (value[:8], value[8:].decode("utf-8", "replace")) for alias, value in page.items()}
             if not cursor:
                 return resolved(steps)
+
+    async def path(self, site: str, key: str) -> list[str]:
+        """Return a key, and behind it the keys for which it stands, step by step: the last is that of the article. It
+        costs as many reads as there are steps, however many aliases a site has."""
+        found = [key]
+        while len(found) <= MOST_STEPS:
+            with translated():
+                edge: Any = await self._client.hget(keys.aliases(site), article_id(found[-1]))
+            if edge is None:
+                break
+            found.append(edge[ID:].decode("utf-8", "replace"))
+        return found
+
+    async def alias_count(self, site: str) -> int:
+        """Return how many aliases a site has."""
+        with translated():
+            return int(await self._client.hlen(keys.aliases(site)))
 
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
         """Put aliases back that the store has lost with their records, which is noted beside the changes, as
