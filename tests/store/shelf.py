@@ -57,6 +57,9 @@ class Shelf:
     def path(self, n: int) -> str:
         return self.articles[n].entry.key
 
+    def entry(self, key: str) -> Entry:
+        return next(each.entry for each in self.articles if each.entry.key == key)
+
     async def add(self, **fields: Any) -> Article:
         """Have the site know one more article."""
         async with self.raw.pipeline() as pipe:
@@ -231,10 +234,25 @@ class Shelf:
             "total": lambda row: row[2],
             "title": lambda row: plain(row[0].entry.title).encode(),
             "published": lambda row: _published(row[0].entry) or "",
-        }[query.sort]
-        descends = query.direction == "desc" or (query.direction == "" and query.sort != "title")
+        }.get(query.sort, lambda row: row[1])
+        ascends = query.sort in ("title", "author", "category")
+        descends = query.direction == "desc" or (query.direction == "" and not ascends)
         found.sort(key=lambda row: (by(row), row[0].number), reverse=descends)
+        if query.sort in ("author", "category"):
+            found = self._in_groups(found, query)
         return [(article.entry.key, views, total) for article, views, total in found]
+
+    def _in_groups(self, rows: list[tuple[Article, int, int]], query: Query) -> list[tuple[Article, int, int]]:
+        """Put articles group by group: names as they are searched, in each the most read first."""
+
+        def name(article: Article) -> str:
+            return str(getattr(article.entry, query.sort))
+
+        names = sorted({name(article) for article, _, _ in rows} - {""}, key=lambda text: (plain(text).encode(), text))
+        if query.direction == "desc":
+            names.reverse()
+        rows = sorted(rows, key=lambda row: (-row[1], -row[0].number))
+        return [row for each in [*names, ""] for row in rows if name(row[0]) == each]
 
     def _fits(self, article: Article, query: Query) -> bool:
         entry = article.entry
@@ -278,7 +296,7 @@ class Shelf:
             "keys": lambda: (*(self.path(draw.randrange(len(self.articles))) for _ in range(5)), "/nowhere"),
         }
         found = {name: choices[name]() for name in draw.sample(list(choices), k=draw.choice([0, 0, 1, 1, 2, 3]))}
-        found["sort"] = draw.choice(["views", "views", "total", "title", "published"])
+        found["sort"] = draw.choice(["views", "views", "total", "title", "published", "author", "category"])
         found["direction"] = draw.choice(["", "", "asc", "desc"])
         kind = draw.randrange(5)
         if kind == 0:

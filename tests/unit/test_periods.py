@@ -50,6 +50,7 @@ def test_every_moment_belongs_to_exactly_one_day(zone: str, week_start: int, mom
     day = calendar.day_at(moment)
     assert day.start_ms <= moment < day.end_ms
     assert day == calendar.day_named(day.date)
+    assert Calendar(zone, week_start).date_at(moment) == day.date
     for other in (day.yesterday, day.tomorrow):
         other_day = calendar.day_named(other)
         assert not other_day.start_ms <= moment < other_day.end_ms
@@ -232,7 +233,7 @@ def test_every_moment_of_a_year_belongs_to_one_day(zone: str) -> None:
             odd = day.end_ms - day.start_ms != 24 * HOUR or before.end_ms - before.start_ms != 24 * HOUR
             if day.start_ms < day.end_ms and (odd or day.date.endswith("-01")):  # days alike need no look at each
                 for moment in (day.start_ms, (day.start_ms + day.end_ms) // 2, day.end_ms - 1):
-                    assert calendar.day_at(moment).date == day.date
+                    assert calendar.day_at(moment).date == calendar.date_at(moment) == day.date
                 assert datetime.fromtimestamp(day.start_ms / 1000, places).date().isoformat() == day.date
                 assert calendar.day_at(day.start_ms - 1).date != day.date
             before = day

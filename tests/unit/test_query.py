@@ -27,7 +27,7 @@ def digest(site: str = "a", **fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"sort": "author"}, "sort 'author': use one of views, total, title, published"),
+        ({"sort": "key"}, "sort 'key': use one of views, total, title, published, author, category"),
         ({"direction": "up"}, "direction 'up': use asc or desc"),
         ({"limit": 0}, "limit 0"),
         ({"min_views": -1}, "min_views -1"),

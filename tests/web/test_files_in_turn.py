@@ -13,7 +13,8 @@ from visitstats.core.errors import RateExceeded
 from visitstats.core.sites import Site
 from visitstats.sites.directory import LiveSite
 from visitstats.store.records import AccessToken
-from visitstats.web.routes import lists
+from visitstats.web.routes import files
+from visitstats.web.routes.files import Files
 from visitstats.web.routes.lists import ArticleLists, FileQuery
 from visitstats.web.table import Asked
 
@@ -68,7 +69,7 @@ def desk() -> Desk:
 
 @pytest.fixture
 def rooms(desk: Desk) -> ArticleLists:
-    return ArticleLists(desk, lambda: 1_700_000_000_000)  # type: ignore[arg-type]
+    return ArticleLists(desk, Files(), lambda: 1_700_000_000_000)  # type: ignore[arg-type]
 
 
 async def test_six_files_of_a_token_are_made_one_after_the_other(desk: Desk, rooms: ArticleLists) -> None:
@@ -88,7 +89,7 @@ async def test_files_of_others_do_not_wait(desk: Desk, rooms: ArticleLists) -> N
 async def test_too_many_that_wait_are_refused(desk: Desk, rooms: ArticleLists) -> None:
     token = AccessToken(name="an", scope="viewer")
     found = await asyncio.gather(*(take(desk, rooms, token) for _ in range(12)), return_exceptions=True)
-    assert [type(each) for each in found].count(RateExceeded) == 12 - lists.MOST_FILES
+    assert [type(each) for each in found].count(RateExceeded) == 12 - files.MOST_FILES
     assert await take(desk, rooms, token)
 
 
@@ -104,4 +105,4 @@ async def test_a_reader_who_leaves_gives_the_turn_to_the_next(desk: Desk, rooms:
     await asyncio.wait({second})
     assert await first > 35_000
     assert await take(desk, rooms, token) > 35_000
-    assert rooms._turns._lines == {}
+    assert rooms._files._turns._lines == {}

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from redis.asyncio import Redis
 from tests.driver import PROGRAM
 from tests.shell import Shell
 from tests.store.shelf import Shelf
+from tests.workbooks import Read
 from visitstats.core.query import Query
 
 MANY = 125
@@ -56,8 +56,7 @@ async def test_a_file_has_all_rows_and_a_table_the_first(shell: Shell, redis_url
     said = shell("articles", "t", "--period", "2026-10", "--csv", "-", "--delimiter", "tab", "--limit", "7")
     assert [row[7] for row in cells(said, "\t")[1:]] == expected[:7]
     assert shell("articles", "t", "--csv", "b.XLSX") == "125 articles are in b.XLSX\n"
-    with zipfile.ZipFile(tmp_path / "b.XLSX") as archive:
-        assert archive.read("xl/worksheets/sheet1.xml").count(b"<row ") == MANY + 1
+    assert len(Read(tmp_path / "b.XLSX").sheets["Bài viết"]) == MANY + 2, "the head, and the sums below"
     table = shell(
         "articles", "t", "--author", "le hieu", "--from", "2026-10-05", "--to", "2026-10-05", "--sort", "title"
     )
@@ -100,3 +99,29 @@ async def test_a_terminal_that_knows_no_vietnamese_gets_no_traceback(
     assert (done.returncode, done.stderr) == (0, b"")
     assert ("Đền".encode() in done.stdout) == bool(arguments), "a file has all letters"
     assert arguments or b"?" in done.stdout
+
+
+async def test_a_report_is_shown_and_written(shell: Shell, redis_url: str, tmp_path: Path) -> None:
+    """On the terminal with its words, and as files that hold what is shown; what makes no sense is refused."""
+    shelf = await filled(redis_url)
+    expected: dict[str, int] = {}
+    for _, views, entry in ((key, views, shelf.entry(key)) for key, views, _ in shelf.expected(
+        Query(period="2026-10"), "2026-10-01", "2026-10-31"
+    )):  # fmt: skip
+        expected[entry.author] = expected.get(entry.author, 0) + views
+    said = shell("report", "t", "--kind", "authors", "--period", "2026-10")
+    assert "Lượt xem theo tác giả tháng 10/2026" in said
+    best = max(expected.values())
+    assert f"{best:,}".replace(",", ".") in said
+    assert shell("report", "t", "--kind", "authors", "--period", "2026-10", "--xlsx", "a.xlsx") == "a.xlsx is written\n"
+    _, rows = Read(tmp_path / "a.xlsx").table("Tác giả", "Số bài")
+    named = {name or "(không ghi tác giả)": n for name, n in expected.items()}
+    assert {str(row[0]): row[2] for row in rows[:-1]} == named
+    table = cells(shell("report", "t", "--kind", "royalties", "--period", "2026", "--csv", "-", "--lang", "en"), ",")
+    assert table[0][:3] == ["No.", "Author", "Title"]
+    assert len(table) > 50
+    said = shell("report", "t", "--period", "2026-10", "--lang", "en")
+    assert "Visits October 2026" in said
+    for wrong in (("--period", "last-week"), ("--author", "x"), ("--kind", "royalties", "--period", "all")):
+        shell("report", "t", *wrong, fails=True)
+    assert not (tmp_path / "b.xlsx").exists()

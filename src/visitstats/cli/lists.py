@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -72,7 +72,7 @@ def show_articles(
     within: Annotated[int, typer.Option(metavar="DAYS", help="Also the views within so many days of publication.")] = 0,
     compare: Annotated[bool, typer.Option("--compare", help="Also the views in the period before.")] = False,
     sort: Annotated[str, typer.Option(help=f"{', '.join(SORTS)}.")] = "views",
-    direction: Annotated[str, typer.Option(help="asc or desc.", show_default="desc, of titles asc")] = "",
+    direction: Annotated[str, typer.Option(help="asc or desc.", show_default="desc, of texts asc")] = "",
     limit: Annotated[
         int | None, typer.Option(min=1, max=MOST_ROWS, help="How many.", show_default="50, in a file all")
     ] = None,
@@ -123,8 +123,10 @@ def kind_of(path: Path) -> Kind:
     raise InvalidQuery(f"{path}: a file of what kind? Use a name that ends in .csv or .xlsx, or - for the output")
 
 
-async def _pieces(articles: Articles, site: Site, query: Query, *, shows: bool) -> AsyncIterator[Page]:
-    """Yield a list; show how far it is, where somebody can see that."""
+@asynccontextmanager
+async def shown_progress(articles: Articles, site: Site) -> AsyncIterator[Callable[[int, int], None]]:
+    """Wait until there is an index of a site; then yield what is told how many rows of how many are written. Both are
+    shown where somebody can see it."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True,
@@ -139,10 +141,18 @@ async def _pieces(articles: Articles, site: Site, query: Query, *, shows: bool) 
             except IndexBuilding as error:
                 bar.update(made, completed=error.done, total=error.whole, visible=True)
         bar.update(made, visible=False)
-        written = bar.add_task("Articles", visible=shows)
+        written = bar.add_task("Articles", visible=False)
+        yield lambda done, whole: bar.update(written, completed=done, total=whole, visible=True)
+
+
+async def _pieces(articles: Articles, site: Site, query: Query, *, shows: bool) -> AsyncIterator[Page]:
+    """Yield a list; show how far it is, where somebody can see that."""
+    async with shown_progress(articles, site) as told:
+        done = 0
         async for page in articles.pieces(site, query):
-            total = min(query.limit, page.selection.articles)
-            bar.update(written, advance=len(page.rows), total=total)
+            done += len(page.rows)
+            if shows:
+                told(done, min(query.limit, page.selection.articles))
             yield page
 
 

@@ -20,7 +20,7 @@ from visitstats.core.errors import InvalidQuery
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.ranges import Range, range_of
 
-Sort = Literal["views", "total", "title", "published"]
+Sort = Literal["views", "total", "title", "published", "author", "category"]
 SORTS: tuple[str, ...] = get_args(Sort)
 MOST_ROWS = 10_000_000
 """As many as a site can have articles."""
@@ -30,6 +30,7 @@ LONGEST = 500
 MOST_WITHIN = 3660
 """Days of "views within N days of publication"."""
 
+_TEXTS = frozenset({"title", "author", "category"})
 _DIRECTIONS = {"": "", "asc": "asc", "desc": "desc"}
 _MARKS = re.compile("[\u0300-\u036f]+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -63,7 +64,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only these; at most MOST_KEYS."""
     sort: Sort = "views"
     direction: str = ""
-    """asc or desc; empty: titles from A to Z, everything else the most or the newest first."""
+    """asc or desc; empty: texts from A to Z, everything else the most or the newest first. Of authors and categories it
+    is the groups that follow each other so; in each the most read article comes first."""
     limit: int = 50
     cursor: str = ""
     within: int = 0
@@ -97,7 +99,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def descends(self) -> bool:
         """Whether the largest come first."""
-        return (self.direction or ("asc" if self.sort == "title" else "desc")) == "desc"
+        return (self.direction or ("asc" if self.sort in _TEXTS else "desc")) == "desc"
 
     @property
     def least(self) -> int:

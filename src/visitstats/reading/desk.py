@@ -30,6 +30,8 @@ from visitstats.reading.desk_process import (
 from visitstats.reading.exports import Kind, Language
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.reading.query import History, Page
+from visitstats.reading.reports import Kind as ReportKind
+from visitstats.reading.reports import Report
 from visitstats.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ STOP_SECONDS = 5.0
 
 _decode_page = msgspec.msgpack.Decoder(Page).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 
@@ -80,6 +83,12 @@ class Desk:
         ask = Ask(0, site, "history", ANSWER_SECONDS, self._clock(), history=(key, by, first, last))
         return _decode_history(await self._ask(ask))
 
+    async def report(self, site: Site, kind: ReportKind, query: Query) -> Report:
+        """Return a report with at most `query.limit` articles and groups."""
+        return _decode_report(
+            await self._ask(Ask(0, site, "report", ANSWER_SECONDS, self._clock(), query, report=kind))
+        )
+
     async def refresh(self, site: Site) -> None:
         """Bring the index of a site up to date."""
         await self._ask(Ask(0, site, "refresh", 0, self._clock()))
@@ -89,10 +98,18 @@ class Desk:
         return (await self._ask(Ask(0, site, "pack", 0, self._clock()))).decode().splitlines()
 
     async def file(
-        self, site: Site, query: Query, kind: Kind, language: Language = "vi", delimiter: str = ";"
+        self,
+        site: Site,
+        query: Query,
+        kind: Kind,
+        language: Language = "vi",
+        delimiter: str = ";",
+        report: ReportKind | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield a list as a file, in pieces, as fast as they are taken."""
-        ask = Ask(0, site, "file", 0, self._clock(), query, kind=kind, language=language, delimiter=delimiter)
+        """Yield a list or a report as a file, in pieces, as fast as they are taken."""
+        ask = Ask(
+            0, site, "file", 0, self._clock(), query, kind=kind, language=language, delimiter=delimiter, report=report
+        )
         process = await self._running()
         try:
             async for data in process.parts(ask):

@@ -31,9 +31,13 @@ from visitstats.reading.exports import CsvText, Kind, Language, Workbook, column
 from visitstats.reading.index import Index, IndexBuilding, IndexUnavailable, open_index
 from visitstats.reading.index_build import Updater
 from visitstats.reading.query import Articles
+from visitstats.reading.report_files import ReportFiles
+from visitstats.reading.reports import Kind as ReportKind
+from visitstats.reading.reports import Reports
 from visitstats.settings import Settings
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
+from visitstats.store.history import SiteHistory
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.register import Register
@@ -53,7 +57,8 @@ LENGTH = struct.Struct(">I")
 
 
 class Ask(msgspec.Struct, tag=True, frozen=True):
-    """Begin a request: a page of a list, the most read articles, a file; or only bring the index up to date."""
+    """Begin a request: a page of a list, the most read articles, a report, a file; or only bring the index up to
+    date."""
 
     id: int
     site: Site
@@ -68,6 +73,8 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     kind: Kind = "csv"
     language: Language = "vi"
     delimiter: str = ";"
+    report: ReportKind | None = None
+    """What a report, or the file of one, is about; a file without it is a list."""
 
 
 class Taken(msgspec.Struct, tag=True, frozen=True):
@@ -133,8 +140,11 @@ Send = Callable[[bytes], Awaitable[None]]
 class Clerk:
     """Answers requests. `send` puts a part of an answer on its way, and waits while too many are."""
 
-    def __init__(self, articles: Articles, folder: Path, pack: Callable[[Site], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self, articles: Articles, reports: Reports, folder: Path, pack: Callable[[Site], Awaitable[list[str]]]
+    ) -> None:
         self._articles = articles
+        self._reports = reports
         self._folder = folder
         self._pack = pack
 
@@ -151,6 +161,11 @@ class Clerk:
             await send(b"")
         elif ask.what == "pack":
             await send("\n".join(await self._pack(ask.site)).encode())
+        elif ask.what == "report" and ask.report:
+            await send(encode(await self._reports.preview(ask.site, ask.report, ask.query)))
+        elif ask.report and ask.kind == "csv":
+            async for text in self._files(ask).csv(ask.report, ask.query, delimiter(ask.delimiter)):
+                await send(text.encode())
         elif ask.kind == "csv":
             await self._csv(ask, send)
         else:
@@ -170,6 +185,23 @@ class Clerk:
         # A workbook is an archive that is complete at its end only.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{secrets.token_hex(8)}.xlsx"
+        try:
+            await (self._report(ask, path) if ask.report else self._list(ask, path))
+            with path.open("rb") as file:
+                path.unlink()
+                while data := file.read(FILE_PIECE):
+                    await send(data)
+        except OSError as error:
+            raise IndexUnavailable(f"the file cannot be written: {error}") from error
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+    async def _report(self, ask: Ask, path: Path) -> None:
+        if ask.report:
+            await self._files(ask).workbook(path, ask.report, ask.query)
+
+    async def _list(self, ask: Ask, path: Path) -> None:
         book: Workbook | None = None
         try:
             async for page in self._articles.pieces(ask.site, ask.query):
@@ -180,17 +212,12 @@ class Clerk:
             if book is not None:
                 closing, book = book, None
                 await asyncio.to_thread(closing.close)
-            with path.open("rb") as file:
-                path.unlink()
-                while data := file.read(FILE_PIECE):
-                    await send(data)
-        except OSError as error:
-            raise IndexUnavailable(f"the file cannot be written: {error}") from error
         finally:
             if book is not None:
                 book.discard()
-            with suppress(OSError):
-                path.unlink()
+
+    def _files(self, ask: Ask) -> ReportFiles:
+        return ReportFiles(self._reports, ask.site, ask.language, ask.now_ms)
 
 
 class Clock:
@@ -283,7 +310,8 @@ async def _main(settings: Settings) -> None:
     try:
         with open_index(settings.data_dir) as index:
             packer = Packer(settings.redis_url, client, clock)
-            clerk = Clerk(made_of(client, index, clock), index.orders, packer.packed_of)
+            articles = made_of(client, index, clock)
+            clerk = Clerk(articles, reports_of(client, articles, clock), index.orders, packer.packed_of)
             await Server(clerk, clock, reader, writer).serve()
     finally:
         with suppress(VisitstatsError, OSError):
@@ -300,6 +328,11 @@ def made_of(client: Any, index: Index, clock: Callable[[], int]) -> Articles:
         ArticleHistory(Tiles(client)),
         clock,
     )
+
+
+def reports_of(client: Any, articles: Articles, clock: Callable[[], int]) -> Reports:
+    """Put together what makes reports on a store (its client) and lists."""
+    return Reports(articles, SiteHistory(client), Reads(client), clock)
 
 
 def updater_of(client: Any, index: Index, clock: Callable[[], int]) -> Updater:

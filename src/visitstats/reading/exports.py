@@ -2,45 +2,43 @@
 
 import csv
 import io
-import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from visitstats.core.errors import InvalidQuery
+from visitstats.core.periods import Calendar
 from visitstats.core.query import Row
 from visitstats.core.ranges import Range
 from visitstats.core.sites import Site
+from visitstats.reading import workbook
+from visitstats.reading.report_words import Language as Language
+from visitstats.reading.workbook import Cell, Heading
 
-Language = Literal["vi", "en"]
 Kind = Literal["csv", "xlsx"]
 DELIMITERS = {";": ";", ",": ",", "tab": "\t"}
 CONTENT_TYPES: dict[Kind, str] = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-SHEET_ROWS = 1_048_576
-"""As many rows as a sheet of Excel's has; what is more goes on in the next sheet."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """How a formula may begin (OWASP, "CSV Injection"); some spreadsheets take the full-width forms, too."""
-_LONGEST_CELL = 32_767
-
-Cell = str | int | datetime | None
 
 
 class Column(NamedTuple):
-    """A column of a file."""
+    """A column of a list's file."""
 
     vi: str
     en: str
     width: int
     cell: Callable[[Site, int, Row], Cell]
+    kind: workbook.Kind = "text"
 
-    def heading(self, language: Language) -> str:
-        """Return its name."""
-        return self.vi if language == "vi" else self.en
+    def heading(self, language: Language) -> Heading:
+        """Return what stands above it."""
+        return Heading(self.vi if language == "vi" else self.en, self.width, self.kind)
 
 
 def address(site: Site, row: Row) -> str:
@@ -52,23 +50,23 @@ def address(site: Site, row: Row) -> str:
 def columns(asked: Range, *, within: int = 0, compare: bool = False) -> list[Column]:
     """Return the columns of a list of a range."""
     found = [
-        Column("STT", "No.", 6, lambda site, number, row: number),
-        Column("Lượt xem", "Views", 10, lambda site, number, row: row.views),
+        Column("STT", "No.", 6, lambda site, number, row: number, "number"),
+        Column("Lượt xem", "Views", 10, lambda site, number, row: row.views, "number"),
         Column("Tiêu đề", "Title", 60, lambda site, number, row: row.entry.title),
         Column("Tác giả", "Author", 20, lambda site, number, row: row.entry.author),
         Column("Chuyên mục", "Category", 20, lambda site, number, row: row.entry.category),
-        Column("Ngày đăng", "Published", 12, lambda site, number, row: row.entry.published),
+        Column("Ngày đăng", "Published", 12, lambda site, number, row: published(site, row), "date"),
         Column("Địa chỉ", "Address", 40, lambda site, number, row: address(site, row)),
         Column("Khóa", "Key", 30, lambda site, number, row: row.entry.key),
         Column("Loại tin", "Type", 12, lambda site, number, row: row.entry.type),
     ]
     if not asked.is_all:
-        found.append(Column("Từ trước đến nay", "Of all time", 16, lambda site, number, row: row.total))
+        found.append(Column("Từ trước đến nay", "Of all time", 16, lambda site, number, row: row.total, "number"))
     if compare:
-        found.append(Column("Kỳ trước", "Period before", 12, lambda site, number, row: row.before))
+        found.append(Column("Kỳ trước", "Period before", 12, lambda site, number, row: row.before, "number"))
     if within:
         name = f"Trong {within} ngày từ khi đăng", f"Within {within} days of publication"
-        found.append(Column(*name, 16, lambda site, number, row: row.within))
+        found.append(Column(*name, 16, lambda site, number, row: row.within, "number"))
     return found
 
 
@@ -79,27 +77,22 @@ def delimiter(text: str) -> str:
     return DELIMITERS[text]
 
 
-class CsvText:
+class Csv:
     """Writes CSV for Excel in pieces: UTF-8 with BOM, CRLF, and no cell that a spreadsheet would run as a formula."""
 
-    def __init__(self, site: Site, shown: list[Column], language: Language = "vi", separator: str = ";") -> None:
-        self._site = site
-        self._columns = shown
-        self._language = language
+    def __init__(self, headings: Iterable[Heading], separator: str = ";") -> None:
+        self._headings = [each.text for each in headings]
         self._out = io.StringIO()
         self._writer = csv.writer(self._out, delimiter=separator, lineterminator="\r\n")
-        self._number = 0
 
     def head(self) -> str:
         """Return the beginning of the file."""
-        self._writer.writerow([column.heading(self._language) for column in self._columns])
+        self._writer.writerow(self._headings)
         return "\ufeff" + self._taken()
 
-    def rows(self, rows: Sequence[Row]) -> str:
+    def rows(self, rows: Iterable[Sequence[Cell]]) -> str:
         """Return further lines of it."""
-        for row in rows:
-            self._number += 1
-            cells = [column.cell(self._site, self._number, row) for column in self._columns]
+        for cells in rows:
             self._writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
         return self._taken()
 
@@ -110,77 +103,68 @@ class CsvText:
         return text
 
 
+class CsvText:
+    """Writes a list as CSV, in pieces."""
+
+    def __init__(self, site: Site, shown: list[Column], language: Language = "vi", separator: str = ";") -> None:
+        self._csv = Csv([column.heading(language) for column in shown], separator)
+        self._cells = Cells(site, shown)
+        self.head = self._csv.head
+
+    def rows(self, rows: Sequence[Row]) -> str:
+        """Return further lines of it."""
+        return self._csv.rows(self._cells.of(rows))
+
+
+class Cells:
+    """Makes the cells of rows, which it numbers."""
+
+    def __init__(self, site: Site, shown: list[Column]) -> None:
+        self._site = site
+        self._columns = [column.cell for column in shown]
+        self.number = 0
+
+    def of(self, rows: Iterable[Row]) -> Iterable[list[Cell]]:
+        """Yield the cells of each row."""
+        for row in rows:
+            self.number += 1
+            yield [cell(self._site, self.number, row) for cell in self._columns]
+
+
 class Workbook:
-    """Writes a workbook, row by row, in little memory: numbers are numbers, dates are dates, texts are never formulas.
-    To be closed; may raise OSError."""
+    """Writes a list as a workbook, row by row: the sums of its numbers below, and a plot of its first articles. To be
+    closed, or to be discarded; may raise OSError."""
 
     def __init__(self, path: Path, site: Site, shown: list[Column], language: Language = "vi") -> None:
-        import xlsxwriter  # 5 MB, for which a worker has no use
-
-        self._site = site
-        self._columns = shown
         self._language = language
-        self._trouble = xlsxwriter.exceptions.XlsxWriterException
-        options = {
-            "constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False,
-            "strings_to_numbers": False, "tmpdir": str(path.parent),
-        }  # fmt: skip
-        self._book = xlsxwriter.Workbook(str(path), options)
-        self._bold = self._book.add_format({"bold": True, "bottom": 1})
-        self._whole = self._book.add_format({"num_format": "#,##0"})
-        self._date = self._book.add_format({"num_format": "dd/mm/yyyy"})
-        self._number = 0
-        self._line = SHEET_ROWS
-        self._sheet: Any = None
+        self._columns = shown
+        self._cells = Cells(site, shown)
+        self._book = workbook.Workbook(path)
+        name = "Bài viết" if language == "vi" else "Articles"
+        self._sheet = self._book.sheet(name, [column.heading(language) for column in shown])
+        self._sums: list[int] = [0] * len(shown)
+        self.discard = self._book.discard
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Write further rows."""
-        if self._sheet is None:
-            self._begin()
-        for row in rows:
-            if self._line >= SHEET_ROWS:
-                self._begin()
-            self._number += 1
-            for place, column in enumerate(self._columns):
-                self._write(place, column.cell(self._site, self._number, row), column)
-            self._line += 1
+        cells = list(self._cells.of(rows))
+        self._sheet.rows(cells)
+        for place, column in enumerate(self._columns):
+            if column.kind == "number" and place:
+                self._sums[place] += sum(each for line in cells if isinstance(each := line[place], int))
 
     def close(self) -> None:
         """Finish the file."""
-        try:
-            if self._sheet is None:
-                self._begin()
-            self._book.close()
-        except self._trouble as error:
-            raise OSError(str(error)) from error
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Let go of what was written beside the file: of one that was not finished the library would keep it."""
-        for sheet in self._book.worksheets():
-            if file := sheet.row_data_fh:
-                file.close()
-            with suppress(OSError):
-                os.unlink(sheet.row_data_filename)
-        self._book.fileclosed = 1  # else it complains that it was not closed
-
-    def _begin(self) -> None:
-        self._sheet = self._book.add_worksheet()
-        for place, column in enumerate(self._columns):
-            self._sheet.set_column(place, place, column.width)
-            self._sheet.write_string(0, place, column.heading(self._language), self._bold)
-        self._sheet.freeze_panes(1, 0)
-        self._line = 1
-
-    def _write(self, place: int, cell: Cell, column: Column) -> None:
-        if isinstance(cell, int):
-            self._sheet.write_number(self._line, place, cell, self._whole)
-        elif isinstance(cell, str) and cell:
-            if column.en == "Published" and (day := _day(cell)):
-                self._sheet.write_datetime(self._line, place, day, self._date)
-            else:
-                self._sheet.write_string(self._line, place, cell[:_LONGEST_CELL])
+        if self._sheet.count:
+            summed: list[Cell] = [
+                self._sums[place] if column.kind == "number" and place else None
+                for place, column in enumerate(self._columns)
+            ]
+            summed[0] = "Tổng" if self._language == "vi" else "Sum"
+            self._sheet.total(summed)
+            plot, views = ("Biểu đồ", "Lượt xem") if self._language == "vi" else ("Plot", "Views")
+            self._book.plot(plot, views, self._sheet, 2, [1], bars=True)
+        self._book.close()
 
 
 def harmless(text: str) -> str:
@@ -190,13 +174,41 @@ def harmless(text: str) -> str:
 
 def file_name(site: Site, asked: Range, kind: str, language: Language = "vi") -> str:
     """Return what a file of a list is called, as bac-ha_bai-viet_2026-11-16_2026-11-22.xlsx."""
-    days = "_".join(dict.fromkeys((asked.first, asked.last))) if asked.first else "all"
-    return f"{site.id}_{'bai-viet' if language == 'vi' else 'articles'}_{days}.{kind}"
+    return f"{site.id}_{'bai-viet' if language == 'vi' else 'articles'}_{_named_days(asked)}.{kind}"
 
 
-def _day(text: str) -> datetime | None:
+REPORT_NAMES = {
+    "summary": ("tong-hop", "summary"),
+    "articles": ("bai-viet", "articles"),
+    "authors": ("tac-gia", "authors"),
+    "categories": ("chuyen-muc", "categories"),
+    "royalties": ("nhuan-but", "royalties"),
+}
+
+
+def report_name(site_id: str, report: str, asked: Range, kind: str, language: Language = "vi") -> str:
+    """Return what the file of a report is called, as bac-ha_nhuan-but_2026-10-01_2026-10-31.xlsx."""
+    return f"{site_id}_{REPORT_NAMES[report][language == 'en']}_{_named_days(asked)}.{kind}"
+
+
+def _named_days(asked: Range) -> str:
+    return "_".join(dict.fromkeys((asked.first, asked.last))) if asked.first else "all"
+
+
+@lru_cache(maxsize=64)
+def calendar_of(timezone: str) -> Calendar:
+    """Return the calendar of a zone."""
+    return Calendar(timezone)
+
+
+def published(site: Site, row: Row) -> Cell:
+    """Return the day on which an article was published, in the site's zone; what is no date stays a text."""
+    text = row.entry.published
     try:
-        day = datetime.fromisoformat(text[:10])
-    except ValueError:
-        return None
-    return day if day.year >= 1900 else None  # Excel knows none before
+        if len(text) == len("2026-11-24"):
+            return date.fromisoformat(text)
+        calendar = calendar_of(site.timezone)
+        moment = calendar.moment(text)
+        return text if moment is None else date.fromisoformat(calendar.date_at(moment))
+    except (ValueError, OverflowError):
+        return text

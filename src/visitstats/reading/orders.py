@@ -25,6 +25,7 @@ from visitstats.core.query import Query, Selection, fold
 from visitstats.core.ranges import Range
 from visitstats.files import CREATE
 from visitstats.reading.closed import Closed
+from visitstats.reading.groups import Group, Grouping, Where, grouped, in_groups
 from visitstats.reading.index import SITE_BITS, Index, IndexUnavailable, Known
 from visitstats.reading.range_sums import Sums
 
@@ -110,6 +111,14 @@ class Orders:
             numbers, _ = _in_range(connection, known, query, sums, *_conditions(connection, known, None, query))
         return numbers[:limit]
 
+    async def groups(
+        self, site: str, known: Known, calendar: Calendar, query: Query, asked: Range, by: Grouping
+    ) -> list[Group]:
+        """Return what the articles of each author or category have together."""
+        sums = None if asked.is_all else await self._sums.views(site, known, asked)
+        with self._index.reading() as connection:
+            return grouped(connection, known, by, query, Where(*_conditions(connection, known, calendar, query)), sums)
+
     def numbered(self, known: Known, key: str) -> int | None:
         """Return the number of an article by its key; of a merged one that of the other."""
         with self._index.reading() as connection:
@@ -126,6 +135,9 @@ class Orders:
     ) -> tuple[list[int], int]:
         """Return the numbers in their order, and the views of all of them together."""
         where, values = _conditions(connection, known, calendar, query)
+        if query.sort == "author" or query.sort == "category":
+            found = None if asked.is_all else sums
+            return in_groups(connection, known, query.sort, query, Where(where, values), found)
         if not asked.is_all:
             return _in_range(connection, known, query, sums, where, values)
         direction = "DESC" if query.descends else "ASC"

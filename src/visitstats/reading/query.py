@@ -23,6 +23,7 @@ from visitstats.core.sites import Site
 from visitstats.reading.article_history import Article as HistoryOf
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.reading.closed import Closed
+from visitstats.reading.groups import Group, Grouping
 from visitstats.reading.index import Damaged, Index, IndexBuilding, Known
 from visitstats.reading.index_build import Updater
 from visitstats.reading.orders import Order, Orders
@@ -73,6 +74,13 @@ class History(msgspec.Struct, frozen=True):
     """Of all time, its baseline included."""
     rows: list[tuple[str, int]]
     """Views of each day, month or year from the first that was asked for, or on which it was read, to the last."""
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """Authors or categories, as they were at a moment."""
+
+    at_ms: int
+    groups: list[Group]
 
 
 class Asked(NamedTuple):
@@ -146,6 +154,16 @@ class Articles:
         more = limit + SPARE
         numbers = await self._read(site, lambda known: self._orders.top(site.id, known, asked.range, more), OLDEST_MS)
         return (await self._rows(asked, numbers))[:limit]
+
+    async def groups(self, site: Site, query: Query, by: Grouping) -> Groups:
+        """Return what the articles of each author or category have together, all of one moment."""
+        asked = self._asked(site, query)
+
+        async def read(known: Known) -> Groups:
+            found = await self._orders.groups(site.id, known, asked.calendar, query, asked.range, by)
+            return Groups(known.passed_ms, found)
+
+        return await self._read(site, read)
 
     async def history(self, site: Site, key: str, by: str = "day", first: str = "", last: str = "") -> History:
         """Return what an article was read on each day, month or year (`by`) of a range. Raises NoSuchArticle."""
@@ -243,7 +261,7 @@ class Articles:
             compared = await self._rows_of.views(site, known, asked.today, [(each, asked.compared) for each in found])
         within: list[int | None] = [None] * len(found)
         if query.within:
-            spans = [_since(asked.calendar, entry.published, query.within) for entry in entries]
+            spans = [since(asked.calendar, entry.published, query.within) for entry in entries]
             dated = [(each, days) for each, days in zip(found, spans, strict=True) if days]
             counts = iter(await self._rows_of.views(site, known, asked.today, dated))
             within = [next(counts) if days else None for days in spans]
@@ -318,13 +336,13 @@ class Articles:
             return None
 
 
-def _since(calendar: Calendar, published: str, days: int) -> Range | None:
+def since(calendar: Calendar, published: str, days: int) -> Range | None:
     """Return so many days from the day of publication on; None without a moment that can be read."""
     moment = calendar.moment(published) if published else None
     if moment is None:
         return None
     try:
-        first = date.fromisoformat(calendar.day_at(moment).date)
+        first = date.fromisoformat(calendar.date_at(moment))
         return Range("custom", first.isoformat(), (first + timedelta(days=days - 1)).isoformat())
     except (ValueError, OverflowError):
         return None

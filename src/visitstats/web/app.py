@@ -63,6 +63,7 @@ from visitstats.web.routes.admin import Admin
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
 from visitstats.web.routes.claims import ClaimRoutes
+from visitstats.web.routes.files import Files
 from visitstats.web.routes.history import SiteHistories
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
@@ -70,6 +71,7 @@ from visitstats.web.routes.operations import Operations, is_private
 from visitstats.web.routes.pages import Pages
 from visitstats.web.routes.portal import Portal
 from visitstats.web.routes.public import Public
+from visitstats.web.routes.reports import ReportRoutes
 from visitstats.web.routes.site_settings import SettingsRoutes
 from visitstats.web.routes.sites import Glances
 from visitstats.web.routes.tokens import TokenRoutes
@@ -118,6 +120,7 @@ ROUTES: tuple[Route, ...] = tuple(
         ChangeRoutes,
         ClaimRoutes,
         SettingsRoutes,
+        ReportRoutes,
         TokenRoutes,
         Boxes,
         Top,
@@ -224,6 +227,7 @@ class Application:
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock, UnnamedProxies(self._note_proxy))
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
         operations = Operations(worker)
+        exported = Files()
         rooms = (
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(
@@ -240,7 +244,8 @@ class Application:
             SettingsRoutes(worker.records, worker.reads, stats, sites),
             TokenRoutes(worker.access, worker.refusals, sites),
             Boxes(stats, clock),
-            ArticleLists(worker.desk, clock),
+            ArticleLists(worker.desk, exported, clock),
+            ReportRoutes(worker.desk, exported, clock),
             SiteHistories(worker.histories, clock),
             Glances(sites, stats, worker.histories, clock),
             Top(worker.desk, clock),

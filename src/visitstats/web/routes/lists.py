@@ -1,30 +1,24 @@
 """Lists of articles for editors and administrators, as pages and as files; and what one article was read."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from starlette.responses import StreamingResponse
 
-from visitstats.core.errors import InvalidQuery, RateExceeded
+from visitstats.core.errors import InvalidQuery
 from visitstats.core.query import MOST_ROWS, Query, Row, cursor_of
 from visitstats.core.ranges import WORDS, Range
 from visitstats.reading.desk import Desk
 from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
 from visitstats.sites.directory import LiveSite
-from visitstats.store.records import AccessToken
 from visitstats.web.beacons.answers import Moment
-from visitstats.web.beacons.edge import Receive, Scope, Send
-from visitstats.web.beacons.safety import SAFE, Header
-from visitstats.web.table import PRIVATE, Asked, Route
+from visitstats.web.routes.files import Files
+from visitstats.web.table import Asked, Route
 
 PAGE_ROWS = 1000
 """The most rows of a page of JSON: it is read and written in the worker."""
-MOST_FILES = 8
-"""Files of one token that are made or wait in a worker."""
 _DATE = "a date as 2026-11-24"
 
 
@@ -48,8 +42,8 @@ class Selected(msgspec.Struct, kw_only=True):
     ] = None
     hidden: Annotated[int, Meta(ge=0, le=1, description="1: hidden articles, too")] = 0
     key: Annotated[list[str], Meta(description="only these articles; at most 500")] = []
-    sort: Annotated[str, Meta(description="views (in the period), total, title, published")] = "views"
-    direction: Annotated[str, Meta(description="asc or desc; desc, of titles asc")] = ""
+    sort: Annotated[str, Meta(description="views (in the period), total, title, published, author, category")] = "views"
+    direction: Annotated[str, Meta(description="asc or desc; desc, of texts asc")] = ""
     within: Annotated[int, Meta(ge=0, description="also the views within so many days of publication")] = 0
     compare: Annotated[int, Meta(ge=0, le=1, description="1: also the views in the period before")] = 0
 
@@ -156,10 +150,10 @@ class ArticleHistory(msgspec.Struct):
 class ArticleLists:
     """The handlers. `clock` gives the moment in milliseconds."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], int]) -> None:
+    def __init__(self, desk: Desk, files: Files, clock: Callable[[], int]) -> None:
         self._desk = desk
+        self._files = files
         self._clock = clock
-        self._turns = _Turns()
 
     async def articles(self, asked: Asked[ArticlesQuery, None]) -> Articles:
         """Answer a page of a list."""
@@ -168,12 +162,12 @@ class ArticleLists:
         page = await self._desk.page(live.site, wanted)
         return Articles(
             live.site.id,
-            _days(page.range),
-            None if page.compared is None else _days(page.compared),
+            days_of(page.range),
+            None if page.compared is None else days_of(page.compared),
             live.calendar.iso(self._clock()),
             live.calendar.iso(page.selection.at_ms),
             Selection(page.selection.articles, page.selection.views),
-            [_row(live, rank, row) for rank, row in enumerate(page.rows, page.first + 1)],
+            [row_of(live, rank, row) for rank, row in enumerate(page.rows, page.first + 1)],
             page.cursor or None,
         )
 
@@ -208,25 +202,10 @@ class ArticleLists:
         delimiter(given.delimiter)
         query = self._checked(live, given.query(given.limit))
         language: Language = "en" if given.lang == "en" else "vi"
-        turn = await self._turns.take(asked.token)
-        try:
-            pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
-            # The first piece before the head: what is refused is refused with its own status.
-            first = await anext(pieces)
-        except BaseException:
-            turn.release()
-            raise
         days = query.range(live.calendar, live.calendar.day_at(self._clock()))
-        name = f'attachment; filename="{file_name(live.site, days, kind, language)}"'
-        response = _File(_behind(first, pieces), turn)
-        headers: list[Header] = [
-            (b"content-type", CONTENT_TYPES[kind].encode()),
-            (b"content-disposition", name.encode()),
-            *SAFE,
-            *PRIVATE,
-        ]
-        response.raw_headers = headers
-        return response
+        name = file_name(live.site, days, kind, language)
+        pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
+        return await self._files.answer(asked.token, pieces, CONTENT_TYPES[kind], name)
 
     ROUTES = (
         Route("GET", "/v1/admin/sites/{site}/articles", articles, "Articles: by period, author, category, text …",
@@ -240,73 +219,13 @@ class ArticleLists:
     )  # fmt: skip
 
 
-class _Turns:
-    """Has the files of a token made one after the other: each is as long as a site has articles."""
-
-    def __init__(self) -> None:
-        self._lines: dict[AccessToken, tuple[asyncio.Lock, int]] = {}
-        """Of a token with files that are made or wait: who has the turn, and how many they are."""
-
-    async def take(self, token: AccessToken) -> "_Turn":
-        """Wait until no other file of a token is made. Raises RateExceeded when too many wait."""
-        lock, many = self._lines.get(token, (asyncio.Lock(), 0))
-        if many >= MOST_FILES:
-            raise RateExceeded(f"{MOST_FILES} files of this token are asked for already; wait for one of them")
-        self._lines[token] = lock, many + 1
-        try:
-            await lock.acquire()
-        except BaseException:
-            self.leave(token)
-            raise
-        return _Turn(self, token, lock)
-
-    def leave(self, token: AccessToken) -> None:
-        """Be one fewer."""
-        lock, many = self._lines.pop(token)
-        if many > 1:
-            self._lines[token] = lock, many - 1
-
-
-class _Turn:
-    """The turn of one file."""
-
-    def __init__(self, turns: _Turns, token: AccessToken, lock: asyncio.Lock) -> None:
-        self._turns = turns
-        self._token = token
-        self._lock = lock
-
-    def release(self) -> None:
-        """Let the next one begin."""
-        self._lock.release()
-        self._turns.leave(self._token)
-
-
-class _File(StreamingResponse):
-    """A file, whose turn ends with it: also when its reader is gone before it has begun."""
-
-    def __init__(self, pieces: AsyncIterator[bytes], turn: _Turn) -> None:
-        super().__init__(pieces)
-        self._turn = turn
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._turn.release()
-
-
-async def _behind(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(pieces):  # type: ignore[type-var]
-        yield first
-        async for piece in pieces:
-            yield piece
-
-
-def _days(asked: Range) -> Days:
+def days_of(asked: Range) -> Days:
+    """Show a range."""
     return Days(asked.first or None, asked.last or None)
 
 
-def _row(live: LiveSite, rank: int, row: Row) -> ArticleRow:
+def row_of(live: LiveSite, rank: int, row: Row) -> ArticleRow:
+    """Show an article."""
     entry = row.entry
     return ArticleRow(
         rank, row.views, row.total, row.before, row.within, entry.key, entry.title, address(live.site, row),

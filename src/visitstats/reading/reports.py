@@ -1,0 +1,309 @@
+"""Reports: what an office tells its leadership of a month, and what it pays its authors by.
+
+    summary      a site's month, quarter or year beside the one before and that of the year before; best articles
+    articles     the articles of a period
+    authors      what each author's articles were read in a period; and the articles, group by group
+    categories   the same of categories
+    royalties    what the articles published in a period were read within some days of publication, by author
+
+A period that still runs is compared on its whole days only: what of today is counted by now would lose against whole
+days. The numbers of lists and groups are of one moment, which the report names.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import date, timedelta
+from typing import Literal, get_args
+
+import msgspec
+
+from visitstats.core.errors import InvalidQuery
+from visitstats.core.history import Row as HistoryRow
+from visitstats.core.history import joined
+from visitstats.core.periods import Calendar
+from visitstats.core.query import MOST_ROWS, Query, Row, Selection
+from visitstats.core.ranges import Range, before, range_of
+from visitstats.core.sites import Site
+from visitstats.reading.groups import Group, Grouping
+from visitstats.reading.query import Articles, Page, since
+from visitstats.reading.site_history import OPEN_DAYS
+from visitstats.store.history import SiteHistory
+from visitstats.store.reads import Reads
+
+Kind = Literal["summary", "articles", "authors", "categories", "royalties"]
+KINDS: tuple[str, ...] = get_args(Kind)
+GROUPED: dict[str, Grouping] = {"authors": "author", "categories": "category"}
+BEST = 10
+"""Articles, authors and categories of a summary."""
+UNITS = ("month", "quarter", "year")
+WITHIN = 30
+"""Days of royalties, unless said otherwise."""
+MOST_GROUPS = 50_000
+"""Of a file: authors beyond them are one group. Each takes some 200 bytes."""
+OTHERS = "(…)"
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One number of a site's summary. What is not known is None."""
+
+    name: str
+    """visits, views, uniques (the sum of the days' estimates), ignored, best (visits of the best day), peak."""
+    now: int | None
+    """In the whole period, as far as it has come."""
+    whole: int | None
+    """On its days that are over: this is what is compared."""
+    before: int | None
+    """On as many days of the period before."""
+    year_ago: int | None
+    """On the same days of the year before."""
+
+
+class Gaps(msgspec.Struct, frozen=True):
+    """On how many days of each of the periods that are compared nothing is known, because no service ran. Numbers with
+    such days are shown, and not compared."""
+
+    whole: int = 0
+    before: int = 0
+    year_ago: int = 0
+
+
+class DayRow(msgspec.Struct, frozen=True):
+    """A day of a summary."""
+
+    date: str
+    visits: int | None
+    views: int | None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A report, or as much of it as is shown on a page."""
+
+    kind: Kind
+    range: Range
+    at_ms: int
+    """The moment of its numbers."""
+    running: bool
+    """Whether its period is not over."""
+    selection: Selection
+    """All of its articles, however many are shown."""
+    articles: list[Row]
+    groups: list[Group] = []
+    groups_in_all: int = 0
+    within: int = 0
+    figures: list[Figure] = []
+    whole: Range | None = None
+    """The days that are compared, and those with which."""
+    compared: Range | None = None
+    year_ago: Range | None = None
+    gaps: Gaps = Gaps()
+    best_day: DayRow | None = None
+    days: list[DayRow] = []
+    unknown_days: list[str] = []
+    """Days on which nothing was counted because no service ran."""
+    authors: list[Group] = []
+    categories: list[Group] = []
+
+
+class Reports:
+    """Makes reports. `clock` gives the moment in milliseconds. Methods raise what `Articles` does."""
+
+    def __init__(self, articles: Articles, history: SiteHistory, reads: Reads, clock: Callable[[], int]) -> None:
+        self.articles = articles
+        self._history = history
+        self._reads = reads
+        self._clock = clock
+
+    async def preview(self, site: Site, kind: Kind, query: Query) -> Report:
+        """Return a report with at most `query.limit` articles and groups."""
+        check(kind, query)
+        if kind == "summary":
+            return await self.summary(site, query)
+        if kind == "royalties":
+            return await self._royalties(site, query)
+        asked, running = self._range(site, query)
+        page = await self.articles.page(site, query)
+        groups, at_ms = list[Group](), page.selection.at_ms
+        if kind in GROUPED:
+            found = await self.articles.groups(site, query, GROUPED[kind])
+            groups, at_ms = found.groups, found.at_ms
+        return Report(
+            kind, asked, at_ms, running, page.selection, page.rows, groups[: query.limit], len(groups),
+            within=query.within,
+        )  # fmt: skip
+
+    async def summary(self, site: Site, query: Query) -> Report:
+        """Return the summary of a month, a quarter or a year. Raises InvalidQuery for any other period."""
+        check("summary", query)
+        asked, running = self._range(site, query)
+        if asked.unit not in UNITS:
+            raise InvalidQuery("a summary is of a month, a quarter or a year: 2026-10, last-month, quarter, 2026")
+        calendar, now_ms = Calendar(site.timezone, site.week_start), self._clock()
+        today = calendar.day_at(now_ms)
+        whole: Range | None = asked
+        if running:
+            ended = min(asked.last, today.yesterday)
+            whole = msgspec.structs.replace(asked, last=ended) if ended >= asked.first else None
+        compared = before(calendar, whole) if whole else None
+        year_ago = _a_year_before(whole) if whole and asked.unit != "year" else None
+        rows = await self._days(site, calendar, asked, now_ms)
+        over = [row for row in rows if whole and row.name <= whole.last]
+        earlier = [await self._days(site, calendar, each, now_ms) if each else [] for each in (compared, year_ago)]
+        best = await self.articles.page(site, _only(query, limit=BEST))
+        authors, categories = [await self.articles.groups(site, _only(query), by) for by in GROUPED.values()]
+        best_day = max((row for row in rows if row.visits), key=lambda row: row.visits or 0, default=None)
+        return Report(
+            "summary", asked, now_ms, running, best.selection, best.rows,
+            figures=_figures(rows, over, *earlier), gaps=Gaps(*map(_gaps, (over, *earlier))),
+            whole=whole, compared=compared, year_ago=year_ago,
+            best_day=_day(best_day) if best_day else None, days=[_day(row) for row in rows],
+            unknown_days=[row.name for row in rows if row.known == "no"],
+            authors=authors.groups[:BEST], categories=categories.groups[:BEST],
+        )  # fmt: skip
+
+    async def pieces(self, site: Site, kind: Kind, query: Query) -> AsyncIterator[Page]:
+        """Yield the articles of a report: `query.limit` of them, group by group where it has groups."""
+        check(kind, query)
+        if kind == "royalties":
+            query, _ = self._published(site, query)
+        elif kind in GROUPED:
+            query = msgspec.structs.replace(query, sort=GROUPED[kind], direction="")
+        async for page in self.articles.pieces(site, query):
+            yield page
+
+    def royalty_range(self, site: Site, query: Query) -> Range:
+        """Return the days of publication of which royalties are. Raises InvalidQuery."""
+        return self._published(site, query)[1]
+
+    async def _royalties(self, site: Site, query: Query) -> Report:
+        wanted, asked = self._published(site, query)
+        groups, shown, count, views = Sums("author"), list[Row](), 0, 0
+        async for page in self.articles.pieces(site, wanted):
+            groups.add(page.rows)
+            shown += page.rows[: max(query.limit - len(shown), 0)]
+            count += len(page.rows)
+            views += sum(row.within or 0 for row in page.rows)
+        now_ms = self._clock()
+        found = groups.sorted()
+        return Report(
+            "royalties", asked, now_ms, self._runs(site, asked), Selection(now_ms, count, views), shown,
+            found[: query.limit], len(found), within=wanted.within,
+        )  # fmt: skip
+
+    def _published(self, site: Site, query: Query) -> tuple[Query, Range]:
+        """Return the query for articles that were published in a period, and its days."""
+        asked, _ = self._range(site, query)
+        if asked.is_all:
+            raise InvalidQuery("royalties are of articles that were published in a period: name it, as 2026-10")
+        return msgspec.structs.replace(
+            query, period="all", first="", last="", published_first=asked.first, published_last=asked.last,
+            within=query.within or WITHIN, min_views=0, sort="author", direction="", limit=MOST_ROWS,
+        ), asked  # fmt: skip
+
+    def _range(self, site: Site, query: Query) -> tuple[Range, bool]:
+        calendar = Calendar(site.timezone, site.week_start)
+        asked = range_of(calendar, calendar.day_at(self._clock()), query.period or ("" if query.first or query.last
+                         else "all"), query.first, query.last)  # fmt: skip
+        return asked, self._runs(site, asked)
+
+    def _runs(self, site: Site, asked: Range) -> bool:
+        today = Calendar(site.timezone, site.week_start).day_at(self._clock()).date
+        return asked.is_all or asked.last >= today
+
+    async def _days(self, site: Site, calendar: Calendar, asked: Range, now_ms: int) -> list[HistoryRow]:
+        rows = await self._history.days(site.id, calendar, asked.first, asked.last, now_ms)
+        lacking = [row.name for row in rows[-OPEN_DAYS:] if row.uniques is None and row.visits]
+        if lacking:
+            found = await self._reads.uniques_of(site.id, [calendar.day_named(name) for name in lacking])
+            rows = [
+                msgspec.structs.replace(row, uniques=found[row.name]) if found.get(row.name) else row for row in rows
+            ]
+        return rows
+
+
+def check(kind: Kind, query: Query) -> None:
+    """Refuse (InvalidQuery) conditions that would have no effect on a report."""
+    if kind == "summary" and query != _only(query, query.limit):
+        raise InvalidQuery("a summary is of the whole site: leave the conditions out")
+    if kind in GROUPED and query.sort != "views":
+        raise InvalidQuery("sort: this report goes group by group")
+    if kind == "royalties" and (query.sort != "views" or query.published_first or query.published_last):
+        raise InvalidQuery("royalties are of articles published in the period, author by author: name it, and no order")
+
+
+class Sums:
+    """Adds up the articles of a file by author or category, as their rows go by; at most MOST_GROUPS."""
+
+    def __init__(self, by: Grouping, *, within: bool = True) -> None:
+        self._by = by
+        self._within = within
+        self._found: dict[str, tuple[int, int]] = {}
+
+    def add(self, rows: list[Row]) -> None:
+        """Add some."""
+        for row in rows:
+            name: str = getattr(row.entry, self._by)
+            if name not in self._found and len(self._found) >= MOST_GROUPS:
+                name = OTHERS
+            articles, views = self._found.get(name, (0, 0))
+            self._found[name] = articles + 1, views + ((row.within or 0) if self._within else row.views)
+
+    def sorted(self) -> list[Group]:
+        """Return the groups, that with the most views first."""
+        groups = [Group(name, *counts) for name, counts in self._found.items()]
+        return sorted(groups, key=lambda group: (-group.views, -group.articles, not group.name, group.name))
+
+
+def last_day(calendar: Calendar, published: str, within: int) -> str:
+    """Return the last of so many days from a publication on, that of publication the first; empty without a date."""
+    days = since(calendar, published, within)
+    return days.last if days else ""
+
+
+def _figures(
+    rows: list[HistoryRow], over: list[HistoryRow], earlier: list[HistoryRow], year_ago: list[HistoryRow]
+) -> list[Figure]:
+    columns = [_numbers(each) for each in (rows, over, earlier, year_ago)]
+    return [Figure(name, *(column.get(name) for column in columns)) for name in FIGURES]
+
+
+def _gaps(rows: list[HistoryRow]) -> int:
+    return sum(row.known == "no" for row in rows)
+
+
+FIGURES = ("visits", "views", "uniques", "ignored", "best", "peak")
+
+
+def _numbers(rows: list[HistoryRow]) -> dict[str, int | None]:
+    if not rows or all(row.known == "no" for row in rows):
+        return {}
+    found = joined("", rows)
+    best = max((row.visits for row in rows if row.visits is not None), default=None)
+    return {
+        "visits": found.visits, "views": found.views, "uniques": found.uniques, "ignored": sum(found.ignored.values()),
+        "best": best, "peak": found.peak.online if found.peak else None,
+    }  # fmt: skip
+
+
+def _day(row: HistoryRow) -> DayRow:
+    return DayRow(row.name, row.visits, row.views)
+
+
+def _only(query: Query, limit: int = 1) -> Query:
+    """Return the query for all articles of the same days."""
+    return Query(period=query.period, first=query.first, last=query.last, limit=limit)
+
+
+def _a_year_before(asked: Range) -> Range:
+    """Return the same days of the year before; of 29 February the 28th, and of a whole February all of its days."""
+    first, last = date.fromisoformat(asked.first), date.fromisoformat(asked.last)
+    whole = (last + timedelta(days=1)).day == 1
+    end = _same(last)
+    if whole:
+        end = _same(last + timedelta(days=1)) - timedelta(days=1)
+    return Range("custom", _same(first).isoformat(), end.isoformat(), asked.unit)
+
+
+def _same(day: date) -> date:
+    try:
+        return day.replace(year=day.year - 1)
+    except ValueError:
+        return date(day.year - 1, 2, 28)

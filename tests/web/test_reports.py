@@ -1,0 +1,79 @@
+"""Reports over the API: what a page shows, and files with the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.client import HOST, crowd
+from tests.web.inprocess import NOON, Running
+from tests.workbooks import Read
+
+REPORT = "/v1/admin/sites/t1/report"
+PAGES = {"/a": ("An", "Tin"), "/b": ("An", "Văn hóa"), "/c": ("Bình", "Tin")}
+
+
+async def read_some(app: Running) -> None:
+    """Six readings of three articles, published the day before; four readers."""
+    for n, page in enumerate(("/a", "/a", "/a", "/b", "/b", "/c")):
+        author, category = PAGES[page]
+        meta = {"author": author, "category": category, "published": "2040-05-15T08:00:00+07:00"}
+        body = {"u": f"https://{HOST}{page}", "t": f"Bài {page}", "m": meta}
+        visitor = crowd(4, "reports")[n % 4]
+        assert (await app.connection.request("POST", "/v1/sites/t1/hit", body, visitor.headers)).status == 200
+
+
+async def test_a_report_on_a_page_and_in_its_files(app: Running) -> None:
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    found = (await app.connection.request("GET", f"{REPORT}?kind=authors&period=month", headers=headers)).json
+    assert found["groups"] == [{"name": "An", "articles": 2, "views": 5}, {"name": "Bình", "articles": 1, "views": 1}]
+    assert (found["groups_in_all"], found["selection"]) == (2, {"articles": 3, "views": 6})
+    assert (found["range"], found["running"], found["at"]) == ({"from": "2040-05-01", "to": NOON[:10]}, True, NOON)
+    answer = await app.connection.request("GET", f"{REPORT}.xlsx?kind=authors&period=month&lang=en", headers=headers)
+    name = 'attachment; filename="t1_authors_2040-05-01_2040-05-16.xlsx"'
+    assert answer.headers["content-disposition"] == name
+    assert [row[:3] for row in Read(answer.body).table("Authors", "Articles")[1]] == [
+        ["An", 2, 5], ["Bình", 1, 1], ["Sum", 3, 6],
+    ]  # fmt: skip
+    answer = await app.connection.request("GET", f"{REPORT}.csv?kind=royalties&period=month&within=2", headers=headers)
+    rows = list(csv.reader(io.StringIO(answer.body.decode("utf-8-sig"), newline=""), delimiter=";"))
+    assert [(row[1], int(row[5]), row[7]) for row in rows[1:]] == [
+        ("An", 3, "chưa"),
+        ("An", 2, "chưa"),
+        ("Bình", 1, "chưa"),
+    ]
+    found = (
+        await app.connection.request("GET", f"{REPORT}?kind=royalties&period=month&within=1", headers=headers)
+    ).json
+    assert [(row["key"], row["within"], row["until"], row["over"]) for row in found["articles"]] == [
+        (key, 0, "2040-05-15", True) for key in ("/a", "/b", "/c")
+    ]
+
+
+async def test_a_summary_has_the_numbers_of_the_box(app: Running) -> None:
+    await read_some(app)
+    headers = {"authorization": await app.token("viewer", "t1")}
+    found = (await app.connection.request("GET", f"{REPORT}?period=month", headers=headers)).json
+    figures = {figure["name"]: figure for figure in found["figures"]}
+    assert figures["visits"]["now"] == (await app.numbers())["month"] == 4
+    assert (figures["views"]["now"], figures["visits"]["before"], found["best_day"]["visits"]) == (6, None, 4)
+    assert [row["key"] for row in found["articles"]] == ["/a", "/b", "/c"]
+    assert found["authors"][0] == {"name": "An", "articles": 2, "views": 5}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["kind=owners", "kind=summary&period=week", "kind=royalties", "kind=authors&sort=title", "limit=0", "lang=fr",
+     "kind=summary&period=month&author=An", "delimiter=|"],
+)  # fmt: skip
+async def test_what_makes_no_sense_is_refused(app: Running, query: str) -> None:
+    headers = {"authorization": await app.token("viewer", "t1")}
+    found = []
+    for path in (REPORT, f"{REPORT}.csv", f"{REPORT}.xlsx"):
+        answer = await app.connection.request("GET", f"{path}?{query}", headers=headers)
+        found.append((answer.status, answer.json["error"] if answer.status == 400 else ""))
+    assert (400, "bad-query") in found
+    assert {status for status, _ in found} <= {200, 400}
