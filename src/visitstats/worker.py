@@ -13,7 +13,7 @@ from typing import NamedTuple
 from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
-from visitstats.board import MOST_SITES, Report, Seat
+from visitstats.board import MOST_SITES, Report, Seat, Supervision
 from visitstats.changes.prunes import Places
 from visitstats.clock import wall_clock
 from visitstats.core.counting import SALT_BYTES
@@ -31,7 +31,7 @@ from visitstats.logs import tell_left_out
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk import Desk
-from visitstats.reading.scrape import Scrape, Service
+from visitstats.reading.scrape import Glance, Scrape, Service
 from visitstats.reading.site_history import Histories
 from visitstats.reading.snapshots import Stats
 from visitstats.settings import Settings
@@ -228,6 +228,21 @@ class Worker:
             backup_bytes=backup.bytes, backup_verified_ms=backup.verified_ms,
         )  # fmt: skip
         return await self._scrape.text(self.sites.all(), self.clock(), service, ask_store=ask_store)
+
+    @property
+    def told(self) -> list[Report]:
+        """What all workers of the service say of themselves, this one as it is now."""
+        self._tell()
+        return self._seat.board.reports()
+
+    @property
+    def supervision(self) -> Supervision | None:
+        """What the supervisor says; None without one."""
+        return self._seat.board.supervision()
+
+    async def glance(self) -> Glance | None:
+        """Return how tasks went and what the store says of itself; None when it does not answer."""
+        return await self._scrape.glance()
 
     @property
     def duties(self) -> list[Duty]:

@@ -24,5 +24,8 @@ PAGES = (
     Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
     Listed("corrections", "bac-ha/corrections", "form.stack button.main"),
     Listed("audit", "bac-ha/audit", ".log tbody tr, .sheet .soft"),
+    Listed("reports", "bac-ha/reports?period=month", ".report .rank:nth-child(3)"),
+    Listed("tokens", "tokens", ".tokens tbody tr:nth-child(3)"),
+    Listed("health", "health", ".parts dd"),
 )
 """All pages; "signin" is what is seen without a token."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import pytest
 
@@ -77,3 +78,44 @@ async def test_what_makes_no_sense_is_refused(app: Running, query: str) -> None:
         found.append((answer.status, answer.json["error"] if answer.status == 400 else ""))
     assert (400, "bad-query") in found
     assert {status for status, _ in found} <= {200, 400}
+
+
+async def test_a_closed_month_is_told_as_it_was_frozen(app: Running) -> None:
+    """Whatever is changed later: on the page, in the workbook and in CSV; each says when it was closed, and by
+    whom. What is asked for in another way is told as it is now, and not said to be closed."""
+    app.clock.set("2040-04-16T12:00:00+07:00")
+    await read_some(app)
+    app.clock.set("2040-05-02T08:00:00+07:00")
+    headers = {"authorization": await app.token("editor", "t1", name="Hùng")}
+    made = await app.connection.request("POST", "/v1/admin/sites/t1/close", {"period": "2040-04"}, headers)
+    assert made.status == 200, made
+    order = {"from": "/b", "into": "/a", "why": "một bài"}
+    assert (await app.connection.request("POST", "/v1/admin/sites/t1/merge", order, headers)).status == 200
+    order = {"article": "/c", "author": "Người khác", "why": "sửa tên"}
+    assert (await app.connection.request("POST", "/v1/admin/sites/t1/rename", order, headers)).status == 200
+    app.clock.advance(61)
+    [closing] = (await app.connection.request("GET", "/v1/admin/sites/t1/closed", headers=headers)).json["closed"]
+
+    async def shown(query: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await app.connection.request("GET", f"{REPORT}?{query}", headers=headers)).json
+        return found
+
+    found = await shown("kind=authors&period=2040-04")
+    assert found["groups"] == [{"name": "An", "articles": 2, "views": 5}, {"name": "Bình", "articles": 1, "views": 1}]
+    assert [(row["key"], row["views"]) for row in found["articles"]] == [("/a", 3), ("/b", 2), ("/c", 1)]
+    assert (found["closed"]["sha256"], found["closed"]["who"]) == (closing["sha256"], "Hùng")
+    found = await shown("period=2040-04")
+    assert {each["name"]: each["now"] for each in found["figures"]}["views"] == closing["views"] == 6
+    assert found["closed"]["sha256"] == closing["sha256"]
+    now = await shown("kind=authors&period=2040-04&min_views=1")
+    assert "closed" in now, now
+    assert (now["closed"], now["groups"][0]) == (None, {"name": "An", "articles": 1, "views": 5})
+    path = f"{REPORT}.xlsx?kind=authors&period=2040-04"
+    book = Read((await app.connection.request("GET", path, headers=headers)).body)
+    line = f"Đã chốt 02/05/2040 08:00, Hùng, mã {closing['sha256'][:6]}."
+    assert [row[0] for row in book.sheets["Tác giả"][:3]][2] == line
+    _, rows = book.table("Bài viết", "Lượt xem")
+    assert [(row[1], row[7]) for row in rows] == [(3, "/a"), (2, "/b"), (1, "/c"), (6, None)]
+    path = f"{REPORT}.csv?kind=articles&period=2040-04"
+    text = (await app.connection.request("GET", path, headers=headers)).body.decode("utf-8-sig")
+    assert [line.split(";")[1] for line in text.splitlines()[1:]] == ["3", "2", "1"]

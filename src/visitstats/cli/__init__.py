@@ -19,7 +19,6 @@ COMMANDS: Mapping[str, str] = {
     "reload": "serving.reload",
     "stats": "numbers.stats",
     "articles": "lists.app",
-    "articles": "lists.show_articles",
     "report": "reports.show_report",
     "history": "history.show_history",
     "claims": "numbers.show_claims",

@@ -20,8 +20,8 @@ from visitstats.reading.desk_process import made_of, reports_of
 from visitstats.reading.exports import DELIMITERS, Language, delimiter
 from visitstats.reading.groups import Group
 from visitstats.reading.index import open_index
-from visitstats.reading.report_files import ReportFiles
-from visitstats.reading.report_words import days, moment, period, word
+from visitstats.reading.report_files import ReportFiles, state_line
+from visitstats.reading.report_words import days, period, word
 from visitstats.reading.reports import GROUPED, KINDS, WITHIN, Kind, Report, Reports, check
 from visitstats.store.fitness import Parts
 
@@ -99,7 +99,7 @@ async def _write(
 def _print(site: Site, report: Report, language: Language) -> None:
     console = Console()
     console.print(f"[bold]{word(report.kind, language)} {period(report.range, language)}[/]", highlight=False)
-    console.print(escape(word("open", language).format(at=moment(site, report.at_ms))), highlight=False)
+    console.print(escape(state_line(site, report.at_ms, report.closed, language)), highlight=False)
     if report.figures:
         table = Table(word("figure", language), "", *([word("whole", language)] if report.running else []))
         for name in ("before", "year_ago"):

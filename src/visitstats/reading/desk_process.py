@@ -22,11 +22,13 @@ from typing import Any
 import msgspec
 
 from visitstats.changes.recording import NoSuchArticle
+from visitstats.core.closing import ClosingDamaged
 from visitstats.core.errors import InvalidQuery, StoreUnavailable, VisitstatsError
 from visitstats.core.query import Query
 from visitstats.core.sites import Site
 from visitstats.ending import end
 from visitstats.reading.article_history import ArticleHistory
+from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.exports import CsvText, Kind, Language, Workbook, columns, delimiter
 from visitstats.reading.index import Index, IndexBuilding, IndexUnavailable, open_index
 from visitstats.reading.index_build import Updater
@@ -37,6 +39,7 @@ from visitstats.reading.reports import Reports
 from visitstats.settings import Settings
 from visitstats.store.changes import Changes
 from visitstats.store.client import open_client
+from visitstats.store.closings import Closings
 from visitstats.store.history import SiteHistory
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
@@ -109,7 +112,15 @@ class End(msgspec.Struct, tag=True, frozen=True):
 Request = Ask | Taken | Stop
 Answer = Part | End
 ERRORS: dict[str, type[VisitstatsError]] = {
-    error.__name__: error for error in (InvalidQuery, NoSuchArticle, StoreUnavailable, IndexUnavailable, IndexBuilding)
+    error.__name__: error
+    for error in (
+        InvalidQuery,
+        NoSuchArticle,
+        StoreUnavailable,
+        IndexUnavailable,
+        IndexBuilding,
+        ClosingDamaged,
+    )
 }
 """What a request may end with. Anything else is a fault of ours, and says so."""
 
@@ -332,7 +343,8 @@ def made_of(client: Any, index: Index, clock: Callable[[], int]) -> Articles:
 
 def reports_of(client: Any, articles: Articles, clock: Callable[[], int]) -> Reports:
     """Put together what makes reports on a store (its client) and lists."""
-    return Reports(articles, SiteHistory(client), Reads(client), clock)
+    closed = ClosedMonths(Closings(client), Changes(client), Tiles(client))
+    return Reports(articles, SiteHistory(client), Reads(client), closed, clock)
 
 
 def updater_of(client: Any, index: Index, clock: Callable[[], int]) -> Updater:

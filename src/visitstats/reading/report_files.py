@@ -18,7 +18,7 @@ from visitstats.reading import exports
 from visitstats.reading.exports import Cells, Column, Csv, address, columns
 from visitstats.reading.groups import Group, Grouping
 from visitstats.reading.report_words import Language, day, days, moment, name_of, period, word
-from visitstats.reading.reports import GROUPED, WITHIN, Figure, Kind, Report, Reports, Sums, last_day
+from visitstats.reading.reports import GROUPED, WITHIN, ClosedNote, Figure, Kind, Report, Reports, Sums, last_day
 from visitstats.reading.workbook import Cell, Heading, Sheet, Workbook
 from visitstats.reading.workbook import Kind as CellKind
 
@@ -76,7 +76,8 @@ class ReportFiles:
             async for page in self._reports.pieces(self._site, kind, query):
                 head = ""
                 if text is None:
-                    shown = self._columns(kind, query, page.range)
+                    closed = kind != "royalties" and await self._reports.book(self._site, query) is not None
+                    shown = self._columns(kind, query, page.range, is_closed=closed)
                     cells = Cells(self._site, shown)
                     text = Csv([column.heading(self._language) for column in shown], separator)
                     head = text.head()
@@ -94,14 +95,16 @@ class ReportFiles:
         done, column = 0, 0
         totals: list[Cell] = []
         asked = self._reports.royalty_range(self._site, query) if kind == "royalties" else None
+        book_of = None if kind == "royalties" else await self._reports.book(self._site, query)
+        note = book_of.note if book_of else None
         async for page in self._reports.pieces(self._site, kind, query):
             if leaves is None:
-                above = self._above(kind, asked or page.range, page.selection.at_ms)
+                above = self._above(kind, asked or page.range, page.selection.at_ms, note)
                 if by:
                     groups = book.sheet(
                         word(f"sheet.{by}", self._language), self._group_headings(by, query, kind), above
                     )
-                shown = self._columns(kind, query, page.range)
+                shown = self._columns(kind, query, page.range, is_closed=note is not None)
                 cells, totals = Cells(self._site, shown), [0 if each.kind == "number" else None for each in shown]
                 column = next(place for place, each in enumerate(shown) if place and each.kind == "number")
                 headings = [each.heading(self._language) for each in shown]
@@ -134,7 +137,9 @@ class ReportFiles:
             book.plot(word("sheet.plot", self._language), word("views", self._language), leaves, title, [column],
                       bars=True)  # fmt: skip
 
-    def _columns(self, kind: Kind, query: Query, asked: Range) -> list[Column]:
+    def _columns(self, kind: Kind, query: Query, asked: Range, *, is_closed: bool = False) -> list[Column]:
+        if is_closed:  # neither type nor views of all time are frozen
+            return [each for each in columns(asked) if each.en not in ("Type", "Of all time")]
         if kind != "royalties":
             return columns(asked, within=query.within, compare=query.compare)
         within, language = query.within or WITHIN, self._language
@@ -184,18 +189,18 @@ class ReportFiles:
             for group in groups
         ]  # fmt: skip
 
-    def _above(self, kind: Kind, asked: Range, at_ms: int) -> list[str]:
+    def _above(self, kind: Kind, asked: Range, at_ms: int, closed: ClosedNote | None) -> list[str]:
         return [
             f"{word(kind, self._language)} {period(asked, self._language)}",
             name_of(self._site),
-            word("open", self._language).format(at=moment(self._site, at_ms)),
+            state_line(self._site, at_ms, closed, self._language),
         ]
 
     # The summary ------------------------------------------------------------------------------------------------------
 
     def _summary(self, book: Workbook, report: Report) -> None:
         language = self._language
-        above = self._above("summary", report.range, report.at_ms)
+        above = self._above("summary", report.range, report.at_ms, report.closed)
         above.append(
             word("compared", language).format(
                 whole=days(report.whole), before=days(report.compared), year_ago=days(report.year_ago)
@@ -217,7 +222,7 @@ class ReportFiles:
             [word("sum", language), sum(row.visits or 0 for row in report.days),
              sum(row.views or 0 for row in report.days)]
         )  # fmt: skip
-        shown_columns = columns(report.range)
+        shown_columns = self._columns("articles", Query(), report.range, is_closed=report.closed is not None)
         best = book.sheet(
             word("sheet.articles", language), [column.heading(language) for column in shown_columns], above[:3]
         )
@@ -255,6 +260,17 @@ class ReportFiles:
              *([figure.year_ago, *_change(figure, figure.year_ago, no_year)] if report.year_ago else [])]
             for figure in report.figures
         ]  # fmt: skip
+
+
+def state_line(site: Site, at_ms: int, closed: ClosedNote | None, language: Language) -> str:
+    """Say of when the numbers are, and whether they are closed: when, by whom, and the beginning of the hash."""
+    if closed is None:
+        return word("open", language).format(at=moment(site, at_ms))
+    said = word("closed", language).format(at=moment(site, closed.at_ms), who=closed.who, code=closed.sha256[:6])
+    if closed.late_visits or closed.late_views:
+        late = word("late", language).format(of=closed.late_of, visits=closed.late_visits, views=closed.late_views)
+        return f"{said} {late}"
+    return said
 
 
 def _change(figure: Figure, base: int | None, gaps: int) -> list[Cell]:

@@ -58,6 +58,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Số liệu đến {at}, chưa chốt: có thể còn thay đổi.",
         "Figures of {at}, not closed: they may still change.",
     ),
+    "closed": ("Đã chốt {at}, {who}, mã {code}.", "Closed {at}, {who}, code {code}."),
+    "late": (
+        "Gồm {visits} lượt truy cập, {views} lượt xem của kỳ {of} đến sau khi chốt kỳ ấy.",
+        "With {visits} visits and {views} views of {of} that came after that was closed.",
+    ),
     "compared": (
         "So sánh trên các ngày {whole}: kỳ trước {before}; cùng kỳ năm trước {year_ago}.",
         "Compared on {whole}: period before {before}; a year before {year_ago}.",

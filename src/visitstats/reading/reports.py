@@ -6,25 +6,31 @@
     categories   the same of categories
     royalties    what the articles published in a period were read within some days of publication, by author
 
+A month that is closed (`core.closing`) is told as it was frozen: its articles, groups and sums are the frozen ones, and
+what came late to the month that was closed before is in them, because it is in no other period. Royalties are not
+frozen: they are of days that may be after the month's end.
+
 A period that still runs is compared on its whole days only: what of today is counted by now would lose against whole
 days. The numbers of lists and groups are of one moment, which the report names.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date, timedelta
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from visitstats.core.entries import Entry
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.history import Row as HistoryRow
 from visitstats.core.history import joined
 from visitstats.core.periods import Calendar
-from visitstats.core.query import MOST_ROWS, Query, Row, Selection
+from visitstats.core.query import MOST_ROWS, Query, Row, Selection, fold
 from visitstats.core.ranges import Range, before, range_of
 from visitstats.core.sites import Site
+from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.groups import Group, Grouping
-from visitstats.reading.query import Articles, Page, since
+from visitstats.reading.query import PIECE, Articles, Page, since
 from visitstats.reading.site_history import OPEN_DAYS
 from visitstats.store.history import SiteHistory
 from visitstats.store.reads import Reads
@@ -66,6 +72,18 @@ class Gaps(msgspec.Struct, frozen=True):
     year_ago: int = 0
 
 
+class ClosedNote(msgspec.Struct, frozen=True):
+    """That a month is closed: when, by whom, and the SHA-256 of what was frozen. `late` counts came to the month `of`
+    after that was closed, and are in this one."""
+
+    at_ms: int
+    who: str
+    sha256: str
+    late_of: str
+    late_visits: int
+    late_views: int
+
+
 class DayRow(msgspec.Struct, frozen=True):
     """A day of a summary."""
 
@@ -86,6 +104,7 @@ class Report(msgspec.Struct, frozen=True):
     selection: Selection
     """All of its articles, however many are shown."""
     articles: list[Row]
+    closed: ClosedNote | None = None
     groups: list[Group] = []
     groups_in_all: int = 0
     within: int = 0
@@ -106,8 +125,16 @@ class Report(msgspec.Struct, frozen=True):
 class Reports:
     """Makes reports. `clock` gives the moment in milliseconds. Methods raise what `Articles` does."""
 
-    def __init__(self, articles: Articles, history: SiteHistory, reads: Reads, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        articles: Articles,
+        history: SiteHistory,
+        reads: Reads,
+        closed: ClosedMonths,
+        clock: Callable[[], int],
+    ) -> None:
         self.articles = articles
+        self._closed = closed
         self._history = history
         self._reads = reads
         self._clock = clock
@@ -120,13 +147,15 @@ class Reports:
         if kind == "royalties":
             return await self._royalties(site, query)
         asked, running = self._range(site, query)
+        if book := await self.book(site, query):
+            return _frozen(kind, asked, book, query)
         page = await self.articles.page(site, query)
         groups, at_ms = list[Group](), page.selection.at_ms
         if kind in GROUPED:
             found = await self.articles.groups(site, query, GROUPED[kind])
             groups, at_ms = found.groups, found.at_ms
         return Report(
-            kind, asked, at_ms, running, page.selection, page.rows, groups[: query.limit], len(groups),
+            kind, asked, at_ms, running, page.selection, page.rows, None, groups[: query.limit], len(groups),
             within=query.within,
         )  # fmt: skip
 
@@ -147,21 +176,56 @@ class Reports:
         rows = await self._days(site, calendar, asked, now_ms)
         over = [row for row in rows if whole and row.name <= whole.last]
         earlier = [await self._days(site, calendar, each, now_ms) if each else [] for each in (compared, year_ago)]
-        best = await self.articles.page(site, _only(query, limit=BEST))
-        authors, categories = [await self.articles.groups(site, _only(query), by) for by in GROUPED.values()]
+        book = await self.book(site, query)
+        if book:
+            frozen = _frozen("articles", asked, book, _only(query, limit=BEST))
+            rows_shown, selection = frozen.articles, frozen.selection
+            authors, categories = (book.groups(by)[:BEST] for by in GROUPED.values())
+        else:
+            best = await self.articles.page(site, _only(query, limit=BEST))
+            rows_shown, selection = best.rows, best.selection
+            authors, categories = [
+                (await self.articles.groups(site, _only(query), by)).groups[:BEST] for by in GROUPED.values()
+            ]
         best_day = max((row for row in rows if row.visits), key=lambda row: row.visits or 0, default=None)
         return Report(
-            "summary", asked, now_ms, running, best.selection, best.rows,
-            figures=_figures(rows, over, *earlier), gaps=Gaps(*map(_gaps, (over, *earlier))),
+            "summary", asked, now_ms, running, selection, rows_shown, book.note if book else None,
+            figures=_closed_figures(_figures(rows, over, *earlier), book), gaps=Gaps(*map(_gaps, (over, *earlier))),
             whole=whole, compared=compared, year_ago=year_ago,
             best_day=_day(best_day) if best_day else None, days=[_day(row) for row in rows],
             unknown_days=[row.name for row in rows if row.known == "no"],
-            authors=authors.groups[:BEST], categories=categories.groups[:BEST],
+            authors=authors, categories=categories,
         )  # fmt: skip
+
+    async def book(self, site: Site, query: Query) -> "ClosedBook | None":
+        """Return what is frozen of the month that is asked for; None when it is open, or no month, or when there are
+        conditions that what is frozen does not know. Raises ClosingDamaged, too."""
+        asked, running = self._range(site, query)
+        if asked.unit != "month" or running or query != _known_of_frozen(query):
+            return None
+        closing = await self._closed.find(site.id, asked.first[:7])
+        if closing is None:
+            return None
+        found = await self._closed.book(site.id, closing)
+        head = found.head
+        note = ClosedNote(closing.at_ms, closing.who, closing.sha256, head.late_of, head.late_visits, head.late_views)
+        rows = [
+            Row(Entry(row.key, row.title, "", row.author, row.category, row.published), row.views + row.late)
+            for row in found.rows
+            if row.views + row.late
+            and (not query.author or fold(row.author) == fold(query.author))
+            and (not query.category or fold(row.category) == fold(query.category))
+        ]
+        rows.sort(key=lambda row: (-row.views, row.entry.key))
+        return ClosedBook(note, head.visits + head.late_visits, head.views + head.late_views, rows)
 
     async def pieces(self, site: Site, kind: Kind, query: Query) -> AsyncIterator[Page]:
         """Yield the articles of a report: `query.limit` of them, group by group where it has groups."""
         check(kind, query)
+        if kind != "royalties" and (book := await self.book(site, query)):
+            for page in book.pages(self._range(site, query)[0], GROUPED.get(kind), query.limit):
+                yield page
+            return
         if kind == "royalties":
             query, _ = self._published(site, query)
         elif kind in GROUPED:
@@ -184,7 +248,7 @@ class Reports:
         now_ms = self._clock()
         found = groups.sorted()
         return Report(
-            "royalties", asked, now_ms, self._runs(site, asked), Selection(now_ms, count, views), shown,
+            "royalties", asked, now_ms, self._runs(site, asked), Selection(now_ms, count, views), shown, None,
             found[: query.limit], len(found), within=wanted.within,
         )  # fmt: skip
 
@@ -227,6 +291,65 @@ def check(kind: Kind, query: Query) -> None:
         raise InvalidQuery("sort: this report goes group by group")
     if kind == "royalties" and (query.sort != "views" or query.published_first or query.published_last):
         raise InvalidQuery("royalties are of articles published in the period, author by author: name it, and no order")
+
+
+class ClosedBook(NamedTuple):
+    """What is frozen of a month, what came late to the one before among it."""
+
+    note: ClosedNote
+    visits: int
+    views: int
+    rows: list[Row]
+    """Its articles, the most read first. What they had of all time is not frozen."""
+
+    def groups(self, by: Grouping) -> list[Group]:
+        """Return what the articles of each author or category have together."""
+        sums = Sums(by, within=False)
+        sums.add(self.rows)
+        return sums.sorted()
+
+    def pages(self, asked: Range, by: Grouping | None, limit: int) -> Iterator[Page]:
+        """Yield the articles in pieces, group by group if they are grouped; one piece at least."""
+        rows = self.rows
+        if by:
+
+            def place(row: Row) -> tuple[bool, str, str]:
+                name: str = getattr(row.entry, by)
+                return not name, fold(name), name
+
+            rows = sorted(rows, key=place)
+        rows = rows[:limit]
+        selection = Selection(self.note.at_ms, len(rows), sum(row.views for row in rows))
+        for start in range(0, max(len(rows), 1), PIECE):
+            yield Page(asked, None, selection, rows[start : start + PIECE], "", start)
+
+
+def _known_of_frozen(query: Query) -> Query:
+    """Return the conditions of a query of which what is frozen knows something."""
+    return Query(
+        period=query.period, first=query.first, last=query.last, author=query.author, category=query.category,
+        limit=query.limit, sort=query.sort if query.sort in GROUPED.values() else "views",
+    )  # fmt: skip
+
+
+def _frozen(kind: Kind, asked: Range, book: ClosedBook, query: Query) -> Report:
+    views = sum(row.views for row in book.rows)
+    groups = book.groups(GROUPED[kind]) if kind in GROUPED else []
+    return Report(
+        kind, asked, book.note.at_ms, False, Selection(book.note.at_ms, len(book.rows), views),
+        book.rows[: query.limit], book.note, groups[: query.limit], len(groups),
+    )  # fmt: skip
+
+
+def _closed_figures(figures: list[Figure], book: ClosedBook | None) -> list[Figure]:
+    """Put the frozen sums of a closed month in the place of those of now."""
+    if book is None:
+        return figures
+    frozen = {"visits": book.visits, "views": book.views}
+    return [
+        msgspec.structs.replace(each, now=frozen[each.name], whole=frozen[each.name]) if each.name in frozen else each
+        for each in figures
+    ]
 
 
 class Sums:

@@ -49,6 +49,13 @@ class _Stored(NamedTuple):
     about: About
 
 
+class Glance(NamedTuple):
+    """What the store says of tasks and of itself."""
+
+    runs: dict[str, Run]
+    about: About
+
+
 class Scrape:
     """Answers scrapes for all workers of a service."""
 
@@ -77,6 +84,15 @@ class Scrape:
         self._tell_service(out, service, now_ms, up=found is not None)
         self._tell_counters(out, [live.site.id for live in sites])
         return out.finished()
+
+    async def glance(self) -> Glance | None:
+        """Return how tasks went and what the store says of itself; None when it does not answer in time."""
+        try:
+            async with asyncio.timeout(SECONDS), self._reading:
+                await self._overview.read([], 0)
+                return Glance(await self._runs.all(), await self._overview.about())
+        except (StoreUnavailable, TimeoutError):
+            return None
 
     async def close(self) -> None:
         """Close the connection to the store."""

@@ -64,6 +64,7 @@ from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
 from visitstats.web.routes.claims import ClaimRoutes
 from visitstats.web.routes.files import Files
+from visitstats.web.routes.health import HealthRoutes
 from visitstats.web.routes.history import SiteHistories
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
@@ -122,6 +123,7 @@ ROUTES: tuple[Route, ...] = tuple(
         SettingsRoutes,
         ReportRoutes,
         TokenRoutes,
+        HealthRoutes,
         Boxes,
         Top,
         Public,
@@ -243,6 +245,7 @@ class Application:
             ClaimRoutes(worker.reads, clock),
             SettingsRoutes(worker.records, worker.reads, stats, sites),
             TokenRoutes(worker.access, worker.refusals, sites),
+            HealthRoutes(worker),
             Boxes(stats, clock),
             ArticleLists(worker.desk, exported, clock),
             ReportRoutes(worker.desk, exported, clock),

@@ -156,8 +156,8 @@ def _number(text: str, kind: Any) -> int | str:
 def _is(kind: type, annotation: Any) -> bool:
     if isinstance(annotation, UnionType):
         return any(_is(kind, each) for each in annotation.__args__)
-    inner = getattr(annotation, "__origin__", annotation)
-    return inner is kind or getattr(inner, "__origin__", None) is kind
+    inner = getattr(annotation, "__origin__", None)  # list[str] → list, Annotated[int | None, …] → int | None
+    return annotation is kind if inner is None else inner is kind or _is(kind, inner)
 
 
 async def _body(route: Route, request: Request) -> Any:

@@ -112,6 +112,9 @@ export const get = (path, query, signal) => request('GET', path, { query, signal
 /** Makes a change. */
 export const post = (path, body, signal) => request('POST', path, { body, signal });
 
+/** Takes something away. */
+export const remove = (path, signal) => request('DELETE', path, { signal });
+
 export function address(path, query = {}) {
   const url = new URL(path, BASE);
   for (const [name, value] of Object.entries(query)) {

@@ -33,7 +33,7 @@ function asked() {
 
 const to = (page, site, query) => (page.name === 'overview' ? home(site, query)
   : link(page.of === 'site' ? site : '', page.name === 'portals' ? '' : page.name, {}, query.get('lang')));
-const sees = page => WORTH[session.me.scope] >= WORTH[page.scope];
+const sees = page => WORTH[session.me.scope] >= WORTH[page.scope] && !(page.everywhere && session.me.sites);
 
 /* ---- frame ---------------------------------------------------------------------------------------------------------- */
 function languages(query) {

@@ -8,16 +8,19 @@ const LONG = 8000;
 
 /* The table of pages. A further one is a row here, a file pages/NAME.js, and words/vi/NAME.js and words/en/NAME.js
  * (docs/admin-pages.md). of: "site" or "all" sites; scope: the least that sees it; group: where it stands in the index,
- * "" for not there; under: the page whose place in the index it has. */
+ * "" for not there; under: the page whose place in the index it has; everywhere: only for tokens of all sites. */
 export const PAGES = [
   { name: 'portals', of: 'all', scope: 'viewer', group: 'all' },
   { name: 'overview', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'articles', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'article', of: 'site', scope: 'viewer', group: '', under: 'articles' },
+  { name: 'reports', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'corrections', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'audit', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'why', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'settings', of: 'site', scope: 'editor', group: 'site' },
+  { name: 'tokens', of: 'all', scope: 'admin', group: 'installation', everywhere: true },
+  { name: 'health', of: 'all', scope: 'admin', group: 'installation', everywhere: true },
 ];
 export const WORTH = { viewer: 0, editor: 1, admin: 2 };
 

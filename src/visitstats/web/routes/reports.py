@@ -46,6 +46,17 @@ class RoyaltyRow(ArticleRow):
     over: bool | None = None
 
 
+class ClosedAt(msgspec.Struct):
+    """That the month is closed. What came late to the month `late_of`, after that was closed, is in this one."""
+
+    at: Moment
+    who: str
+    sha256: str
+    late_of: str
+    late_visits: int
+    late_views: int
+
+
 class ReportAnswer(msgspec.Struct):
     """A report. `at` is the moment of its numbers; while it is `running` they may still change, and its whole days are
     compared. What is not known is null, and what a kind has not is empty."""
@@ -55,6 +66,7 @@ class ReportAnswer(msgspec.Struct):
     range: Days
     at: Moment
     running: bool
+    closed: ClosedAt | None
     selection: Selection
     articles: list[RoyaltyRow]
     groups: list[Group]
@@ -87,13 +99,17 @@ class ReportRoutes:
         check(kind, query)
         found = await self._desk.report(live.site, kind, query)
         today = live.calendar.day_at(self._clock()).date
+        note = found.closed
+        closed = None if note is None else ClosedAt(
+            live.calendar.iso(note.at_ms), note.who, note.sha256, note.late_of, note.late_visits, note.late_views
+        )  # fmt: skip
         rows = []
         for rank, row in enumerate(found.articles, 1):
             until = last_day(live.calendar, row.entry.published, found.within or WITHIN) if kind == "royalties" else ""
             named = msgspec.structs.asdict(row_of(live, rank, row))
             rows.append(RoyaltyRow(**named, until=until or None, over=until < today if until else None))
         return ReportAnswer(
-            live.site.id, found.kind, days_of(found.range), live.calendar.iso(found.at_ms), found.running,
+            live.site.id, found.kind, days_of(found.range), live.calendar.iso(found.at_ms), found.running, closed,
             Selection(found.selection.articles, found.selection.views), rows, found.groups, found.groups_in_all,
             found.within, found.figures, _days(found.whole), _days(found.compared), _days(found.year_ago),
             found.gaps, found.best_day, found.days, found.unknown_days, found.authors, found.categories,
