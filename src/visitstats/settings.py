@@ -37,6 +37,8 @@ _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 class InvalidSetting(VisitstatsError):
     """A setting with an unknown name or a value that is not allowed; the text names it and where it was given."""
 
+    exit_status = 78
+
 
 class _Refused(Exception):
     """What a value should have been; `_read` adds the name and the place."""
@@ -305,6 +307,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The file is `config`, else the one that VISITSTATS_CONFIG names, else ./visitstats.toml if there is one.
         Raises `InvalidSetting` for the first thing that is not understood.
         """
+        return cls.loaded(overrides, environ, config)[0]
+
+    @classmethod
+    def loaded(
+        cls,
+        overrides: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] | None = None,
+        config: Path | None = None,
+    ) -> tuple[Settings, dict[str, str]]:
+        """The same, and where the value of each setting comes from, by its name; those with their default are left
+        out."""
         overrides = {name: value for name, value in (overrides or {}).items() if value is not None}
         from_environment = _from_environment(environ or {})
         named = from_environment.pop("config", "")
@@ -318,10 +331,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             for name in values:
                 if name not in SETTINGS:
                     raise InvalidSetting(f"{place(name)} is not a setting{_nearest(name, place)}")
-        found: dict[str, Any] = {}
+        found, places = dict[str, Any](), dict[str, str]()
         for name, setting in SETTINGS.items():
             values, place = next(((v, p) for v, p in sources if name in v), ({name: setting.default}, str))
             found[name] = _read(setting, values[name], place(name))
+            if any(name in given for given, _ in sources):
+                places[name] = place(name)
         settings = _with_password(cls(**found))
         if settings.metrics_port and settings.metrics_port == settings.port and not settings.socket:
             raise InvalidSetting(f"metrics_port and port are both {settings.port}")
@@ -332,7 +347,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"queue_max_hits is {settings.queue_max_hits}; "
                 f"it must hold at least one batch (batch_max_hits is {settings.batch_max_hits})"
             )
-        return settings
+        return settings, places
 
     def to_environ(self) -> dict[str, str]:
         """The same settings as variables for a worker process: `load(environ=…)` there gives an equal value."""

@@ -47,7 +47,7 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
     """Debian's Prometheus cannot find pods, so of that example everything else is checked."""
     promtool = tool("promtool")
     run(promtool, "check", "config", "prometheus.yml")
-    for each in ("token", "several-hosts"):
+    for each in ("token", "several-hosts", "compose"):
         run(promtool, "check", "config", "--syntax-only", f"examples/{each}.yml")
 
 

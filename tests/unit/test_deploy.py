@@ -25,6 +25,7 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "systemd" / "visitstats.service").read_text(encoding="utf-8")
+KUBERNETES = (DEPLOY / "kubernetes" / "visitstats.yaml").read_text(encoding="utf-8")
 SETTINGS = {row.variable: row.shown_default for row in DECLARED.values()}
 # What a stop may take: the service finishes what it accepted, then its Valkey writes what it has.
 STOP = int(SETTINGS["VISITSTATS_SHUTDOWN_SECONDS"]) + STOP_SECONDS
@@ -65,12 +66,16 @@ def test_the_image_is_built_from_pinned_packages_as_everywhere() -> None:
 
 def test_the_image_runs_as_nobody_special_and_keeps_its_numbers_on_a_volume() -> None:
     [user], [volume] = instructions("USER"), instructions("VOLUME")
-    assert user == "visitstats"
+    assert user == "10001:10001", "runAsNonRoot of Kubernetes refuses names"
     assert f"VISITSTATS_DATA_DIR={volume}" in DOCKERFILE
     assert instructions("EXPOSE") == [SETTINGS["VISITSTATS_PORT"]]
 
 
-@pytest.mark.parametrize("text", [DOCKERFILE, COMPOSE, UNIT], ids=["Dockerfile", "compose.yaml", "visitstats.service"])
+@pytest.mark.parametrize(
+    "text",
+    [DOCKERFILE, COMPOSE, UNIT, KUBERNETES],
+    ids=["Dockerfile", "compose.yaml", "visitstats.service", "kubernetes"],
+)
 def test_only_settings_that_exist_are_set(text: str) -> None:
     assert set(re.findall(r"VISITSTATS_[A-Z_]+", text)) <= set(SETTINGS)
 
@@ -80,7 +85,9 @@ def test_the_trusted_network_is_the_one_of_the_containers_and_the_port_is_not_pu
     [trusted] = re.findall(r"VISITSTATS_TRUSTED_PROXIES: (\S+)", COMPOSE)
     assert trusted == network
     assert Settings.load(environ={"VISITSTATS_TRUSTED_PROXIES": trusted}).trusted_proxies == (network,)
-    assert re.findall(r'- "(\S+:\d+)"', COMPOSE) == ["127.0.0.1:8080:8080"]
+    published = re.findall(r'- "(\S+:\d+)"', COMPOSE)
+    assert published[0] == "127.0.0.1:8080:8080"
+    assert all(each.startswith("127.0.0.1:") for each in published)
 
 
 def test_a_stop_is_given_the_time_that_it_may_take() -> None:
@@ -93,6 +100,49 @@ def test_a_stop_is_given_the_time_that_it_may_take() -> None:
 def test_systemd_stops_the_service_and_not_its_store() -> None:
     """A Valkey that is stopped at the same moment could not take what the service is still committing."""
     assert "\nKillMode=mixed\n" in UNIT
+
+
+def test_what_compose_mounts_is_there() -> None:
+    mounted = re.findall(r"- (\./\S+?):", COMPOSE)
+    assert len(mounted) == 6
+    assert [path for path in mounted if not (DEPLOY / path).exists()] == []
+
+
+def test_every_port_probe_and_path_in_kubernetes_is_the_services() -> None:
+    """And the pod keeps what it has journalled, runs without rights, and is given time to end."""
+    documents = KUBERNETES.split("\n---\n")
+    kinds = [re.findall(r"^kind: (\w+)$", each, re.MULTILINE)[0] for each in documents]
+    assert {"StatefulSet", "PodDisruptionBudget", "NetworkPolicy", "Ingress"} <= set(kinds)
+    pod = documents[kinds.index("StatefulSet")]
+    ports = dict(re.findall(r"name: (\w+), containerPort: (\d+)", pod))
+    assert ports["http"] == SETTINGS["VISITSTATS_PORT"]
+    assert f'VISITSTATS_METRICS_PORT, value: "{ports["metrics"]}"' in pod
+    assert re.findall(r"path: (/\w+), port: http", pod) == ["/healthz", "/healthz", "/readyz"]
+    [volume] = instructions("VOLUME")
+    assert f"name: data, mountPath: {volume}" in pod
+    assert "volumeClaimTemplates" in pod
+    user = instructions("USER")[0].partition(":")[0]
+    for right in (
+        f"runAsUser: {user}", "runAsNonRoot: true", "readOnlyRootFilesystem: true", "drop: [ALL]",
+        "allowPrivilegeEscalation: false",
+    ):  # fmt: skip
+        assert right in pod
+    [grace] = re.findall(r"terminationGracePeriodSeconds: (\d+)", pod)
+    [before] = re.findall(r'command: \[sleep, "(\d+)"\]', pod)
+    assert int(grace) > STOP + int(before)
+    [path] = re.findall(r"path: /vs/\((.+)\)$", documents[kinds.index("Ingress")], re.MULTILINE)
+    for served in ("v1/sites/portal/hit", "widget.js", "widget/words.json"):
+        assert re.fullmatch(path, served), served
+    for hidden in ("metrics", "v1/admin/sites", "readyz", "openapi.json", "admin/"):
+        assert not re.fullmatch(path, hidden), hidden
+
+
+def test_the_files_for_kubernetes_fit_its_schemas(tmp_path: Path) -> None:
+    """Where the schemas are installed (`pip install kubernetes-validate`, 108 MB)."""
+    validate = pytest.importorskip("kubernetes_validate")
+    yaml = pytest.importorskip("yaml")
+    for document in yaml.safe_load_all(KUBERNETES):
+        validate.validate(document, "1.31", strict=True)
 
 
 class Service(http.server.HTTPServer):

@@ -1,4 +1,5 @@
-"""The command line. Exit status 0 is done, 1 refused or failed (one clear line on stderr), 2 wrong usage."""
+"""The command line. Exit status 0 is done, 1 refused or failed (one clear line on stderr), 2 wrong usage, 78
+settings that are wrong (EX_CONFIG of sysexits.h: a supervisor knows that another start would not help)."""
 
 import io
 import os
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "restore": "backups.restore_backup",
     "journal": "trust.app",
     "backup": "backups.app",
+    "config": "config.app",
     "tasks": "tasks.app",
     "site": "sites.app",
     "token": "tokens.app",
@@ -50,7 +52,7 @@ COMMANDS: Mapping[str, str] = {
 
 def application(only: str = "") -> typer.Typer:
     """Make the program of all commands; of one alone when it is named, because loading all of them takes 0.4 s."""
-    app = typer.Typer(name="visitstats", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(name="visitstats", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_program)
     for name in (only,) if only in COMMANDS else COMMANDS:
         module, _, attribute = COMMANDS[name].partition(".")
@@ -73,7 +75,7 @@ def main() -> None:
         application(sys.argv[1] if len(sys.argv) > 1 else "")()
     except VisitstatsError as error:
         print(f"visitstats: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(0)
     except BrokenPipeError:

@@ -4,6 +4,9 @@
 class VisitstatsError(Exception):
     """The root of our own errors; its text is one clear line for a person."""
 
+    exit_status = 1
+    """What the command line ends with."""
+
 
 class HitRejected(VisitstatsError):
     """A beacon that is not counted, with the reason as a kebab-case word (rule 8).

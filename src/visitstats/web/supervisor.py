@@ -115,6 +115,8 @@ class Supervisor(Multiprocess):
         self._store_restarts = 0
         self._compact_at = time.monotonic() + COMPACT_SECONDS
         self._again_at = 0.0
+        self._alive_seconds = watchdog_seconds() / 4
+        self._alive_at = 0.0 if self._alive_seconds else float("inf")
         self._all_ready = False
         self.reloads = 0
         self.on_reload: Callable[[str], None] = lambda trouble: None
@@ -193,6 +195,9 @@ class Supervisor(Multiprocess):
     def _tend(self) -> None:
         """Look after everything but the workers."""
         tell_left_out()
+        if time.monotonic() >= self._alive_at:
+            self._alive_at = time.monotonic() + self._alive_seconds
+            notify("WATCHDOG=1")
         if self._store is None:
             return
         if self._store.revive():
@@ -332,6 +337,12 @@ class Supervisor(Multiprocess):
             log.error("%s does not end and is killed; its journal is applied by another", worker.named, extra=ALWAYS)
             worker.process.kill()
             worker.join()
+
+
+def watchdog_seconds() -> float:
+    """Return within how many seconds systemd wants to hear from this process each time; 0 when it does not."""
+    microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    return int(microseconds) / 1_000_000 if microseconds.isdecimal() and pid == str(os.getpid()) else 0.0
 
 
 def notify(state: str) -> None:
