@@ -165,3 +165,16 @@ def _sample(service: Service, name: str) -> float:
     with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return float(re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[0])
+
+
+def test_doctor_looks_from_outside_at_a_real_service(service: Service) -> None:
+    """Without a proxy readers reach more than they need, which is a warning and no fault."""
+    found = json.loads(
+        service.cli("doctor", "--url", f"http://127.0.0.1:{service.port}", "--site", "t1", "--page", "/no", "--json")
+    )
+    assert found["ok"]
+    rows = {row["check"]: row["status"] for row in found["checks"]}
+    assert rows == {
+        "reach": "ok", "widget": "ok", "compression": "ok", "clock": "ok", "cors": "ok", "numbers": "ok",
+        "hidden": "warn", "policy": "ok",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from visitstats.settings import Settings
 from visitstats.store.fitness import Condition, Parts
 from visitstats.store.rights import Rights
 from visitstats.trust import doctor as checks
+from visitstats.trust.outside import look
 from visitstats.trust.survey import Status, survey
 from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.verifier import Report, Verifier
@@ -67,17 +69,25 @@ def verify(
 
 
 def doctor(
+    url: Annotated[
+        str, typer.Option("--url", help="Look at the counter from outside instead, as at https://portal.example.vn/vs.")
+    ] = "",
+    site: Annotated[str, typer.Option("--site", help="With --url: one of its sites.")] = "",
+    page: Annotated[str, typer.Option("--page", help="With --url: the path of a page that shows the box.")] = "/",
     json: JsonOption = False,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Check the store, the disk and the machine, and say what to change."""
-    settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
-    machine = checks.Machine()
-    rows = [
-        *_store_rows(settings),
-        *checks.check_folder(settings, machine),
-        *checks.check_machine(settings, machine),
-    ]
+    """Check the store, the disk and the machine, and say what to change; or, from any machine, what proxies do."""
+    if url:
+        rows = list(look(url, site, time.time(), page))
+    else:
+        settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
+        machine = checks.Machine()
+        rows = [
+            *_store_rows(settings),
+            *checks.check_folder(settings, machine),
+            *checks.check_machine(settings, machine),
+        ]
     failed = any(row.status == "fail" for row in rows)
     if json:
         _print_json({"ok": not failed, "checks": rows})
