@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(wildcard tests/unit tests/store tests/upgrade tests/web tests/integrations tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ops-demo test check format bench soak compare fuzz widget pictures lock clean
+.PHONY: help demo ops-demo release test check format bench soak compare fuzz widget pictures lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -39,6 +39,7 @@ help:
 	@echo "make widget   build the widget (needs Node.js)"
 	@echo "make pictures take the pictures of docs/editors.md (needs Chromium)"
 	@echo "make lock     renew requirements/ with the newest versions that pyproject.toml allows"
+	@echo "make release  wheel, sdist, widget with its integrity, SBOM, image and checksums in dist/, from a clean tree"
 	@echo "make clean    remove .venv, caches and builds (not visitstats-data)"
 
 LOCKS := $(wildcard requirements/*.txt)
@@ -55,6 +56,9 @@ demo: $(VENV)/.runtime
 
 ops-demo: $(VENV)/.runtime
 	@exec scripts/ops-demo.sh $(ARGS)
+
+release: $(VENV)/.dev
+	@exec $(BIN)/python -m scripts.release
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
