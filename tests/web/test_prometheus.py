@@ -20,6 +20,8 @@ from tests.client import Hit, crowd
 from tests.driver import Service, _free_port
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(180)  # a Prometheus and a service have to start
+
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 FILES = sorted([*PROMETHEUS.glob("visitstats-*.yml"), *(ROOT / "deploy" / "grafana").glob("en/*.json")])

@@ -79,7 +79,8 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systemd]:
     found.close()
 
 
-async def test_a_restart_refuses_no_hit(systemd: Systemd, tmp_path: Path) -> None:
+@pytest.mark.timeout(240)  # two starts
+async def test_a_restart_refuses_no_hit(systemd: Systemd) -> None:
     """Each hit comes by a connection of its own, as readers'; those that come meanwhile wait in systemd's socket. The
     watchdog hears of the service all the time."""
     systemd.start()
@@ -87,13 +88,13 @@ async def test_a_restart_refuses_no_hit(systemd: Systemd, tmp_path: Path) -> Non
     async def ready(times: int) -> bool:
         return systemd.hear().count("READY=1") >= times
 
-    await until(lambda: ready(1), "it says that it is ready", 30)
+    await until(lambda: ready(1), "it says that it is ready", 60)
     added = [str(PROGRAM), "site", "add", "t1", "--host", HOST]
     folder = systemd._folder
     await asyncio.to_thread(subprocess.run, added, env=environ(folder), cwd=folder, check=True, capture_output=True)
     readers, sent, statuses = crowd(HITS, "restart"), 0, list[int]()
 
-    async def send(seconds: float = 30) -> int:
+    async def send(seconds: float = 60) -> int:
         nonlocal sent
         hit = Hit(readers[sent], "/a")
         sent += 1
@@ -120,7 +121,7 @@ async def test_a_restart_refuses_no_hit(systemd: Systemd, tmp_path: Path) -> Non
     await until(lambda: _is(len(statuses) > 8), "hits come")
     await asyncio.to_thread(systemd.stop)
     systemd.start()
-    await until(lambda: ready(2), "it is ready again", 30)
+    await until(lambda: ready(2), "it is ready again", 60)
     await asyncio.gather(*reading)
     assert set(statuses) <= {200, 202}
     assert len(statuses) == HITS

@@ -20,7 +20,10 @@ from tests.driver import EACH_ITS_OWN, Service, _free_port
 from tests.waiting import wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: several hosts are NOT TESTED")
+pytestmark = [
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed: several hosts are NOT TESTED"),
+    pytest.mark.timeout(240),  # six starts
+]
 RECIPE = (Path(__file__).parents[2] / "deploy" / "nginx" / "visitstats-upstream-two-hosts.conf").read_text("utf-8")
 LINES = "\n".join(re.findall(r"^#     (proxy_next_upstream.*;)$", RECIPE, re.MULTILINE))
 READERS = 4
