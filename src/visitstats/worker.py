@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from visitstats.access import Access, Refusals
@@ -21,6 +22,7 @@ from visitstats.core.errors import StoreUnavailable, StoreUnfit, VisitstatsError
 from visitstats.core.forgetting import ForgettingClock
 from visitstats.descriptors import open_files
 from visitstats.ending import end
+from visitstats.imports.finishing import Finisher
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
@@ -41,6 +43,7 @@ from visitstats.store.closings import Closings
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.history import SiteHistory
+from visitstats.store.import_records import Imports
 from visitstats.store.overview import Overview
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
@@ -97,6 +100,7 @@ class Worker:
         """Whether it has a journal."""
         self.records = Records(self._client)
         self.reads = Reads(self._client)
+        self.imports = Imports(self._client)
         self.closings = Closings(self._client)
         self.closed = ClosedMonths(self.closings, self.records.changes, Tiles(self._client))
         self.access = Access(self.records, clock, kept)
@@ -160,6 +164,9 @@ class Worker:
             [*self._own_tasks(), *shared(
                 Closing(upkeep, self.sites, clock), self.sites, self.desk, lambda: verify_apart(settings, url),
                 lambda site: Places(self.records.changes, self.ingest, site, clock).give_back_and_tell(),
+                Finisher(
+                    self.records.changes, self.imports, self.closings, lambda: nullcontext(self.ingest), clock
+                ),
             )],
             upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
         )  # fmt: skip

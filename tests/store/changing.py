@@ -15,6 +15,7 @@ from visitstats.patterns import linear_pattern
 from visitstats.reading.closings import ClosedMonths
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
+from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
 
 
@@ -35,6 +36,6 @@ def change_desk(
     rules = rules or KeyRules(site, linear_pattern)
     calendar = Calendar(site.timezone, site.week_start)
     return ChangeDesk(
-        changes or Changes(client), Closings(client), recorder, site, rules, calendar,
+        changes or Changes(client), Imports(client), Closings(client), recorder, site, rules, calendar,
         closed_months(client).day_views, clock,
     )  # fmt: skip

@@ -74,14 +74,14 @@ OURS = [
     keys.base(SITE.id), keys.changes(SITE.id), keys.salt(SITE.id, DAY.date, 0).name, keys.uniques(SITE.id, DAY.year),
     keys.peaks(SITE.id, DAY.year), keys.packed(SITE.id), keys.tiles(SITE.id, DAY.month),
     *keys.of_amounts(SITE.id, keys.CORRECTIONS, DAY.date), *keys.of_facts(SITE.id),
-    *keys.of_closing(SITE.id, DAY.last_month),
+    *keys.of_closing(SITE.id, DAY.last_month), keys.imports(SITE.id),
 ]  # fmt: skip
 
 
 def test_every_kind_of_key_is_looked_at() -> None:
     looked_at = {found.kind.word for name in OURS if (found := keys.parse(name))}
-    # The name of tiles that are being written is drawn at random.
-    assert looked_at == {row.word for row in keys.KINDS} - {"packing"}
+    # Names of tiles that are being written, and of changes, are drawn at random.
+    assert looked_at == {row.word for row in keys.KINDS} - {"packing", "pruned", "parts of an import"}
 
 
 @pytest.mark.parametrize("name", sorted(set(OURS)))

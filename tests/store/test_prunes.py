@@ -37,6 +37,7 @@ from visitstats.store.change_records import Logged
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
 from visitstats.store.commit import Work
+from visitstats.store.import_records import Imports
 from visitstats.store.inspect import Inspector
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
@@ -71,8 +72,8 @@ class Portal(Writer):
         closings = Closings(self.raw)
         closed = ClosedMonths(closings, self.changes, Tiles(self.raw))
         return ChangeDesk(
-            self.changes, closings, self, self.site, KeyRules(SITE, linear_pattern), CALENDAR, closed.day_views,
-            lambda: self.now,
+            self.changes, Imports(self.raw), closings, self, self.site, KeyRules(SITE, linear_pattern),
+            CALENDAR, closed.day_views, lambda: self.now,
         )  # fmt: skip
 
     async def undo(self, change_id: str) -> Logged:

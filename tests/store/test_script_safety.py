@@ -33,12 +33,13 @@ from visitstats.store.change_records import Change, merging
 from visitstats.store.client import open_client
 from visitstats.store.commit import Changed, Committed, Committer, Gap, Refused, Work, load_scripts
 
-READS = {"GET", "HGET", "HGETALL", "HMGET", "HLEN", "HEXISTS", "SCARD", "SMISMEMBER", "EXISTS", "STRLEN", "TTL"}
+READS = {"GET", "HGET", "HGETALL", "HMGET", "HLEN", "HEXISTS", "SCARD", "SMISMEMBER", "EXISTS", "STRLEN", "TTL", "TIME"}
 WRITES = {"HSET", "SADD", "PFADD", "SETRANGE", "EXPIREAT"}
 MAY_WRITE = {
     "commit": WRITES,
     "change": {"HSET", "HDEL", "SETRANGE"},
     "amounts": {"HSET", "HDEL", "SETRANGE"},
+    "import": {"HSET", "HDEL", "SETRANGE", "EXPIREAT", "PERSIST"},
     "facts": {"HSET", "HDEL", "SETRANGE"},
     "closing": {"HSET", "HDEL", "SETRANGE"},
     "prune": {"HSET", "HDEL", "SETRANGE", "EXPIREAT"},

@@ -32,6 +32,7 @@ OTHERS = (
     "of_facts",
     "of_closing",
     "of_prune",
+    "of_import",
     "of_seal",
     "count_at",
     "quarter_of",
@@ -91,6 +92,8 @@ NAMES = {
     "amounts": "vs:{portal-1}:amounts",
     "layer": "vs:{portal-1}:layer:corrections",
     "layer_days": "vs:{portal-1}:layer:corrections:2026-11",
+    "imports": "vs:{portal-1}:imports",
+    "import_parts": "vs:{portal-1}:import:036a821d",
     "closed": "vs:{portal-1}:closed",
     "frozen": "vs:{portal-1}:closed:2026-11",
     "hour_sketch": "vs:{portal-1}:unique:2026-11-24:h14",
@@ -229,6 +232,12 @@ def test_amounts_name_the_keys_of_their_place_last(place: str, last: tuple[str, 
         *(name(SITE) for name in made), keys.layer(SITE, "corrections"), keys.closed(SITE),
         *(f"vs:{{{SITE}}}:{name}" for name in last), keys.redo(SITE),
     ]  # fmt: skip
+
+
+def test_an_import_names_its_parts_where_amounts_name_closed_months_and_itself_at_the_end() -> None:
+    amounts = keys.of_amounts(SITE, "imports", "2026-11-24")
+    amounts[12] = keys.import_parts(SITE, "0a1b2c3d")
+    assert keys.of_import(SITE, "0a1b2c3d", "2026-11-24") == [*amounts[:-1], keys.imports(SITE), keys.redo(SITE)]
 
 
 def test_a_seal_names_its_keys_in_the_order_in_which_the_script_takes_them() -> None:

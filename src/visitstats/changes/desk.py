@@ -7,6 +7,7 @@ import msgspec
 
 from visitstats.changes.corrections import Corrections, DayViews
 from visitstats.changes.facts import Naming
+from visitstats.changes.imports import Importing
 from visitstats.changes.merges import Merges
 from visitstats.changes.periods import Periods
 from visitstats.changes.prunes import give_again
@@ -20,6 +21,7 @@ from visitstats.core.text import visible
 from visitstats.store.change_records import Change, Logged
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
+from visitstats.store.import_records import Imports
 
 AT_ONCE = 200
 """Changes that are read at once."""
@@ -29,7 +31,8 @@ PLACES = ("prune",)
 AMOUNTS, FACTS, PERIODS, MERGES = (
     ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
 )  # fmt: skip
-KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, "undo")
+IMPORTS = ("import", "baseline")
+KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, "undo")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -56,8 +59,8 @@ class ChangeDesk:
     """The changes of one site. Every method may raise StoreUnavailable."""
 
     def __init__(
-        self, changes: Changes, closings: Closings, recorder: Recorder | None, site: Site, rules: KeyRules,
-        calendar: Calendar, day_views: DayViews, clock: Callable[[], int],
+        self, changes: Changes, imports: Imports, closings: Closings, recorder: Recorder | None, site: Site,
+        rules: KeyRules, calendar: Calendar, day_views: DayViews, clock: Callable[[], int],
     ) -> None:  # fmt: skip
         recording = Recording(changes, recorder, site.id, rules, clock)
         self._changes = changes
@@ -68,6 +71,7 @@ class ChangeDesk:
         self.corrections = Corrections(recording, closings, calendar, day_views)
         self.naming = Naming(recording, site)
         self.periods = Periods(recording, closings, calendar)
+        self.imports = Importing(recording, imports, closings)
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
@@ -80,6 +84,11 @@ class ChangeDesk:
             return await self.corrections.look_at_undo(made)
         if made.change.kind in FACTS:
             return msgspec.structs.replace(undo, facts=await self.naming.look_at_undo(made))
+        if made.change.kind in IMPORTS:
+            await self.imports.check_undo(made)
+            return msgspec.structs.replace(
+                undo, said=tuple(msgspec.structs.replace(each, by=-each.by) for each in made.change.said)
+            )
         if made.change.kind in PERIODS:
             await self.periods.check_undo(made)
         elif made.change.kind not in PLACES:
@@ -96,6 +105,8 @@ class ChangeDesk:
             return await self.corrections.undo(made, order)
         if made.change.kind in FACTS:
             return await self.naming.undo(made, order)
+        if made.change.kind in IMPORTS:
+            return await self.imports.undo(made, order)
         if made.change.kind in PERIODS:
             return await self.periods.undo(made, order)
         if made.change.kind in PLACES:

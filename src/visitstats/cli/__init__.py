@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "claims": "numbers.show_claims",
     "key": "keys.explain_keys",
     "explain": "explaining.explain",
+    "import": "imports.bring",
     "merge": "changes.merge",
     "alias": "changes.alias",
     "rename": "changes.rename",

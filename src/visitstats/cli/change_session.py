@@ -24,6 +24,7 @@ from visitstats.reading.query import Articles
 from visitstats.store.change_records import Amount, Change, Logged
 from visitstats.store.closings import Closings
 from visitstats.store.fitness import Parts
+from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
 
 T = TypeVar("T")
@@ -44,12 +45,13 @@ class Bench:
         self.calendar = Calendar(site.timezone, site.week_start)
         self.reads = parts.reads
         self.changes = parts.records.changes
+        self.imports = Imports(parts.client)
         closings = Closings(parts.client)
         self.closed = ClosedMonths(closings, self.changes, Tiles(parts.client))
         self._articles = articles
         rules = KeyRules(site, linear_pattern)
         self.desk = ChangeDesk(
-            self.changes, closings, recorder, site, rules, self.calendar, self.closed.day_views,
+            self.changes, self.imports, closings, recorder, site, rules, self.calendar, self.closed.day_views,
             wall_clock,
         )  # fmt: skip
 

@@ -33,6 +33,8 @@ COLUMNS = (
     ("Bạn đọc (ước tính)", "Unique visitors (estimates)"), ("Online cao nhất", "Peak online"),
     ("Không tính", "Not counted"), ("Máy đếm chạy", "Service ran"),
 )  # fmt: skip
+IMPORTED = (("Lượt truy cập đã nhập", "Visits imported"), ("Lượt xem đã nhập", "Views imported"))
+"""What an older counter had: a part of the visits and views."""
 KNOWN = {"yes": ("có", "yes"), "partly": ("một phần", "partly"), "no": ("không", "no")}
 
 
@@ -103,10 +105,13 @@ async def _site(parts: Parts, site: Site, by: str, first: str, last: str) -> Sho
     start = first or (today.date if by == "hour" and not last else BEGINNING)
     asked = range_of(live.calendar, today, "", start, last)
     rows = await Histories(SiteHistory(parts.client), parts.reads).rows(live, by, asked, now)
-    headings = [NAMES[by], *COLUMNS]
     visits, views = sum(row.corrected.visits for row in rows), sum(row.corrected.views for row in rows)
-    note = f"Of these, {visits:+} visits and {views:+} views were corrected by hand: visitstats audit {site.id}"
-    return Shown(site.name or site.id, headings, [_of_site(row) for row in rows], note if visits or views else "")
+    said = f"Of these, {visits:+} visits and {views:+} views were corrected by hand: visitstats audit {site.id}"
+    note = said if visits or views else ""
+    if not any(row.imported_any for row in rows):
+        return Shown(site.name or site.id, [NAMES[by], *COLUMNS], [_of_site(row) for row in rows], note)
+    headings = [NAMES[by], *COLUMNS, *IMPORTED]
+    return Shown(site.name or site.id, headings, [[*_of_site(row), *_imported(row)] for row in rows], note)
 
 
 def _of_site(row: Row) -> list[str | int | tuple[str, str] | None]:
@@ -115,6 +120,10 @@ def _of_site(row: Row) -> list[str | int | tuple[str, str] | None]:
         row.name.replace("T", " "), row.visits, row.views, row.hits, row.uniques, peak,
         sum(row.ignored.values()), KNOWN[row.known],
     ]  # fmt: skip
+
+
+def _imported(row: Row) -> list[str | int | tuple[str, str] | None]:
+    return [row.imported.visits or None, row.imported.views or None]
 
 
 def _print(found: Shown) -> None:

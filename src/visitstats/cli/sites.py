@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from visitstats.cli.baselines import set_baselines
+from visitstats.cli.change_session import Session, WhoOption, WhyOption, ordered
 from visitstats.cli.embedding import site_embed, usual_snippet
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.cli.site_options import fields, folded, shown, with_site_options
@@ -59,15 +61,28 @@ def site_set(
     remove_host: Annotated[
         list[str] | None, typer.Option("--remove-host", help="A host that it had; repeat it.", show_default=False)
     ] = None,
+    baseline: Annotated[
+        int | None, typer.Option(help="Visits that an older counter had, of all time.", min=0, show_default=False)
+    ] = None,
+    baseline_views: Annotated[
+        int | None, typer.Option(help="Views that an older counter had, of all time.", min=0, show_default=False)
+    ] = None,
+    who: WhoOption = None,
+    why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
     **given: Any,
 ) -> None:
-    """Change a portal's record; a running service follows within a second. Counts stay as they are."""
+    """Change a portal's record; a running service follows within a second. Counts stay as they are, but a baseline."""
     changes = fields(given)
-    if not (changes or add_host or remove_host):
+    baselines = {name: n for name, n in (("visits", baseline), ("views", baseline_views)) if n is not None}
+    if not (changes or add_host or remove_host or baselines):
         raise typer.BadParameter("name at least one option to change")
+    if baselines:
+        set_baselines(Session(config, data_dir, redis_url, site_id), baselines, ordered(who, why))
+        if not (changes or add_host or remove_host):
+            return
 
     async def change(records: Records, reads: Reads) -> Site:
         site = await find_site(records, site_id)

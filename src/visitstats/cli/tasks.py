@@ -14,11 +14,14 @@ from visitstats.changes.prunes import Places
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, scribe, settings_of, with_parts
 from visitstats.clock import wall_clock
 from visitstats.core.sites import Site
+from visitstats.imports.finishing import Finisher
 from visitstats.reading.desk_process import made_of
 from visitstats.reading.index import open_index
 from visitstats.settings import Settings
 from visitstats.sites.directory import LiveSite
+from visitstats.store.closings import Closings
 from visitstats.store.fitness import Parts
+from visitstats.store.import_records import Imports
 from visitstats.store.packing import Packer
 from visitstats.store.runs import Run, Runs
 from visitstats.store.upkeep import Upkeep
@@ -81,7 +84,14 @@ async def _tasks(settings: Settings, parts: Parts) -> Tasks:
     sites = _Sites([LiveSite(site, await parts.records.changes.aliases(site.id)) for site in found])
     upkeep = Upkeep(parts.client)
     desk = _Desk(settings, parts)
-    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify, desk.places)
+    finisher = Finisher(
+        parts.records.changes,
+        Imports(parts.client),
+        Closings(parts.client),
+        lambda: scribe(settings, parts),
+        wall_clock,
+    )
+    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify, desk.places, finisher)
     return Tasks(table, upkeep, Runs(parts.client), socket.gethostname(), wall_clock)
 
 

@@ -47,7 +47,14 @@ class Row(msgspec.Struct, frozen=True):
     ignored: dict[str, int] = {}
     """Beacons that were not counted, by reason (rule 8)."""
     corrected: Corrected = NOT_CORRECTED
-    """What is a part of the visits and views, and was not counted. Of hours it is not known."""
+    """What people have added to the visits and views, or taken away. Of hours it is not known."""
+    imported: Corrected = NOT_CORRECTED
+    """What an older counter had: a part of the visits and views, too."""
+
+    @property
+    def imported_any(self) -> bool:
+        """Whether there is anything in it that an older counter counted."""
+        return self.imported != NOT_CORRECTED
 
 
 def joined(name: str, rows: list[Row]) -> Row:
@@ -67,7 +74,22 @@ def joined(name: str, rows: list[Row]) -> Row:
         highest(row.peak for row in rows),
         ignored,
         Corrected(sum(row.corrected.visits for row in rows), sum(row.corrected.views for row in rows)),
+        Corrected(sum(row.imported.visits for row in rows), sum(row.imported.views for row in rows)),
     )
+
+
+def with_undated(rows: Iterable[Row], undated: dict[str, Corrected]) -> list[Row]:
+    """Add what was imported of months or years alone, by their names, to rows of these."""
+    found = {row.name: row for row in rows}
+    for name, each in undated.items():
+        row = found.get(name) or Row(name, "no")
+        found[name] = msgspec.structs.replace(
+            row,
+            visits=(row.visits or 0) + each.visits if each.visits or row.visits is not None else None,
+            views=(row.views or 0) + each.views if each.views or row.views is not None else None,
+            imported=Corrected(row.imported.visits + each.visits, row.imported.views + each.views),
+        )
+    return [found[name] for name in sorted(found)]
 
 
 def by_month(days: Iterable[Row]) -> Iterator[Row]:
@@ -131,7 +153,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 def summary(days: list[Row], today: str) -> Summary:
     """Sum up a site's days, in their order."""
-    own = [(row, row.visits - row.corrected.visits) for row in days if row.visits is not None]
+    own = [(row, row.visits - row.corrected.visits - row.imported.visits) for row in days if row.visits is not None]
     whole = [(row.name, n) for row, n in own if row.known == "yes" and row.name < today]
     counted = [Best(row.name, n) for row, n in own if n > 0]
     weekdays = [[n for name, n in whole if date.fromisoformat(name).weekday() == weekday] for weekday in range(7)]

@@ -11,7 +11,7 @@ import msgspec
 from visitstats.core.comparing import NOTHING, Compared, compared, stretches
 from visitstats.core.counting import HOUR_MS
 from visitstats.core.errors import InvalidQuery
-from visitstats.core.history import Row, Summary, by_month, by_year, summary
+from visitstats.core.history import NOT_CORRECTED, Corrected, Row, Summary, by_month, by_year, summary, with_undated
 from visitstats.core.periods import Calendar
 from visitstats.core.ranges import Range
 from visitstats.sites.directory import LiveSite
@@ -58,7 +58,20 @@ class Histories:
         if by == "hour":
             return await self._hours(live, first, last, now_ms)
         days = await self.days(live, first, last, now_ms)
-        return days if by == "day" else list(by_month(days) if by == "month" else by_year(days))
+        if by == "day":
+            return days
+        undated = {
+            name: each
+            for name, each in (await self._history.undated(live.site.id)).items()
+            if asked.first <= f"{name}-01-01"[: len("2026-11-24")] and name <= last[: len(name)]
+        }
+        if by == "month":
+            return with_undated(by_month(days), {name: each for name, each in undated.items() if len(name) > 4})
+        whole: dict[str, Corrected] = {}
+        for name, each in undated.items():
+            before = whole.get(name[:4], NOT_CORRECTED)
+            whole[name[:4]] = Corrected(before.visits + each.visits, before.views + each.views)
+        return with_undated(by_year(days), whole)
 
     async def days(self, live: LiveSite, first: str, last: str, now_ms: int) -> list[Row]:
         """Return the rows of days, with estimates of unique visitors as far as there are any."""
@@ -77,7 +90,7 @@ class Histories:
 
     async def before(self, live: LiveSite, now_ms: int) -> dict[str, Compared]:
         """Return what the numbers were at the same moment of the period before, by their names in `stretches`."""
-        found, began = dict[str, Compared](), await self._history.first_day(live.site.id)
+        found, began = dict[str, Compared](), await self._history.first_counted(live.site.id)
         for name, stretch in stretches(live.calendar.day_at(now_ms), now_ms).items():
             if not began or began > stretch.last:
                 found[name] = NOTHING
@@ -91,7 +104,7 @@ class Histories:
     async def recent(self, live: LiveSite, first: str, today: str, now_ms: int) -> "Recent":
         """Return what the list of sites says of one: its days from one on up to today, and yesterday by now."""
         site, calendar = live.site.id, live.calendar
-        began = await self._history.first_day(site)
+        began = await self._history.first_counted(site)
         days = await self._history.days(site, calendar, first, today, now_ms)
         yesterday = calendar.day_named(calendar.day_named(today).yesterday)
         hours = await self._history.hours(site, yesterday, now_ms)

@@ -27,7 +27,7 @@ MOST_OF_ARTICLE = 256
 """So many last changes of an article are found without reading all of the site's."""
 HEAD = 4
 """Where in the body of a change's record the head of the change stands (`Change.head`), but for those of HEADS."""
-HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3}
+HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3, "begin": 3}
 
 Kind = Literal[
     "merge",
@@ -43,6 +43,8 @@ Kind = Literal[
     "close",
     "reopen",
     "prune",
+    "import",
+    "baseline",
 ]
 TYPE, HIDDEN = len(FACTS) + 1, len(FACTS) + 2
 """The places of what an editor may set beside FACTS, whose places begin with 1 (`lua/facts.lua`)."""
@@ -247,6 +249,29 @@ def closing(site: str, change_id: str, change: Change, state: ClosingState) -> C
     return ChangeRecord(site, 0, 0, 0, "close", _pack(body))
 
 
+# Imports -------------------------------------------------------------------------------------------------------------
+
+
+def staging(site: str, change_id: str, number: int, part: bytes, entries: list[bytes]) -> ChangeRecord:
+    """Write a part of an import (`import_records.encode_part`) and what its articles are called (packed entries, or
+    nothing) for the journal. It does nothing until the import is begun."""
+    body = (change_id, number, text(part), [text(each) for each in entries])
+    return ChangeRecord(site, 0, 0, 0, "stage", _pack(body))
+
+
+def beginning(site: str, change_id: str, change: Change, seen: int, parts: int, own: bytes) -> ChangeRecord:
+    """Write down that an import is made from now on, or taken back (`change.undoes`), for the journal. `seen` is how
+    many imports there were when it was worked out."""
+    said = [(text(each.key.encode()), each.kind, each.by, each.day, each.total) for each in change.said]
+    body = (change_id, change.undoes, seen, change.head, said, change.note, parts, text(own))
+    return ChangeRecord(site, 0, 0, 0, "begin", _pack(body))
+
+
+def making(site: str, import_id: str, number: int, place: str, *, back: bool) -> ChangeRecord:
+    """Write the making of a part, or that it is taken `back`, for the journal."""
+    return ChangeRecord(site, 0, 0, 0, "part", _pack((import_id, number, place, -1 if back else 1)))
+
+
 # What a record in the journal is -------------------------------------------------------------------------------------
 
 
@@ -260,6 +285,11 @@ def of_record(record: ChangeRecord) -> tuple[str, list[str]]:
         return "facts", keys.of_facts(record.site)
     if record.kind in PRUNING:
         return "prune", keys.of_prune(record.site, *pages_of(record))
+    if record.kind in ("stage", "begin", "part"):
+        body = _parts(record)
+        undoes = msgspec.msgpack.decode(body[1], type=str) if record.kind == "begin" else ""
+        place = msgspec.msgpack.decode(body[2], type=str) if record.kind == "part" else ""
+        return "import", keys.of_import(record.site, undoes or msgspec.msgpack.decode(body[0], type=str), place)
     if record.kind in ("freeze", "close"):
         return "closing", keys.of_closing(record.site, msgspec.msgpack.decode(_parts(record)[3], type=str))
     return "change", keys.of_change(record.site)
@@ -273,6 +303,8 @@ def describe(record: ChangeRecord) -> str:
     own_id = msgspec.msgpack.decode(body[0])
     if record.kind == "freeze":
         return f"a frozen piece of change {own_id}"
+    if record.kind in ("stage", "part"):
+        return f"a part of import {own_id}"
     change = _decode(body[HEADS.get(record.kind, HEAD)])
     named = f"{change.kind} {change.source} into {change.target}" if change.target else f"{change.kind} {change.source}"
     what = f"undo {change.undoes}" if change.undoes else named.strip()

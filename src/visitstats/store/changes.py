@@ -100,6 +100,23 @@ class Changes:
             found = await self._client.hmget(keys.articles(site), members)
         return [None if views is None else int(views) for views in found]
 
+    async def views_of(self, site: str, articles: list[bytes]) -> list[int | None]:
+        """Return the views of all time of articles by their ids; None for one that the site does not have."""
+        if not articles:
+            return []
+        found: list[int | None] = []
+        for start in range(0, len(articles), PAGE):
+            members: Any = articles[start : start + PAGE]
+            with translated():
+                page = await self._client.hmget(keys.articles(site), members)
+            found += [None if views is None else int(views) for views in page]
+        return found
+
+    async def articles(self, site: str) -> int:
+        """Return how many articles a site has."""
+        with translated():
+            return int(await self._client.hlen(keys.articles(site)))
+
     async def many(self, site: str) -> int:
         """Return a number that grows with every change of a site."""
         with translated():

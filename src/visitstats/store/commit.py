@@ -27,7 +27,8 @@ applied."""
 SCRIPTS = {
     "commit": ("claims", "places", "commit"),
     "change": ("record", "claims", "change"),
-    "amounts": ("record", "amounts"),
+    "amounts": ("record", "layers", "amounts"),
+    "import": ("record", "claims", "layers", "import"),
     "facts": ("record", "claims", "facts"),
     "closing": ("record", "closing"),
     "prune": ("record", "prune"),

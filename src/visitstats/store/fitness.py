@@ -197,6 +197,7 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
         *keys.of_amounts(site.id, keys.CORRECTIONS, day.date),
         *keys.of_facts(site.id),
         *keys.of_closing(site.id, day.last_month),
+        keys.imports(site.id),
         keys.salt(site.id, day.date, day.end_ms).name,
         keys.uniques(site.id, day.year),
         keys.peaks(site.id, day.year),

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from visitstats.core.counting import HOUR_MS, NOTES, NUMBERS_BASELINE, QUARTER_MS
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.history import NOT_CORRECTED, Corrected, Known, Peak, Row
-from visitstats.core.periods import Calendar, Day
+from visitstats.core.periods import ALL_TIME, Calendar, Day
 from visitstats.store import keys
 from visitstats.store.client import translated
 
@@ -42,6 +42,57 @@ class SiteHistory:
                 if days:
                     return f"{month}-{days[0]}"
         return ""
+
+    async def first_counted(self, site_id: str) -> str:
+        """Return the first date on which something was counted here, and not imported; empty when nothing was."""
+        for year in await self._years_with(keys.counts(site_id)):
+            months = list(_months_of(year))
+            with translated():
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for month in months:
+                        pipe.hgetall(keys.days(site_id, month))
+                        pipe.hgetall(keys.layer_days(site_id, keys.IMPORTS, month))
+                    found = await pipe.execute()
+            for month, raw, brought in zip(months, found[::2], found[1::2], strict=True):
+                counts, imported = _texts(raw), _texts(brought)
+                days = sorted(
+                    name.partition(":")[2]
+                    for name, n in counts.items()
+                    if name.partition(":")[0] in KINDS and ":" in name and _whole(n) != _whole(imported.get(name))
+                )
+                if days:
+                    return f"{month}-{days[0]}"
+        return ""
+
+    async def undated(self, site_id: str) -> dict[str, Corrected]:
+        """Return what was imported of months and years that no day of them has, by month or year."""
+        with translated():
+            raw: Any = await self._client.hgetall(keys.layer(site_id, keys.IMPORTS))
+        of_years, found = _texts(raw), dict[str, Corrected]()
+        for year in sorted({name.partition(":")[2] for name in of_years} - {ALL_TIME}):
+            months = list(_months_of(year))
+            with translated():
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for month in months:
+                        pipe.hgetall(keys.layer_days(site_id, keys.IMPORTS, month))
+                    pages = [_texts(page) for page in await pipe.execute()]
+            rest = {kind: _whole(of_years.get(f"{kind}:{year}")) for kind in KINDS[:2]}
+            for month, page in zip(months, pages, strict=True):
+                undated = []
+                for kind in KINDS[:2]:
+                    whole = _whole(page.get(kind))
+                    rest[kind] -= whole
+                    undated.append(whole - sum(_whole(n) for name, n in page.items() if name.startswith(f"{kind}:")))
+                if any(undated):
+                    found[month] = Corrected(*undated)
+            if any(rest.values()):
+                found[year] = Corrected(*rest.values())
+        return found
+
+    async def _years_with(self, name: str) -> list[str]:
+        with translated():
+            fields: list[Any] = await self._client.hkeys(name)
+        return sorted({year for field in fields if (year := field.decode().partition(":")[2]).isdigit()})
 
     async def baseline(self, site_id: str) -> tuple[int, int]:
         """Return what of the total was counted before: visits and views."""
@@ -104,12 +155,13 @@ class SiteHistory:
                 for month in months:
                     pipe.hgetall(keys.days(site_id, month))
                     pipe.hgetall(keys.ignored(site_id, month))
-                    pipe.hgetall(keys.layer_days(site_id, keys.CORRECTIONS, month))
+                    for layer in keys.LAYERS:
+                        pipe.hgetall(keys.layer_days(site_id, layer, month))
                 uniques, peaks, *pages = await pipe.execute()
             bits = await self._bits(years)
         ran, estimates, highest = dict(zip(years, bits, strict=True)), _texts(uniques), _texts(peaks)
-        counts, ignored, corrected = (
-            {month: _texts(page) for month, page in zip(months, pages[n::3], strict=True)} for n in range(3)
+        counts, ignored, corrected, imported = (
+            {month: _texts(page) for month, page in zip(months, pages[n::4], strict=True)} for n in range(4)
         )
         rows = []
         for day in days:
@@ -120,16 +172,25 @@ class SiteHistory:
             reasons = {
                 name.partition(":")[2]: n for name, n in ignored[day.month].items() if name.startswith(f"{number}:")
             }
-            known = _known(ran, day.start_ms, day.end_ms, now_ms, any(found) or bool(reasons))
-            of_layer = corrected[day.month]
-            by_hand = Corrected(*(_whole(of_layer.get(f"{kind}:{number}")) for kind in KINDS[:2]))
+            brought = _amounts_of(imported[day.month], number)
+            # What was imported alone, nobody here has received.
+            own = [n for n, of_import in zip(found, (brought.visits, brought.views, 0), strict=True)
+                   if _whole(n) != of_import]  # fmt: skip
+            known = _known(ran, day.start_ms, day.end_ms, now_ms, bool(own) or bool(reasons))
+            by_hand = _amounts_of(corrected[day.month], number)
             row = _row(day.date, known, found, estimates.get(day.date), highest.get(day.date), reasons)
-            rows.append(msgspec.structs.replace(row, corrected=by_hand) if by_hand != NOT_CORRECTED else row)
+            if (by_hand, brought) != (NOT_CORRECTED, NOT_CORRECTED):
+                row = msgspec.structs.replace(row, corrected=by_hand, imported=brought)
+            rows.append(row)
         return rows
 
     async def _bits(self, years: list[int]) -> list[bytes]:
         found: list[Any] = await self._client.mget([keys.ran(year) for year in years])
         return [each or b"" for each in found]
+
+
+def _amounts_of(layer: dict[str, str], number: str) -> Corrected:
+    return Corrected(*(_whole(layer.get(f"{kind}:{number}")) for kind in KINDS[:2]))
 
 
 def _known(ran: dict[int, bytes], start_ms: int, end_ms: int, now_ms: int, counted: bool) -> Known:

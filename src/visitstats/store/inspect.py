@@ -13,6 +13,7 @@ from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.client import translated
 from visitstats.store.closings import Closings
+from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
 
 PAGE = 500
@@ -58,6 +59,7 @@ class Inspector:
         self.tiles = Tiles(client)
         """Packed history, as it is read."""
         self.closings = Closings(client)
+        self.imports = Imports(client)
         """Closed months, as they are read."""
 
     async def keys(self, site: str = "") -> AsyncIterator[list[Found]]:
@@ -132,6 +134,15 @@ class Inspector:
         """Return the sums of a layer in the same way: visits, views, and views of articles."""
         names = [keys.layer(site, layer), *(keys.layer_days(site, layer, month) for month in months)]
         return await self._dated(names, months, KINDS_OF_AMOUNTS)
+
+    async def beside(self, site: str, months: list[str]) -> dict[str, dict[str, int]]:
+        """Return the sums of all layers together: what is not our own counting."""
+        found: dict[str, dict[str, int]] = {kind: {} for kind in KINDS_OF_AMOUNTS}
+        for layer in keys.LAYERS:
+            for kind, sums in (await self.layered(site, layer, months)).items():
+                for when, value in sums.items():
+                    found[kind][when] = found[kind].get(when, 0) + number(value)
+        return found
 
     async def _dated(self, names: list[str], months: list[str], kinds: tuple[str, ...]) -> dict[str, dict[str, bytes]]:
         with translated():

@@ -184,6 +184,12 @@ layer = _key("layer", "layer:<LAYER>", "hash")
 under "articles" the part of the views that is in articles, too. They are a part of what `counts` has."""
 layer_days = _key("layer of days", "layer:<LAYER>:<MONTH>", "hash")
 """Hash: "visits" of a month and "visits:24" of a day of it, as in `layer`: a part of what `days` has."""
+imports = _key("imports", "imports", "hash")
+"""Hash, to which is only ever added: id of the change that imported something → what that was
+(`store.import_records.Imported`)."""
+import_parts = _key("parts of an import", "import:<CHANGE>", "hash")
+"""Hash: number of a part → its amounts, "N:names" → dictionary entries of its articles until it is made, "N:made" and
+"N:back" → "1" when it was made or taken back (`lua/import.lua`). Parts whose change never came are forgotten."""
 closed = _key("closed", "closed", "hash")
 """Hash: month → the closing that is in force (`core.closing.Closing`)."""
 frozen = _key("frozen", "closed:<MONTH>", "hash")
@@ -300,6 +306,10 @@ def of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) ->
 
 CORRECTIONS = "corrections"
 """The layer of what editors and administrators add and take away."""
+IMPORTS = "imports"
+"""The layer of what older counters have brought along."""
+LAYERS = (CORRECTIONS, IMPORTS)
+"""What is beside our own counting in counts."""
 
 
 def _of_record(site: str) -> list[str]:
@@ -327,6 +337,14 @@ def of_amounts(site: str, name: str, place: str) -> list[str]:
         *_of_record(site), aliases(site), articles(site), names(site), counts(site), ids(site), touched(site),
         amounts(site), layer(site, name), closed(site), *of_month, redo(site),
     ]  # fmt: skip
+
+
+def of_import(site: str, change: str, place: str) -> list[str]:
+    """Return the keys of an import (`change`), in the order in which `import.lua` takes them. `place` is that of the
+    part that is made or taken back; empty for none, too."""
+    *before, _redo = of_amounts(site, IMPORTS, place)
+    before[12] = import_parts(site, change)
+    return [*before, imports(site), redo(site)]
 
 
 def of_facts(site: str) -> list[str]:

@@ -78,7 +78,10 @@ class Reads:
         """Read what the past days of a site say, of its visits or its views (`kind`), month by month."""
         with translated():
             years: list[Any] = await self._client.hkeys(keys.counts(site_id))
-            all_by_hand: Any = await self._client.hget(*keys.count_at(site_id, kind, ALL_TIME, keys.CORRECTIONS))
+            async with self._client.pipeline(transaction=False) as pipe:
+                for layer in keys.LAYERS:
+                    pipe.hget(*keys.count_at(site_id, kind, ALL_TIME, layer))
+                all_by_hand = sum(int(n or 0) for n in await pipe.execute())
         by_hand: dict[str, int] = {}
         months = sorted(
             f"{year}-{month:02}"
@@ -93,25 +96,30 @@ class Reads:
                 async with self._client.pipeline(transaction=False) as pipe:
                     for month in piece:
                         pipe.hgetall(keys.days(site_id, month))
-                        pipe.hgetall(keys.layer_days(site_id, keys.CORRECTIONS, month))
+                        for layer in keys.LAYERS:
+                            pipe.hgetall(keys.layer_days(site_id, layer, month))
                     pages = await pipe.execute()
             try:
-                of_days, of_layer = (
+                of_days, *of_layers = (
                     {
                         day: int(n)
-                        for month, page in zip(piece, pages[which::2], strict=True)
+                        for month, page in zip(piece, pages[which :: 1 + len(keys.LAYERS)], strict=True)
                         for field, n in page.items()
                         if field.startswith(f"{kind}:".encode())
                         and _is_date(day := f"{month}-{field.rpartition(b':')[2].decode()}")
                     }
-                    for which in range(2)
+                    for which in range(1 + len(keys.LAYERS))
                 )
+                of_layer: dict[str, int] = {}
+                for each in of_layers:
+                    for day, n in each.items():
+                        of_layer[day] = of_layer.get(day, 0) + n
                 by_hand |= of_layer
                 found = found.with_days((day, n - of_layer.get(day, 0)) for day, n in of_days.items())
             except ValueError as error:
                 raise StoreUnavailable(f"a count of site {site_id} is no number: {error}") from error
         if all_by_hand:
-            by_hand[ALL_TIME] = int(all_by_hand)
+            by_hand[ALL_TIME] = all_by_hand
         return msgspec.structs.replace(found, by_hand={day: n for day, n in by_hand.items() if n})
 
     async def marks(self, sites: list[str]) -> Marks:

@@ -104,16 +104,14 @@ class Tiles:
         return await self._site_counts(site, "corrected", periods)
 
     async def site_alone(self, site: str, periods: list[str]) -> list[int]:
-        """Return what was corrected of the site's views, and of no article's, on each of these dates or in each of
-        these months."""
-        return [
-            views - of_articles
-            for views, of_articles in zip(
-                await self._site_counts(site, "views", periods, keys.CORRECTIONS),
-                await self._site_counts(site, "articles", periods, keys.CORRECTIONS),
-                strict=True,
-            )
-        ]
+        """Return what was corrected or imported of the site's views, and of no article's, on each of these dates or in
+        each of these months."""
+        found = [0] * len(periods)
+        for layer in keys.LAYERS:
+            for kind, sign in (("views", 1), ("articles", -1)):
+                counts = await self._site_counts(site, kind, periods, layer)
+                found = [before + sign * n for before, n in zip(found, counts, strict=True)]
+        return found
 
     async def _site_counts(self, site: str, kind: str, periods: list[str], layer: str = "") -> list[int]:
         found: list[int] = []

@@ -11,6 +11,7 @@ import msgspec
 from visitstats.core.errors import VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.settings import PREFIX, Settings
+from visitstats.sites.directory import LiveSite
 from visitstats.tasks.closing import Closing, Sites
 from visitstats.tasks.schedule import Task
 
@@ -35,12 +36,21 @@ class Desk(Protocol):
     async def refresh(self, site: Site) -> None: ...
 
 
+class Finishing(Protocol):
+    """Goes on with imports that somebody has begun and not finished."""
+
+    async def finish(self, live: LiveSite) -> list[str]:
+        """Return the ids of those that were finished."""
+        ...
+
+
 def shared(
     closing: Closing,
     sites: Sites,
     desk: Desk,
     verify: Callable[[], Awaitable[str]],
     places: Callable[[Site], Awaitable[str]],
+    imports: Finishing,
 ) -> list[Task]:
     """Return the tasks that are also run by hand. `places` has pages of a site give their places back, and says how
     many did, or nothing."""
@@ -60,6 +70,9 @@ def shared(
         told = [said for live in sites.all() if (said := await places(live.site))]
         return ", ".join(told) or "no site is short of places"
 
+    async def finish(date: str) -> str:
+        return ", ".join([name for live in sites.all() for name in await imports.finish(live)])
+
     async def check(date: str) -> str:
         return await verify()
 
@@ -71,6 +84,7 @@ def shared(
              give_back, first_seconds=LATER_SECONDS - 60),
         Task("pack", "pack the article views of months that are over", 3600, pack, first_seconds=LATER_SECONDS),
         Task("index", "bring the lists of articles up to date", 3600, index, first_seconds=LATER_SECONDS),
+        Task("imports", "go on with imports that were cut off", 60, finish),
         Task("verify", "look whether all numbers agree", 86_400, check, first_seconds=LATER_SECONDS),
     ]  # fmt: skip
 

@@ -234,6 +234,7 @@ class Application:
             Admin(worker.reads, senders, worker.known, clock, settings.body_max_bytes),
             ChangeRoutes(
                 worker.records.changes,
+                worker.imports,
                 worker.closings,
                 worker.closed,
                 worker.desk,

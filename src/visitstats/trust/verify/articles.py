@@ -68,10 +68,10 @@ class Articles:
         self._sums = [0] * CHECKSUMS
         of_aliases: Counter[bytes] = Counter()
         if not any(":layer:" in name for name in self._broken):
-            layer = await self._store.layered(self._site, keys.CORRECTIONS, self._months)
+            layer = await self._store.beside(self._site, self._months)
             for kind, sign in (("views", 1), ("articles", -1)):
-                for when, value in layer[kind].items():
-                    self._alone[when] += sign * number(value)
+                for when, n in layer[kind].items():
+                    self._alone[when] += sign * n
         for article, n in self._merged.undated.items():
             self._add(article, -n)
         low = await self._site_views()

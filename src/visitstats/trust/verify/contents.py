@@ -20,6 +20,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
 from visitstats.core.wire import bytes_of
+from visitstats.store.import_records import decode_imported, decode_part
 from visitstats.store.inspect import Found, Inspector
 from visitstats.store.keys import DAY_MS, Named
 from visitstats.store.records import AccessToken
@@ -80,7 +81,8 @@ def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
         if word[:4].isdigit() and "-" in word and not valid_date(f"{word}-01"[:10]):
             yield Complaint("name", f"{word} is no date and no month")
     if kind.life_ms is None:
-        if found.expires_at >= 0:
+        # Parts of an import that is not begun are forgotten, if it never is.
+        if found.expires_at >= 0 and kind.word != "parts of an import":
             yield Complaint(
                 "life", f"the store will forget it at {moment(found.expires_at)}; it is to be kept for ever"
             )
@@ -337,6 +339,33 @@ async def _closed(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(shown(raw), f"the closing of {shown(raw)} is damaged")
 
 
+async def _imports(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            try:
+                whole = re.fullmatch(rb"[0-9a-f]{8}", raw) is not None
+                decode_imported(value)
+            except msgspec.DecodeError:
+                whole = False
+            if not whole:
+                yield Complaint(shown(raw), f"what is kept of import {shown(raw)} is damaged")
+
+
+async def _parts(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            number, _, word = raw.partition(b":")
+            whole = number.isdigit() and (word == b"names" or (word in (b"made", b"back") and value == b"1"))
+            if not word:
+                try:
+                    decode_part(value)
+                    whole = number.isdigit()
+                except msgspec.DecodeError:
+                    whole = False
+            if not whole:
+                yield Complaint(shown(raw), f"{shown(raw)} is {shown(value)[:80]}: no part of an import")
+
+
 _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "schema": _schema,
     "sites": _sites,
@@ -368,6 +397,8 @@ _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "changes of articles": _lists_of_changes,
     "set by": _lists_of_changes,
     "closed": _closed,
+    "imports": _imports,
+    "parts of an import": _parts,
 }
 
 

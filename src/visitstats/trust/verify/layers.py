@@ -63,14 +63,20 @@ class Layers:
                 for when in {place, place[:7], place[:4], ALL_TIME} - {""}:
                     expected[each.kind][when] += each.by
                     expected["articles"][when] += each.by if each.key else 0
-        found = await self._store.layered(self._site, keys.CORRECTIONS, sorted(months))
+        await self._compare(keys.CORRECTIONS, "corrected", sorted(months), expected)
+        imported = self._merged.imported
+        months = {*self._months, *(when for when in imported["visits"] | imported["views"] if len(when) == 7)}
+        await self._compare(keys.IMPORTS, "imported", sorted(months), imported)
+
+    async def _compare(self, layer: str, word: str, months: list[str], expected: Mapping[str, Counter[str]]) -> None:
+        found = await self._store.layered(self._site, layer, months)
         for kind, sums in found.items():
             for when in sorted({*sums, *expected[kind]}):
                 has, want = number(sums.get(when)), expected[kind][when]
                 if has != want:
-                    name, field = keys.count_at(self._site, kind, when, keys.CORRECTIONS)
+                    name, field = keys.count_at(self._site, kind, when, layer)
                     self._wrong(
-                        "layer", name, f"{has} {kind} of {when} were corrected, by the changes on record {want}", field
+                        "layer", name, f"{has} {kind} of {when} were {word}, by the changes on record {want}", field
                     )
 
     async def _articles(self) -> None:

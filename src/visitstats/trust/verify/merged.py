@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
+from visitstats.core.periods import ALL_TIME
 from visitstats.store import keys
 from visitstats.store.change_records import Change
 from visitstats.store.changes import KEPT, UNDONE
-from visitstats.store.inspect import PAGE, Inspector, number
+from visitstats.store.import_records import Imported
+from visitstats.store.inspect import KINDS_OF_AMOUNTS, PAGE, Inspector, number
 from visitstats.trust.verify.findings import Look
 
 MOST_STEPS = 1000
@@ -26,6 +29,9 @@ ID_BYTES = 8
 
 _ID = re.compile(r"[0-9a-f]{8}")
 _ALIASES = ("merge", "alias")
+IMPORTS = ("import", "baseline")
+PARTS = 50
+"""Parts of an import that are read at once."""
 _decode = msgspec.msgpack.Decoder(Change).decode
 Steps = dict[bytes, tuple[bytes, str]]
 """Alias → the id and the key of the article for which it stands."""
@@ -54,6 +60,9 @@ class Merged:
         self.within: Counter[bytes] = Counter()
         """The amounts in force of articles, and of those that were merged into them."""
         self._undated_within: Counter[bytes] = Counter()
+        self.imported: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS_OF_AMOUNTS}
+        """What imports have added to visits, views and views of articles, by date, month, year and of all time."""
+        self._broken = broken
 
     async def read(self) -> None:
         """Read aliases and changes. Raises StoreUnavailable."""
@@ -77,13 +86,14 @@ class Merged:
             else:
                 self.ends[alias] = here
         self._add_amounts()
+        await self._add_imports()
 
     def in_force(self) -> dict[str, Change]:
-        """Return the changes that were not undone."""
+        """Return the changes that were not undone, without imports, which have parts of their own."""
         return {
             name: change
             for name, change in self._changes.items()
-            if change.kind != "undo" and name + UNDONE not in self._marks
+            if change.kind not in ("undo", *IMPORTS) and name + UNDONE not in self._marks
         }
 
     def _add_amounts(self) -> None:
@@ -91,17 +101,63 @@ class Merged:
             for each in change.said:
                 if not each.key:
                     continue
-                article = article_id(each.key)
-                at_no_time = each.by if not change.place else 0
-                self.undated[article] += at_no_time
-                steps = 0
-                while True:
-                    self.within[article] += each.by
-                    self._undated_within[article] += at_no_time
-                    steps += 1
-                    if article not in self._steps or steps > MOST_STEPS:
-                        break
-                    article = self._steps[article][0]
+                self._add_amount(article_id(each.key), each.by, each.by if not change.place else 0)
+
+    def _add_amount(self, article: bytes, n: int, at_no_time: int) -> None:
+        self.undated[article] += at_no_time
+        steps = 0
+        while True:
+            self.within[article] += n
+            self._undated_within[article] += at_no_time
+            steps += 1
+            if article not in self._steps or steps > MOST_STEPS:
+                break
+            article = self._steps[article][0]
+
+    async def _add_imports(self) -> None:
+        """Add the parts of imports that are made, and not taken back."""
+        if keys.imports(self._site) in self._broken:
+            self.whole = False
+            return
+        try:
+            found = await self._store.imports.all(self._site)
+        except StoreUnavailable as error:
+            self.whole = False
+            self._look.wrong(self._site, "import", keys.imports(self._site), str(error))
+            return
+        for name, what in found.items():
+            await self._add_import(name, what)
+
+    async def _add_import(self, name: str, what: Imported) -> None:
+        state = await self._store.imports.state(self._site, name)
+        numbers = range(1, len(what.places) + 1)
+        undone = name + UNDONE in self._marks
+        lacking = sum(1 for n in numbers if n not in (state.back if undone else state.made))
+        if lacking:
+            self._look.wrong(
+                self._site, "import", keys.import_parts(self._site, name),
+                f"{lacking} of the {len(what.places)} parts of import {name} are not "
+                + ("taken back" if undone else "made"), "parts",
+            )  # fmt: skip
+        in_force = [n for n in numbers if n in state.made and n not in state.back]
+        for start in range(0, len(in_force), PARTS):
+            piece = in_force[start : start + PARTS]
+            for place_in, part in zip(piece, await self._store.imports.parts(self._site, name, piece), strict=True):
+                if part is None:
+                    self.whole = False
+                    self._look.wrong(
+                        self._site, "import", keys.import_parts(self._site, name),
+                        f"part {place_in} of import {name} is lost or damaged", str(place_in),
+                    )  # fmt: skip
+                    continue
+                place = what.places[place_in - 1]
+                of_articles = sum(n for _, n in part.articles)
+                for when in {place, place[:7], place[:4], ALL_TIME} - {""}:
+                    self.imported["visits"][when] += part.visits
+                    self.imported["views"][when] += part.views + of_articles
+                    self.imported["articles"][when] += of_articles
+                for article, n in part.articles:
+                    self._add_amount(article, n, 0 if len(place) == len("2026-11-24") else n)
 
     async def check(self, days: Mapping[bytes, int] | None) -> None:
         """Check everything; `days` says what each merged article was read on its own days, when that is known. Raises

@@ -76,12 +76,8 @@ class Sums:
     async def _by_hand(self, months: list[str]) -> dict[str, Counter[str]]:
         if any(":layer:" in name for name in self._broken):
             return {}
-        found = await self._store.layered(self._name, keys.CORRECTIONS, months)
-        return {
-            kind: Counter({when: _number(value) for when, value in sums.items()})
-            for kind, sums in found.items()
-            if kind != "articles"
-        }
+        found = await self._store.beside(self._name, months)
+        return {kind: Counter(sums) for kind, sums in found.items() if kind != "articles"}
 
     def _compare(
         self, kind: str, counts: dict[str, bytes], by_hand: Counter[str], when: str, expected: Counter[str]

@@ -20,6 +20,7 @@ from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.store.change_records import Kind, Logged
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
+from visitstats.store.import_records import Imports
 from visitstats.store.reads import Reads
 from visitstats.web.routes.shown_changes import Audit, Changed, Preview, preview, shown
 from visitstats.web.table import Asked, Reply, Route
@@ -180,10 +181,11 @@ class ChangeRoutes:
     """The handlers. `clock` gives the moment in milliseconds; `lists` reads what a closed month freezes."""
 
     def __init__(
-        self, changes: Changes, closings: Closings, closed: ClosedMonths, lists: Lists, reads: Reads,
+        self, changes: Changes, imports: Imports, closings: Closings, closed: ClosedMonths, lists: Lists, reads: Reads,
         recorder: Recorder, sites: SiteDirectory, clock: Callable[[], int],
     ) -> None:  # fmt: skip
         self._changes = changes
+        self._imports = imports
         self._closings = closings
         self._closed = closed
         self._lists = lists
@@ -320,7 +322,7 @@ class ChangeRoutes:
     def _desk(self, asked: Asked[Any, Any]) -> ChangeDesk:
         live = asked.live
         return ChangeDesk(
-            self._changes, self._closings, self._recorder, live.site, live.key_rules, live.calendar,
+            self._changes, self._imports, self._closings, self._recorder, live.site, live.key_rules, live.calendar,
             self._closed.day_views, self._clock,
         )  # fmt: skip
 

@@ -40,6 +40,13 @@ class CorrectedPart(msgspec.Struct):
     views: int
 
 
+class ImportedPart(msgspec.Struct):
+    """What an older counter counted."""
+
+    visits: int
+    views: int
+
+
 class HistoryOfSite(msgspec.Struct):
     """A row: an hour, day, month or year. What is not known is null."""
 
@@ -52,10 +59,13 @@ class HistoryOfSite(msgspec.Struct):
     uniques: int | None
     peak: PeakAt | None
     ignored: dict[str, int]
-    kind: Literal["counted", "running", "unknown"]
-    """Running: it is not over yet. Unknown: neither visits nor views are known."""
+    kind: Literal["counted", "running", "imported", "unknown"]
+    """Running: it is not over yet. Imported: all of it is from an older counter. Unknown: neither visits nor views are
+    known."""
     corrected: CorrectedPart
     """The part of visits and views that people have added, or taken away when it is below zero; of hours not known."""
+    imported: ImportedPart
+    """The part of visits and views that an older counter had."""
 
 
 class SiteHistoryRows(msgspec.Struct):
@@ -127,10 +137,17 @@ class SiteHistories:
 def _row(live: LiveSite, row: Row, now_ms: int) -> HistoryOfSite:
     today = live.calendar.day_at(now_ms)
     running = (today.year, today.month, today.date, f"{today.date}T{(now_ms - today.start_ms) // HOUR_MS:02}")
+    kind: Literal["counted", "running", "imported", "unknown"] = "counted"
+    if row.name in running:
+        kind = "running"
+    elif row.visits is None and row.views is None:
+        kind = "unknown"
+    elif (row.visits or 0) == row.imported.visits and (row.views or 0) == row.imported.views and row.imported_any:
+        kind = "imported"
     return HistoryOfSite(
-        row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored,
-        "running" if row.name in running else "unknown" if row.visits is None and row.views is None else "counted",
+        row.name, row.known, row.visits, row.views, row.hits, row.uniques, _peak(live, row.peak), row.ignored, kind,
         CorrectedPart(row.corrected.visits, row.corrected.views),
+        ImportedPart(row.imported.visits, row.imported.views),
     )  # fmt: skip
 
 

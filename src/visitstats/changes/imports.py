@@ -1,0 +1,222 @@
+"""Imports: what an older counter had, brought as one change of many records, and taken back as a whole.
+
+Its parts are put into the store first, where they do nothing; one record then writes the change down, from where on it
+is bound to be made; then each part is made (`lua/import.lua`). Whoever finds parts that are not made goes on with them:
+the command itself, a task of the service, the next start. An undo is made in the same way.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from visitstats.changes.recording import ChangeRefused, Order, Pending, Recording, refusal
+from visitstats.core.batch import ChangeRecord
+from visitstats.core.errors import ChangePending
+from visitstats.core.keys import article_id
+from visitstats.store.change_records import Amount, Kind, Logged, beginning, making, staging
+from visitstats.store.closings import Closings
+from visitstats.store.commit import Changed
+from visitstats.store.import_records import Imported, Imports, encode_imported, encode_part
+
+PAGE = 1000
+
+
+class NewPart(NamedTuple):
+    """Amounts at one place (a date, a month, a year, "" for no time): of the site alone, and of at most some hundred
+    articles: key, amount, dictionary entry (or nothing)."""
+
+    place: str
+    visits: int
+    views: int
+    articles: list[tuple[str, int, bytes]]
+
+
+class Done(NamedTuple):
+    """An import that was made."""
+
+    logged: Logged
+    what: Imported
+
+
+class Importing:
+    """Makes the imports of one site. Every method may raise StoreUnavailable."""
+
+    def __init__(self, recording: Recording, imports: Imports, closings: Closings) -> None:
+        self._recording = recording
+        self._changes = recording.changes
+        self._site = recording.site
+        self._imports = imports
+        self._closings = closings
+
+    # What there is ---------------------------------------------------------------------------------------------------
+
+    async def in_force(self) -> dict[str, Imported]:
+        """Return the imports that were not undone, by their ids, in the order in which they were made."""
+        found = await self._imports.all(self._site)
+        undone = await self._imports.undone(self._site, list(found))
+        logged = await self._changes.logged(self._site, [name for name in found if name not in undone])
+        order = {each.id: each.change.number for each in logged if each is not None}
+        return {name: found[name] for name in sorted(order, key=order.__getitem__)}
+
+    async def made_with(self, digest: str) -> Done | None:
+        """Return the import in force that had the same content and options."""
+        for name, what in (await self.in_force()).items():
+            if what.hash == digest and (logged := await self._changes.one(self._site, name)) is not None:
+                return Done(logged, what)
+        return None
+
+    async def unfinished(self) -> list[str]:
+        """Return the imports of which parts are not made, or not taken back though they should be."""
+        everything = await self._imports.all(self._site)
+        undone = await self._imports.undone(self._site, list(everything))
+        found = []
+        for name, what in everything.items():
+            state = await self._imports.state(self._site, name)
+            done = state.back if name in undone else state.made
+            if not done >= set(range(1, len(what.places) + 1)):
+                found.append(name)
+        return found
+
+    # Making ----------------------------------------------------------------------------------------------------------
+
+    async def check(self, places: Iterable[str]) -> None:
+        """Raise ChangeRefused when a month that an import changes is closed."""
+        closed = await self._closings.months(self._site)
+        if wrong := sorted({place[:7] for place in places if len(place) >= 7 and place[:7] in closed}):
+            raise ChangeRefused(
+                f"{', '.join(wrong[:5])} is closed: open it first (visitstats reopen {self._site} {wrong[0]})"
+            )
+
+    async def make(
+        self,
+        what: Imported,
+        parts: Iterable[NewPart],
+        order: Order,
+        kind: Kind = "import",
+        progress: Callable[[int], None] = lambda n: None,
+    ) -> Logged:
+        """Make an import; `what.places` are those of its parts. `progress` is told how many of twice as many records
+        are written. Raises ChangeRefused, before anything has changed, Pending, JournalFull and Overloaded."""
+        change_id, change = self._recording.begin(kind, order)
+        if pending := await self.unfinished():
+            raise ChangeRefused(f"import {pending[0]} is not finished yet; the service goes on with it within a minute")
+        await self.check(what.places)
+        seen = await self._imports.many(self._site)
+        said = []
+        for name, by in (("visits", what.visits), ("views", what.views)):
+            total = sum(await self._changes.totals(self._site, name))
+            said.append(Amount("", name, by, -1, total))
+            if total + by < 0:
+                raise ChangeRefused(f"the site's {name} of all time are {total}: {by:+} would bring them below zero")
+        number = 0
+        for number, part in enumerate(parts, 1):
+            data = encode_part(part.visits, part.views, ((key, n) for key, n, _ in part.articles))
+            entries = [entry for _, _, entry in part.articles] if not part.place else []
+            await self._recording.apply(staging(self._site, change_id, number, data, entries))
+            progress(number)
+        change = msgspec.structs.replace(change, said=tuple(said), note=what.hash[:16])
+        logged = Logged(change_id, change)
+        made = await self._begin(logged, beginning(self._site, change_id, change, seen, number, encode_imported(what)))
+        await self._finish(made, what.places, back=False, progress=lambda n: progress(number + n))
+        return made
+
+    async def undo(self, made: Logged, order: Order) -> Logged:
+        """Take an import back. Raises ChangeRefused when a count would be below zero, or a month is closed."""
+        own_id, change = self._recording.begin("undo", order)
+        what = (await self._imports.all(self._site))[made.id]
+        await self.check_undo(made)
+        said = []
+        for each in made.change.said:
+            total = sum(await self._changes.totals(self._site, each.kind))
+            said.append(Amount("", each.kind, -each.by, -1, total))
+        change = msgspec.structs.replace(change, undoes=made.id, said=tuple(said), note=made.change.note)
+        record = beginning(self._site, own_id, change, 0, len(what.places), b"")
+        logged = await self._begin(Logged(own_id, change), record)
+        await self._finish(made, what.places, back=True)
+        return logged
+
+    async def check_undo(self, made: Logged) -> None:
+        """Raise ChangeRefused when an import cannot be taken back now."""
+        what = (await self._imports.all(self._site)).get(made.id)
+        if what is None:
+            raise ChangeRefused(f"what is kept of import {made.id} is lost; visitstats verify says more")
+        if made.id in await self.unfinished():
+            await self.finish(made.id)
+        await self.check(what.places)
+        for each in made.change.said:
+            total = sum(await self._changes.totals(self._site, each.kind))
+            if total - each.by < 0:
+                raise ChangeRefused(
+                    f"the site's {each.kind} of all time are {total}: {-each.by:+} would bring them below zero; "
+                    + await self._in_the_way(made)
+                )
+        first_hint = await self._in_the_way(made)
+        aliases = await self._changes.aliases(self._site)
+        for first in range(1, len(what.places) + 1, 50):
+            numbers = list(range(first, min(first + 50, len(what.places) + 1)))
+            for part in await self._imports.parts(self._site, made.id, numbers):
+                if part is None:
+                    raise ChangeRefused(f"a part of import {made.id} is lost; visitstats verify says more")
+                ends = [article_id(aliases[article]) if article in aliases else article for article, _ in part.articles]
+                views = await self._changes.views_of(self._site, ends)
+                for (article, n), has in zip(part.articles, views, strict=True):
+                    if n > 0 and (has or 0) - n < 0:
+                        raise ChangeRefused(
+                            f"article {article.hex()} has {has or 0} views, fewer than the {n} that were imported; "
+                            + first_hint
+                        )
+
+    async def _in_the_way(self, made: Logged) -> str:
+        """Say what has to be undone before an import: a later one that has put a smaller number in place of a larger
+        one, or what else took something away."""
+        names = list(await self.in_force())
+        later = names[names.index(made.id) + 1 :] if made.id in names else []
+        return f"undo import {later[-1]} first" if later else "undo first what took them away"
+
+    async def finish(self, import_id: str) -> bool:
+        """Go on with an import, or with its undo, where somebody has stopped. Returns whether there was anything to
+        do. Raises Pending, JournalFull and Overloaded."""
+        what = (await self._imports.all(self._site)).get(import_id)
+        logged = await self._changes.one(self._site, import_id)
+        if what is None or logged is None or import_id not in await self.unfinished():
+            return False
+        await self._finish(logged, what.places, back=bool(logged.undone))
+        return True
+
+    # How -------------------------------------------------------------------------------------------------------------
+
+    async def _begin(self, logged: Logged, record: ChangeRecord) -> Logged:
+        try:
+            made = await self._recording.make(logged, record)
+        except Pending:
+            return logged  # it is in the journal, and so are the parts that follow
+        if isinstance(made, Changed):
+            raise refusal(
+                made,
+                {
+                    "moved": "somebody else has imported something just now; look again",
+                    "lacking": "a part of it did not come into the store; try again",
+                    "undone": "it is undone already",
+                }.get(made.reason, f"it cannot be made ({made.reason})"),
+            )
+        return made
+
+    async def _finish(
+        self, logged: Logged, places: tuple[str, ...], *, back: bool, progress: Callable[[int], None] = lambda n: None
+    ) -> None:
+        state = await self._imports.state(self._site, logged.id)
+        done = state.back if back else state.made
+        waits = False
+        for number, place in enumerate(places, 1):
+            if number not in done:
+                made = await self._recording.apply(making(self._site, logged.id, number, place, back=back))
+                waits = waits or made is None
+                if made is not None and made.word == "refused":
+                    raise ChangeRefused(f"part {number} of import {logged.id} is lost; visitstats verify says more")
+            progress(number)
+        if waits:
+            raise ChangePending(
+                f"change {logged.id} is written down, and is made when the store takes it; "
+                "look at visitstats audit then"
+            )

@@ -1,0 +1,282 @@
+"""visitstats import: old numbers from the files of other counters, looked at first, and brought as one change."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from visitstats.cli.change_session import Bench, DryRunOption, Session, SiteArgument, WhoOption, WhyOption, ordered
+from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots
+from visitstats.core.errors import VisitstatsError
+from visitstats.core.keys import KeyRules
+from visitstats.imports import outcome, report
+from visitstats.imports.draft import Draft
+from visitstats.imports.options import STRATEGIES, Options
+from visitstats.imports.places import ImportRefused
+from visitstats.imports.plan import Plan, plan_of
+from visitstats.imports.readers import KINDS
+from visitstats.imports.reading import draft_of
+from visitstats.patterns import linear_pattern
+from visitstats.store.change_records import Logged
+from visitstats.store.import_records import Imported
+
+LARGEST = 15
+MOST_WARNINGS = 20
+
+
+class WrongOption(VisitstatsError):
+    """An option that cannot be understood."""
+
+
+def bring(
+    site_id: SiteArgument,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="One file, or several of one counter.")],
+    kind: Annotated[str, typer.Option(help=f"The source, where it is not found out: {', '.join(KINDS)}.")] = "",
+    dry_run: DryRunOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+    csv_file: Annotated[
+        str,
+        typer.Option("--csv", metavar="FILE", help="Write every article and every row that is left out; - for stdout."),
+    ] = "",
+    strategy: Annotated[
+        str, typer.Option(help="What becomes of numbers that were imported before: replace, add or keep-larger.")
+    ] = "replace",
+    through: Annotated[
+        str,
+        typer.Option(metavar="DATE", help="The last day that is taken; else the day before the first counted here."),
+    ] = "",
+    map_file: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="Addresses of articles: a line each, id,url.")
+    ] = None,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Addresses of the site, for counters that keep hashes alone.")
+    ] = None,
+    url: Annotated[str, typer.Option(metavar="TEMPLATE", help="Address of an article, as /tin/{ID}.aspx.")] = "",
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="WHAT=NAME", help="What a column means, as views=LuotXem.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Names of the columns of a file without a heading.")
+    ] = "",
+    module: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=TABLE", help="NukeViet: a module's name in addresses.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ADDRESS", help="Moe-Counter: what a name stands for, or site.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="The table of a dump or database.")] = "",
+    sheet: Annotated[str, typer.Option(help="The sheet of a workbook.")] = "",
+    encoding: Annotated[str, typer.Option(help="The encoding of a text, where it is not found out.")] = "",
+    date_order: Annotated[str, typer.Option(help="dmy, mdy or ymd.")] = "",
+    match: Annotated[str, typer.Option(help="address, or title: find articles by their titles.")] = "address",
+    views: Annotated[str, typer.Option(help="per-visit or every-load, where the source tells them apart.")] = "",
+    counts: Annotated[str, typer.Option(help="What a file with one number has: visits or views.")] = "",
+    first: Annotated[
+        str, typer.Option("--from", metavar="DATE", help="First day of a file that does not say it.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day of it.")] = "",
+    timezone: Annotated[str, typer.Option(help="The old counter's zone, where it is not the site's.")] = "",
+    prefix: Annotated[str, typer.Option(help="busuanzi: what its keys begin with.")] = "bsz",
+    repair_latin1: Annotated[
+        bool, typer.Option("--repair-latin1", help="Read UTF-8 that was stored as latin1.")
+    ] = False,
+    who: WhoOption = None,
+    why: WhyOption = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: RedisOption = None,
+) -> None:
+    """Bring the numbers of an old counter: total, history by day, views of articles. With --dry-run look first."""
+    options = _options(
+        kind=kind, encoding=encoding, sheet=sheet, table=table, url=url, prefix=prefix, date_order=date_order,
+        match=match, views=views, counts=counts, first=first, last=last, through=through, timezone=timezone,
+        strategy=strategy,
+        repair_latin1=repair_latin1,
+        columns=tuple(each.strip() for each in columns.split(",") if each.strip()),
+        column=_pairs(column, "--column"), modules=_pairs(module, "--module"), names=_pairs(name, "--name"),
+        addresses=_mapped(map_file), pages=_lines(pages),
+    )  # fmt: skip
+
+    async def run(bench: Bench) -> int:
+        with tempfile.TemporaryDirectory(prefix="visitstats-import-") as folder:
+            try:
+                draft = await _draft(bench, files, Path(folder) / "draft.sqlite", options, quiet=as_json)
+            except ImportRefused as error:
+                if not as_json:
+                    raise
+                print(msgspec.json.encode(outcome.refused(error)).decode())
+                return 1
+            try:
+                return await _look_and_make(bench, draft)
+            finally:
+                draft.close()
+
+    async def _look_and_make(bench: Bench, draft: Draft) -> int:
+        importing = bench.desk.imports
+        if before := await importing.made_with(draft.hash):
+            return _told_before(bench, before.logged, before.what, as_json)
+        plan = await plan_of(draft, bench.changes, importing, bench.imports)
+        if csv_file:
+            _write_csv(plan, csv_file)
+        if dry_run:
+            _show(plan, as_json=as_json, also=csv_file != "-")
+            if not as_json and csv_file != "-":
+                print("Nothing was changed (--dry-run).")
+            return 0
+        what = plan.imported()
+        with _progress("writing", quiet=as_json) as (progress, task):
+            progress.update(task, total=2 * len(what.places))
+            made = await importing.make(
+                what, plan.parts(), ordered(who, why), progress=lambda n: progress.update(task, completed=n)
+            )
+        _show(plan, as_json=as_json, also=csv_file != "-", made=made)
+        if not as_json:
+            print(f"Imported: change {made.id}; to take it back: visitstats undo {bench.site.id} {made.id}")
+        return 0
+
+    session = Session(config, data_dir, redis_url, site_id)
+    if status := session.run(run, changes=not dry_run):
+        raise typer.Exit(status)
+
+
+async def _draft(bench: Bench, files: list[Path], path: Path, options: Options, *, quiet: bool) -> Draft:
+    site = bench.site
+    rules = KeyRules(site, linear_pattern, await bench.changes.aliases(site.id))
+    first = [found for kind in ("visits", "views") if (found := (await bench.reads.history(site.id, kind)).first)]
+    titles = await bench.imports.titles(site.id) if options.match == "title" else None
+    with _progress("reading", quiet=quiet) as (progress, task):
+        return draft_of(
+            files, path, site, rules, options, first_counted=min(first, default=""), titles=titles,
+            progress=lambda n: progress.update(task, completed=n),
+        )  # fmt: skip
+
+
+# Showing -------------------------------------------------------------------------------------------------------------
+
+
+class _progress:
+    """A progress bar on stderr."""
+
+    def __init__(self, word: str, *, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn(word), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True,
+            disable=quiet or not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._word = word
+
+    def __enter__(self) -> tuple[Progress, Any]:
+        self._progress.start()
+        return self._progress, self._progress.add_task(self._word, total=None)
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+
+def _show(plan: Plan, *, as_json: bool, also: bool, made: Logged | None = None) -> None:
+    if as_json:
+        more: dict[str, Any] = {
+            "plan": {name: {"now": grown.now, "will_be": grown.now + grown.delta} for name, grown in plan.site.items()}
+            | {"articles": plan.articles, "changed": plan.changed, "new": plan.unknown},
+            "change": made.id if made else None,
+        }
+        for piece in outcome.text(plan.draft, more):
+            sys.stdout.write(piece.decode())
+        return
+    if not also:
+        return
+    console = Console()
+    grid = Table.grid(padding=(0, 2))
+    for word, text in report.summary(plan):
+        grid.add_row(word, escape(text))
+    console.print(grid)
+    if plan.articles:
+        table = Table(
+            "article", "title", "now", "in the file", "will be", title="The largest changes", title_justify="left"
+        )
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for article, will_be in plan.largest(LARGEST):
+            table.add_row(
+                escape(article.key), escape(article.facts.title), dots(article.old), dots(article.views), dots(will_be)
+            )
+        console.print(table)
+    for text in plan.draft.warnings[:MOST_WARNINGS]:
+        console.print(f"• {escape(text)}", highlight=False)
+    if len(plan.draft.warnings) > MOST_WARNINGS:
+        console.print(f"• and {len(plan.draft.warnings) - MOST_WARNINGS} more (--json has all)")
+
+
+def _told_before(bench: Bench, logged: Logged, what: Imported, as_json: bool) -> int:
+    when = bench.calendar.iso(logged.change.at_ms)
+    if as_json:
+        print(msgspec.json.encode({"already": {"change": logged.id, "at": when, "who": logged.change.who}}).decode())
+    else:
+        print(
+            f"This was imported at {when} by {logged.change.who} (change {logged.id}, {', '.join(what.files)}). "
+            "Importing it again changes nothing."
+        )
+    return 0
+
+
+def _write_csv(plan: Plan, name: str) -> None:
+    if name == "-":
+        for piece in report.as_csv(plan):
+            sys.stdout.write(piece)
+        return
+    with Path(name).open("w", encoding="utf-8", newline="") as file:
+        file.writelines(report.as_csv(plan))
+    complain(f"wrote {name}")
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def _options(**values: Any) -> Options:
+    for name, allowed in (
+        ("strategy", STRATEGIES), ("date_order", ("", "dmy", "mdy", "ymd")), ("match", ("address", "title")),
+        ("views", ("", "per-visit", "every-load")), ("counts", ("", "visits", "views")),
+    ):  # fmt: skip
+        if values[name] not in allowed:
+            said = ", ".join(each for each in allowed if each)
+            raise WrongOption(f"--{name.replace('_', '-')} {values[name][:20]!r}: use one of {said}")
+    return Options(**values)
+
+
+def _pairs(said: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for each in said or ():
+        name, sign, value = each.partition("=")
+        if not sign or not name or not value:
+            raise WrongOption(f"{option} {each[:40]!r}: write NAME=VALUE")
+        found.append((name.strip(), value.strip()))
+    return tuple(found)
+
+
+def _mapped(path: Path | None) -> tuple[tuple[str, str], ...]:
+    found = []
+    for number, line in enumerate(_lines(path), 1):
+        for separator in ("\t", ";", ","):
+            name, sign, address = line.partition(separator)
+            if sign:
+                break
+        name, address = name.strip(' "'), address.strip(' "')
+        if not address:
+            raise WrongOption(f"{path}, line {number}: an id and an address are expected, parted by a comma")
+        found.append((name, address))
+    return tuple(found)
+
+
+def _lines(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongOption(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,188 @@
+"""What an import adds, place by place: the difference between what is to be in force and what earlier imports brought.
+
+A place is a date, a month, a year, or "" for no time. Each place has what no finer one explains: of a month with days
+its undated rest. So the sum of all amounts is the total, and whatever was counted here is beside them.
+
+Strategies are about imported numbers alone. `replace`: numbers of this file take the place of earlier ones of the same
+article and period; `add`: they are added; `keep-larger`: an article, or a count of the site, is replaced only if it
+would grow.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from visitstats.imports.draft import Count, Draft
+from visitstats.imports.options import Strategy
+from visitstats.imports.sums import COUNTS, periods
+
+PART = 400
+"""Articles of one part: what a script does at once."""
+SITE = {"visits": -1, "views": -2}
+"""What stands for the site itself among the numbers of articles."""
+_SCHEMA = """
+DROP TABLE IF EXISTS amounts; DROP TABLE IF EXISTS earlier;
+CREATE TABLE amounts (place TEXT, number INTEGER, n INTEGER, PRIMARY KEY (place, number)) WITHOUT ROWID;
+CREATE TABLE earlier (number INTEGER, place TEXT, n INTEGER, PRIMARY KEY (number, place)) WITHOUT ROWID;
+"""
+
+
+class Part(NamedTuple):
+    """What one record of the journal makes: amounts at one place."""
+
+    place: str
+    visits: int
+    views: int
+    """Of the site alone; what its articles have comes to it."""
+    articles: list[tuple[str, int]]
+    """Key and amount."""
+
+
+def begin(draft: Draft) -> None:
+    """Make room for amounts, and for those of earlier imports (`note_earlier`)."""
+    draft.db.executescript(_SCHEMA)  # which ends the transaction before it
+    draft.db.execute("BEGIN")
+
+
+def note_earlier(draft: Draft, amounts: Iterable[tuple[int, str, int]]) -> None:
+    """Note amounts of earlier imports that are in force: number of the article (or of SITE), place, amount."""
+    draft.db.executemany("INSERT INTO earlier VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", amounts)
+
+
+def work_out(draft: Draft, strategy: Strategy) -> None:
+    """Work out the amounts of this import."""
+    db = draft.db
+    db.execute("DELETE FROM amounts")
+    # Articles without earlier imports, nearly all of them, at once.
+    new = "number NOT IN (SELECT number FROM earlier)"
+    db.execute(f"INSERT INTO amounts SELECT day, number, views FROM days WHERE {new}")  # noqa: S608
+    db.execute(
+        "INSERT INTO amounts SELECT '', number, ifnull(views, 0) - ifnull("  # noqa: S608
+        f"(SELECT sum(views) FROM days WHERE days.number = articles.number), 0) FROM articles WHERE {new}"
+    )
+    known = db.execute("SELECT DISTINCT number FROM earlier WHERE number > 0").fetchall()
+    for (number,) in known:
+        _article(draft, number, strategy)
+    for kind in COUNTS:
+        _site(draft, kind, strategy)
+    # An amount of 0 at a date does nothing; at no time it makes the article known, with its title.
+    db.execute("DELETE FROM amounts WHERE n = 0 AND (place <> '' OR number < 0)")
+
+
+def _article(draft: Draft, number: int, strategy: Strategy) -> None:
+    db = draft.db
+    [(views,)] = db.execute("SELECT views FROM articles WHERE number = ?", (number,)).fetchall()
+    days: dict[str, int] = dict(db.execute("SELECT day, views FROM days WHERE number = ?", (number,)).fetchall())
+    earlier: dict[str, int] = dict(db.execute("SELECT place, n FROM earlier WHERE number = ?", (number,)).fetchall())
+    if views is None:
+        return
+    has_total = draft.article_totals or not days
+    if strategy == "add":
+        target = Counter(earlier) + Counter({**days, "": views - sum(days.values())})
+    else:
+        kept = {place: n for place, n in earlier.items() if place}
+        target = Counter({**kept, **days})
+        target[""] = views - sum(target.values()) if has_total else _rest(Counter(earlier), target)
+        if target[""] < 0:  # the days of an earlier import are more than the total of this one
+            target = Counter({**days, "": views - sum(days.values())})
+        if strategy == "keep-larger" and sum(target.values()) <= sum(earlier.values()):
+            target = Counter(earlier)
+    _put(draft, number, {place: target[place] - earlier.get(place, 0) for place in {*target, *earlier}})
+
+
+def _put(draft: Draft, number: int, deltas: dict[str, int]) -> None:
+    draft.db.executemany(
+        "INSERT INTO amounts VALUES (?, ?, ?)", [(place, number, n) for place, n in deltas.items() if n or not place]
+    )
+
+
+def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
+    """The site's own amounts. Of views they are what its articles do not have, because those come to the site's."""
+    db = draft.db
+    own = Counter[str](dict(db.execute("SELECT place, n FROM earlier WHERE number = ?", (SITE[kind],)).fetchall()))
+    articles, of_articles = Counter[str](), Counter[str]()
+    if kind == "views":
+        # What all articles have that was imported: before, and when this import is made.
+        query = "SELECT place, sum(n) FROM earlier WHERE number >= 0 GROUP BY place"
+        articles = Counter(dict(db.execute(query).fetchall()))
+        of_articles = articles + Counter()
+        for place, n in db.execute("SELECT place, sum(n) FROM amounts WHERE number > 0 GROUP BY place").fetchall():
+            of_articles[place] += n
+    said = periods(draft, kind)
+    stated = {**said.years, **said.months, **said.days}
+    if not stated and said.total is None:
+        return
+    before = Counter({place: own[place] + articles[place] for place in {*own, *articles}})
+    alone = _amounts_of(stated, said.total)
+    if strategy == "add":
+        target = Counter({place: before[place] + alone[place] for place in {*before, *alone}})
+    else:
+        whole = {**{place: n for place, n in _effective(before).items() if place}, **stated}
+        if kind in draft.sums:
+            # The source has no total of its own: it may give dates to what an earlier import had without one.
+            target = _amounts_of(whole, None)
+            target[""] = alone[""] or _rest(before, target)
+        else:
+            target = _amounts_of(whole, said.total)
+        if strategy == "keep-larger" and sum(target.values()) <= sum(before.values()):
+            return
+    deltas = {place: max(target[place] - of_articles[place], 0) - own[place] for place in {*target, *own, *of_articles}}
+    _put(draft, SITE[kind], {place: n for place, n in deltas.items() if n})
+
+
+def _rest(before: Counter[str], after: Counter[str]) -> int:
+    """Return what still has no date when more has one than before: dates come to numbers that were there already."""
+    dated = sum(n for place, n in after.items() if place) - sum(n for place, n in before.items() if place)
+    return max(before[""] - max(dated, 0), 0)
+
+
+def _effective(amounts: Counter[str]) -> dict[str, int]:
+    """What years, months and days have when each has what is in finer ones as well."""
+    found: Counter[str] = Counter()
+    for place, n in amounts.items():
+        for length in (10, 7, 4):
+            if len(place) >= length:
+                found[place[:length]] += n
+    return dict(found)
+
+
+def _amounts_of(periods_: dict[str, int], total: int | None) -> Counter[str]:
+    """Return what each place has that no finer one explains; a sum that is larger than its whole takes its place."""
+    found: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for length, up in ((10, 7), (7, 4), (4, 0)):
+        for place in sorted({*periods_, *within}):
+            if len(place) != length:
+                continue
+            whole = max(periods_.get(place, 0), within[place])
+            found[place] = whole - within[place]
+            within[place[:up]] += whole
+    found[""] = max(total - within[""], 0) if total is not None else 0
+    return found
+
+
+def parts(draft: Draft) -> Iterator[Part]:
+    """Yield the parts of an import, in their order."""
+    db = draft.db
+    places = [place for (place,) in db.execute("SELECT DISTINCT place FROM amounts ORDER BY place")]
+    for place in places:
+        of_site = dict(db.execute("SELECT number, n FROM amounts WHERE place = ? AND number < 0", (place,)).fetchall())
+        visits, views = of_site.get(SITE["visits"], 0), of_site.get(SITE["views"], 0)
+        piece: list[tuple[str, int]] = []
+        is_first = True
+        for key, n in db.execute(
+            "SELECT key, n FROM amounts JOIN articles USING (number) WHERE place = ? ORDER BY number", (place,)
+        ):
+            piece.append((key, n))
+            if len(piece) == PART:
+                yield Part(place, visits if is_first else 0, views if is_first else 0, piece)
+                piece, is_first = [], False
+        if piece or (is_first and (visits or views)):
+            yield Part(place, visits if is_first else 0, views if is_first else 0, piece)
+
+
+def changes_of_site(draft: Draft) -> dict[str, int]:
+    """Return how much visits and views of all time change, articles included."""
+    own = dict(draft.db.execute("SELECT number, sum(n) FROM amounts WHERE number < 0 GROUP BY number").fetchall())
+    [(articles,)] = draft.db.execute("SELECT ifnull(sum(n), 0) FROM amounts WHERE number > 0").fetchall()
+    return {"visits": own.get(SITE["visits"], 0), "views": own.get(SITE["views"], 0) + articles}
