@@ -4,12 +4,15 @@ finds, in both languages, light and dark, at a desk and on a phone."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.admin_stand import Stand, axe_or_skip, go, looking, opened, sign_in, standing
 from tests.browser.admin_table import PAGES, Listed
+from tests.workbooks import Read
 from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = pytest.mark.browser
@@ -78,4 +81,60 @@ def test_every_page_fits_and_runs_under_its_policy(browser: Browser, stand: Stan
             page.evaluate("document.documentElement.style.fontSize = '200%'")
             assert too_wide(page) <= 0, (listed.name, "200 %")
             page.evaluate("document.documentElement.style.fontSize = ''")
+    assert troubles == []
+
+
+def test_a_report_shows_what_the_api_says_and_its_workbook_has_the_same(
+    browser: Browser, stand: Stand, tmp_path: Path
+) -> None:
+    """By author, this month; the site's numbers and the whole selection, however few rows are shown."""
+    troubles = list[str]()
+    with looking(browser, "en", accept_downloads=True) as context:
+        page = opened(context, stand, troubles)
+        sign_in(page, stand.tokens["viewer"])
+        page.evaluate("location.hash = '#/bac-ha/reports?period=month'")
+        page.wait_for_selector(".report .rank")
+        page.check("input[value=authors]")
+        page.wait_for_selector(".report table")
+        said = stand.api("admin/sites/bac-ha/report?kind=authors&period=month")
+        rows = page.locator(".report tbody tr").all_inner_texts()
+        assert [row.split("\t")[0].strip() for row in rows] == [group["name"] for group in said["groups"]]
+        assert [row.split("\t")[2].strip() for row in rows] == [f"{group['views']:,}" for group in said["groups"]]
+        assert "kind=authors" in page.evaluate("location.hash")
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Download Excel").click()
+        waiting.value.save_as(tmp_path / "a.xlsx")
+        _, table = Read(tmp_path / "a.xlsx").table("Authors", "Articles")
+        assert [row[:3] for row in table[:-1]] == [[g["name"], g["articles"], g["views"]] for g in said["groups"]]
+    assert troubles == []
+
+
+def test_a_token_is_shown_once_lets_in_and_is_revoked(browser: Browser, stand: Stand) -> None:
+    """For one portal; after that it lets nobody in, and who tried is in the list of refusals."""
+    troubles = list[str]()
+    with looking(browser, "en") as context:
+        page = opened(context, stand, troubles)
+        sign_in(page, stand.tokens["admin"])
+        page.evaluate("location.hash = '#/tokens'")
+        page.wait_for_selector(".tokens tbody tr")
+        page.get_by_role("button", name="Make a token").click()
+        page.get_by_role("button", name="Make it").click()
+        assert "Write a name" in page.locator("dialog .wrong").inner_text()
+        page.get_by_label("Name").fill("Ban biên tập <b>")
+        page.get_by_label("Only these").check()
+        page.locator("dialog .sites input[value=bac-ha]").check()
+        page.get_by_role("button", name="Make it").click()
+        token = page.locator("dialog .secret").input_value()
+        page.keyboard.press("Escape")
+        assert token not in page.content()
+        row = page.locator(".tokens tbody tr", has_text="Ban biên tập <b>")
+        row.wait_for()
+        assert "Cổng TTĐT xã Bắc Hà" in row.inner_text()
+        told = Stand(stand.service, {"admin": token})
+        assert told.api("admin/me")["sites"] == ["bac-ha"]
+        row.get_by_role("button").click()
+        page.get_by_role("button", name="Revoke it").click()
+        row.wait_for(state="detached")
+        with pytest.raises(HTTPError, match="401"):
+            told.api("admin/me")
     assert troubles == []
