@@ -24,7 +24,7 @@ from visitstats.store.change_records import setting_baselines
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed
 from visitstats.store.reads import Reads
-from visitstats.store.records import AccessToken, Records
+from visitstats.store.records import AccessToken, Records, Sites
 
 WHOLE = Site(
     id="whole",
@@ -129,10 +129,16 @@ async def test_every_change_of_a_site_is_seen_in_the_version_even_by_who_knows_a
 
 
 @pytest.mark.parametrize("record", [b"", b"[]", b'{"id":"x"}', b'{"id":"x","hosts":["a.vn"],"timezone":"No/Where"}'])
-async def test_a_damaged_site_record_is_said(raw: Redis, record: bytes) -> None:
+async def test_a_damaged_site_record_is_said(raw: Redis, record: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and it hides no other site; a new one may be made beside it."""
+    records = Records(raw)
+    await records.put_site(SITE)
     await raw.hset(keys.SITES, "x", record)
-    with pytest.raises(StoreUnavailable, match="site"):
-        await Records(raw).sites()
+    for _ in range(2):
+        assert await records.listing() == Sites({SITE.id: SITE}, frozenset({"x"}))
+    await records.put_site(WHOLE)
+    assert await records.sites() == {SITE.id: SITE, WHOLE.id: WHOLE}
+    assert caplog.text.count("the record of site 'x' in the store is damaged") == 1
 
 
 async def test_all_workers_have_one_salt_however_many_propose(redis_url: str, raw: Redis) -> None:

@@ -11,6 +11,7 @@ import pytest
 from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.sites.directory import SiteDirectory
+from visitstats.store.records import Sites
 
 FINE = Site(id="fine", hosts=("portal.vn",), rules=((r"^/tin/(\d+)", r"tin:\1"),))
 OTHER = Site(id="other", hosts=("other.vn",))
@@ -36,8 +37,8 @@ class Kept:
     async def sites_version(self) -> bytes:
         return b"%d" % self._version
 
-    async def sites(self) -> dict[str, Site]:
-        return self._sites
+    async def listing(self) -> Sites:
+        return Sites(dict(self._sites), frozenset())
 
     def merge(self, site: str, source: str, target: str) -> None:
         self._version += 1

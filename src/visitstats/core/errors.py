@@ -39,6 +39,10 @@ class StoreUnavailable(VisitstatsError):
     """Redis or Valkey did not answer, or refused to write. Whether it executed the last command is unknown."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """The store answers, and what a site has there is of another kind than we write. Other sites are well."""
+
+
 class ChangePending(StoreUnavailable):
     """A change that is journalled, and will be made when the store takes it."""
 

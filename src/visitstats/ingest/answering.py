@@ -101,14 +101,22 @@ class Answering:
         for sequence in list(self._waiting):
             if up_to is not None and sequence > up_to:
                 return
-            waiting = self._waiting.pop(sequence)
-            if waiting.future.done():
-                continue
-            if isinstance(waiting, WaitingChange):
-                waiting.future.set_result(None)
-            else:
-                self._metrics.pending.inc(waiting.hits)
-                self._answer_hits(waiting, Outcome(None, self._stats.last_known(waiting.live)))
+            self._from_journal(self._waiting.pop(sequence))
+
+    def refused(self, sequence: int) -> None:
+        """Answer the requests that wait for a record which the store refuses: its site waits, and nobody else."""
+        waiting = self._waiting.pop(sequence, None)
+        if waiting is not None:
+            self._from_journal(waiting)
+
+    def _from_journal(self, waiting: Waiting | WaitingChange) -> None:
+        if waiting.future.done():
+            return
+        if isinstance(waiting, WaitingChange):
+            waiting.future.set_result(None)
+        else:
+            self._metrics.pending.inc(waiting.hits)
+            self._answer_hits(waiting, Outcome(None, self._stats.last_known(waiting.live)))
 
     def _committed(self, batch: Batch, day: Day, result: Committed, waiting: Waiting | None) -> None:
         if result.fresh:

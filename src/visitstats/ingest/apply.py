@@ -80,6 +80,8 @@ class Applier:
         """The first sequence that is on its way to the store, 0 for none."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._refused: set[str] = set()
+        """Sites whose records the store refuses: something of theirs in it is none of ours."""
         self._asks = False
         """Whether to ask the store if it takes writes, because no commit has shown that for a while."""
         self._heard = True
@@ -105,6 +107,8 @@ class Applier:
                 self._queue.append(item)
             else:
                 behind.add(record.site)
+                if record.site in self._refused:
+                    self._answering.refused(sequence)
         last = journalled[-1][0]
         if self.link.answers_in_time:
             self._idle.clear()
@@ -271,6 +275,7 @@ class Applier:
             behind.update(site for site in self._positions.newest if self._positions.is_behind(site))
             if behind <= refused or not self.link.trusted:
                 break
+        self._refused = refused
         if not only_refused:
             # If nothing was lacking, nothing was written: then a replica could pass for a writable store.
             await self._committer.probe()
@@ -335,6 +340,8 @@ class Applier:
             self.link.on(Event.LACKS)
             self._fall_behind()
         else:
+            self._refused.add(site)
+            self._answering.refused(item.sequence)
             log.error("the store refuses record %d of site %s: %s", item.sequence, site, result.error)
 
     def _measure(self, seconds: float, events: int) -> None:

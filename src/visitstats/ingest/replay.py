@@ -293,6 +293,7 @@ class Replay:
                     mine.know(slot.newest)
             sites = {site for slot in slots for site in slot.newest}
             marks = await self._marks(mine, sites)
+            refused |= sites - marks.keys()
             lacking = [(slot, each) for slot in slots if (each := self._lacking(slot, marks, refused))]
             if not lacking:
                 self._note_changes(slots, marks, applied, told)
@@ -309,7 +310,7 @@ class Replay:
         them."""
         for slot in slots:
             for site, (sequence, record) in slot.changed.items():
-                mark = marks[site].get(slot.writer)
+                mark = marks.get(site, {}).get(slot.writer)
                 if mark is not None and mark.sequence >= sequence and (slot.writer, sequence) not in told:
                     work = Work(slot.writer, sequence, record.previous, record, self._numbering(site))
                     applied(work, Changed(""))

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from visitstats.core.counting import SALT_LIFE_MS, Salted, salted
-from visitstats.core.errors import InvalidSite, StoreUnavailable, VisitstatsError
+from visitstats.core.errors import InvalidSite, StoreDamaged, StoreUnavailable, VisitstatsError
 from visitstats.core.exclusions import ExcludedPaths
 from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
@@ -165,7 +165,9 @@ class SiteDirectory:
                 for live in self.all():
                     await self._records.put_site(live.site)
                 version = await self._records.sites_version()
-            sites = await self._records.sites()
+            sites, damaged = await self._records.listing()
+            # A site whose record cannot be read any more goes on as it was.
+            sites |= {name: known.site for name in damaged if (known := self._live.get(name))}
             changed = await self._read_aliases(sites)
         except StoreUnavailable as error:
             log.debug("the sites cannot be read: %s", error)
@@ -259,7 +261,13 @@ class SiteDirectory:
         changed = [site for site in sites if versions.get(site) != self._alias_versions.get(site)]
         for site in changed:
             # The version is read first, so that a change in between is read once more.
-            found = {**self._lost.get(site, NO_ALIASES), **await self._records.changes.aliases(site)}
+            read: Mapping[bytes, str]
+            try:
+                read = await self._records.changes.aliases(site)
+            except StoreDamaged as error:
+                log.error("the aliases of site %s cannot be read; they stay as they were: %s", site, error)
+                read = self._aliases.get(site, NO_ALIASES)
+            found = {**self._lost.get(site, NO_ALIASES), **read}
             self._aliases[site] = found or NO_ALIASES
             if site in versions:
                 self._alias_versions[site] = versions[site]

@@ -21,9 +21,10 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     RedisError,
+    ResponseError,
 )
 
-from visitstats.core.errors import StoreUnavailable, StoreUnfit
+from visitstats.core.errors import StoreDamaged, StoreUnavailable, StoreUnfit
 from visitstats.core.storeaddress import StoreAddress, parse_address
 
 CONNECT_SECONDS = 2.0
@@ -51,6 +52,10 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(IN_CLUSTER) from error
     except MasterNotFoundError as error:
         raise StoreUnavailable(f"no Sentinel names a primary that is up: {error}") from error
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise StoreUnavailable(f"the store does not answer: {error}") from error
+        raise StoreDamaged(f"a key in the store is not ours: {error}") from error
     except (RedisError, OSError) as error:  # a TimeoutError is an OSError
         raise StoreUnavailable(f"the store does not answer: {str(error) or 'it takes too long'}") from error
     except RuntimeError as error:

@@ -123,15 +123,19 @@ class Reads:
         return msgspec.structs.replace(found, by_hand={day: n for day, n in by_hand.items() if n})
 
     async def marks(self, sites: list[str]) -> Marks:
-        """Return the watermarks of all writers in the ledgers of these sites."""
+        """Return the watermarks of all writers in the ledgers of these sites; without those of which they cannot be
+        read: the key is none of ours, and only its site waits for that."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for site_id in sites:
                     pipe.hgetall(keys.marks(site_id))
-                found = await pipe.execute() if sites else []
+                found = await pipe.execute(raise_on_error=False) if sites else []
+            if error := next((each for each in found if isinstance(each, Exception) and not _is_of_a_key(each)), None):
+                raise error
         return {
             site_id: {writer.decode(): mark_of(mark) for writer, mark in marks.items()}
             for site_id, marks in zip(sites, found, strict=True)
+            if not isinstance(marks, Exception)
         }
 
     # Articles --------------------------------------------------------------------------------------------------------
@@ -356,3 +360,8 @@ def _entry(member: bytes, data: bytes | None) -> Entry:
         except msgspec.DecodeError as error:
             log.error("the dictionary entry of article %s is damaged: %s", member.hex(), error)
     return Entry(key=f"?{member.hex()}")
+
+
+def _is_of_a_key(error: Exception) -> bool:
+    """Whether the store says that one key is of another type than we write."""
+    return str(error).startswith("WRONGTYPE")

@@ -64,11 +64,19 @@ class Tokens(NamedTuple):
 _decode_token = msgspec.json.Decoder(AccessToken).decode
 
 
+class Sites(NamedTuple):
+    """The sites that there are, by their ids, and the names of records that cannot be read."""
+
+    sites: dict[str, Site]
+    damaged: frozenset[str]
+
+
 class Records:
     """Reads and writes the records. Every method may raise StoreUnavailable."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._damaged: frozenset[str] = frozenset()
         self.changes = Changes(client)
         """Merges of articles, and who made them."""
 
@@ -81,13 +89,28 @@ class Records:
         return version or b""
 
     async def sites(self) -> dict[str, Site]:
-        """Return all sites by their id."""
+        """Return all sites by their id, without those whose records are damaged."""
+        return (await self.listing()).sites
+
+    async def listing(self) -> Sites:
+        """Return all sites. A damaged record is told once in the log, and spoils no other."""
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.SITES)
-        try:
-            return {name.decode(): _decode_site(record) for name, record in found.items()}
-        except (msgspec.DecodeError, InvalidSite, UnicodeDecodeError) as error:
-            raise StoreUnavailable(f"a site record in the store is damaged: {error}") from error
+        sites: dict[str, Site] = {}
+        damaged: dict[str, str] = {}
+        for raw, record in found.items():
+            name = raw.decode("utf-8", "backslashreplace")
+            try:
+                site = _decode_site(record)
+                if site.id != name:
+                    raise InvalidSite(f"it is of site {site.id}")
+                sites[name] = site
+            except (msgspec.DecodeError, InvalidSite, UnicodeDecodeError) as error:
+                damaged[name] = str(error)
+        for name in damaged.keys() - self._damaged:
+            log.error("the record of site %r in the store is damaged, and left out: %s", name[:80], damaged[name])
+        self._damaged = frozenset(damaged)
+        return Sites(sites, self._damaged)
 
     async def put_site(self, site: Site) -> None:
         """Make or replace a site. Raises InvalidSite for rewrite rules that cannot be applied, and for a host that
