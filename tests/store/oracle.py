@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 THIRTY_MINUTES = 30 * 60 * 1000
 FIVE_MINUTES = 5 * 60 * 1000
-OTHER = "(other)"
+OTHER, CROWD = "(other)", "(crowd)"
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,20 @@ class Hit:
     person: str
     article: str
     hit_id: str = ""
+    network: str = ""
+    """Who brings a new article; empty for one that is not limited."""
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What docs/security.md says of limits; 0 is none."""
+
+    visitors: int = 0
+    """Told apart on a day; further ones are one visitor."""
+    places_an_hour: int = 0
+    """New articles of a network in an hour."""
+    reserve: int = 0
+    """The last places, for articles that two networks read on one day."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class Counted:
     people: dict[str, set[str]] = field(default_factory=dict)
     duplicates: list[bool] = field(default_factory=list)
     started: list[bool] = field(default_factory=list)
+    folded: int = 0
+    """Hits of visitors who were not told apart."""
     viewed: list[str] = field(default_factory=list)
     """For each hit the article that got a view by it; empty when none did."""
 
@@ -56,7 +72,10 @@ class Counted:
 class Oracle:
     """`as_told`: whoever was applied first comes first, and not whoever was received first."""
 
-    def __init__(self, zone: str, week_start: int, *, every_load: bool, cap: int, as_told: bool = False) -> None:
+    def __init__(
+        self, zone: str, week_start: int, *, every_load: bool, cap: int, as_told: bool = False, caps: Caps = Caps()
+    ) -> None:
+        self._caps = caps
         self._zone = ZoneInfo(zone)
         self._week_start = week_start
         self._every_load = every_load
@@ -77,9 +96,30 @@ class Oracle:
         visit: dict[str, int] = {}
         viewed: set[tuple[str, int, str]] = set()
         registered: set[str] = set()
+        brought: Counter[tuple[str, int]] = Counter()
+        knocked: dict[tuple[str, date], str] = {}
+
+        def may_enter(hit: Hit, today: date) -> bool:
+            caps, name = self._caps, (hit.network, hit.moment // 3_600_000)
+            if len(registered - {OTHER}) >= self._cap:
+                return False
+            if hit.network and caps.reserve and len(registered - {OTHER}) >= self._cap - caps.reserve:
+                first = knocked.setdefault((hit.article, today), hit.network)
+                if first == hit.network:
+                    return False
+            if hit.network and caps.places_an_hour:
+                if brought[name] >= caps.places_an_hour:
+                    return False
+                brought[name] += 1
+            return True
+
         # In the order of the moments, whatever was applied first; the same moment in the order in which it was told.
         for event in self._events if self._as_told else sorted(self._events, key=lambda each: each.moment):
             person, moment, today = event.person, event.moment, self.date_of(event.moment)
+            here = counted.people.get(today.isoformat(), set())
+            is_new = isinstance(event, Hit) and not (event.hit_id and event.hit_id in delivered) and person not in here
+            if is_new and self._caps.visitors and len(here - {CROWD}) >= self._caps.visitors:
+                person, counted.folded = CROWD, counted.folded + 1
             last = counted.last_sign.get(person)
             away = last is None or moment - last > THIRTY_MINUTES
             if isinstance(event, Beat):
@@ -106,11 +146,12 @@ class Oracle:
                 for name in names:
                     counted.visits[name] += 1
             counted.last_sign[person] = moment
-            reading = (person, visit[person], event.article)
+            # The pages of who is not told apart count as ever, once for each of them.
+            reading = (event.person, visit[person], event.article)
             if self._every_load or reading not in viewed:  # rule 5
                 viewed.add(reading)
                 article = event.article
-                if article not in registered and len(registered) >= self._cap:
+                if article not in registered and not may_enter(event, today):
                     article = OTHER
                 registered.add(article)
                 counted.viewed[-1] = article
