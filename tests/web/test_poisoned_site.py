@@ -12,7 +12,7 @@ from tests.client import HOST, Hit, crowd
 from tests.web.inprocess import Running, running
 from visitstats.store import keys
 
-READERS = crowd(40, "poison")
+READERS = crowd(80, "poison")
 
 
 @pytest.mark.parametrize(

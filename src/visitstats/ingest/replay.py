@@ -356,6 +356,8 @@ class Replay:
                 for _, writer, sequence, record in piece
                 if record.site not in refused
             ]
+            if not work:
+                continue  # all of it is of sites that the store refuses
             if not all(item.record.site in self._refusals for item in work):
                 # Sites that the store has refused before are tried once; the others do not wait for them.
                 self._turn.step()

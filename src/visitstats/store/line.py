@@ -150,6 +150,8 @@ class ScriptLine:
         then nothing is known, and the next call begins on a new connection; StoreRefuses when the server takes no
         writes.
         """
+        if not calls:
+            return []  # no reply would come
         with translated():
             if not self.connected:
                 await self._connect()
