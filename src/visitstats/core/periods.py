@@ -59,9 +59,12 @@ class Calendar:
         return day
 
     def date_at(self, moment_ms: int) -> str:
-        """Return the date of a moment, without making the whole day: 4 µs instead of 60 where each moment is of another
-        day."""
-        local = datetime.fromtimestamp(moment_ms / 1000, self._zone).date()
+        """Return the date of a moment, without making the whole day: 1 to 4 µs instead of 60 where each moment is of
+        another day."""
+        clock = datetime.fromtimestamp(moment_ms / 1000, self._zone)
+        local = clock.date()
+        if 3 <= clock.hour < 21:
+            return local.isoformat()  # no clocks are changed by three hours: midnight is far
         if self._midnight(local) <= moment_ms < self._midnight(local + timedelta(days=1)):
             return local.isoformat()
         return self._find(moment_ms).date  # clocks went back across midnight

@@ -1,9 +1,9 @@
 """Workbooks: sheets written row by row, in little memory and fast enough for half a million rows.
 
 XlsxWriter makes the file: styles, widths, frozen heads, plots, the archive. The rows themselves are written here into
-the file that XlsxWriter keeps of a sheet's rows in its constant-memory mode: a row of 12 cells takes 23 µs in that way,
-and by its own methods 126 µs (CPython 3.11, one core of a shared machine). Numbers are numbers, dates are dates, and a
-text is never a formula: each is an inline string, which no spreadsheet runs.
+the file that XlsxWriter keeps of a sheet's rows in its constant-memory mode: a row of 12 cells takes a fifth of what it
+takes by its own methods (126 and 23 µs, CPython 3.11, one core of a shared machine). Numbers are numbers, dates are
+dates, and a text is never a formula: each is an inline string, which no spreadsheet runs.
 """
 
 import os
@@ -42,6 +42,19 @@ class Heading(NamedTuple):
     text: str
     width: int
     kind: Kind = "text"
+
+
+class _Place(NamedTuple):
+    """What a cell of a column begins with: before the number of its row, and behind it for a text or a number."""
+
+    start: str
+    text: str
+    number: str
+
+    @classmethod
+    def of(cls, place: int, style: int) -> "_Place":
+        styled = f' s="{style}"' if style else ""
+        return cls(f'<c r="{_letters(place)}', f'"{styled} t="inlineStr"><is>', f'"{styled}><v>')
 
 
 class Workbook:
@@ -133,7 +146,7 @@ class Sheet:
         self._wanted = name
         self._headings = headings
         self._above = above
-        self._styled = [(_letters(place), book.styles[each.kind]) for place, each in enumerate(headings)]
+        self._styled = [_Place.of(place, book.styles[each.kind]) for place, each in enumerate(headings)]
         self.count = 0
         """Rows of the table, in all of its worksheets."""
         self._begin()
@@ -154,8 +167,10 @@ class Sheet:
         """Write a last row, which stands apart by its style. May raise OSError."""
         if self._line >= SHEET_ROWS:
             self._begin()
-        totals = [self._book.totals[each.kind] for each in self._headings]
-        self._put(cells, [(letters, style) for (letters, _), style in zip(self._styled, totals, strict=True)])
+        self._put(
+            cells,
+            [_Place.of(place, self._book.totals[each.kind]) for place, each in enumerate(self._headings)],
+        )
         self._flush()
 
     def finish(self) -> None:
@@ -184,22 +199,26 @@ class Sheet:
         self._sheet._write_single_row(self._line)
         self._out: list[str] = []
 
-    def _put(self, cells: Sequence[Cell], styled: Sequence[tuple[str, int]]) -> None:
+    def _put(self, cells: Sequence[Cell], styled: Sequence[_Place]) -> None:
         self._line += 1
         line, out = self._line, self._out
+        # One search for all texts of a row: nearly none has anything to be escaped.
+        plain = _ODD.search("".join([cell for cell in cells if type(cell) is str])) is None
         out.append(f'<row r="{line}">')
-        for (letters, style), cell in zip(styled, cells, strict=True):
+        for (start, text, number), cell in zip(styled, cells, strict=True):
             kind = type(cell)
             if kind is str:
                 if cell:
-                    out.append(f'<c r="{letters}{line}"{_styled(style)} t="inlineStr"><is>{_text(str(cell))}</is></c>')
+                    is_plain = plain and cell.strip() is cell and len(cell) <= LONGEST_CELL  # type: ignore[union-attr]
+                    inner = f"<t>{cell}</t>" if is_plain else _text(str(cell))
+                    out.append(f"{start}{line}{text}{inner}</is></c>")
             elif kind is int or kind is float:
-                out.append(f'<c r="{letters}{line}" s="{style}"><v>{cell}</v></c>')
+                out.append(f"{start}{line}{number}{cell}</v></c>")
             elif isinstance(cell, date):
                 if cell >= _FIRST_DAY:
-                    out.append(f'<c r="{letters}{line}" s="{style}"><v>{(cell - _ZERO).days}</v></c>')
+                    out.append(f"{start}{line}{number}{(cell - _ZERO).days}</v></c>")
                 else:  # a spreadsheet knows no such day
-                    out.append(f'<c r="{letters}{line}" t="inlineStr"><is><t>{cell.isoformat()}</t></is></c>')
+                    out.append(f"{start}{line}{text}<t>{cell.isoformat()}</t></is></c>")
         out.append("</row>")
 
     def _flush(self) -> None:
@@ -213,10 +232,6 @@ def _text(text: str) -> str:
         text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", _NOT_XML.sub("\ufffd", text))
         text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f'<t xml:space="preserve">{text}</t>' if text[0].isspace() or text[-1].isspace() else f"<t>{text}</t>"
-
-
-def _styled(style: int) -> str:
-    return f' s="{style}"' if style else ""
 
 
 def _letters(place: int) -> str:
