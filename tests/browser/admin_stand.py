@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,19 +16,27 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.admin_table import Listed
 from tests.driver import Service
+from tests.waiting import wait_until
 from visitstats.access import Access
 from visitstats.clock import wall_clock
-from visitstats.core.keys import KeyRules
+from visitstats.core.batch import Gathering, Said
+from visitstats.core.entries import Entry, fitting
+from visitstats.core.entries import encode as encode_entry
+from visitstats.core.keys import KeyRules, article_id
+from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.demo.past import live_through
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.patterns import linear_pattern
+from visitstats.store import keys
 from visitstats.store.client import open_client
+from visitstats.store.commit import Committed, Committer, Numbering, Work
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
 
@@ -38,6 +47,16 @@ SITES = (
     Site(id="si-ma-cai", name="Xã Si Ma Cai", hosts=("simacai.example.vn",)),
     Site(id="moi", name="Xã mới", hosts=("moi.example.vn",)),
 )
+PREFIX = "/x/y"
+"""Under it a proxy has the service; it answers without it, too."""
+STRANGE = (
+    "<img src=x onerror=alert(1)>",
+    "w" * 290,
+    "\u202eمرحبا بالعالم\u202c שלום עולם",
+    '🎉 Lễ hội ‘mùa thu’ "Bắc Hà" & <b>bạn bè</b> 🏔️',
+    '=HYPERLINK("https://evil.example")',
+)
+"""Titles, authors and keys that are text, whatever they look like."""
 SEED = 20261124
 
 
@@ -57,10 +76,36 @@ class Stand:
 
     service: Service
     tokens: dict[str, str]
+    store_url: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.service.port}/admin/"
+        return self.at("")
+
+    def at(self, prefix: str) -> str:
+        """The address of the pages behind a proxy that has the service below a prefix."""
+        return f"http://127.0.0.1:{self.service.port}{prefix}/admin/"
+
+    def grow(self, *, sites: int, authors: int) -> None:
+        """Have many more sites, and many more articles, each of an author of its own."""
+
+        async def grow() -> None:
+            client = open_client(self.store_url)
+            try:
+                records: dict[Any, Any] = {
+                    f"xa-{n}": msgspec.json.encode(Site(id=f"xa-{n}", name=f"Xã số {n}", hosts=(f"x{n}.example.vn",)))
+                    for n in range(sites)
+                }
+                await client.hset(keys.SITES, mapping=records)
+                await client.set(keys.SITES_VERSION, secrets.token_hex(8))
+            finally:
+                await client.aclose()
+            named = [(f"/many/{n}", f"Bài số {n}", f"Tác giả {n}") for n in range(authors)]
+            await commit_articles(self.store_url, SITE, last_week(wall_clock()), named)
+
+        with ThreadPoolExecutor(1) as apart:
+            apart.submit(lambda: asyncio.run(grow())).result()
+        wait_until(lambda: len(self.api("admin/sites")["sites"]) >= sites, "the service has all sites", 10)
 
     def api(self, path: str, scope: str = "admin") -> Any:
         """What the API says, asked without a browser."""
@@ -74,11 +119,12 @@ class Stand:
 def standing(folder: Path, store: EmbeddedStore) -> Iterator[Stand]:
     """Run a service with a past on a store of its own."""
     service = Service(folder / "data", workers=1, redis_url=store.url)
+    service.environ["VISITSTATS_BASE_PATH"] = PREFIX
     with ThreadPoolExecutor(1) as apart:  # Playwright has a loop in this thread
         tokens = apart.submit(lambda: asyncio.run(_past(store.url))).result()
     service.start()
     try:
-        yield Stand(service, tokens)
+        yield Stand(service, tokens, store.url)
     finally:
         service.stop()
 
@@ -92,6 +138,9 @@ async def _past(url: str) -> dict[str, str]:
         access = Access(records, wall_clock)
         moments = await live_through(url, SITE, now, KeyRules(SITE, linear_pattern).key, random.Random(SEED))
         await Upkeep(client).note_running(moments)
+        await commit_articles(
+            url, SITE, last_week(now), [(f"/strange/{title[:40]}", title, title) for title in STRANGE]
+        )
         for site in SITES:
             await records.put_site(site)
         wanted: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -100,6 +149,33 @@ async def _past(url: str) -> dict[str, str]:
         return {name: (await access.add(f"Lan {name}", *each)).text for name, each in wanted.items()}
     finally:
         await client.aclose()
+
+
+def last_week(now_ms: int) -> int:
+    """A moment of last week."""
+    calendar = Calendar(SITE.timezone)
+    return calendar.day_named(calendar.day_at(now_ms).last_week[2]).start_ms + 36_000_000
+
+
+async def commit_articles(url: str, site: Site, moment: int, articles: list[tuple[str, str, str]]) -> None:
+    """Have articles (key, title, author) read once each at a moment."""
+    calendar, committer, writer = Calendar(site.timezone), Committer(url), secrets.token_hex(16)
+    day = calendar.day_at(moment)
+    sequence = total = 0
+    try:
+        for start in range(0, len(articles), 250):
+            waiting = Gathering(site, day)
+            for key, title, author in articles[start : start + 250]:
+                token = secrets.token_bytes(8)
+                entry = encode_entry(fitting(Entry(key, title, "", author, "Tin tức", "2026-11-01")))
+                waiting.add(moment, token, token, b"", b"", article_id(key), entry, said=Said.TRUSTED)
+            batch = waiting.close(sequence, total, day.start_ms)
+            sequence, total = sequence + 1, batch.total
+            work = Work(writer, sequence, batch.previous, batch, Numbering(day, moment))
+            [result] = await committer.commit([work])
+            assert isinstance(result, Committed), result
+    finally:
+        await committer.close()
 
 
 @contextmanager
@@ -111,7 +187,7 @@ def looking(
         locale={"vi": "vi-VN", "en": "en-GB"}[lang], color_scheme=scheme,  # type: ignore[arg-type]
         viewport={"width": width, "height": 800}, **more,
     )  # fmt: skip
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     try:
         yield context
     finally:
@@ -136,6 +212,22 @@ def sign_in(page: Page, token: str) -> None:
 
 
 def go(page: Page, listed: Listed) -> None:
-    """Go to a page and wait until it has its data."""
-    page.evaluate("route => { location.hash = '#/' + route }", listed.route)
+    """Go to a page, anew if it is there already, and wait until it has its data."""
+    page.evaluate(
+        "route => { document.querySelector('.contents')?.remove();"
+        " if (location.hash === '#/' + route) dispatchEvent(new Event('hashchange'));"
+        " else location.hash = '#/' + route; }",
+        listed.route,
+    )
     page.wait_for_selector(listed.ready)
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true in a page. (Playwright's own way evaluates a text there, which the policy
+    refuses.)"""
+
+    def so() -> bool:
+        page.wait_for_timeout(20)
+        return bool(page.evaluate(expression))
+
+    wait_until(so, expression, 20)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Answer, Hit, crowd
+from tests.client import HOST, Answer, Hit, crowd
 from tests.web.inprocess import NOON, Running, running
 from visitstats.settings import InvalidSetting, Settings
 
@@ -136,3 +136,47 @@ async def test_numbers_are_compared_with_the_same_moment_of_the_period_before(ap
     rows = await app.connection.request("GET", "/v1/admin/sites/t1/history?by=hour&period=day", headers=headers)
     kinds = {row["name"][11:]: row["kind"] for row in rows.json["rows"]}
     assert (kinds["11"], kinds["12"]) == ("counted", "running")
+
+
+async def test_an_article_says_who_says_what_it_is_called(app: Running) -> None:
+    """By its key, its address, or one that was merged into it; what was never counted is not found."""
+    await app.connection.hit("t1", Hit(ANN, "/a"))
+    await app.connection.hit("t1", Hit(BEN, "/b"))
+    headers = {"authorization": await app.token("editor")}
+    merged = await app.connection.request(
+        "POST", "/v1/admin/sites/t1/merge", {"from": "/b", "into": "/a", "why": "one"}, headers
+    )
+    assert merged.status == 200, merged
+    alias = await app.connection.request(
+        "POST", "/v1/admin/sites/t1/merge", {"from": "/never", "into": "/a", "alias": True}, headers
+    )
+    assert alias.status == 200, alias
+    for named in ("/a", "/b", f"https://{HOST}/a", "/never"):
+        answer = await app.connection.request("GET", f"/v1/admin/sites/t1/article?key={named}", headers=headers)
+        found = answer.json
+        assert (found["key"], found["total"], found["baseline"], found["hidden"]) == ("/a", 2, 0, False), named
+        assert (found["aliases"], found["aliases_in_all"]) == (["/b", "/never"], 2)
+        assert found["facts"]["url"]["value"] == f"https://{HOST}/a"
+        assert set(found["facts"]) == {"title", "url", "author", "category", "published"}
+    missing = await app.connection.request("GET", "/v1/admin/sites/t1/article?key=/nothing", headers=headers)
+    assert (missing.status, missing.json["error"]) == (404, "no-such-article")
+
+
+async def test_names_to_choose_from_are_those_of_articles(app: Running) -> None:
+    """From A to Z, those in which a text is, without case and tone marks; and whether there are more."""
+    for number, author in enumerate(("Lê Hiếu", "Giàng Thị Mai", "Đỗ An", "")):
+        beacon = Hit(ANN, f"/{number}").body() | {"m": {"author": author}}
+        assert (await app.connection.request("POST", "/v1/sites/t1/hit", beacon, ANN.headers)).status == 200
+    headers = {"authorization": await app.token("viewer", "t1")}
+
+    async def labels(query: str) -> tuple[list[str], bool]:
+        found = (await app.connection.request("GET", f"/v1/admin/sites/t1/labels?{query}", headers=headers)).json
+        return found["labels"], found["more"]
+
+    assert await labels("of=author") == (["Đỗ An", "Giàng Thị Mai", "Lê Hiếu"], False)
+    assert await labels("of=author&limit=2") == (["Đỗ An", "Giàng Thị Mai"], True)
+    assert await labels("of=author&text=HIEU") == (["Lê Hiếu"], False)
+    assert await labels("of=category") == ([], False)
+    for wrong in ("of=title", "", "of=author&limit=0", "of=author&limit=201"):
+        answer = await app.connection.request("GET", f"/v1/admin/sites/t1/labels?{wrong}", headers=headers)
+        assert (answer.status, answer.json["error"]) == (400, "bad-query"), wrong

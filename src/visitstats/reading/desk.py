@@ -45,6 +45,7 @@ STOP_SECONDS = 5.0
 _decode_page = msgspec.msgpack.Decoder(Page).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
+_decode_labels = msgspec.msgpack.Decoder(list[str]).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 
@@ -88,6 +89,11 @@ class Desk:
         return _decode_report(
             await self._ask(Ask(0, site, "report", ANSWER_SECONDS, self._clock(), query, report=kind))
         )
+
+    async def labels(self, site: Site, kind: str, text: str, limit: int) -> list[str]:
+        """Return what authors, categories or types are called (`Articles.labels`)."""
+        ask = Ask(0, site, "labels", ANSWER_SECONDS, self._clock(), labels=(kind, text, limit))
+        return _decode_labels(await self._ask(ask))
 
     async def refresh(self, site: Site) -> None:
         """Bring the index of a site up to date."""

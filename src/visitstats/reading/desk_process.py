@@ -73,6 +73,8 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     query: Query = Query()
     history: tuple[str, str, str, str] = ("", "day", "", "")
     """Of an article its key; day, month or year; the first and the last day, if they are given."""
+    labels: tuple[str, str, int] = ("author", "", 0)
+    """Author, category or type; a text that is in it; how many at most."""
     kind: Kind = "csv"
     language: Language = "vi"
     delimiter: str = ";"
@@ -167,6 +169,8 @@ class Clerk:
             await send(encode(await self._articles.top(ask.site, ask.query.period, ask.query.limit)))
         elif ask.what == "history":
             await send(encode(await self._articles.history(ask.site, *ask.history)))
+        elif ask.what == "labels":
+            await send(encode(await self._articles.labels(ask.site, *ask.labels)))
         elif ask.what == "refresh":
             await self._articles.refresh(ask.site)
             await send(b"")

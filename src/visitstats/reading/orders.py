@@ -119,6 +119,18 @@ class Orders:
         with self._index.reading() as connection:
             return grouped(connection, known, by, query, Where(*_conditions(connection, known, calendar, query)), sums)
 
+    def labels(self, known: Known, kind: str, text: str, limit: int) -> list[str]:
+        """Return what the authors, categories or types (`kind`) of articles in lists are called, those in which a text
+        is (without case and tone marks), from A to Z."""
+        # There is no index of types, and there are few of them.
+        used = "" if kind == "type" else f"AND EXISTS (SELECT 1 FROM article WHERE {kind} = word.id AND state = 0)"  # noqa: S608
+        query = "SELECT text FROM word WHERE sid = ? AND kind = ? AND (? = '' OR instr(folded, ?)) "
+        with self._index.reading() as connection:
+            rows = connection.execute(
+                f"{query} {used} ORDER BY folded, text LIMIT ?", (known.sid, kind, fold(text), fold(text), limit)
+            )
+            return [label for (label,) in rows]
+
     def numbered(self, known: Known, key: str) -> int | None:
         """Return the number of an article by its key; of a merged one that of the other."""
         with self._index.reading() as connection:

@@ -48,6 +48,8 @@ LOOK_SECONDS = 0.05
 TRIES = 4
 LENGTHS = {"day": len("2026-11-24"), "month": len("2026-11"), "year": len("2026")}
 """Characters of the name of each."""
+KINDS = ("author", "category", "type")
+"""What articles are sorted by that has a name."""
 SPARE = 10
 """Articles that are read beyond the most read ones."""
 
@@ -164,6 +166,16 @@ class Articles:
             return Groups(known.passed_ms, found)
 
         return await self._read(site, read)
+
+    async def labels(self, site: Site, kind: str, text: str, limit: int) -> list[str]:
+        """Return what authors, categories or types are called (`Orders.labels`)."""
+        if kind not in KINDS:
+            raise InvalidQuery(f"of {kind[:40]!r}: use one of {', '.join(KINDS)}")
+
+        async def read(known: Known) -> list[str]:
+            return self._orders.labels(known, kind, text, limit)
+
+        return await self._read(site, read, OLDEST_MS)
 
     async def history(self, site: Site, key: str, by: str = "day", first: str = "", last: str = "") -> History:
         """Return what an article was read on each day, month or year (`by`) of a range. Raises NoSuchArticle."""

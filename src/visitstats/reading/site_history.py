@@ -105,6 +105,8 @@ class Histories:
         """Return what the list of sites says of one: its days from one on up to today, and yesterday by now."""
         site, calendar = live.site.id, live.calendar
         began = await self._history.first_counted(site)
+        if not began and not await self._history.first_day(site):
+            return Recent("", [], NOTHING, False)
         days = await self._history.days(site, calendar, first, today, now_ms)
         yesterday = calendar.day_named(calendar.day_named(today).yesterday)
         hours = await self._history.hours(site, yesterday, now_ms)

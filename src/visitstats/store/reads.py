@@ -214,6 +214,12 @@ class Reads:
         except msgspec.DecodeError:
             return []
 
+    async def baseline_of(self, site_id: str, article: bytes) -> int:
+        """Return what of an article's views was counted before."""
+        with translated():
+            found: Any = await self._client.hget(keys.base(site_id), article)
+        return int(found or 0)
+
     async def article_count(self, site_id: str) -> int:
         """Return how many articles a site has, as `max_articles` means it: without "(other)"."""
         with translated():

@@ -60,6 +60,7 @@ from visitstats.web.beacons.unnamed import UnnamedProxies
 from visitstats.web.door import Door, TooManyTries
 from visitstats.web.gate import Gate, Row, problem
 from visitstats.web.routes.admin import Admin
+from visitstats.web.routes.article import OneArticle
 from visitstats.web.routes.boxes import Boxes
 from visitstats.web.routes.changes import ChangeRoutes
 from visitstats.web.routes.claims import ClaimRoutes
@@ -117,6 +118,7 @@ ROUTES: tuple[Route, ...] = tuple(
         Glances,
         Admin,
         ArticleLists,
+        OneArticle,
         SiteHistories,
         ChangeRoutes,
         ClaimRoutes,
@@ -250,6 +252,7 @@ class Application:
             Boxes(stats, clock),
             ArticleLists(worker.desk, exported, clock),
             ReportRoutes(worker.desk, exported, clock),
+            OneArticle(worker.reads, worker.records.changes, clock),
             SiteHistories(worker.histories, clock),
             Glances(sites, stats, worker.histories, clock),
             Top(worker.desk, clock),

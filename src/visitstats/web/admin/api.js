@@ -175,15 +175,16 @@ async function said(response) {
   return new Refused(response.status, found.error ?? (response.status >= 502 ? 'try-again' : 'refused'), found.detail ?? '', after);
 }
 
-/** Fetches a file with all of its rows; `progress` is told the bytes so far. Resolves { blob, name }. */
+/** Fetches a file with all of its rows; `progress` is told the bytes and the lines so far. Resolves { blob, name }. */
 export async function download(path, query, signal, progress) {
   const response = await send('GET', path, { query, signal, limit: 0, tries: 1 });
   const name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? 'visitstats';
   const pieces = [];
   const reader = response.body.getReader();
-  for (let bytes = 0, turn; !(turn = await reader.read()).done;) {
+  for (let bytes = 0, lines = 0, turn; !(turn = await reader.read()).done;) {
     pieces.push(turn.value);
-    progress(bytes += turn.value.length);
+    for (let at = -1; (at = turn.value.indexOf(10, at + 1)) >= 0;) lines++;
+    progress(bytes += turn.value.length, lines);
   }
   return { blob: new Blob(pieces, { type: response.headers.get('content-type') }), name };
 }

@@ -22,6 +22,11 @@ export const svg = (tag, attributes, ...children) => dress(document.createElemen
 /** A number in a text. */
 export const figure = text => h('b', { class: 'number' }, text);
 
+/** A row of few choices, one of which is taken. */
+export const choice = (name, legend, options, chosen, act) => h('fieldset', { class: 'choice' }, h('legend', { class: 'unseen' }, legend),
+  options.map(([value, text]) => h('label', {},
+    h('input', { type: 'radio', name, value, checked: value === chosen, onchange: () => act(value) }), h('span', {}, text))));
+
 let last = 0;
 /** An id that no other element of the page has. */
 export const fresh = () => `e${++last}`;
@@ -41,19 +46,41 @@ export const wait = (milliseconds, signal) => new Promise((resolve, reject) => {
   signal?.addEventListener('abort', () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
 });
 
-/** Calls f now and every so many milliseconds while the page is seen, and at once when it is seen again. */
+/** Calls f every so many milliseconds while the page is seen, and at once when it is seen again. */
 export function whileSeen(milliseconds, signal, f) {
-  let timer;
-  const turn = () => {
+  let timer = document.hidden ? 0 : setInterval(f, milliseconds);
+  document.addEventListener('visibilitychange', () => {
     clearInterval(timer);
-    if (document.hidden || signal.aborted) return;
+    if (document.hidden) return;
     f();
     timer = setInterval(f, milliseconds);
-  };
-  document.addEventListener('visibilitychange', turn, { signal });
+  }, { signal });
   signal.addEventListener('abort', () => clearInterval(timer));
-  turn();
 }
 
 /** An address that is safe to link to, or nothing: what readers' browsers say may be any text. */
 export const webAddress = text => (/^https?:\/\//i.test(text) ? text : null);
+
+/** A table that scrolls sideways in a frame of its own where it is too wide; the frame can be focused and has a name. */
+export function framed(table, label) {
+  const frame = h('div', { class: 'scroll' }, table);
+  const look = () => {
+    const wide = frame.scrollWidth > frame.clientWidth + 1;
+    for (const [name, value] of [['tabindex', '0'], ['role', 'region'], ['aria-label', label]]) {
+      if (wide) frame.setAttribute(name, value);
+      else frame.removeAttribute(name);
+    }
+  };
+  new ResizeObserver(look).observe(frame);
+  return frame;
+}
+
+/** A small row of bars for a table, which says nothing to a screen reader: the numbers stand beside it. */
+export function sparkline(values) {
+  const most = Math.max(1, ...values.map(value => value ?? 0));
+  const width = 6;
+  return svg('svg', { class: 'spark', viewBox: `0 0 ${values.length * width} 24`, 'aria-hidden': 'true', preserveAspectRatio: 'none' },
+    values.map((value, i) => svg('rect', value === null
+      ? { x: i * width, y: 0, width: width - 1, height: 24, class: 'unknown' }
+      : { x: i * width, y: 24 - Math.max(1, 23 * value / most), width: width - 1, height: Math.max(1, 23 * value / most), class: 'is' })));
+}

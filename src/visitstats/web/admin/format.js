@@ -101,6 +101,8 @@ export const daysFrom = (text, days) => {
   when.setUTCDate(when.getUTCDate() + days);
   return when.toISOString().slice(0, 10);
 };
+/** The first day of the month so many months before. */
+export const monthsBack = (text, months) => new Date(Date.UTC(Number(text.slice(0, 4)), Number(text.slice(5, 7)) - 1 - months, 1)).toISOString().slice(0, 10);
 /** What somebody has typed as a date: 03/11/2026, 3-11-2026, 2026-11-03; null for anything else. */
 export function typedDate(text) {
   const found = /^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})\s*$/.exec(text) ?? /^\s*(\d{4})-(\d{2})-(\d{2})\s*$/.exec(text);

@@ -63,7 +63,10 @@ function frame({ query, site, page }) {
     ...account(),
   );
   index.hidden = !session.me;
-  if (!session.me) return;
+  if (!session.me) {
+    index.replaceChildren();
+    return;
+  }
   index.setAttribute('aria-label', t('index.label'));
   const parts = GROUPS.flatMap(group => {
     const shown = PAGES.filter(each => each.group === group && sees(each)
@@ -84,6 +87,7 @@ wide.addEventListener('change', () => { if (index.firstChild) index.firstChild.o
 
 async function chooser(query) {
   const { open } = await import('./dialog.js');
+  if (document.querySelector('dialog')) return; // a second click while the file was on its way
   open(t('sites.choose'), close => {
     const list = h('ul', { class: 'sites' });
     const show = text => {
@@ -116,6 +120,7 @@ async function show() {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
+  document.querySelectorAll('dialog:not(.locked)').forEach(each => each.close());
   const where = asked();
   const wanted = where.query.get('lang') ?? usual();
   if (wanted !== lang || !t) choose(wanted);
@@ -213,6 +218,7 @@ addEventListener('keydown', async event => {
     field.focus();
   } else if (event.key === '?') {
     const { open } = await import('./dialog.js');
+    if (document.querySelector('dialog')) return;
     open(t('keys'), close => [
       h('dl', { class: 'keys' }, ...['tab', 'slash', 'arrows', 'esc', 'help'].map(name => h('div', {}, h('dt', {}, t(`keys.${name}`)), h('dd', {}, t(`keys.${name}.does`))))),
       h('div', { class: 'actions end' }, h('button', { class: 'button', type: 'button', autofocus: true, onclick: () => close() }, t('close'))),

@@ -1,10 +1,11 @@
 /* What a page is given: where to draw, what was asked for in its address, its words, and how to wait for data. */
-import { h } from './dom.js';
+import { fresh, h } from './dom.js';
 import { Refused } from './api.js';
 import { time } from './format.js';
 
 const SOON = 300;
 const LONG = 8000;
+const BUILDING = 3000;
 
 /* The table of pages. A further one is a row here, a file pages/NAME.js, and words/vi/NAME.js and words/en/NAME.js
  * (docs/admin-pages.md). of: "site" or "all" sites; scope: the least that sees it; group: where it stands in the index,
@@ -81,7 +82,7 @@ export class Page {
 
   /** A part of a page with a heading. */
   sheet(title, ...children) {
-    const id = `h-${this.root.querySelectorAll('h2').length}`;
+    const id = fresh();
     const head = h('div', { class: 'head' }, h('h2', { id }, title));
     const made = h('section', { class: 'sheet', 'aria-labelledby': id }, head, ...children);
     made.head = head;
@@ -109,6 +110,8 @@ export class Page {
       if (this.signal.aborted) return undefined;
       hint.remove();
       into.replaceChildren(trouble(t, error, again));
+      // A list that is being made for the first time is there in some seconds: nobody has to ask for it by hand.
+      if (error.code === 'index-building') setTimeout(() => { if (!this.signal.aborted && into.querySelector(':scope > .note')) again(); }, BUILDING);
       return undefined;
     } finally {
       timers.forEach(clearTimeout);

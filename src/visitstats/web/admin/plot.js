@@ -121,17 +121,27 @@ export function plot(options) {
   return { figure, set };
 }
 
-/** A small row of bars for a table, which says nothing to a screen reader: the numbers stand beside it. */
-export function sparkline(values) {
-  const most = Math.max(1, ...values.map(value => value ?? 0));
-  const width = 6;
-  return svg('svg', { class: 'spark', viewBox: `0 0 ${values.length * width} 24`, 'aria-hidden': 'true', preserveAspectRatio: 'none' },
-    values.map((value, i) => svg('rect', value === null
-      ? { x: i * width, y: 0, width: width - 1, height: 24, class: 'unknown' }
-      : { x: i * width, y: 24 - Math.max(1, 23 * value / most), width: width - 1, height: Math.max(1, 23 * value / most), class: 'is' })));
-}
-
 /** A bar as long as a share of the most. */
 export const measure = share => svg('svg', { class: 'measure', 'aria-hidden': 'true' },
   svg('rect', { class: 'of', width: '100%', height: 6, rx: 3 }),
   svg('rect', { class: 'is', width: `${Math.round(1000 * share) / 10}%`, height: 6, rx: 3 }));
+
+/**
+ * The button "Show as a table" and the place of the table. `read()` returns { caption, head: [texts], rows: [[label, numbers…]],
+ * show: number → text, file: name of the CSV } whenever it is opened or `renew` is called.
+ */
+export function asTable(t, read) {
+  const place = h('div', { class: 'numbers', hidden: true });
+  const button = h('button', { class: 'button plain', type: 'button', 'aria-expanded': 'false', onclick: () => {
+    place.hidden = !place.hidden;
+    button.setAttribute('aria-expanded', String(!place.hidden));
+    button.textContent = t(place.hidden ? 'plot.table' : 'plot.table.hide');
+    renew();
+  } }, t('plot.table'));
+  async function renew() {
+    if (place.hidden) return;
+    const { numbers } = await import('./table.js');
+    place.replaceChildren(...numbers(t, read()));
+  }
+  return { button, place, renew };
+}

@@ -8,10 +8,11 @@ from msgspec import Meta
 from starlette.responses import StreamingResponse
 
 from visitstats.core.errors import InvalidQuery
-from visitstats.core.query import MOST_ROWS, Query, Row, cursor_of
+from visitstats.core.query import LONGEST, MOST_ROWS, Query, Row, cursor_of
 from visitstats.core.ranges import WORDS, Range
 from visitstats.reading.desk import Desk
 from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
+from visitstats.reading.query import KINDS
 from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons.answers import Moment
 from visitstats.web.routes.files import Files
@@ -19,6 +20,7 @@ from visitstats.web.table import Asked, Route
 
 PAGE_ROWS = 1000
 """The most rows of a page of JSON: it is read and written in the worker."""
+MOST_LABELS = 200
 _DATE = "a date as 2026-11-24"
 
 
@@ -119,6 +121,22 @@ class Articles(msgspec.Struct):
     """Null on the last page."""
 
 
+class LabelsQuery(msgspec.Struct, kw_only=True):
+    """Which names."""
+
+    of: Annotated[str, Meta(description=", ".join(KINDS))]
+    text: Annotated[str, Meta(description="is in the name; case and tone marks do not matter")] = ""
+    limit: Annotated[int, Meta(ge=1, le=MOST_LABELS)] = 50
+
+
+class Labels(msgspec.Struct):
+    """Names of authors, categories or types, from A to Z."""
+
+    labels: list[str]
+    more: bool
+    """There are further ones."""
+
+
 class HistoryQuery(msgspec.Struct, kw_only=True):
     """Which article, and which days."""
 
@@ -171,6 +189,14 @@ class ArticleLists:
             page.cursor or None,
         )
 
+    async def labels(self, asked: Asked[LabelsQuery, None]) -> Labels:
+        """Answer what authors, categories or types are called, for whoever chooses one."""
+        query = asked.query
+        if len(query.text) > LONGEST:
+            raise InvalidQuery(f"text: at most {LONGEST} characters")
+        found = await self._desk.labels(asked.live.site, query.of, query.text, query.limit + 1)
+        return Labels(found[: query.limit], len(found) > query.limit)
+
     async def csv(self, asked: Asked[FileQuery, None]) -> StreamingResponse:
         """Answer a list as CSV, as fast as it is taken."""
         return await self._file(asked, "csv")
@@ -214,6 +240,8 @@ class ArticleLists:
               CONTENT_TYPES["csv"], scope="viewer", query=FileQuery, head=False),
         Route("GET", "/v1/admin/sites/{site}/articles.xlsx", workbook, "The same as a workbook",
               CONTENT_TYPES["xlsx"], scope="viewer", query=FileQuery, head=False),
+        Route("GET", "/v1/admin/sites/{site}/labels", labels, "Authors, categories or types, to choose from", Labels,
+              scope="viewer", query=LabelsQuery),
         Route("GET", "/v1/admin/sites/{site}/articles/history", history, "What one article was read",
               ArticleHistory, scope="viewer", query=HistoryQuery),
     )  # fmt: skip

@@ -3,15 +3,19 @@ of the same moment of the period before."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from visitstats.core.bounded import Bounded
 from visitstats.core.comparing import Compared
+from visitstats.core.errors import StoreUnavailable
 from visitstats.core.history import Known
 from visitstats.core.numbers import Numbers
+from visitstats.core.sites import Site
 from visitstats.reading.site_history import Histories
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
@@ -23,6 +27,10 @@ DAYS = 14
 """Of each site in the list of sites."""
 AT_ONCE = 8
 """Sites that are read at the same time: a list of hundreds takes its turn behind the hits."""
+
+KEPT_MS = 30_000
+"""How long what is told of a site beside its numbers is told again: it takes some 20 commands."""
+MOST_KEPT = 1000
 
 State = Literal["counting", "quiet", "empty", "archived"]
 
@@ -67,7 +75,8 @@ class SiteRow(msgspec.Struct, omit_defaults=True):
     today: int | None
     total: int | None
     state: State | None = None
-    """Counting; quiet: nothing came since yesterday at this hour; empty: nothing was ever counted; archived."""
+    """Counting; quiet: nothing came since yesterday at this hour; empty: nothing was ever counted; archived. Without
+    it the store does not answer."""
     before: Before | None = None
     days: list[int | None] | None = None
     """The days before today, the oldest first; null for what is not known."""
@@ -96,6 +105,16 @@ class SiteNow(msgspec.Struct):
     """By number: today, week, month, year; and weekday, the same day of the week before."""
 
 
+class _Details(NamedTuple):
+    """What is told of a site beside its numbers, and when it was read."""
+
+    site: Site
+    at_ms: int
+    state: State
+    before: Before
+    days: list[int | None]
+
+
 class Glances:
     """The handlers. `clock` gives the moment in milliseconds."""
 
@@ -104,6 +123,7 @@ class Glances:
         self._stats = stats
         self._histories = histories
         self._clock = clock
+        self._kept: Bounded[str, _Details] = Bounded(MOST_KEPT)
 
     async def me(self, asked: Asked[None, None]) -> Me:
         """Answer whose the token is."""
@@ -145,19 +165,31 @@ class Glances:
         )  # fmt: skip
         if not details:
             return row
-        now = self._clock()
+        # What cannot be read just now is left out: the last numbers are there all the same.
+        with suppress(StoreUnavailable):
+            found = await self._details_of(live)
+            row.state, row.before, row.days = found.state, found.before, found.days
+        return row
+
+    async def _details_of(self, live: LiveSite) -> "_Details":
+        now, site = self._clock(), live.site
+        kept = self._kept.get(site.id)
+        if kept is not None and kept.site is site and 0 <= now - kept.at_ms < KEPT_MS:
+            return kept
         today = date.fromisoformat(live.calendar.day_at(now).date)
         first, last = (today - timedelta(days=n) for n in (DAYS, 0))
         rows = await self._histories.recent(live, first.isoformat(), last.isoformat(), now)
-        row.days = [getattr(each, site.box) for each in rows.days[:-1]]
-        row.before = _before(rows.before)
-        row.state = (
+        state: State = (
             "archived" if site.archived
             else "empty" if not rows.began
             else "counting" if rows.heard
             else "quiet"
         )  # fmt: skip
-        return row
+        days = [getattr(each, site.box) for each in rows.days[:-1]]
+        found = _Details(site, now, state, _before(rows.before), days)
+        if state == "counting":  # what is wrong is not told for longer than it is
+            self._kept.put(site.id, found)
+        return found
 
     ROUTES = (
         Route("GET", "/v1/admin/me", me, "Whose a token is, and what it is good for", Me, scope="viewer",

@@ -1,8 +1,7 @@
 /* How the installation is: one sentence first, then its parts, each with what to do. */
 import { get } from '../api.js';
-import { h, whileSeen } from '../dom.js';
+import { framed, h, whileSeen } from '../dom.js';
 import { UNKNOWN, decimal, moment, number, percent, seconds } from '../format.js';
-import { framed } from '../table.js';
 
 const EVERY = 10_000;
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -27,11 +26,7 @@ export default async function health(page) {
     draw(found);
   });
   if (signal.aborted || !place.querySelector('.parts')) return;
-  let first = true;
-  whileSeen(EVERY, signal, () => {
-    if (first) { first = false; return; }
-    page.refresh(live, s => get('admin/health', {}, s), draw);
-  });
+  whileSeen(EVERY, signal, () => page.refresh(live, s => get('admin/health', {}, s), draw));
 
   function draw(found) {
     live.dataset.at = seconds(found.at);

@@ -1,9 +1,8 @@
 /* A site at a glance: the numbers of its box, today by hour, its days, months and years, and what stands behind them. */
 import { follow, get } from '../api.js';
-import { figure, h, whileSeen } from '../dom.js';
-import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, moment, number, range, seconds, time } from '../format.js';
-import { measure, plot } from '../plot.js';
-import { asTable } from '../table.js';
+import { choice, figure, h, whileSeen } from '../dom.js';
+import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, monthsBack, moment, number, range, seconds, time } from '../format.js';
+import { asTable, measure, plot } from '../plot.js';
 
 const MINUTE = 60_000;
 const REPAINT = 1000;
@@ -14,12 +13,11 @@ const CHANGES = 5;
 
 export default async function overview(page) {
   const { t, root } = page;
-  page.head(t('nav.overview'), h('p', { class: 'soft live-line' }, h('span', { class: 'live' }), ' ',
+  page.head(t('nav.overview'), h('p', { class: 'soft live-line' }, h('span', { class: 'live hollow' }, t('live.on', { time: '--:--:--' })), ' ',
     h('button', { class: 'button plain', type: 'button' }, t('live.stop'))));
   const now = await box(page);
-  if (!now) return;
-  hours(page, now);
-  days(page, now);
+  if (!now || now.empty) return;
+  for (const draw of [hours, days]) draw(page, now);
   const beside = h('div');
   root.append(h('div', { class: 'pair' }, top(page), beside));
   beside.append(ignored(page, now));
@@ -32,7 +30,7 @@ async function box(page) {
   const cells = Object.fromEntries(LINES.map(name => [name, {
     value: h('span', { class: 'number' }, '—'), note: h('span', { class: 'soft' }, '\u00a0'),
   }]));
-  const list = h('dl', { class: 'figures' }, LINES.map(name => h('div', {},
+  const list = h('dl', { class: 'figures compares' }, LINES.map(name => h('div', {},
     h('dt', {}, t(`line.${name}`)), h('dd', {}, cells[name].value, cells[name].note))));
   const nothing = h('p', { class: 'lead', hidden: true }, t('new.site', { id: site.id }));
   const sheet = page.sheet(t('box'), nothing, list);
@@ -41,16 +39,14 @@ async function box(page) {
   const [said, stopper] = line.children;
   let data = null;
   let numbers = null;
-  let state = 'live';
-  let stopped = false;
-  let painted = 0;
-
+  let [state, stopped, painted, empty] = ['live', false, 0, false];
   function paint() {
     painted = Date.now();
     said.textContent = t(stopped ? 'live.stopped' : state === 'live' ? 'live.on' : 'live.lost', { time: seconds(numbers.at) });
     said.classList.toggle('hollow', stopped || state !== 'live');
     said.dataset.at = time(numbers.at);
     nothing.hidden = Boolean(numbers.total);
+    if (empty && numbers.total) dispatchEvent(new Event('hashchange')); // the first visit: now there is something to show
     for (const name of LINES) cells[name].value.textContent = number(numbers[name]);
     cells.online.note.textContent = t('line.online.note');
     for (const name of ['today', 'week', 'month']) {
@@ -66,7 +62,7 @@ async function box(page) {
   sheet.append(failed);
   const found = await page.load(failed, s => get(path, {}, s), value => { failed.remove(); take(value); return value; });
   if (!found) return null;
-
+  empty = !numbers.total;
   let own;
   function start() {
     own = new AbortController();
@@ -87,37 +83,23 @@ async function box(page) {
     paint();
   });
   start();
-  return { get data() { return data; }, get numbers() { return numbers; }, listen: f => listeners.push(f), kind: data.box };
+  return { empty, get data() { return data; }, get numbers() { return numbers; }, listen: f => listeners.push(f), kind: data.box };
 }
 
 const rowsOf = (page, query) => get(`admin/sites/${encodeURIComponent(page.site.id)}/history`, query, page.signal);
-
-/** The first day of the month so many months before. */
-function monthsBack(today, months) {
-  const when = new Date(Date.UTC(Number(today.slice(0, 4)), Number(today.slice(5, 7)) - 1 - months, 1));
-  return when.toISOString().slice(0, 10);
-}
-
-/** A row of few choices, one of which is taken. */
-function choice(name, legend, options, chosen, act) {
-  return h('fieldset', { class: 'choice' }, h('legend', { class: 'unseen' }, legend), options.map(([value, text]) =>
-    h('label', {}, h('input', { type: 'radio', name, value, checked: value === chosen, onchange: () => act(value) }), h('span', {}, text))));
-}
 
 /* ---- today by hour -------------------------------------------------------------------------------------------------- */
 function hours(page, now) {
   const { t, root, site } = page;
   const kind = now.kind;
   const against = h('div');
-  const lead = h('p', { class: 'lead' }, '\u00a0');
+  const lead = h('p', { class: 'lead told' }, '\u00a0');
   let other = page.query.get('against') === 'week' ? 'week' : 'day';
   const place = h('div', { class: 'plot-place' });
   const sheet = page.sheet(t('hours'), against, lead, place);
   root.append(sheet);
-  let drawn;
-  let table;
+  let [drawn, table] = [];
   let rows = { today: [], before: [] };
-
   const hour = name => Number(name.slice(11));
   const span = n => `${String(n).padStart(2, '0')}:00–${String(n).padStart(2, '0')}:59`;
   function options() {
@@ -191,18 +173,16 @@ function days(page, now) {
   const { t, root, site } = page;
   const kind = now.kind;
   let chosen = RANGES[page.query.get('range')] ? page.query.get('range') : '90';
-  const lead = h('p', { class: 'lead' }, '\u00a0');
+  const lead = h('p', { class: 'lead told' }, '\u00a0');
   const record = h('p', { class: 'soft lead' }, '\u00a0');
   const picker = h('div');
   const place = h('div', { class: 'plot-place' });
   const sheet = page.sheet('', picker, lead, place, record);
   root.append(sheet);
   const heading = sheet.querySelector('h2');
-  let drawn;
-  let table;
+  let [drawn, table] = [];
   let rows = [];
   let asked = chosen;
-
   const named = name => (name.length === 10 ? fullDate(name) : name.length === 7 ? t('month', { month: month(name) }) : t('year', { year: name }));
   const tick = (name, i) => (name.length === 4 ? name : name.length === 7 ? month(name)
     : i === 0 || ['01', '15'].includes(name.slice(8)) ? dayOfYear(name) : '');
@@ -269,16 +249,16 @@ function days(page, now) {
 /* ---- below ---------------------------------------------------------------------------------------------------------- */
 function top(page) {
   const { t, site } = page;
-  const list = h('ol', { class: 'ranks' });
+  const place = h('div', { class: 'ranks' });
   const lead = h('p', { class: 'soft lead' }, '\u00a0');
-  const sheet = page.sheet(t('top'), lead, list);
+  const sheet = page.sheet(t('top'), lead, place);
   sheet.head.append(h('a', { href: page.link('articles', { period: 'last-week' }) }, t('top.all')));
-  page.load(list, s => get(`admin/sites/${encodeURIComponent(site.id)}/articles`, { period: 'last-week', limit: TOP }, s), found => {
+  page.load(place, s => get(`admin/sites/${encodeURIComponent(site.id)}/articles`, { period: 'last-week', limit: TOP }, s), found => {
     lead.textContent = t('top.range', { range: range(found.range.from, found.range.to) });
     const most = found.articles[0]?.views ?? 0;
-    list.replaceChildren(...found.articles.map((each, i) => h('li', { class: 'rank' }, h('span', { class: 'place number' }, `${i + 1}.`),
-      h('a', { href: page.link('article', { key: each.key }) }, each.title || each.key), figure(number(each.views)), measure(each.views / most))));
-    if (!found.articles.length) list.replaceChildren(h('li', { class: 'soft' }, t('top.none')));
+    place.replaceChildren(found.articles.length ? h('ol', {}, found.articles.map((each, i) => h('li', { class: 'rank' }, h('span', { class: 'place number' }, `${i + 1}.`),
+      h('a', { dir: 'auto', href: page.link('article', { key: each.key }) }, each.title || each.key), figure(number(each.views)), measure(each.views / most))))
+      : h('p', { class: 'soft' }, t('top.none')));
   });
   return sheet;
 }
@@ -305,15 +285,14 @@ function ignored(page, now) {
 
 function changes(page) {
   const { t, site } = page;
-  const list = h('ul');
-  const sheet = page.sheet(t('changes'), list);
-  page.load(list, s => get(`admin/sites/${encodeURIComponent(site.id)}/audit`, { limit: CHANGES }, s), found => {
-    list.replaceChildren(...found.changes.map(each => h('li', { class: 'rank' }, h('span', { class: 'place', 'aria-hidden': 'true' }, '•'),
-      h('span', {}, t(t.has(`change.${each.kind}`) ? `change.${each.kind}` : 'change.other', {
-        from: each.from || t('the.site'), into: each.into ?? '', n: each.views ?? 0, period: date(each.period ?? ''), id: each.undoes ?? '',
-      }),
-        h('br'), h('span', { class: 'soft' }, t('change.by', { who: each.who, at: moment(each.at) }), each.undone_by ? ` · ${t('change.undone')}` : '')))));
-    if (!found.changes.length) list.replaceChildren(h('li', { class: 'soft' }, t('changes.none')));
+  const place = h('div');
+  const sheet = page.sheet(t('changes'), place);
+  const told = each => t(t.has(`change.${each.kind}`) ? `change.${each.kind}` : 'change.other', { from: each.from || t('the.site'), into: each.into ?? '', n: each.views ?? 0, period: date(each.period ?? ''), id: each.undoes ?? '' });
+  page.load(place, s => get(`admin/sites/${encodeURIComponent(site.id)}/audit`, { limit: CHANGES }, s), found => {
+    place.replaceChildren(found.changes.length ? h('ul', {}, found.changes.map(each => h('li', { class: 'rank' }, h('span', { class: 'place', 'aria-hidden': 'true' }, '•'),
+      h('span', {}, told(each),
+        h('br'), h('span', { class: 'soft' }, t('change.by', { who: each.who, at: moment(each.at) }), each.undone_by ? ` · ${t('change.undone')}` : '')))))
+      : h('p', { class: 'soft' }, t('changes.none')));
   });
   return sheet;
 }

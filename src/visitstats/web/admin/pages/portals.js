@@ -1,15 +1,13 @@
 /* All sites of the token: which is busy, which has a problem. */
 import { get } from '../api.js';
-import { figure, h, later, whileSeen } from '../dom.js';
+import { figure, framed, h, later, sparkline, whileSeen } from '../dom.js';
 import { UNKNOWN, compared, number, plain, time } from '../format.js';
 import { home } from '../page.js';
-import { sparkline } from '../plot.js';
-import { framed } from '../table.js';
 
 const NUMBERS_EVERY = 10_000;
 const DETAILS_EVERY = 60_000;
 const OLD = 60_000;
-const ROWS = 60;
+const ROWS = 40;
 const TROUBLE = ['stale', 'quiet'];
 
 export default async function portals(page) {
@@ -35,7 +33,7 @@ export default async function portals(page) {
   let sites = [];
   let shown = ROWS;
   const rows = new Map();
-  const state = site => (Date.now() - Date.parse(site.at) > OLD && site.state !== 'archived' ? 'stale' : site.state);
+  const state = site => (Date.now() - Date.parse(site.at) > OLD && site.state !== 'archived' ? 'stale' : site.state ?? 'stale');
 
   function row(site) {
     const cells = {

@@ -1,9 +1,8 @@
 /* Reports: the month for the leadership, articles by author and category, royalties; on the page, in files, on paper. */
 import { download, get, save } from '../api.js';
-import { figure, fresh, h, later } from '../dom.js';
+import { figure, framed, fresh, h, later } from '../dom.js';
 import { UNKNOWN, date, fullDate, moment, month, number, percent, range } from '../format.js';
-import { measure, plot } from '../plot.js';
-import { asTable, framed } from '../table.js';
+import { asTable, measure, plot } from '../plot.js';
 
 const KINDS = ['summary', 'articles', 'authors', 'categories', 'royalties'];
 const UNITS = ['last-month', 'month', 'last-quarter', 'quarter', 'last-year', 'year'];

@@ -1,9 +1,8 @@
 /* Access tokens: who gets in, made and revoked here; and what was refused to whom. */
 import { get, post, remove } from '../api.js';
 import { ask, open } from '../dialog.js';
-import { fresh, h } from '../dom.js';
+import { framed, fresh, h } from '../dom.js';
 import { UNKNOWN, date, moment, number } from '../format.js';
-import { copy, framed } from '../table.js';
 
 const SCOPES = ['viewer', 'editor', 'admin', 'metrics'];
 const DAYS = ['365', '90', '30', '0'];
@@ -19,8 +18,10 @@ export default async function tokens(page) {
   root.append(sheet);
   const named = id => sites.find(site => site.id === id)?.name || id;
   const refusals = h('div');
+  await show();
+  // Below what is there by now, so that it moves nothing.
   root.append(page.sheet(t('refusals'), h('p', { class: 'soft lead' }, t('refusals.lead', { n: REFUSED_DAYS })), refusals));
-  await Promise.all([show(), page.load(refusals, s => get('admin/refusals', { days: REFUSED_DAYS }, s), found => refusals.replaceChildren(refused(page, found.refusals)))]);
+  await page.load(refusals, s => get('admin/refusals', { days: REFUSED_DAYS }, s), found => refusals.replaceChildren(refused(page, found.refusals)));
 
   function show() {
     return page.load(place, s => get('admin/tokens', {}, s), found => {
@@ -103,7 +104,7 @@ export default async function tokens(page) {
     const copied = h('span', { class: 'soft', role: 'status' });
     queueMicrotask(() => field.select());
     return [h('p', { class: 'note' }, t('once')), h('div', { class: 'pick' }, h('label', { for: id }, t('token.of', { name: made.name })), field),
-      h('div', { class: 'actions end' }, h('button', { class: 'button main', type: 'button', onclick: async () => { await copy(made.token); copied.textContent = t('table.copied'); } }, t('copy')),
+      h('div', { class: 'actions end' }, h('button', { class: 'button main', type: 'button', onclick: async () => { await (await import('../table.js')).copy(made.token); copied.textContent = t('table.copied'); } }, t('copy')),
         h('button', { class: 'button', type: 'button', onclick: () => close() }, t('close')), copied)];
   }
 }

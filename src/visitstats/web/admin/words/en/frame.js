@@ -40,6 +40,7 @@ export default {
   'change.close': 'Closed {period}',
   'change.reopen': 'Opened {period} again',
   'change.undo': 'Undid change {id}',
+  'change.prune': 'Dropped made-up pages',
   'change.other': 'Another change',
   close: 'Close',
   again: 'Try again',

@@ -40,6 +40,7 @@ export default {
   'change.close': 'Chốt kỳ {period}',
   'change.reopen': 'Mở lại kỳ {period}',
   'change.undo': 'Hoàn tác thay đổi {id}',
+  'change.prune': 'Bỏ các trang không có thật',
   'change.other': 'Thay đổi khác',
   close: 'Đóng',
   again: 'Thử lại',
