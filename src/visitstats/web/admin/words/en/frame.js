@@ -41,6 +41,8 @@ export default {
   'change.reopen': 'Opened {period} again',
   'change.undo': 'Undid change {id}',
   'change.prune': 'Dropped made-up pages',
+  'change.import': 'Brought old numbers',
+  'change.baseline': 'Set what the old counter counted',
   'change.other': 'Another change',
   close: 'Close',
   again: 'Try again',

@@ -41,6 +41,8 @@ export default {
   'change.reopen': 'Mở lại kỳ {period}',
   'change.undo': 'Hoàn tác thay đổi {id}',
   'change.prune': 'Bỏ các trang không có thật',
+  'change.import': 'Nhập số cũ',
+  'change.baseline': 'Đặt số của bộ đếm cũ',
   'change.other': 'Thay đổi khác',
   close: 'Đóng',
   again: 'Thử lại',
