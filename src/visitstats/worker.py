@@ -23,6 +23,7 @@ from visitstats.core.forgetting import ForgettingClock
 from visitstats.descriptors import open_files
 from visitstats.ending import end
 from visitstats.imports.finishing import Finisher
+from visitstats.imports.jobs import Jobs
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
@@ -123,6 +124,8 @@ class Worker:
             self._note_loss,
         )
         self.desk = Desk(settings, url, clock)
+        self.jobs = Jobs(settings, url, clock)
+        """Imports that editors look at."""
         self.histories = Histories(SiteHistory(self._client), self.reads)
         self.known = Known(self.records.registered, self.stats)
         self._positions = positions
@@ -216,6 +219,7 @@ class Worker:
         await self.hosts.close()
         await self._scrape.close()
         await self.desk.close()
+        await self.jobs.close()
         if self._replay is not None:
             await self._replay.close()
         if self.journalled:

@@ -31,6 +31,7 @@ PAGES = (
     Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
     Listed("articles", "bac-ha/articles?period=last-week", ".list tbody tr:nth-child(5)"),
     Listed("article", f"bac-ha/article?key={KEY}", ".plot rect.counted"),
+    Listed("import", "bac-ha/import", "#file"),
     Listed("corrections", "bac-ha/corrections", "form.stack button.main"),
     Listed("audit", "bac-ha/audit", ".log tbody tr, .sheet .soft"),
     Listed("reports", "bac-ha/reports?period=month", ".report .rank:nth-child(3)"),

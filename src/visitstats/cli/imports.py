@@ -18,6 +18,7 @@ from visitstats.core.errors import VisitstatsError
 from visitstats.core.keys import KeyRules
 from visitstats.imports import outcome, report
 from visitstats.imports.draft import Draft
+from visitstats.imports.jobs import put
 from visitstats.imports.options import STRATEGIES, Options
 from visitstats.imports.places import ImportRefused
 from visitstats.imports.plan import Plan, plan_of
@@ -87,6 +88,9 @@ def bring(
     repair_latin1: Annotated[
         bool, typer.Option("--repair-latin1", help="Read UTF-8 that was stored as latin1.")
     ] = False,
+    report_to: Annotated[
+        Path | None, typer.Option("--report", metavar="FOLDER", help="Write progress and outcome there, for the pages.")
+    ] = None,
     who: WhoOption = None,
     why: WhyOption = "",
     config: ConfigOption = None,
@@ -107,8 +111,10 @@ def bring(
     async def run(bench: Bench) -> int:
         with tempfile.TemporaryDirectory(prefix="visitstats-import-") as folder:
             try:
-                draft = await _draft(bench, files, Path(folder) / "draft.sqlite", options, quiet=as_json)
+                draft = await _draft(bench, files, Path(folder) / "draft.sqlite", options, as_json, report_to)
             except ImportRefused as error:
+                if report_to:
+                    put(report_to / _answer(dry_run), outcome.refused(error))
                 if not as_json:
                     raise
                 print(msgspec.json.encode(outcome.refused(error)).decode())
@@ -121,10 +127,15 @@ def bring(
     async def _look_and_make(bench: Bench, draft: Draft) -> int:
         importing = bench.desk.imports
         if before := await importing.made_with(draft.hash):
+            if report_to:
+                put(report_to / _answer(dry_run), _already(bench, before.logged))
             return _told_before(bench, before.logged, before.what, as_json)
         plan = await plan_of(draft, bench.changes, importing, bench.imports)
         if csv_file:
             _write_csv(plan, csv_file)
+        if report_to:
+            _write_csv(plan, str(report_to / "plan.csv"))
+            put(report_to / "look.json", report.for_pages(plan))
         if dry_run:
             _show(plan, as_json=as_json, also=csv_file != "-")
             if not as_json and csv_file != "-":
@@ -136,6 +147,8 @@ def bring(
             made = await importing.make(
                 what, plan.parts(), ordered(who, why), progress=lambda n: progress.update(task, completed=n)
             )
+        if report_to:
+            put(report_to / "made.json", report.for_pages(plan) | {"change": made.id})
         _show(plan, as_json=as_json, also=csv_file != "-", made=made)
         if not as_json:
             print(f"Imported: change {made.id}; to take it back: visitstats undo {bench.site.id} {made.id}")
@@ -146,15 +159,27 @@ def bring(
         raise typer.Exit(status)
 
 
-async def _draft(bench: Bench, files: list[Path], path: Path, options: Options, *, quiet: bool) -> Draft:
+def _answer(dry_run: bool) -> str:
+    return "look.json" if dry_run else "made.json"
+
+
+async def _draft(
+    bench: Bench, files: list[Path], path: Path, options: Options, quiet: bool, report_to: Path | None
+) -> Draft:
     site = bench.site
     rules = KeyRules(site, linear_pattern, await bench.changes.aliases(site.id))
     first = [found for kind in ("visits", "views") if (found := (await bench.reads.history(site.id, kind)).first)]
     titles = await bench.imports.titles(site.id) if options.match == "title" else None
     with _progress("reading", quiet=quiet) as (progress, task):
+
+        def tell(n: int) -> None:
+            progress.update(task, completed=n)
+            if report_to:
+                put(report_to / "progress.json", {"n": n})
+
         return draft_of(
             files, path, site, rules, options, first_counted=min(first, default=""), titles=titles,
-            progress=lambda n: progress.update(task, completed=n),
+            progress=tell,
         )  # fmt: skip
 
 
@@ -216,13 +241,18 @@ def _show(plan: Plan, *, as_json: bool, also: bool, made: Logged | None = None) 
 def _told_before(bench: Bench, logged: Logged, what: Imported, as_json: bool) -> int:
     when = bench.calendar.iso(logged.change.at_ms)
     if as_json:
-        print(msgspec.json.encode({"already": {"change": logged.id, "at": when, "who": logged.change.who}}).decode())
+        print(msgspec.json.encode(_already(bench, logged)).decode())
     else:
         print(
             f"This was imported at {when} by {logged.change.who} (change {logged.id}, {', '.join(what.files)}). "
             "Importing it again changes nothing."
         )
     return 0
+
+
+def _already(bench: Bench, logged: Logged) -> dict[str, Any]:
+    when = bench.calendar.iso(logged.change.at_ms)
+    return {"already": {"change": logged.id, "at": when, "who": logged.change.who}}
 
 
 def _write_csv(plan: Plan, name: str) -> None:

@@ -2,12 +2,17 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
+from visitstats.imports.outcome import outcome
 from visitstats.imports.plan import Plan
 from visitstats.imports.sums import COUNTS, periods
 
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+LISTED = 200
+"""Rows of a list that a page shows; the file has all."""
 HEADING = ("what", "article", "title", "now", "in_file", "will_be", "reason", "file", "sheet", "line")
 
 
@@ -49,6 +54,37 @@ def summary(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "articles", f"{dots(plan.articles)}: {dots(plan.changed)} change, {dots(plan.unknown)} are new here"
     for what, why in draft.ignored.items():
         yield "ignored", f"{what}: {dots(why) if isinstance(why, int) else why}"
+
+
+def for_pages(plan: Plan) -> dict[str, Any]:
+    """Return what the pages show: the outcome without its articles, what the site is to have, and the beginnings of the
+    lists."""
+    draft = plan.draft
+    added = [
+        [key, address, views]
+        for key, addresses in itertools.islice(draft.added_up(), LISTED)
+        for address, views in addresses
+    ]
+    left = [[line, reason, detail, n] for reason, _, n, detail, _, _, line in plan.left_out(LISTED)]
+    changed, new = (
+        [[each.facts.title or each.key, each.old, each.views, will_be] for each, will_be in found]
+        for found in (plan.largest(LISTED), plan.new_here(LISTED))
+    )
+    whole = outcome(draft)
+    return whole | {
+        "warnings": whole["warnings"][:LISTED],
+        "plan": {name: {"now": grown.now, "will_be": grown.now + grown.delta} for name, grown in plan.site.items()}
+        | {"articles": plan.articles, "changed": plan.changed, "new": plan.unknown},
+        "lists": {
+            "changed": {"count": plan.changed, "rows": changed if plan.changed else []},
+            "new": {"count": plan.unknown, "rows": new},
+            "added": {"count": len(added), "rows": added},
+            "left": {
+                "count": sum(n for name, n in draft.rows.items() if name not in ("read", "taken", "repeated")),
+                "rows": left,
+            },
+        },
+    }
 
 
 def rows(plan: Plan) -> Iterator[tuple[str | int | None, ...]]:

@@ -41,6 +41,7 @@ from visitstats.core.errors import (
     VisitstatsError,
 )
 from visitstats.ending import end
+from visitstats.imports.jobs import UploadRefused
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
@@ -67,6 +68,7 @@ from visitstats.web.routes.claims import ClaimRoutes
 from visitstats.web.routes.files import Files
 from visitstats.web.routes.health import HealthRoutes
 from visitstats.web.routes.history import SiteHistories
+from visitstats.web.routes.imports import ImportRoutes
 from visitstats.web.routes.lists import ArticleLists
 from visitstats.web.routes.openapi import Description
 from visitstats.web.routes.operations import Operations, is_private
@@ -87,6 +89,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     BadRequest: (400, "bad-request"),
     InvalidQuery: (400, "bad-query"),
     InvalidSite: (400, "invalid-site"),
+    UploadRefused: (400, "bad-request"),
     BadBox: (400, "bad-query"),
     NotPublished: (403, "not-published"),
     InvalidToken: (400, "bad-request"),
@@ -121,6 +124,7 @@ ROUTES: tuple[Route, ...] = tuple(
         OneArticle,
         SiteHistories,
         ChangeRoutes,
+        ImportRoutes,
         ClaimRoutes,
         SettingsRoutes,
         ReportRoutes,
@@ -245,6 +249,7 @@ class Application:
                 sites,
                 clock,
             ),
+            ImportRoutes(worker.jobs),
             ClaimRoutes(worker.reads, clock),
             SettingsRoutes(worker.records, worker.reads, stats, sites),
             TokenRoutes(worker.access, worker.refusals, sites),

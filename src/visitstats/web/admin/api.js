@@ -114,6 +114,8 @@ export const post = (path, body, signal) => request('POST', path, { body, signal
 
 /** Takes something away. */
 export const remove = (path, signal) => request('DELETE', path, { signal });
+/** Sends a file as it is. */
+export const sendFile = async (path, query, file, signal) => (await send('POST', path, { query, file, signal, limit: 0, tries: 1 })).json();
 
 export function address(path, query = {}) {
   const url = new URL(path, BASE);
@@ -130,11 +132,11 @@ async function request(method, path, options = {}) {
   return response.json();
 }
 
-async function send(method, path, { query, body, signal, as, limit = LIMIT, tries = method === 'GET' ? 2 : 1 } = {}) {
+async function send(method, path, { query, body, file, signal, as, limit = LIMIT, tries = method === 'GET' ? 2 : 1 } = {}) {
   const used = as ?? token;
   if (!used) {
     await renewed('out');
-    return send(method, path, { query, body, signal, limit, tries });
+    return send(method, path, { query, body, file, signal, limit, tries });
   }
   const own = new AbortController();
   const stop = () => own.abort(signal.reason);
@@ -145,7 +147,7 @@ async function send(method, path, { query, body, signal, as, limit = LIMIT, trie
     const response = await fetch(address(path, query), {
       method,
       headers: { Authorization: `Bearer ${used}`, ...(body && { 'Content-Type': 'application/json' }) },
-      body: body && JSON.stringify(body),
+      body: file ?? (body && JSON.stringify(body)),
       credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'error', signal: own.signal,
     });
     if (response.ok) return response;
@@ -153,7 +155,7 @@ async function send(method, path, { query, body, signal, as, limit = LIMIT, trie
     if (response.status !== 401 || as) throw refused;
     if (used === token) keep('');
     await renewed('401');
-    return send(method, path, { query, body, signal, limit, tries });
+    return send(method, path, { query, body, file, signal, limit, tries });
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (error instanceof Refused && error.status) throw error;

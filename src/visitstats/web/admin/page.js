@@ -16,6 +16,7 @@ export const PAGES = [
   { name: 'articles', of: 'site', scope: 'viewer', group: 'numbers' },
   { name: 'article', of: 'site', scope: 'viewer', group: '', under: 'articles' },
   { name: 'reports', of: 'site', scope: 'viewer', group: 'numbers' },
+  { name: 'import', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'corrections', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'audit', of: 'site', scope: 'editor', group: 'changes' },
   { name: 'why', of: 'site', scope: 'viewer', group: 'numbers' },
