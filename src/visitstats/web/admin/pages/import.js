@@ -1,9 +1,8 @@
 /* Old numbers: choose a file, look, confirm, done. Nothing is written before the third step. */
 import { download, get, post, save, sendFile } from '../api.js';
-import { figure, h, wait } from '../dom.js';
+import { figure, framed, h, wait } from '../dom.js';
 import { choice } from '../fields.js';
 import { number } from '../format.js';
-import { framed } from '../table.js';
 
 const EVERY = 700;
 const LISTS = ['changed', 'new', 'added', 'left'];
