@@ -25,7 +25,7 @@ settings.register_profile(
     "visitstats",
     deadline=None,
     derandomize=os.environ.get("CI") == "true" and not EXAMPLES,
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or 25,
 )
 settings.load_profile("visitstats")
 

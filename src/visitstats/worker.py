@@ -194,13 +194,13 @@ class Worker:
         except StoreUnavailable as error:
             # Each further call would also wait for the full timeout, and readers for the first worker.
             self.applier.start_offline(error)
+        await self._look_at_disk()
         await self.ingest.start()
         self.tasks.start()
         self._watching = [
             asyncio.create_task(self._do_duties(self.duties)),
             asyncio.create_task(self._do_duties(self.chores)),
         ]
-        await self._look_at_disk()
         self.ready = True
         self._tell()
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.admin_stand import Stand, standing
 from tests.browser.install import browser_or_skip
 from tests.browser.portal import Portal
+from visitstats.embedded.process import EmbeddedStore
 
 # A browser that looks up nothing by itself: machines without a way out would otherwise wait for it.
 FLAGS = (
@@ -31,6 +33,17 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
+
+
+# Its service has a loop of its own, in another process. What reads it shares it; what corrects numbers has another.
+@pytest.fixture(scope="session")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """The service with a past behind the pages for editors."""
+    with (
+        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
+        standing(tmp_path_factory.mktemp("admin"), store) as found,
+    ):
+        yield found
 
 
 @pytest.fixture

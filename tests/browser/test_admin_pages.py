@@ -22,12 +22,10 @@ from tests.browser.admin_stand import (
     looking,
     opened,
     sign_in,
-    standing,
 )
 from tests.browser.admin_table import BY_NAME, PAGES, Listed
 from tests.workbooks import Read
 from visitstats.core.counting import IGNORED_REASONS
-from visitstats.embedded.process import EmbeddedStore
 from visitstats.store.change_records import Kind
 from visitstats.web.app import ERRORS
 
@@ -36,15 +34,6 @@ ADMIN = files("visitstats.web") / "admin"
 MOST_BYTES = 40_000
 MOST_NODES = 1500
 ENGLISH = r"\b(the|and|of|with|not|this|your|please|error|loading|today|views|visits|article|articles)\b"
-
-
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
-        yield found
 
 
 def barriers(page: Page, axe: str) -> list[str]:
@@ -75,7 +64,7 @@ def each_page(page: Page, stand: Stand) -> Iterator[Listed]:
 
 @pytest.mark.parametrize(
     ("lang", "scheme", "width"),
-    [("vi", "light", 1280), ("en", "dark", 1280), ("vi", "dark", 360), ("en", "light", 360)],
+    [("vi", "light", 1280), ("en", "dark", 360), ("en", "light", 1280), ("vi", "dark", 360)],
 )
 def test_every_page_has_no_barrier_and_no_error(
     browser: Browser, stand: Stand, lang: str, scheme: str, width: int
@@ -84,8 +73,10 @@ def test_every_page_has_no_barrier_and_no_error(
     axe, troubles = axe_or_skip(), list[str]()
     with looking(browser, lang, scheme, width, bypass_csp=True) as context:
         page = opened(context, stand, troubles)
-        for listed in each_page(page, stand):
-            assert barriers(page, axe) == [], listed.name
+        for n, listed in enumerate(each_page(page, stand)):
+            # axe takes a second: each page in both languages, schemes and widths, but in two ways of the four.
+            if n % 2 == ((lang, scheme) in (("vi", "light"), ("en", "dark"))):
+                assert barriers(page, axe) == [], listed.name
             assert page.evaluate("document.documentElement.lang") == lang
             assert page.locator("h1").count() == 1, listed.name
             assert too_wide(page) <= 0, listed.name

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.admin_stand import SITE, Stand, go, looking, opened, sign_in, standing
+from tests.browser.admin_stand import SITE, Stand, go, looking, opened, sign_in
 from tests.browser.admin_table import PAGES, Listed
-from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = pytest.mark.browser
 
@@ -19,15 +18,6 @@ HOST = SITE.hosts[0]
 AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 """Of a person: a headless browser is none (rule 8)."""
 SHADOW = "document.querySelector('.stage').shadowRoot"
-
-
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
-        yield found
 
 
 @pytest.fixture

@@ -7,30 +7,19 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.admin_stand import SITE, Stand, go, looking, opened, sign_in, standing, until
+from tests.browser.admin_stand import SITE, Stand, go, looking, opened, sign_in, until
 from tests.browser.admin_table import BY_NAME, KEY
-from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
 PORTALS, OVERVIEW, ARTICLES, ARTICLE = (BY_NAME[name] for name in ("portals", "overview", "articles", "article"))
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0"
 AUTHOR = "Ban Biên tập"
-
-
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
-        yield found
 
 
 def dotted(n: int) -> str:

@@ -118,7 +118,7 @@ def test_another_article_has_a_count_of_its_own(reader: Page, demo: Demo) -> Non
         reader.click("aside .headlines a:visible")
     assert reader.url != demo.url
     after = numbers(reader)
-    assert after["views"] < before["views"]
+    assert after["views"] != before["views"]
     assert {**after, "views": 0} == {**before, "views": 0}
 
 
@@ -197,7 +197,7 @@ def test_the_gallery_shows_every_box_and_its_code(browser: Browser, demo: Demo) 
         expect(sample.locator("pre")).to_have_text(snippet("portal", "/vs", PRESETS[name], preset=name))
     assert page.locator("section[id^=kieu-]").count() == len(THEMES)
     expect(page.frame_locator("iframe").locator(".vs-today .vs-value")).to_have_text(re.compile(r"^[\d.]+$"))
-    page.wait_for_function("document.querySelector('img[src*=\"box.svg\"]').naturalWidth == 240")
+    expect(page.locator("img[src*='box.svg']").first).to_have_js_property("naturalWidth", 240)
     expect(page.locator("#song-mau [data-vs=today]")).to_have_text(re.compile(r"^[\d.]+$"))
     page.click("#mau-digits button")
     expect(page.locator("#mau-digits button")).to_have_text("Đã chép")

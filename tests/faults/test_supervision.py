@@ -157,7 +157,7 @@ async def test_a_reload_of_settings_that_are_wrong_changes_nothing(serve: Serve)
     before = service.workers
     configured(service, "workerz = 3\n")
     done = await reload(service)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (78, "")
     assert "workerz in " in done.stderr
     assert "did you mean workers" in done.stderr
     os.kill(service.pid, signal.SIGHUP)
@@ -166,7 +166,7 @@ async def test_a_reload_of_settings_that_are_wrong_changes_nothing(serve: Serve)
     service.terminate()
     assert service.wait() == 0
     done = await reload(service)
-    assert done.returncode == 1
+    assert done.returncode == 78
 
 
 async def test_a_store_that_refuses_is_a_line_or_two_whatever_comes_in(serve: Serve, store: ExternalStore) -> None:

@@ -26,6 +26,7 @@ from tests.store.writing import (
 )
 from visitstats.changes.baselines import Baselines
 from visitstats.changes.corrections import Adjustment
+from visitstats.changes.imports import NewPart
 from visitstats.changes.prunes import Places
 from visitstats.changes.recording import Order
 from visitstats.core import closing
@@ -37,6 +38,7 @@ from visitstats.core.keys import article_id
 from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.commit import Work
+from visitstats.store.import_records import Imported
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import AccessToken, Records
@@ -90,6 +92,8 @@ NAMES = {
     "amounts": "vs:{portal}:amounts",
     "layer": "vs:{portal}:layer:corrections",
     "layer_days": "vs:{portal}:layer:corrections:2036-11",
+    "imports": "vs:{portal}:imports",
+    "import_parts": "vs:{portal}:import:036a821d",
     "closed": "vs:{portal}:closed",
     "frozen": "vs:{portal}:closed:2036-10",
     "sketches": [f"vs:{{portal}}:unique:2036-11-24:{part}" for part in range(8)],
@@ -130,6 +134,7 @@ def named(function: str) -> object:
         "tiles": (MONTH,),
         "packing": (MONTH, NONCE),
         "pruned": ("036a821d",),
+        "import_parts": ("036a821d",),
         "layer": (keys.CORRECTIONS,),
         "layer_days": (keys.CORRECTIONS, DAY.month),
         "frozen": (MONTH,),
@@ -206,6 +211,8 @@ async def busy(url: str, writer: Writer) -> None:
         await desk.merges.merge("/0", "/1", Order("an"))
         await desk.corrections.adjust(Adjustment("views", "/2", 1), Order("an", "Thiếu"))
         await desk.naming.hide("/2", Order("an"))
+        old = Imported("0" * 64, ("old.csv",), "table", "replace", "{}", ("",), 7, 0, 0)
+        await desk.imports.make(old, [NewPart("", 7, 0, [])], Order("an"))
 
         async def freeze(month: str) -> Frozen:
             return closing.freeze(closing.ClosedHead(SITE.id, month, 0, 0, 0, "", 0, 0), [])

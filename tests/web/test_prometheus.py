@@ -67,7 +67,8 @@ def test_every_metric_and_label_that_is_asked_for_is_in_a_scrape(service: Servic
     """Of a series that comes with its event alone no alert would ever fire."""
     text = path.read_text(encoding="utf-8").replace('\\"', '"')
     text = re.sub(r"#.*|exp_\w+:.*|visitstats_docs", "", text)
-    wait_until(lambda: "visitstats_online" in scraped(service), "the workers know the site", 10)
+    first = {"visitstats_online", "visitstats_hits_total", "visitstats_task_last_success_timestamp_seconds"}
+    wait_until(lambda: first <= scraped(service).keys(), "the workers know the site, and have done a task", 30)
     # These are there while there is something to tell.
     told = scraped(service) | {
         "visitstats_store_lacks_hits": {"host", "job", "instance"},

@@ -37,7 +37,7 @@ _REFUSED = (
     (b"BZh", "a bzip2 archive: unpack it first"),
     (b"\xfd7zXZ", "an xz archive: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive: unpack it first"),
-    (b"REDIS0", "a Redis snapshot: export its keys with redis-cli, or give the address of the server with --redis"),
+    (b"REDIS0", "a Redis snapshot: export its keys with redis-cli"),
     (b"PGDMP", "a PostgreSQL archive: write it as text with pg_restore -f dump.sql"),
 )
 _WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<table", b"<script", b"<meta")

@@ -1,8 +1,8 @@
 /* The box of a site as it would look, and what is pasted into the portal for it. */
 import { get } from './api.js';
 import { boxOf, stage } from './box.js';
-import { check, choice, chooseOf, pick, why } from './fields.js';
-import { h, later } from './dom.js';
+import { check, chooseOf, pick, why } from './fields.js';
+import { choice, fresh, h, later } from './dom.js';
 import { time } from './format.js';
 import { copy } from './table.js';
 
@@ -111,9 +111,9 @@ export async function box(page, path) {
   }
   const views = h('div', { class: 'preview' },
     h('div', { class: 'choices' },
-      choice(t('ground'), [['light', t('ground.light')], ['dark', t('ground.dark')]], ground, value => { ground = value; paint(); }),
-      choice(t('width'), WIDTHS.map(value => [String(value), String(value)]), String(width), value => { width = Number(value); paint(); }),
-      choice(t('shown'), ['fresh', 'stale', 'unknown'].map(value => [value, t(`shown.${value}`)]), state, value => { state = value; paint(); })),
+      choice(fresh(), t('ground'), [['light', t('ground.light')], ['dark', t('ground.dark')]], ground, value => { ground = value; paint(); }),
+      choice(fresh(), t('width'), WIDTHS.map(value => [String(value), String(value)]), String(width), value => { width = Number(value); paint(); }),
+      choice(fresh(), t('shown'), ['fresh', 'stale', 'unknown'].map(value => [value, t(`shown.${value}`)]), state, value => { state = value; paint(); })),
     ground_);
   root.append(page.sheet(t('box'), h('p', { class: 'lead' }, t('box.lead')), h('div', { class: 'pair box-part' },
     h('div', { class: 'fields' }, h('div', { class: 'row' }, pick(t('preset'), preset), h('button', { class: 'button', type: 'button', onclick: () => start() }, t('preset.reset'))),

@@ -15,11 +15,6 @@ export const check = (label, checked, hint = '') => {
   const field = h('input', { type: 'checkbox', checked });
   return { field, row: h('label', { class: 'check' }, field, h('span', {}, label, hint && h('span', { class: 'soft' }, ` ${hint}`))) };
 };
-export const choice = (legend, options, chosen, act) => {
-  const name = fresh();
-  return h('fieldset', { class: 'choice' }, h('legend', { class: 'unseen' }, legend), options.map(([value, text]) =>
-    h('label', {}, h('input', { type: 'radio', name, value, checked: value === chosen, onchange: () => act(value) }), h('span', {}, text))));
-};
 
 /** What the server says of what it does not take. Its sentence is English. */
 export function why(t, error) {

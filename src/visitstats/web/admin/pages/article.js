@@ -35,7 +35,9 @@ export default async function article(page) {
       h('dl', { class: 'facts' }, h('div', {}, h('dt', {}, t('fact.title')), h('dd', { dir: 'auto' }, found.facts.title.value || t('fact.none'),
         found.facts.title.value ? h('span', { class: 'soft' }, ` · ${t(`standing.${found.facts.title.standing}`)}`) : '')),
       FACTS.map(name => told(name, name === 'published' && found.facts[name].value ? date(found.facts[name].value.slice(0, 10)) : found.facts[name].value)),
-      found.type && h('div', {}, h('dt', {}, t('fact.type')), h('dd', {}, found.type))));
+      found.type && h('div', {}, h('dt', {}, t('fact.type')), h('dd', {}, found.type))),
+      page.may('editor') && h('p', { class: 'actions end' }, ['adjust', 'rename', 'merge'].map(part =>
+        h('a', { class: 'button', href: page.link('corrections', { part, key: found.key }) }, t(`to.${part}`)))));
   }
 
   function views(found) {

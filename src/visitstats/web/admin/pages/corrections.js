@@ -10,7 +10,13 @@ export default async function corrections(page) {
   const { t } = page;
   page.head(t('nav.corrections'), h('a', { href: page.link('audit') }, t('to.log')));
   // One after the other: a part takes its place among those that are there.
-  for (const part of [adjusting, naming, merging, claimed, closing, ...(page.may('admin') ? [resetting] : [])]) page.root.append(part(page));
+  const parts = { adjust: adjusting, rename: naming, merge: merging, claims: claimed, close: closing, ...(page.may('admin') && { reset: resetting }) };
+  for (const [name, part] of Object.entries(parts)) {
+    const made = part(page);
+    page.root.append(made);
+    // An address may lead to one of them: from the page of an article, or of a report.
+    if (page.query.get('part') === name) setTimeout(() => made.scrollIntoView());
+  }
 }
 
 /* ---- fields --------------------------------------------------------------------------------------------------------- */
@@ -49,9 +55,10 @@ const whole = text => (/^[+-]?\d{1,3}([.,\s]\d{3})*$|^[+-]?\d+$/.test(text) ? Nu
 /* ---- a number ------------------------------------------------------------------------------------------------------- */
 function adjusting(page) {
   const { t } = page;
-  const article = field(t, 'article', { type: 'search', spellcheck: 'false' }, t('article.hint'));
-  article.made.hidden = true;
-  const of = h('select', { id: fresh(), onchange: () => { article.made.hidden = of.value !== 'article'; } }, ['visits', 'views', 'article'].map(name => h('option', { value: name }, t(`of.${name}`))));
+  const key = page.query.get('key') ?? '';
+  const article = field(t, 'article', { type: 'search', spellcheck: 'false', value: key }, t('article.hint'));
+  article.made.hidden = !key;
+  const of = h('select', { id: fresh(), onchange: () => { article.made.hidden = of.value !== 'article'; } }, ['visits', 'views', 'article'].map(name => h('option', { value: name, selected: name === 'article' && Boolean(key) }, t(`of.${name}`))));
   const how = h('select', { id: fresh() }, ['by', 'to'].map(name => h('option', { value: name }, t(`how.${name}`))));
   const n = field(t, 'n', { inputmode: 'numeric' }, t('n.hint'));
   const dated = h('input', { type: 'checkbox', checked: true, onchange: () => { day.made.hidden = !dated.checked; } });
@@ -121,7 +128,7 @@ function naming(page) {
 
 function merging(page) {
   const { t } = page;
-  const [from, into] = ['from', 'into'].map(name => field(t, `merge.${name}`, { type: 'search', spellcheck: 'false' }, name === 'from' ? t('article.hint') : ''));
+  const [from, into] = ['from', 'into'].map(name => field(t, `merge.${name}`, { type: 'search', spellcheck: 'false', value: name === 'from' ? page.query.get('key') ?? '' : '' }, name === 'from' ? t('article.hint') : ''));
   const why = field(t, 'why', { maxlength: 500 });
   const { made } = form(t, t('merge'), async ({ button, said }) => {
     if (!right(...[from, into].map(each => [each, each.value ? '' : t('article.empty')]))) return;
@@ -150,7 +157,8 @@ function claimed(page) {
 function closing(page) {
   const { t } = page;
   const place = h('div', {});
-  const period = field(t, 'period', { inputmode: 'numeric', placeholder: t('period.form') });
+  const [year, asked] = (page.query.get('period') ?? '').split('-');
+  const period = field(t, 'period', { inputmode: 'numeric', placeholder: t('period.form'), value: asked ? `${asked}/${year}` : '' });
   const read = () => page.load(place, signal => get(`${at(page)}closed`, {}, signal), ({ closed }) => {
     place.replaceChildren(...(closed.length ? [h('ul', {}, closed.slice(0, 12).map((each, i) => h('li', { class: 'rank' }, h('span', { class: 'place', 'aria-hidden': 'true' }, '•'),
       h('span', {}, t('closed', { period: month(each.period), day: date(each.at.slice(0, 10)), who: each.who, code: each.sha256.slice(0, 6) }),

@@ -1,4 +1,7 @@
 export default {
+  'to.adjust': 'Correct views…',
+  'to.rename': 'Change facts, hide…',
+  'to.merge': 'Merge with another…',
   title: 'Article',
   about: 'About this article',
   hidden: 'This article is hidden from lists; its views are counted as before.',

@@ -1,4 +1,5 @@
 export default {
+  close: 'Close this month…',
   make: 'Make a report',
   period: 'Period',
   'period.month': 'This month',

@@ -1,4 +1,7 @@
 export default {
+  'to.adjust': 'Sửa lượt xem…',
+  'to.rename': 'Sửa thông tin, ẩn…',
+  'to.merge': 'Gộp với bài khác…',
   title: 'Bài viết',
   about: 'Về bài này',
   hidden: 'Bài này đã được ẩn khỏi danh sách; lượt xem vẫn được đếm.',

@@ -1,4 +1,5 @@
 export default {
+  close: 'Chốt kỳ này…',
   make: 'Làm báo cáo',
   period: 'Kỳ',
   'period.month': 'Tháng này',
