@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(wildcard tests/unit tests/store tests/upgrade tests/web tests/integrations tests/browser tests/faults)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ops-demo release test check format bench soak compare fuzz widget pictures lock clean
+.PHONY: help demo ops-demo release test test-long check format bench soak compare fuzz widget pictures lock clean
 
 # Scripts in a virtual environment name its folder: after a move it is made anew.
 ifneq ($(wildcard $(VENV)/.place),)
@@ -30,6 +30,7 @@ help:
 	@echo "make demo     try it: a small portal with the counter, at http://127.0.0.1:8080/demo/"
 	@echo "make ops-demo the same with readers, and Prometheus with the rules and alerts beside it"
 	@echo "make test     checks and all tests, on a real store and in a real browser"
+	@echo "make test-long  the tests for which make test has no time (before a release)"
 	@echo "make check    linter, formatter, types, layers, documentation"
 	@echo "make format   let ruff put the code into shape"
 	@echo "make bench    CPU per hit at real rates and in a flood, beside two yardsticks"
@@ -69,7 +70,12 @@ check: $(VENV)/.dev
 # Ends with pytest's closing line: CI reads it.
 test: check
 	$(BIN)/python -m tests.browser.install
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(TESTS) $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m "not long" $(TESTS) $(ARGS)
+
+# What a quarter of an hour has no room for: builds, other machines' programs, the slow looks at every page.
+test-long: $(VENV)/.dev
+	$(BIN)/python -m tests.browser.install
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m long $(TESTS) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

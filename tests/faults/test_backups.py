@@ -181,6 +181,7 @@ def hosts(tmp_path: Path, store: ExternalStore) -> Iterator[list[Service]]:
             service.stop()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_two_hosts_lose_their_store_and_lose_no_hit(
     hosts: list[Service], store: ExternalStore, tmp_path: Path

@@ -220,6 +220,7 @@ def early(sites: Iterable[str]) -> list[tuple[str, str, int]]:
     return [(site, "half" if site.startswith("write") else "before", 1) for site in sites]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90 + 5 * KILLS)
 async def test_a_worker_is_killed_at_each_write_and_sync(arena: SabotagedArena) -> None:
     """Before the call, after it, or with half of the bytes written, while readers are at work: nothing is lost and

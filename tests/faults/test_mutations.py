@@ -16,7 +16,7 @@ from tests.faults.kinds import Act
 from tests.faults.mutants import Change, mutated
 from tests.faults.verdict import Verdict, judge
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.long]
 
 
 async def found(folder: Path, act: Act, *changes: Change, seed: int = 1) -> Verdict:

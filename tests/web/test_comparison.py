@@ -18,6 +18,7 @@ HITS, SEED = 20_000, 7
 COMPARISON = Path(__file__).parents[1] / "comparison"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_every_number_is_the_independent_count(tmp_path: Path, redis_url: str) -> None:
     """Visits, views, articles and reasons are equal, whichever site, day, week or month; estimates are near."""

@@ -108,7 +108,10 @@ async def forged(service: Service) -> tuple[int, dict[str, int]]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", PROXIES)
+# Compiling Go takes a minute, and Caddy is the same library.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name.startswith("Go") else name for name in PROXIES]
+)
 async def test_nothing_is_smuggled_through_a_proxy(name: str, behind: Service, tmp_path: Path) -> None:
     """None of the requests that are hidden in others is executed; the readers beside them get their own answers."""
     before = await forged(behind)

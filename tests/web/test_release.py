@@ -25,6 +25,7 @@ from visitstats import __version__
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone: nothing is committed here"),
     pytest.mark.timeout(300),
 ]

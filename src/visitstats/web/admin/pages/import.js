@@ -1,7 +1,6 @@
 /* Old numbers: choose a file, look, confirm, done. Nothing is written before the third step. */
 import { download, get, post, save, sendFile } from '../api.js';
-import { figure, framed, h, wait } from '../dom.js';
-import { choice } from '../fields.js';
+import { choice, figure, framed, fresh, h, wait } from '../dom.js';
 import { number } from '../format.js';
 
 const EVERY = 700;
@@ -93,8 +92,8 @@ export default async function bring(page) {
       line('visits'), line('views'),
       h('p', {}, t('articles', { changed: plan.changed, fresh: plan.new, days: Object.keys(made.days).length, months: Object.keys(made.months).length, years: Object.keys(made.years).length })),
       made.warnings.length ? h('details', {}, h('summary', {}, t('warnings', { n: made.warnings.length })), h('ul', {}, made.warnings.slice(0, 100).map(text => h('li', {}, text)))) : null,
-      tabs.length ? h('div', {}, choice(t('lists'), tabs, tabs[0][0], draw)) : null, list,
-      h('div', {}, h('p', {}, t('strategy')), choice(t('strategy'), STRATEGIES.map(name => [name, t(`strategy.${name}`)]), strategy, name => { strategy = name; send.again(); })),
+      tabs.length ? h('div', {}, choice(fresh(), t('lists'), tabs, tabs[0][0], draw)) : null, list,
+      h('div', {}, h('p', {}, t('strategy')), choice(fresh(), t('strategy'), STRATEGIES.map(name => [name, t(`strategy.${name}`)]), strategy, name => { strategy = name; send.again(); })),
       h('div', { class: 'end' }, button(t('confirm'), make, true), button(t('other'), () => choose()),
         button(t('csv'), async () => { const { blob, name } = await download(`${base}/csv`, { job: job.job }, signal, () => {}); save(blob, name); })),
     ].filter(Boolean));

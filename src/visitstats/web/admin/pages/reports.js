@@ -77,12 +77,14 @@ export default async function reports(page) {
       h('div', { class: 'head' }, h('h2', { id: 'report-title' }, title), h('div', { class: 'actions' },
         file('xlsx', t('excel')), file('csv', t('csv')), h('button', { class: 'button', type: 'button', onclick: () => print() }, t('print')), said)),
       h('p', {}, [site.name || site.id, site.host].filter(Boolean).join(' · ')),
-      h('p', { class: 'soft lead' }, state(t, found), ' ', closable(found) && h('a', { class: 'noprint', href: page.link('corrections', { part: 'close', period: found.range.from.slice(0, 7) }) }, t('close'))),
+      h('p', { class: 'soft lead' }, state(t, found), ' ', closable(found) && h('a', { class: 'noprint', href: page.link('corrections', { part: 'close', period: found.range.from.slice(0, 7) }) }, t('close.month'))),
       ...PARTS[found.kind](page, found).filter(Boolean));
   }
 
   /** A whole month that is over and open. */
-  const closable = ({ closed, running, range: { from, to } }) => !closed && !running && page.may('editor') && from?.endsWith('-01') && from.slice(0, 7) === to.slice(0, 7);
+  function closable({ closed, running, range: { from, to } }) {
+    return !closed && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
+  }
 
   async function fetchFile(button, kind, said) {
     button.disabled = true;

@@ -1,5 +1,5 @@
 export default {
-  close: 'Close this month…',
+  'close.month': 'Close this month…',
   make: 'Make a report',
   period: 'Period',
   'period.month': 'This month',

@@ -1,5 +1,5 @@
 export default {
-  close: 'Chốt kỳ này…',
+  'close.month': 'Chốt kỳ này…',
   make: 'Làm báo cáo',
   period: 'Kỳ',
   'period.month': 'Tháng này',
