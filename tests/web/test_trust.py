@@ -210,6 +210,7 @@ def test_a_replay_without_the_store_changes_nothing_and_says_so(tmp_path: Path) 
 
 
 async def test_the_slots_of_running_workers_are_left_alone(service: Service) -> None:
+    await service.known("t1")
     await Load(service, "t1").run(hits("slots", 20))
 
     def slots() -> list[dict[str, Any]]:
