@@ -80,6 +80,32 @@ async def test_a_reset_is_for_administrators_who_type_the_sites_name(app: Runnin
     assert (await app.numbers())["total"] == 3
 
 
+LOWERING: list[dict[str, Any]] = [{"by": -3}, {"to": 0}, {"to": 5}]
+
+
+@pytest.mark.parametrize("amount", LOWERING, ids=str)
+async def test_an_editor_brings_no_total_down_by_another_name(app: Running, desk: Desk, amount: dict[str, Any]) -> None:
+    """A correction of no day that lowers a site's total is a reset: for administrators, preview and all."""
+    await read(app, "/old", "/old", "/new")
+    order = {"why": WHY, "day": "none"} | amount
+    for action in ("adjust/preview", "adjust"):
+        refused = await desk(action, order)
+        assert (refused.status, refused.json["error"]) == (409, "change-refused"), refused
+        assert "administrator" in refused.json["detail"]
+    assert (await app.numbers())["total"] == 3
+    assert (await desk("adjust/preview", order, "admin")).status == 200
+    assert (await desk("adjust", order, "admin")).status == 200
+    assert (await app.numbers())["total"] == amount.get("to", 0)
+
+
+async def test_an_editor_corrects_what_is_no_reset(app: Running, desk: Desk) -> None:
+    """Up at no time, down on a day, and an article down at no time."""
+    await read(app, "/old", "/old", "/new")
+    for order in ({"by": 3, "day": "none"}, {"by": -1}, {"article": "/old", "by": -1, "day": "none"}):
+        assert (await desk("adjust", {"why": WHY} | order)).status == 200, order
+    assert (await app.numbers())["total"] == 5
+
+
 ORDERS: list[tuple[str, dict[str, Any]]] = [
     ("adjust", {"by": 1, "why": WHY}),
     ("adjust/preview", {"by": 1, "why": WHY}),

@@ -109,8 +109,8 @@ function renewed(reason) {
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
 /** Reads JSON. `query` is an object; an array gives a parameter several times, what is empty is left out. */
 export const get = (path, query, signal) => request('GET', path, { query, signal });
-/** Makes a change. */
-export const post = (path, body, signal) => request('POST', path, { body, signal });
+/** Makes a change. `limit` is how many milliseconds it may take, 0 for as long as it takes. */
+export const post = (path, body, signal, limit) => request('POST', path, { body, signal, limit });
 
 /** Takes something away. */
 export const remove = (path, signal) => request('DELETE', path, { signal });

@@ -43,8 +43,9 @@ export function refusedIn(t, error) {
   return t(t.has(`error.${code}`) ? `error.${code}` : 'error.refused', { id, n: error.after ?? 0, code: String(error.status) });
 }
 
-/** Sends an order once; its button is busy meanwhile. Resolves the change, or null when it was refused: `said` says why. */
-export async function order(page, path, body, { button, said }) {
+/** Sends an order once; its button is busy meanwhile. Resolves the change, or null when it was refused: `said` says why.
+ * `limit` is that of `post`. */
+export async function order(page, path, body, { button, said, limit }) {
   const { t } = page;
   const text = button?.textContent;
   said.replaceChildren();
@@ -53,7 +54,7 @@ export async function order(page, path, body, { button, said }) {
     button.textContent = t('saving');
   }
   try {
-    return (await post(at(page) + path, { id: drawn(), ...body }, page.signal)).change;
+    return (await post(at(page) + path, { id: drawn(), ...body }, page.signal, limit)).change;
   } catch (error) {
     if (page.signal.aborted) return null;
     said.replaceChildren(h('p', { class: 'wrong', role: 'alert' }, refusedIn(t, error)));

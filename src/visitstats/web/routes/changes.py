@@ -238,12 +238,14 @@ class ChangeRoutes:
 
     async def adjust(self, asked: Asked[None, AdjustOrder]) -> Changed | Reply:
         """Add to a count, or take away from it."""
+        _check_total(asked)
         return await self._made(
             asked.live, self._desk(asked).corrections.adjust(_adjustment(asked.body), _order(asked))
         )
 
     async def look_at_adjust(self, asked: Asked[None, AdjustOrder]) -> Preview:
         """Answer what a correction would change."""
+        _check_total(asked)
         found = await self._desk(asked).corrections.look(_adjustment(asked.body), _order(asked))
         return preview(asked.live.site.id, found)
 
@@ -373,6 +375,14 @@ class ChangeRoutes:
 
 def _order(asked: Asked[Any, Any]) -> Order:
     return Order(asked.token.name, asked.body.why, asked.body.id)
+
+
+def _check_total(asked: Asked[None, AdjustOrder]) -> None:
+    """Raise if an editor would bring a site's total down at no time: a reset by another name."""
+    order = asked.body
+    lowers = order.to is not None or (order.by or 0) < 0
+    if asked.token.scope != "admin" and lowers and order.day == UNDATED and not order.article:
+        raise ChangeRefused("this would bring the total down, as a reset does: that is for an administrator")
 
 
 def _adjustment(order: AdjustOrder) -> Adjustment:

@@ -179,7 +179,8 @@ function closing(page) {
     const found = /^(\d{1,2})[/.-](\d{4})$/.exec(period.value);
     const wanted = found && `${found[2]}-${found[1].padStart(2, '0')}`;
     if (!right([period, !found ? t('period.wrong') : wanted >= new Date().toISOString().slice(0, 7) ? t('period.early') : ''])) return;
-    const change = await order(page, 'close', { period: wanted }, { button, said });
+    // The articles of a large site's month are many: it ends when the server says so.
+    const change = await order(page, 'close', { period: wanted }, { button, said, limit: 0 });
     if (!change) return;
     done(page, said, change, read);
     read();
