@@ -280,10 +280,11 @@ def test_a_page_in_the_background_sends_none_and_catches_up_at_once(page: Page, 
     for _ in range(5):
         hide(page, True)
         hide(page, False)
-    page.clock.run_for(59_000)
+    # The clock goes on by itself as well: a busy machine has half a minute for these lines.
+    page.clock.run_for(30_000)
     settle(page)
     assert len(portal.heartbeats) == 1
-    page.clock.run_for(1_100)
+    page.clock.run_for(30_100)
     portal.wait_for(2, "alive")
 
 

@@ -29,6 +29,7 @@ RECORDS = 60
 """More than a replay over a slow wire does before another hit can be sent."""
 
 
+@pytest.mark.timeout(180)
 async def test_the_store_is_away_until_the_journal_is_full(serve: Serve, store: ExternalStore) -> None:
     """Memory stays flat and the journal within its budget. Then hits are refused with a time to come back, and numbers
     are still shown; when the store is back, what was acknowledged is counted once, and hits are taken again."""

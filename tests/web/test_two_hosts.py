@@ -39,9 +39,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, shared_store: object) -> Ite
         for name in ("a", "b")
     ]
     try:
+        found[0].add_site("hosts", *EACH_ITS_OWN)
         for each in found:
             each.start()
-        found[0].add_site("hosts", *EACH_ITS_OWN)
         yield found
     finally:
         for each in found:
