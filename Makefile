@@ -7,7 +7,7 @@ ARGS ?=
 MINUTES ?= 30
 SEED ?= 1
 # Most tests wait for a server or a browser: two at a time leave two cores idle for nearly half of the time.
-WORKERS ?= 3
+WORKERS ?= 4
 EXAMPLES ?= 2000
 HITS ?= 1000000
 export PYTHON

@@ -122,7 +122,9 @@ class Service:
 
     @property
     def workers(self) -> list[int]:
-        return [pid for pid, command in self.children().items() if "spawn_main" in command]
+        running = _processes()
+        own = running[self.pid][1]  # they are forked from it
+        return [pid for pid, (parent, command) in running.items() if parent == self.pid and command == own]
 
     @property
     def store(self) -> int:

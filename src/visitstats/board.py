@@ -11,8 +11,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.reduction import DupFd
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -88,16 +87,16 @@ _decode_supervision = msgspec.msgpack.Decoder(Supervision).decode
 
 
 class Board:
-    """The shared memory. A copy that is sent to another process shows the same. Raises OSError."""
+    """The shared memory. A process that is forked later has the same. Raises OSError."""
 
-    def __init__(self, file: int | None = None) -> None:
-        self._file = _new_file() if file is None else file
-        if file is None:
-            os.ftruncate(self._file, _SIZE)
+    def __init__(self) -> None:
+        self._file = _new_file()
+        os.ftruncate(self._file, _SIZE)
         self._memory = mmap.mmap(self._file, _SIZE)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (DupFd(self._file),)
+    def fileno(self) -> int:
+        """Return the descriptor of its file."""
+        return self._file
 
     # Rows ----------------------------------------------------------------------------------------------------------
 
@@ -216,10 +215,6 @@ class Seat:
     def tell(self, told: Report) -> None:
         """Say something of oneself."""
         self.board.tell(self.row, told)
-
-
-def _received(file: Any) -> Board:
-    return Board(file.detach())
 
 
 def _new_file() -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+from collections.abc import Iterable
 
 MOST_FILES = 65_536
 
@@ -22,7 +23,28 @@ def raise_file_limit() -> int:
 def open_files() -> tuple[int, int]:
     """Return how many files this process has open, 0 where the system does not tell, and how many it may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return len(descriptors()), soft
+
+
+def descriptors() -> set[int]:
+    """Return the descriptors of the files that this process has open; none where the system does not tell."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         with contextlib.suppress(OSError):
-            return len(os.listdir(folder)) - 1, soft  # one of them is the folder's
-    return 0, soft
+            # The folder's own is among them, and is closed by now.
+            return {file for file in map(int, os.listdir(folder)) if _is_open(file)}
+    return set()
+
+
+def _is_open(file: int) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.fstat(file))
+    return False
+
+
+def let_go(files: Iterable[int]) -> None:
+    """Let go of files that a forked process has from its parent. Their numbers stay taken, by /dev/null: an object of
+    the parent's that is cleared away later would close what has got its number since."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for file in files:
+        os.dup2(null, file, inheritable=False)
+    os.close(null)

@@ -55,7 +55,9 @@ def too_wide(page: Page) -> int:
 def each_page(page: Page, stand: Stand) -> Iterator[Listed]:
     """Go through all pages, signing in on the way."""
     for listed in PAGES:
-        if listed.name != "signin":
+        if listed.name == "signin":
+            page.wait_for_selector(listed.ready)
+        else:
             if page.locator("#token").count():
                 sign_in(page, stand.tokens["admin"])
             go(page, listed)

@@ -40,11 +40,13 @@ async def test_a_worker_is_killed_again_and_again(serve: Serve) -> None:
 async def test_a_worker_that_cannot_start_again_ends_nothing(
     serve: Serve, store: ExternalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upgrade that went wrong, while one worker dies: the other goes on serving, and the dead one is back when its
-    code is well again. What was acknowledged counts once."""
-    package = mutated(tmp_path / "package", ())
+    """Something that a start needs is gone, while one worker dies: the other goes on serving, and the dead one is back
+    when it is there again. What was acknowledged counts once."""
+    package, gone = mutated(tmp_path / "package", ()), tmp_path / "gone"
     worker = package / "visitstats" / "worker.py"
-    well = worker.read_text("utf-8")
+    start = "    async def start(self) -> None:\n"
+    broken = f"{start}        if os.path.exists({str(gone)!r}):\n            raise KeyError('gone')\n"
+    worker.write_text(worker.read_text("utf-8").replace(start, broken), "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(package))
     service = serve(store.url)
     load, stream = Load(service, "t1"), Stream("upgrade")
@@ -60,12 +62,11 @@ async def test_a_worker_that_cannot_start_again_ends_nothing(
 
     async with under(load.run(stream, connections=await service.connections(each=4))):
         await load.more(400)
-        start = "    async def start(self) -> None:\n"
-        worker.write_text(well.replace(start, f"{start}        raise KeyError('new')\n"), "utf-8")
+        gone.touch()
         os.kill(service.workers[0], signal.SIGKILL)
         await until(lambda: _tried_twice(service), "it was tried twice", 40)
         await load.more(400)
-        worker.write_text(well, "utf-8")
+        gone.unlink()
         await until(both_serve, "both serve", 30)
         await load.more(400)
         stream.over = True

@@ -19,8 +19,8 @@ def test_a_worker_is_seen_by_the_others_until_its_row_is_cleared() -> None:
     board = Board()
     board.supervise(Supervision(workers=2, started_ms=5, restarts={"died": 1}))
     assert board.claim(7, 0.0, 60, 1) == 1
-    here, there = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=tell, args=(Seat(board, 4), there))
+    here, there = multiprocessing.get_context("fork").Pipe()
+    process = multiprocessing.get_context("fork").Process(target=tell, args=(Seat(board, 4), there))
     process.start()
     supervision, claimed = here.recv()
     process.join()

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -20,13 +19,11 @@ from visitstats.embedded.process import EmbeddedStore
 from visitstats.logs import set_up_logging
 from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
+from visitstats.web.app import Application, create_app
 from visitstats.web.beacons.connections import BEYOND
 from visitstats.web.beacons.protocol import Protocol
 from visitstats.web.listeners import BACKLOG
 from visitstats.web.supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from visitstats.web.app import Application
 
 KEPT_FILES = 64 + BEYOND
 """Files that connections leave: 64 for the journal, the store and whatever else a worker opens, and those of
@@ -99,25 +96,21 @@ def _service_file(data_dir: Path) -> Iterator[ServiceFile]:
         file.close()
 
 
-def worker(settings: Settings, seat: Seat) -> "Application":
+def worker(settings: Settings, seat: Seat) -> Application:
     """Build the application in a worker process."""
-    from visitstats.web.app import create_app
-
     app = create_app(settings, seat=seat)
     _settle_in(app, settings, seat)
     return app
 
 
-def demo_worker(settings: Settings, seat: Seat) -> "Application":
+def demo_worker(settings: Settings, seat: Seat) -> Application:
     """The same with the demo portal."""
-    from visitstats.web.app import create_app
-
     app = create_app(settings, seat=seat, demo=True)
     _settle_in(app, settings, seat)
     return app
 
 
-def _settle_in(app: "Application", settings: Settings, seat: Seat) -> None:
+def _settle_in(app: Application, settings: Settings, seat: Seat) -> None:
     """Prepare a worker process: its log, its files, and its end when the supervisor is killed (an orphan would hold the
     port)."""
     set_up_logging(settings.log_level, settings.log_format, seat.board)

@@ -213,6 +213,6 @@ _others()
 if _folder := os.environ.get("SABOTAGE"):
     if Path(f"{_folder}/clock").exists():
         Clock(f"{_folder}/clock").install()
-    # The workers; not the supervisor, which has the store to look after.
-    if "spawn_main" in " ".join(sys.orig_argv):
-        Saboteur(_folder, os.environ["SABOTAGE_OF"]).install()
+    # The workers, which are forked; not the supervisor, which has the store to look after.
+    if "serve" in sys.orig_argv:
+        os.register_at_fork(after_in_child=Saboteur(_folder, os.environ["SABOTAGE_OF"]).install)
