@@ -159,11 +159,15 @@ def test_a_plot_says_the_same_by_slider_readout_and_table(browser: Browser, stan
 
 
 def test_a_day_that_is_not_known_is_a_hatched_gap_and_no_zero(browser: Browser, stand: Stand) -> None:
+    unknown = list[int]()
+
     def lose(route: Any) -> None:
         answer = route.fetch()
         found = answer.json()
         if found.get("by") == "day":
             found["rows"][-5] |= {"kind": "unknown", "known": "no", "visits": None, "views": None}
+            # Midnight may have passed since the stand was made: then its last day is known in part only.
+            unknown.append(sum(row["visits"] is None for row in found["rows"]))
         route.fulfill(response=answer, json=found)
 
     with looking(browser) as context:
@@ -173,8 +177,9 @@ def test_a_day_that_is_not_known_is_a_hatched_gap_and_no_zero(browser: Browser, 
         go(page, OVERVIEW)
         plot = page.locator(".plot").nth(1)
         gap = plot.locator(".area rect.unknown")
-        expect(gap).to_have_count(1)
-        assert "missing" in gap.evaluate("e => getComputedStyle(e).fill")
+        expect(gap.first).to_be_attached()
+        expect(gap).to_have_count(unknown[-1])
+        assert "missing" in gap.first.evaluate("e => getComputedStyle(e).fill")
         plot.locator("input").focus()
         for _ in range(4):
             page.keyboard.press("ArrowLeft")

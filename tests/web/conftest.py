@@ -10,8 +10,6 @@ import pytest
 
 from tests.driver import Service, noon_zone
 from tests.web.inprocess import Running, running
-from visitstats.core.agents import AgentRules
-from visitstats.web.agents_data import load_crawler_patterns
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +22,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield found
     finally:
         found.stop()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def rules_are_compiled_once() -> Iterator[None]:
-    """A tenth of a second for each of hundreds of tests."""
-    rules = AgentRules(load_crawler_patterns())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("visitstats.web.app.AgentRules", lambda patterns: rules)
-        yield
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.clock import wall_clock
-from visitstats.core.agents import AgentRules
 from visitstats.core.beacon import HitQuery, hit_from_query
 from visitstats.core.errors import HitRejected
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
-from visitstats.web.agents_data import load_crawler_patterns
+from visitstats.web.agents_data import agent_rules
 from visitstats.web.beacons.address import ClientAddress
 from visitstats.web.beacons.limits import NetworkLimits
 from visitstats.web.beacons.senders import Senders
@@ -51,7 +50,7 @@ def explain(
             beacon = hit_from_query(HitQuery(url, v=visit_id, h=hit_id))
         except HitRejected as refused:
             return malformed(refused)
-        senders = Senders(ClientAddress(()), AgentRules(load_crawler_patterns()), NetworkLimits(None, 0, 1))
+        senders = Senders(ClientAddress(()), agent_rules(), NetworkLimits(None, 0, 1))
         return await Explanation(senders, reads, live, wall_clock()).of(headers, address, beacon)
 
     _print(with_store(config, data_dir, redis_url, read))

@@ -24,7 +24,6 @@ from visitstats.changes.recording import (
     UndoFirst,
 )
 from visitstats.clock import wall_clock
-from visitstats.core.agents import AgentRules
 from visitstats.core.boxes import BadBox
 from visitstats.core.closing import ClosingDamaged
 from visitstats.core.errors import (
@@ -46,7 +45,7 @@ from visitstats.opening import Disk, open_disk
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
 from visitstats.trust.proxies import Unnamed, note_unnamed
-from visitstats.web.agents_data import load_crawler_patterns
+from visitstats.web.agents_data import agent_rules
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import ClientAddress, Headers
 from visitstats.web.beacons.connections import Peers
@@ -231,7 +230,7 @@ class Application:
     def _present(self, worker: Worker) -> None:
         """Let a worker answer from now on."""
         settings, clock, sites, stats = self._settings, self._clock, worker.sites, worker.stats
-        senders = Senders(self._addresses, AgentRules(load_crawler_patterns()), self._limits)
+        senders = Senders(self._addresses, agent_rules(), self._limits)
         hits = Hits(sites, worker.ingest, worker.known, stats, senders, clock, UnnamedProxies(self._note_proxy))
         streams = LiveStreams(sites, stats, self._addresses, worker.metrics, settings.live_streams)
         operations = Operations(worker)

@@ -19,6 +19,7 @@ from visitstats.embedded.process import EmbeddedStore
 from visitstats.logs import set_up_logging
 from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
+from visitstats.web.agents_data import agent_rules
 from visitstats.web.app import Application, create_app
 from visitstats.web.beacons.connections import BEYOND
 from visitstats.web.beacons.protocol import Protocol
@@ -74,6 +75,7 @@ def run(
         timeout_graceful_shutdown=max(settings.shutdown_seconds // 2, 1),
     )
     supervisor = Supervisor(config, sockets, store, settings, demo_worker if demo else worker, board, reload, now_ms)
+    agent_rules()  # compiled here, and not in each worker
     with _service_file(settings.data_dir) as file:
         pid = os.getpid()
         file.tell(State(pid))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +26,11 @@ class Description:
     """The handler. It describes the routes of the others and its own."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._document = msgspec.json.encode(document((*routes, *self.ROUTES)))
+        self._routes = (*routes, *self.ROUTES)
+
+    @cached_property
+    def _document(self) -> bytes:
+        return msgspec.json.encode(document(self._routes))
 
     async def openapi(self, asked: Asked[None, None]) -> Reply:
         """Answer the OpenAPI document."""
