@@ -26,8 +26,8 @@ from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal import Journal
-from visitstats.patterns import linear_pattern
 from visitstats.store.commit import Committed, Committer, Numbering, Work
+from visitstats.system.patterns import linear_pattern
 
 BATCH = 60
 BATCHES = 1000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import KeyRules
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
+from visitstats.system.patterns import linear_pattern
 
 
 @lru_cache

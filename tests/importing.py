@@ -12,7 +12,7 @@ from visitstats.imports import outcome
 from visitstats.imports.options import Options
 from visitstats.imports.places import ImportRefused
 from visitstats.imports.reading import draft_of
-from visitstats.patterns import linear_pattern
+from visitstats.system.patterns import linear_pattern
 
 SAMPLES = Path(__file__).parent / "samples"
 OUTCOMES: dict[str, dict[str, Any]] = json.loads((SAMPLES / "outcomes.json").read_text(encoding="utf-8"))

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from visitstats.core.errors import Denied, NotFound, StoreUnavailable, VisitstatsError
-from visitstats.ending import end
-from visitstats.files import write_file
 from visitstats.store.records import AccessToken, Records
 from visitstats.store.refusals import MOST_ROWS, OTHERS, Refusal, RefusalRows, Refused
+from visitstats.system.ending import end
+from visitstats.system.files import write_file
 
 Scope = Literal["admin", "editor", "viewer", "metrics"]
 SCOPES: tuple[Scope, ...] = ("admin", "editor", "viewer", "metrics")

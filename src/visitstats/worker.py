@@ -14,14 +14,10 @@ from typing import NamedTuple
 from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
 from visitstats.backup.state import read_state
-from visitstats.board import MOST_SITES, Report, Seat, Supervision
 from visitstats.changes.prunes import Places
-from visitstats.clock import wall_clock
 from visitstats.core.counting import SALT_BYTES
 from visitstats.core.errors import StoreUnavailable, StoreUnfit, VisitstatsError
 from visitstats.core.forgetting import ForgettingClock
-from visitstats.descriptors import open_files
-from visitstats.ending import end
 from visitstats.imports.finishing import Finisher
 from visitstats.imports.jobs import Jobs
 from visitstats.ingest.answering import Answering
@@ -30,7 +26,6 @@ from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Limits, Replay, numbering
-from visitstats.logs import tell_left_out
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk import Desk
@@ -53,12 +48,17 @@ from visitstats.store.runs import Runs
 from visitstats.store.tiles import Tiles
 from visitstats.store.upkeep import Upkeep
 from visitstats.store.writers import Writers
+from visitstats.system.board import MOST_SITES, Report, Seat, Supervision
+from visitstats.system.clock import wall_clock
+from visitstats.system.descriptors import open_files
+from visitstats.system.ending import end
+from visitstats.system.logs import tell_left_out
+from visitstats.system.usage import cpu_seconds, disk, memory_bytes
 from visitstats.tasks.closing import Closing, Presence
 from visitstats.tasks.schedule import Task, Tasks
 from visitstats.tasks.table import shared, verify_apart
 from visitstats.trust.hosts import Hosts
 from visitstats.trust.losses import LossWatch
-from visitstats.usage import cpu_seconds, disk, memory_bytes
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from tests.browser.admin_table import Listed
 from tests.driver import Service
 from tests.waiting import wait_until
 from visitstats.access import Access
-from visitstats.clock import wall_clock
 from visitstats.core.batch import Gathering, Said
 from visitstats.core.entries import Entry, fitting
 from visitstats.core.entries import encode as encode_entry
@@ -33,12 +32,13 @@ from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.demo.past import live_through
 from visitstats.embedded.process import EmbeddedStore
-from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.client import open_client
 from visitstats.store.commit import Committed, Committer, Numbering, Work
 from visitstats.store.records import Records
 from visitstats.store.upkeep import Upkeep
+from visitstats.system.clock import wall_clock
+from visitstats.system.patterns import linear_pattern
 
 SITE = Site(id="bac-ha", name="Cổng TTĐT xã Bắc Hà", hosts=("bacha.example.vn",))
 AXE = Path(__file__).parents[1] / "integrations" / "node_modules" / "axe-core" / "axe.min.js"

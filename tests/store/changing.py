@@ -11,12 +11,12 @@ from visitstats.changes.scribe import Recorder
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.reading.closings import ClosedMonths
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
 from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
+from visitstats.system.patterns import linear_pattern
 
 
 def closed_months(client: Redis) -> ClosedMonths:

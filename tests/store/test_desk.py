@@ -16,13 +16,13 @@ from redis.asyncio import Redis
 
 from tests.store.shelf import SITE, Shelf
 from tests.waiting import eventually
-from visitstats.clock import wall_clock
 from visitstats.core.errors import InvalidQuery, StoreUnavailable
 from visitstats.core.query import Query
 from visitstats.reading.desk import Desk
 from visitstats.reading.desk_process import WINDOW
 from visitstats.reading.query import PIECE
 from visitstats.settings import Settings
+from visitstats.system.clock import wall_clock
 
 
 @pytest_asyncio.fixture
@@ -121,7 +121,7 @@ async def test_a_desk_ends_with_its_worker(raw: Redis, redis_url: str, tmp_path:
         from visitstats.core.sites import Site
         from visitstats.reading.desk import Desk
         from visitstats.settings import Settings
-        from visitstats.clock import wall_clock
+        from visitstats.system.clock import wall_clock
 
         async def main():
             desk = Desk(Settings.load({{"data_dir": {str(tmp_path)!r}}}), {redis_url!r}, wall_clock)

@@ -25,7 +25,6 @@ from visitstats.imports import amounts
 from visitstats.imports.options import Options
 from visitstats.imports.plan import Plan, plan_of
 from visitstats.imports.reading import draft_of
-from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.change_records import Logged
 from visitstats.store.commit import Changed
@@ -34,6 +33,7 @@ from visitstats.store.import_records import Imports
 from visitstats.store.inspect import Inspector
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.system.patterns import linear_pattern
 from visitstats.trust.verify.verifier import Verifier
 
 LAN = Order("lan", "Số của bộ đếm cũ")

@@ -21,13 +21,11 @@ from visitstats.changes.desk import ChangeDesk, Wanted
 from visitstats.changes.prunes import Places
 from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.cli import application
-from visitstats.clock import wall_clock
 from visitstats.core.batch import OTHER_ID, OTHER_KEY, Batch, ChangeRecord, Gathering, Record
 from visitstats.core.entries import Entry
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.query import Query
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk_process import made_of
@@ -43,6 +41,8 @@ from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.tiles import Tiles
+from visitstats.system.clock import wall_clock
+from visitstats.system.patterns import linear_pattern
 from visitstats.trust.verify.verifier import Verifier
 
 FIRST = CALENDAR.day_named("2036-11-03")

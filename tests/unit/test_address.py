@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visitstats.networks import Networks, parse
+from visitstats.system.networks import Networks, parse
 from visitstats.web.beacons.address import MOST_HOPS, ClientAddress, headers_of
 
 PROXIES = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8:ffff::/48")

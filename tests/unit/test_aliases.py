@@ -6,7 +6,7 @@ import pytest
 
 from visitstats.core.keys import KeyRules, Step, article_id
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
+from visitstats.system.patterns import linear_pattern
 
 MOVED = KeyRules(
     Site(id="moved", hosts=("portal.vn",), rules=((r"^/tin/(\d+)$", r"tin:\1"),)),

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from multiprocessing.connection import Connection
 
-from visitstats.board import ROW_BYTES, Board, Report, Seat, Supervision
+from visitstats.system.board import ROW_BYTES, Board, Report, Seat, Supervision
 
 
 def tell(seat: Seat, done: Connection) -> None:

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from visitstats.ending import end
+from visitstats.system.ending import end
 
 
 async def test_a_loop_that_loses_a_cancellation_ends_all_the_same() -> None:

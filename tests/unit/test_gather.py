@@ -11,13 +11,13 @@ import pytest
 from tests.unit.slots import NOON, kept
 from tests.unit.test_apply import AWAY, DAY, LIVE, FailingStore, Settings, writing
 from tests.waiting import eventually
-from visitstats import files
 from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.ingest import gather
 from visitstats.ingest.apply import Taken
 from visitstats.ingest.waiting import Waiting
 from visitstats.journal import log as journals
+from visitstats.system import files
 
 AN_HOUR_MS = 3600 * 1000
 """Whoever waits for the time to gather waits longer than a test may take."""

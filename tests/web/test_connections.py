@@ -369,7 +369,7 @@ def test_a_worker_takes_as_many_files_as_it_may_have() -> None:
     """The soft limit is 1,024 on most systems, and one address has taken them all in half a second."""
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300));"
-        "from visitstats.descriptors import raise_file_limit;"
+        "from visitstats.system.descriptors import raise_file_limit;"
         "print(raise_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

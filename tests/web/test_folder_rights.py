@@ -14,8 +14,8 @@ from tests.driver import PROGRAM
 from tests.web.inprocess import running
 from tests.web.test_limits import ANN
 from visitstats.core.errors import FolderUnfit
-from visitstats.files import write_file
 from visitstats.journal.folder import claim_folder, guard_folder, keep_private
+from visitstats.system.files import write_file
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])

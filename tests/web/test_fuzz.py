@@ -27,8 +27,8 @@ from visitstats.core.entries import encode as encode_entry
 from visitstats.core.errors import HitRejected
 from visitstats.core.keys import MAX_KEY_BYTES
 from visitstats.core.sites import Site
-from visitstats.networks import written
 from visitstats.sites.directory import LiveSite
+from visitstats.system.networks import written
 from visitstats.web.beacons.address import ClientAddress
 from visitstats.web.beacons.rules import Articles
 

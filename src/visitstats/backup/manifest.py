@@ -24,8 +24,8 @@ import msgspec
 from visitstats.core.counting import SALT_LIFE_MS
 from visitstats.core.errors import VisitstatsError
 from visitstats.core.schema import SCHEMA_NUMBER
-from visitstats.files import CREATE, sync_directory, write_file
 from visitstats.store.dump import Totals
+from visitstats.system.files import CREATE, sync_directory, write_file
 
 FORMAT = 1
 MANIFEST = "manifest.json"

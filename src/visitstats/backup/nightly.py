@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from visitstats.backup.manifest import BackupFailed
 from visitstats.backup.state import read_state
-from visitstats.files import CREATE
 from visitstats.settings import Settings
+from visitstats.system.files import CREATE
 
 PROGRAM = ("-c", "from visitstats.cli import main; main()", "backup")
 

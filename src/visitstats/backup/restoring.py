@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from visitstats.backup.manifest import DATA, Backup, BackupDamaged, copy_file
 from visitstats.core.errors import VisitstatsError
-from visitstats.files import sync_directory
 from visitstats.ingest.once import Reach, Replayed, reach, replay_once
 from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import claim_folder
@@ -20,6 +19,7 @@ from visitstats.journal.reader import is_held, slot_folders, slots_of, writer_of
 from visitstats.store.dump import Totals
 from visitstats.store.fitness import Parts
 from visitstats.store.loading import check_empty, load_dump
+from visitstats.system.files import sync_directory
 
 MOST_SLOTS = 1000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from visitstats.files import write_file
+from visitstats.system.files import write_file
 
 FILE = "backup.json"
 

@@ -41,12 +41,12 @@ from visitstats.backup.throwaway import TEMPORARY, temporary_folder, throwaway_s
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.storeaddress import parse_address
 from visitstats.embedded.process import NoServerFound, StoreNotStarted
-from visitstats.files import CREATE, sync_directory
 from visitstats.store.client import open_client
 from visitstats.store.dump import DumpWriter, dump_all, dump_beside
 from visitstats.store.fitness import opened
 from visitstats.store.schema import check_schema
 from visitstats.store.snapshot import SnapshotRefused, receive_snapshot
+from visitstats.system.files import CREATE, sync_directory
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how far, and of how much (0: not known)."""

@@ -16,11 +16,11 @@ from visitstats.core.batch import OTHER_KEY, ChangeRecord
 from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.store.change_records import Change, Logged, decode_change
 from visitstats.store.changes import Changes
 from visitstats.store.commit import Changed
 from visitstats.store.prunes import Lone, Register, newest_day, pruning, restoring
+from visitstats.system.patterns import linear_pattern
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,12 @@ from visitstats.backup.restoring import Plan, Restored, check_stopped, plan_rest
 from visitstats.backup.state import State, note_state
 from visitstats.backup.taking import make_backup
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, settings_of, store_url
-from visitstats.clock import wall_clock
 from visitstats.core.errors import VisitstatsError
 from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import FILE as SCHEMA_FILE
 from visitstats.settings import Settings
 from visitstats.store.fitness import opened
+from visitstats.system.clock import wall_clock
 
 app = typer.Typer(help="Make a backup, and try one.", invoke_without_command=True)
 

@@ -13,7 +13,7 @@ from visitstats.core.keys import KeyRules
 from visitstats.imports.options import Options
 from visitstats.imports.plan import plan_of
 from visitstats.imports.reading import draft_of
-from visitstats.patterns import linear_pattern
+from visitstats.system.patterns import linear_pattern
 
 
 def set_baselines(session: Session, totals: dict[str, int], order: Order) -> None:

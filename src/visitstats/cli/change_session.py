@@ -12,11 +12,9 @@ from visitstats.changes.desk import ChangeDesk
 from visitstats.changes.recording import Order
 from visitstats.changes.scribe import Recorder
 from visitstats.cli.session import dots, find_site, scribe, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk_process import made_of
 from visitstats.reading.index import open_index
@@ -26,6 +24,8 @@ from visitstats.store.closings import Closings
 from visitstats.store.fitness import Parts
 from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
+from visitstats.system.clock import wall_clock
+from visitstats.system.patterns import linear_pattern
 
 T = TypeVar("T")
 

@@ -26,10 +26,10 @@ from visitstats.cli.change_session import (
     told,
 )
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots
-from visitstats.clock import wall_clock
 from visitstats.core.entries import FACTS
 from visitstats.core.periods import Calendar
 from visitstats.store.change_records import Change, Kind, Logged
+from visitstats.system.clock import wall_clock
 
 FromArgument = Annotated[str, typer.Argument(metavar="FROM", help="Key or address that is to stand for another.")]
 IntoArgument = Annotated[str, typer.Argument(metavar="INTO", help="Key or address of the article that stays.")]

@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
-from visitstats.clock import wall_clock
 from visitstats.core.beacon import HitQuery, hit_from_query
 from visitstats.core.errors import HitRejected
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.system.clock import wall_clock
 from visitstats.web.agents_data import agent_rules
 from visitstats.web.beacons.address import ClientAddress
 from visitstats.web.beacons.limits import NetworkLimits

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from visitstats.cli.lists import kind_of, opened_file
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.history import Row
 from visitstats.core.ranges import BEGINNING, range_of
@@ -26,6 +25,7 @@ from visitstats.settings import Settings
 from visitstats.sites.directory import LiveSite
 from visitstats.store.fitness import Parts
 from visitstats.store.history import SiteHistory
+from visitstats.system.clock import wall_clock
 
 NAMES = {"hour": ("Giờ", "Hour"), "day": ("Ngày", "Day"), "month": ("Tháng", "Month"), "year": ("Năm", "Year")}
 COLUMNS = (

@@ -24,9 +24,9 @@ from visitstats.imports.places import ImportRefused
 from visitstats.imports.plan import Plan, plan_of
 from visitstats.imports.readers import KINDS
 from visitstats.imports.reading import draft_of
-from visitstats.patterns import linear_pattern
 from visitstats.store.change_records import Logged
 from visitstats.store.import_records import Imported
+from visitstats.system.patterns import linear_pattern
 
 LARGEST = 15
 MOST_WARNINGS = 20

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.core.keys import Explanation, KeyRules
-from visitstats.patterns import linear_pattern
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.system.patterns import linear_pattern
 
 
 def explain_keys(

@@ -17,7 +17,6 @@ from typer.core import TyperGroup
 
 from visitstats.cli.pruning import prune
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.query import MOST_ROWS, SORTS, Query
 from visitstats.core.ranges import WORDS
@@ -27,6 +26,7 @@ from visitstats.reading.exports import DELIMITERS, CsvText, Kind, Workbook, colu
 from visitstats.reading.index import IndexBuilding, open_index
 from visitstats.reading.query import Articles, Page
 from visitstats.store.fitness import Parts
+from visitstats.system.clock import wall_clock
 
 SHOWN = 50
 """Rows of a table."""

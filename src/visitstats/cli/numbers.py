@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, with_store
-from visitstats.clock import wall_clock
 from visitstats.core.boxes import UNKNOWN
 from visitstats.core.counting import CAPPED, SEARCH_ENGINE, Uniques
 from visitstats.core.numbers import COUNTS, Numbers, sum_up
@@ -17,6 +16,7 @@ from visitstats.reading.uniques import named_day, present
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.system.clock import wall_clock
 
 Ignored = dict[str, int]
 """Beacons that were not counted, by reason."""

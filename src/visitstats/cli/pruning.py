@@ -18,8 +18,8 @@ from visitstats.cli.session import (
     settings_of,
     with_parts,
 )
-from visitstats.clock import wall_clock
 from visitstats.store.fitness import Parts
+from visitstats.system.clock import wall_clock
 
 
 def prune(

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from visitstats.cli.lists import STDOUT, opened_file, shown_progress
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, find_site, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.query import MOST_ROWS, Query
 from visitstats.core.ranges import WORDS
@@ -24,6 +23,7 @@ from visitstats.reading.report_files import ReportFiles, state_line
 from visitstats.reading.report_words import days, period, word
 from visitstats.reading.reports import GROUPED, KINDS, WITHIN, Kind, Report, Reports, check
 from visitstats.store.fitness import Parts
+from visitstats.system.clock import wall_clock
 
 SHOWN = 20
 """Rows of a table."""

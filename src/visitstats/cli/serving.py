@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from visitstats import __version__
 from visitstats.access import Access
-from visitstats.board import Board
 from visitstats.changes.baselines import Baselines
 from visitstats.cli.session import (
     ConfigOption,
@@ -33,7 +32,6 @@ from visitstats.cli.session import (
     settings_of,
     with_parts,
 )
-from visitstats.clock import wall_clock
 from visitstats.core.entries import Entry
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.keys import KeyRules
@@ -45,14 +43,16 @@ from visitstats.demo.player import start_player
 from visitstats.embedded.process import EmbeddedStore
 from visitstats.journal.folder import claim_folder, guard_folder
 from visitstats.journal.reader import slot_folders
-from visitstats.logs import ALWAYS, set_up_logging
-from visitstats.patterns import linear_pattern
-from visitstats.service import running
 from visitstats.settings import Settings
 from visitstats.store.client import START_SECONDS
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.upgrade import upgrade_store
 from visitstats.store.upkeep import Upkeep
+from visitstats.system.board import Board
+from visitstats.system.clock import wall_clock
+from visitstats.system.logs import ALWAYS, set_up_logging
+from visitstats.system.patterns import linear_pattern
+from visitstats.system.service import running
 from visitstats.trust.losses import look_for_loss
 from visitstats.web.listeners import listening
 from visitstats.web.server import CannotServe, run

@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from visitstats.changes.scribe import Scribe
-from visitstats.clock import wall_clock
 from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.embedded.process import running_store
@@ -24,6 +23,7 @@ from visitstats.store.fitness import Parts, opened
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.schema import check_schema, claim_store
+from visitstats.system.clock import wall_clock
 
 T = TypeVar("T")
 

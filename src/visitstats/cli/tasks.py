@@ -12,7 +12,6 @@ from rich.table import Table
 
 from visitstats.changes.prunes import Places
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, scribe, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.sites import Site
 from visitstats.imports.finishing import Finisher
 from visitstats.reading.desk_process import made_of
@@ -25,6 +24,7 @@ from visitstats.store.import_records import Imports
 from visitstats.store.packing import Packer
 from visitstats.store.runs import Run, Runs
 from visitstats.store.upkeep import Upkeep
+from visitstats.system.clock import wall_clock
 from visitstats.tasks.closing import Closing
 from visitstats.tasks.schedule import Tasks
 from visitstats.tasks.table import Contradictions, shared

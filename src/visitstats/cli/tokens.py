@@ -21,12 +21,12 @@ from visitstats.cli.session import (
     with_parts,
     with_store,
 )
-from visitstats.clock import wall_clock
 from visitstats.settings import Settings
 from visitstats.store.fitness import Parts
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
 from visitstats.store.refusals import DAYS, RefusalRows, Refused
+from visitstats.system.clock import wall_clock
 
 app = typer.Typer(help="Access tokens for editors, administrators and monitoring.", no_args_is_help=True)
 

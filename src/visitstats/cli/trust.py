@@ -18,7 +18,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots, settings_of, with_parts
-from visitstats.clock import wall_clock
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.ingest.once import replay_once
@@ -28,6 +27,7 @@ from visitstats.reading.index import open_index
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition, Parts
 from visitstats.store.rights import Rights
+from visitstats.system.clock import wall_clock
 from visitstats.trust import doctor as checks
 from visitstats.trust.outside import look
 from visitstats.trust.survey import Status, survey

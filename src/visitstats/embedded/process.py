@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from visitstats.core.errors import VisitstatsError
 from visitstats.embedded.program import NoServerFound, find_server
-from visitstats.files import CREATE
+from visitstats.system.files import CREATE
 
 __all__ = [
     "EmbeddedStore",

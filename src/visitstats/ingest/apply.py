@@ -18,7 +18,6 @@ from time import perf_counter
 from visitstats.core.batch import Batch, Record
 from visitstats.core.errors import JournalDamaged, StoreRefuses, StoreUnavailable
 from visitstats.core.link import Event, State
-from visitstats.ending import end
 from visitstats.ingest.answering import Answering
 from visitstats.ingest.positions import Positions
 from visitstats.ingest.replay import Replay, numbering
@@ -26,6 +25,7 @@ from visitstats.ingest.waiting import Waiting, WaitingChange
 from visitstats.metrics import Metrics
 from visitstats.sites.directory import SiteDirectory
 from visitstats.store.commit import Changed, Committed, Committer, Gap, Numbering, Result, Work
+from visitstats.system.ending import end
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ HOLD_SECONDS = 0.002
 another. The size of batches and writes follows the measured time of the last ones, so that a single one may take twice
 as long. With 4 ms a script took up to 5.7 ms on a site of a million, and a hit was no cheaper."""
 ABOUT = {"about": "the store"}
-"""Of a line of the log that says how the store is (`visitstats.logs`, rule 3)."""
+"""Of a line of the log that says how the store is (`visitstats.system.logs`, rule 3)."""
 LEAST_EVENTS = 32
 """The least events of a batch. With fewer, a measurement tells more about the round trip than about the script."""
 

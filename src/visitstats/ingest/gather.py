@@ -17,7 +17,6 @@ from visitstats.core.batch import ChangeRecord, Record, encode
 from visitstats.core.counting import QUARTER_MS
 from visitstats.core.errors import JournalFull, Overloaded
 from visitstats.core.periods import Day
-from visitstats.ending import end
 from visitstats.ingest.apply import Applier
 from visitstats.ingest.backlog import Backlog
 from visitstats.ingest.disk import Disk
@@ -27,6 +26,7 @@ from visitstats.journal.log import Journal
 from visitstats.metrics import Metrics
 from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed
+from visitstats.system.ending import end
 
 log = logging.getLogger(__name__)
 

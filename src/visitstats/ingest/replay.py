@@ -23,7 +23,6 @@ from typing import NamedTuple, Self
 
 from visitstats.core.batch import Record
 from visitstats.core.periods import Calendar
-from visitstats.files import CREATE
 from visitstats.ingest.positions import Positions
 from visitstats.journal.log import OpenJournal
 from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
@@ -31,6 +30,7 @@ from visitstats.journal.segments import NAME
 from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committer, Gap, Numbering, Refused, Result, Work
 from visitstats.store.reads import Marks, Reads
+from visitstats.system.files import CREATE
 
 log = logging.getLogger(__name__)
 

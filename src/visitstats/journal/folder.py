@@ -12,8 +12,8 @@ from pathlib import Path
 
 from visitstats.core.errors import FolderUnfit
 from visitstats.core.schema import OLDEST_SCHEMA, SCHEMA_NUMBER
-from visitstats.files import write_file
 from visitstats.journal.segments import MAGIC
+from visitstats.system.files import write_file
 
 FILE = "schema"
 DEPTH = 3

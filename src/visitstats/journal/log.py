@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from visitstats.core.errors import JournalDamaged, JournalFull
-from visitstats.files import CREATE, sync, sync_directory, write_all, write_file
 from visitstats.journal.segments import MAGIC, NAME, START, WRITER_BYTES, Segment, frame
 from visitstats.journal.slot import settle_in, try_lock
+from visitstats.system.files import CREATE, sync, sync_directory, write_all, write_file
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from visitstats.files import CREATE, sync_directory, write_file
 from visitstats.journal.segments import NAME, START
+from visitstats.system.files import CREATE, sync_directory, write_file
 
 log = logging.getLogger(__name__)
 

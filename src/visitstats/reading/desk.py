@@ -13,7 +13,6 @@ import msgspec
 
 from visitstats.core.query import Query, Row
 from visitstats.core.sites import Site
-from visitstats.ending import end
 from visitstats.reading.desk_process import (
     ERRORS,
     MOST_FRAME,
@@ -33,6 +32,7 @@ from visitstats.reading.query import History, Page
 from visitstats.reading.reports import Kind as ReportKind
 from visitstats.reading.reports import Report
 from visitstats.settings import PREFIX, Settings
+from visitstats.system.ending import end
 
 log = logging.getLogger(__name__)
 

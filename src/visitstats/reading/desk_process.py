@@ -26,7 +26,6 @@ from visitstats.core.closing import ClosingDamaged
 from visitstats.core.errors import InvalidQuery, StoreUnavailable, VisitstatsError
 from visitstats.core.query import Query
 from visitstats.core.sites import Site
-from visitstats.ending import end
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.exports import CsvText, Kind, Language, Workbook, columns, delimiter
@@ -45,6 +44,7 @@ from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.register import Register
 from visitstats.store.tiles import Tiles
+from visitstats.system.ending import end
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from visitstats.core.errors import VisitstatsError
-from visitstats.files import CREATE
 from visitstats.store.register import State
+from visitstats.system.files import CREATE
 
 FORM = 1
 """The schema number. A file with another one is made anew."""

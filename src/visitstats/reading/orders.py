@@ -23,11 +23,11 @@ from visitstats.core.keys import article_id
 from visitstats.core.periods import Calendar
 from visitstats.core.query import Query, Selection, fold
 from visitstats.core.ranges import Range
-from visitstats.files import CREATE
 from visitstats.reading.closed import Closed
 from visitstats.reading.groups import Group, Grouping, Where, grouped, in_groups
 from visitstats.reading.index import SITE_BITS, Index, IndexUnavailable, Known
 from visitstats.reading.range_sums import Sums
+from visitstats.system.files import CREATE
 
 KEPT_SECONDS = 900
 MOST_FILES = 64

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import msgspec
 
 from visitstats import __version__
-from visitstats.board import Board, Report
 from visitstats.core import link
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.numbers import PERIODS, Numbers, sum_up
@@ -25,6 +24,7 @@ from visitstats.reading.families import Family
 from visitstats.sites.directory import LiveSite
 from visitstats.store.overview import About, Asked, Found, Overview
 from visitstats.store.runs import Run, Runs
+from visitstats.system.board import Board, Report
 
 SECONDS = 1.0
 """For the store's answer. Prometheus itself waits for ten."""

@@ -16,9 +16,9 @@ from visitstats.core.errors import StoreUnavailable
 from visitstats.core.history import Peak
 from visitstats.core.numbers import UNKNOWN, History, Numbers, sum_up
 from visitstats.core.periods import Day
-from visitstats.files import write_file
 from visitstats.sites.directory import LiveSite
 from visitstats.store.reads import Reads
+from visitstats.system.files import write_file
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from visitstats.core.exclusions import ExcludedPaths
 from visitstats.core.keys import NO_ALIASES, KeyRules
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.sites import Site
-from visitstats.files import write_file
-from visitstats.networks import Networks
-from visitstats.patterns import linear_pattern
 from visitstats.store.records import Records
+from visitstats.system.files import write_file
+from visitstats.system.networks import Networks
+from visitstats.system.patterns import linear_pattern
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Day
 from visitstats.core.schema import SCHEMA_NUMBER
 from visitstats.core.sites import Site
-from visitstats.patterns import linear_pattern
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.client import translated
+from visitstats.system.patterns import linear_pattern
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
-from visitstats.files import CREATE, write_all
 from visitstats.store.client import open_pool, translated
+from visitstats.system.files import CREATE, write_all
 
 SILENCE_SECONDS = 60.0
 """A server that writes its copy says so with an empty line every second; after so long without a byte it is gone."""

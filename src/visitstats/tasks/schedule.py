@@ -16,10 +16,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from visitstats.core.errors import NotFound, StoreUnavailable, VisitstatsError
-from visitstats.ending import end
 from visitstats.metrics import Metrics
 from visitstats.store.runs import Run, Runs
 from visitstats.store.upkeep import Upkeep
+from visitstats.system.ending import end
 
 log = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from visitstats.core.growth import most_bytes
 from visitstats.core.sites import Site
 from visitstats.journal.folder import guard_folder
 from visitstats.journal.reader import slots_of
-from visitstats.networks import Networks, parse
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
 from visitstats.store.rights import Rights
+from visitstats.system.networks import Networks, parse
 from visitstats.trust.losses import FILE as LOSS_FILE
 from visitstats.trust.losses import read_loss
 from visitstats.trust.proxies import read_unnamed

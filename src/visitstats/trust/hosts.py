@@ -26,11 +26,11 @@ from typing import NamedTuple
 import msgspec
 
 from visitstats.core.errors import StoreUnavailable
-from visitstats.files import write_file
 from visitstats.journal.reader import slots_of
 from visitstats.journal.slot import try_lock
 from visitstats.store.reads import NO_MARK, Mark, Marks
 from visitstats.store.writers import Writers
+from visitstats.system.files import write_file
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 
 from visitstats.core.errors import StoreUnavailable
-from visitstats.files import write_file
 from visitstats.journal.reader import slots_of
 from visitstats.reading.snapshots import Stats, read_kept
 from visitstats.sites.directory import LiveSite, SiteDirectory
 from visitstats.store.records import Records
+from visitstats.system.files import write_file
 
 log = logging.getLogger(__name__)
 

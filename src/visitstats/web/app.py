@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Router
 
 from visitstats.access import InvalidToken
-from visitstats.board import Seat
 from visitstats.changes.recording import (
     BelowZero,
     ChangeRefused,
@@ -23,7 +22,6 @@ from visitstats.changes.recording import (
     PeriodClosed,
     UndoFirst,
 )
-from visitstats.clock import wall_clock
 from visitstats.core.boxes import BadBox
 from visitstats.core.closing import ClosingDamaged
 from visitstats.core.errors import (
@@ -39,11 +37,13 @@ from visitstats.core.errors import (
     StoreUnavailable,
     VisitstatsError,
 )
-from visitstats.ending import end
 from visitstats.imports.jobs import UploadRefused
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.index import IndexBuilding, IndexUnavailable
 from visitstats.settings import Settings
+from visitstats.system.board import Seat
+from visitstats.system.clock import wall_clock
+from visitstats.system.ending import end
 from visitstats.trust.proxies import Unnamed, note_unnamed
 from visitstats.web.agents_data import agent_rules
 from visitstats.web.beacons import answers

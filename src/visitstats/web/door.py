@@ -12,10 +12,10 @@ from starlette.requests import Request
 from visitstats.access import Access, Refusals
 from visitstats.core.errors import Denied
 from visitstats.core.limits import MINUTE_MS, TokenTries
-from visitstats.networks import network_of, parse, written
 from visitstats.sites.directory import SiteDirectory
 from visitstats.store.records import AccessToken
 from visitstats.store.refusals import Refusal
+from visitstats.system.networks import network_of, parse, written
 from visitstats.web.beacons.address import ClientAddress, headers_of
 from visitstats.web.beacons.edge import peer_of
 from visitstats.web.table import Route

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import uvicorn
 
-from visitstats.board import Board, Seat
 from visitstats.core.errors import VisitstatsError
-from visitstats.descriptors import raise_file_limit
 from visitstats.embedded.process import EmbeddedStore
-from visitstats.logs import set_up_logging
-from visitstats.service import ServiceFile, State
 from visitstats.settings import Settings
+from visitstats.system.board import Board, Seat
+from visitstats.system.descriptors import raise_file_limit
+from visitstats.system.logs import set_up_logging
+from visitstats.system.service import ServiceFile, State
 from visitstats.web.agents_data import agent_rules
 from visitstats.web.app import Application, create_app
 from visitstats.web.beacons.connections import BEYOND

@@ -1,7 +1,7 @@
 """The supervisor: keeps the workers and the embedded store alive, and says what it does about them.
 
-Every worker has a row of the board (`visitstats.board`), by which the others and the supervisor know how it is. One
-that dies, hangs or cannot start is replaced, and told of in one line and in a metric.
+Every worker has a row of the board (`visitstats.system.board`), by which the others and the supervisor know how it is.
+One that dies, hangs or cannot start is replaced, and told of in one line and in a metric.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS, Multiprocess, Process
 
-from visitstats.board import ROWS, Board, Seat, Supervision
 from visitstats.core.errors import VisitstatsError
-from visitstats.descriptors import descriptors, let_go
 from visitstats.embedded.process import EmbeddedStore
-from visitstats.logs import ALWAYS, set_up_logging, tell_left_out
 from visitstats.settings import Settings
+from visitstats.system.board import ROWS, Board, Seat, Supervision
+from visitstats.system.descriptors import descriptors, let_go
+from visitstats.system.logs import ALWAYS, set_up_logging, tell_left_out
 
 log = logging.getLogger(__name__)
 

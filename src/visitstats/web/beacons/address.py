@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from visitstats.core.bounded import Bounded
-from visitstats.networks import Networks, network_of, parse, written
+from visitstats.system.networks import Networks, network_of, parse, written
 
 Headers = dict[bytes, bytes]
 Client = tuple[str, int]

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from visitstats.networks import parse
+from visitstats.system.networks import parse
 
 LONGEST_BODY = 1024 * 1024
 """The most bytes after the head, chunk sizes and trailers included. Routes take less."""

@@ -10,10 +10,10 @@ import random
 from typing import Any
 
 from visitstats.core.numbers import UNKNOWN
-from visitstats.ending import end
 from visitstats.metrics import Metrics
 from visitstats.reading.snapshots import Snapshot, Stats
 from visitstats.sites.directory import LiveSite, SiteDirectory
+from visitstats.system.ending import end
 from visitstats.web.beacons import answers
 from visitstats.web.beacons.address import ClientAddress, headers_of
 from visitstats.web.beacons.connections import group_of

@@ -22,8 +22,8 @@ from visitstats.core.entries import CLAIM_NETWORK_BYTES
 from visitstats.core.errors import HitRejected, RateExceeded
 from visitstats.core.keys import origin_allowed
 from visitstats.core.periods import Day
-from visitstats.networks import network_of, parse
 from visitstats.sites.directory import LiveSite
+from visitstats.system.networks import network_of, parse
 from visitstats.web.beacons.address import ClientAddress, Headers
 from visitstats.web.beacons.limits import NetworkLimits
 

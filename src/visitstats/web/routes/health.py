@@ -7,7 +7,7 @@ import msgspec
 
 from visitstats import __version__
 from visitstats.backup.state import read_state
-from visitstats.board import Report
+from visitstats.system.board import Report
 from visitstats.web.beacons.answers import Moment
 from visitstats.web.table import Asked, Route
 from visitstats.worker import Worker

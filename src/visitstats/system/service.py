@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from visitstats.files import CREATE, write_all
+from visitstats.system.files import CREATE, write_all
 
 FILE = "service"
 

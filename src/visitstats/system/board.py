@@ -19,7 +19,7 @@ ROWS = 160
 """The supervisor's, and those of twice as many workers as there may be: a reload has some of both sets."""
 ROW_BYTES = 64 * 1024
 CAUSES = 512
-"""Lines of the log that are known at a time (`visitstats.logs`)."""
+"""Lines of the log that are known at a time (`visitstats.system.logs`)."""
 _HEAD = struct.Struct("=II")
 _CAUSE = struct.Struct("=QdI4x")
 _SIZE = ROWS * ROW_BYTES + CAUSES * _CAUSE.size

@@ -19,7 +19,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, TextIO
 
-from visitstats.board import Board
+from visitstats.system.board import Board
 
 AGAIN_SECONDS = 60.0
 """One line of a cause in so long a time."""
