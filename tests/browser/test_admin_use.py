@@ -187,6 +187,46 @@ def test_a_day_that_is_not_known_is_a_hatched_gap_and_no_zero(browser: Browser, 
         assert "thiếu số liệu" in page.locator(".told").nth(1).inner_text()
 
 
+def test_the_plot_tells_two_counters_and_corrections_apart(browser: Browser, stand: Stand) -> None:
+    """Old numbers in a colour of their own, the day of change a line, corrected days a mark that leads to the log; the
+    average and the highest are of our own counting."""
+    own = list[dict[str, Any]]()
+
+    def older(route: Any) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        if found.get("by") == "day":
+            rows = found["rows"]
+            rows[-12] |= {"kind": "imported", "visits": 90_000, "imported": {"visits": 90_000, "views": 0}}
+            rows[-11] |= {"visits": 300, "imported": {"visits": 200, "views": 0}}
+            rows[-9] |= {"visits": 100, "corrected": {"visits": -5, "views": 0}}
+            found["changed"] = rows[-11]["name"]
+            own[:] = rows
+        route.fulfill(response=answer, json=found)
+
+    with looking(browser) as context:
+        page = opened(context, stand, [])
+        page.route("**/history?*", older)
+        sign_in(page, stand.tokens["editor"])
+        go(page, OVERVIEW)
+        plot = page.locator(".plot").nth(1)
+        expect(plot.locator(".area .imported:not(.part)")).to_have_count(1)
+        expect(plot.locator(".area .part.imported")).to_have_count(1)
+        expect(plot.locator(".area .change")).to_have_count(1)
+        expect(plot.locator(".area .mark")).to_have_count(1)
+        legend = plot.locator(".key").inner_text()
+        assert "Bộ đếm cũ đếm (có thể tính cả máy)" in legend
+        year, month, day = own[-11]["name"].split("-")
+        assert f"{day}/{month}/{year}: đổi bộ đếm" in legend
+        assert plot.locator(".key a").get_attribute("href") == "#/bac-ha/audit"
+        plot.locator("input").focus()
+        for says in ("sửa tay −5", "", "trong đó 200 của bộ đếm cũ", "90.000 lượt truy cập, do bộ đếm cũ đếm"):
+            for _ in range(8 if says.startswith("sửa") else 1):
+                page.keyboard.press("ArrowLeft")
+            assert says in plot.locator("output").inner_text()
+        assert "90.000" not in page.locator(".told").nth(1).inner_text()
+
+
 def test_a_token_stays_in_its_tab_and_goes_when_it_should(browser: Browser, stand: Stand) -> None:
     """In no address, attribute, local storage or log; a second tab gets it, signing out is for both, thirty minutes
     away end it, and what was typed is kept."""

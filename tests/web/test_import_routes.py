@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.client import Connection, Hit, crowd
 from tests.driver import Service
 
 
@@ -78,3 +79,29 @@ async def test_a_file_is_sent_looked_at_imported_and_taken_back(service: Service
     assert (refused["line"], refused["cell"]) == (2, "views")
     with pytest.raises(HTTPError, match="400"):
         await editor.ask("t1/imports/upload", b"")
+
+
+async def test_history_says_which_days_are_imported_and_since_when_we_count(service: Service) -> None:
+    """So that a plot can tell two counters apart; where nothing is imported there was no change of counter."""
+    editor, [reader] = Editor(service), crowd(1, "change-of-counter")
+    connection = await Connection.open(service.port)
+    assert (await connection.hit("t1", Hit(reader, "/moi"))).status in (200, 202)
+    connection.close()
+    sent = await editor.ask(
+        "t1/imports/upload?name=ngay.csv", "ngày;lượt truy cập\n2020-01-01;5\n2020-01-02;7\n".encode()
+    )
+    await editor.ask("t1/imports/look", {"job": sent["job"]})
+    await editor.until(sent["job"], "looked")
+    await editor.ask("t1/imports/make", {"job": sent["job"], "why": "Bộ đếm cũ"})
+    made = await editor.until(sent["job"], "made", "refused")
+    try:
+        found = await editor.ask("t1/history?from=2020-01-01&to=2020-01-02")
+        assert [(row["name"], row["kind"], row["visits"], row["imported"]["visits"]) for row in found["rows"]] == [
+            ("2020-01-01", "imported", 5, 5),
+            ("2020-01-02", "imported", 7, 7),
+        ]
+        newest = await editor.ask("t1/history?by=year")
+        assert found["changed"][:4] == newest["rows"][-1]["name"]
+        assert (await editor.ask(f"t1/history?from={found['changed']}"))["changed"] is None
+    finally:
+        service.cli("undo", "t1", made["outcome"]["change"])

@@ -116,6 +116,10 @@ class Histories:
         heard = any(row.hits or row.visits for row in (days[-1:] + [each for each in hours if each.name >= since]))
         return Recent(began, days, compared(stretch, began, days, hours, length), heard)
 
+    async def began(self, site_id: str) -> str:
+        """Return the first day that was counted here and not imported; empty when there is none."""
+        return await self._history.first_counted(site_id)
+
     async def baseline(self, live: LiveSite) -> int:
         """Return what of the box's total was counted before."""
         visits, views = await self._history.baseline(live.site.id)

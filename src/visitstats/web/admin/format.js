@@ -59,6 +59,8 @@ export async function wordsOf(name) {
 
 export const UNKNOWN = '—';
 export const number = value => (value === null || value === undefined ? UNKNOWN : formats.whole.format(value));
+/** With its sign: what was added or taken away. */
+export const signed = value => `${value < 0 ? '−' : '+'}${number(Math.abs(value))}`;
 export const decimal = value => (value === null || value === undefined ? UNKNOWN : formats.part.format(value));
 export const percent = share => (Math.abs(share) < 0.01 ? formats.finer : formats.percent).format(share);
 

@@ -1,6 +1,7 @@
 /* Bars over time, in SVG. Colours come from the style sheet, so that dark mode, print and forced colours need no code here.
  *
- * point: { tick: text under the axis or "", value: number or null, kind: "counted" | "running" | "imported" | "unknown" | "future" }
+ * point: { tick: text under the axis or "", value: number or null, kind: "counted" | "running" | "imported" | "unknown" | "future",
+ *          imported: the part of the value that an older counter had, marked: whether people have changed it }
  * The axis begins at 0. What is not known is a hatched band, never 0; what is still to come is nothing.
  * The cursor is a native range slider over the bars: keys, touch and what a screen reader says come with it.
  */
@@ -20,16 +21,20 @@ export function ticks(highest, most = 4) {
   return Array.from({ length: Math.ceil(Math.max(highest, 1) / step) + 1 }, (_, i) => i * step);
 }
 
+const mark = (x, y) => `M${x} ${y}l-4 -6h8z`;
+
 /** The sign of a kind of bars, or of the line ("ghost"), for the legend. */
 function sign(kind) {
   const shape = kind === 'ghost' ? svg('path', { d: 'M0 8H8V4H16', class: 'ghost' })
-    : svg('rect', { x: 1, y: 1, width: 14, height: 10, class: `bar-of ${kind}` });
+    : kind === 'mark' ? svg('path', { d: mark(8, 10), class: 'mark' })
+      : kind === 'change' ? svg('path', { d: 'M8 0V12', class: 'change' })
+        : svg('rect', { x: 1, y: 1, width: 14, height: 10, class: `bar-of ${kind}` });
   return svg('svg', { 'aria-hidden': 'true' }, shape);
 }
 
 /**
  * Makes a figure. `say(i)` is what the readout says of point i, `legend` [[kind, text]], `label` names the slider, `start`
- * is the point that is told while nobody points. Returns { figure, set(options) }; set shows other numbers.
+ * is the point that is told while nobody points, `change` the point before which the counter was changed. Returns { figure, set(options) }; set shows other numbers.
  */
 export function plot(options) {
   const drawing = svg('svg', { 'aria-hidden': 'true' });
@@ -42,12 +47,13 @@ export function plot(options) {
   let ghost = [];
   let say = () => '';
   let start = 0;
+  let change = -1;
   let bars = [];
   let chosen = false;
 
   function set(given) {
     const moved = chosen && given.points.length === points.length;
-    ({ points, ghost = [], say, start = given.points.length - 1 } = given);
+    ({ points, ghost = [], say, start = given.points.length - 1, change = -1 } = given);
     if (!moved) chosen = false;
     slider.max = Math.max(points.length - 1, 0);
     slider.disabled = !points.length;
@@ -73,7 +79,7 @@ export function plot(options) {
         svg('text', { x: LEFT - 8, y: y(step) + 4, 'text-anchor': 'end' }, number(step)));
     }
     let free = 0;
-    bars = points.map(({ tick, value, kind }, i) => {
+    bars = points.map(({ tick, value, kind, imported = 0, marked }, i) => {
       const x = LEFT + i * each;
       const unknown = kind === 'unknown' || value === null;
       const tall = kind === 'future' ? 0 : unknown ? height - TOP - BOTTOM : Math.max(value ? 1 : 0, y(0) - y(value));
@@ -82,6 +88,11 @@ export function plot(options) {
         class: `bar-of ${unknown && kind !== 'future' ? 'unknown' : kind}`,
       });
       parts.push(bar);
+      if (imported > 0 && kind !== 'imported' && !unknown) {
+        const own = Math.min(y(0) - y(imported), tall);
+        parts.push(svg('rect', { x: x + gap / 2, y: y(0) - own, width: Math.max(each - gap, 0.5), height: own, class: 'part bar-of imported' }));
+      }
+      if (marked) parts.push(svg('path', { d: mark(x + each / 2, y(0) - tall - 2), class: 'mark' }));
       const room = tick.length * 7 + NARROWEST_TICK;
       if (tick && x >= free && x + room - NARROWEST_TICK <= width + 4) {
         parts.push(svg('text', { x, y: height - 4 }, tick));
@@ -94,6 +105,7 @@ export function plot(options) {
         `${i && ghost[i - 1] !== null && ghost[i - 1] !== undefined ? 'L' : 'M'}${LEFT + i * each} ${y(value)}H${LEFT + (i + 1) * each}`)).join('');
       parts.push(svg('path', { class: 'ghost-edge', d }), svg('path', { class: 'ghost', d }));
     }
+    if (change >= 0) parts.push(svg('path', { class: 'change', d: `M${LEFT + change * each} 0V${height - BOTTOM}` }));
     drawing.replaceChildren(...parts);
     tell(Number(slider.value));
   }

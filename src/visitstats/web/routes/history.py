@@ -74,6 +74,8 @@ class SiteHistoryRows(msgspec.Struct):
     site: str
     by: str
     at: Moment
+    changed: str | None
+    """The first day that was counted here, where a part of the rows is from an older counter."""
     rows: list[HistoryOfSite]
 
 
@@ -115,7 +117,10 @@ class SiteHistories:
             first = today.date if query.by == "hour" and not query.to else BEGINNING
         days = range_of(live.calendar, today, query.period, first, query.to)
         rows = await self._histories.rows(live, query.by, days, now)
-        return SiteHistoryRows(live.site.id, query.by, live.calendar.iso(now), [_row(live, row, now) for row in rows])
+        changed = await self._histories.began(live.site.id) if any(row.imported_any for row in rows) else ""
+        return SiteHistoryRows(
+            live.site.id, query.by, live.calendar.iso(now), changed or None, [_row(live, row, now) for row in rows]
+        )
 
     async def records(self, asked: Asked[None, None]) -> Records:
         """Answer records and averages."""

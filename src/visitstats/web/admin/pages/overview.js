@@ -1,7 +1,7 @@
 /* A site at a glance: the numbers of its box, today by hour, its days, months and years, and what stands behind them. */
 import { follow, get } from '../api.js';
 import { choice, figure, h, whileSeen } from '../dom.js';
-import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, monthsBack, moment, number, range, seconds, time } from '../format.js';
+import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, monthsBack, moment, number, range, seconds, signed, time } from '../format.js';
 import { asTable, measure, plot } from '../plot.js';
 
 const MINUTE = 60_000;
@@ -182,27 +182,39 @@ function days(page, now) {
   const heading = sheet.querySelector('h2');
   let [drawn, table] = [];
   let rows = [];
+  let since = '';
   let asked = chosen;
   const named = name => (name.length === 10 ? fullDate(name) : name.length === 7 ? t('month', { month: month(name) }) : t('year', { year: name }));
   const tick = (name, i) => (name.length === 4 ? name : name.length === 7 ? month(name)
     : i === 0 || ['01', '15'].includes(name.slice(8)) ? dayOfYear(name) : '');
   function options() {
-    const points = rows.map((row, i) => ({ tick: tick(row.name, i), value: row[kind], kind: row.kind }));
+    const points = rows.map((row, i) => ({
+      tick: tick(row.name, i), value: row[kind], kind: row.kind, imported: row.imported[kind], marked: row.corrected[kind] !== 0,
+    }));
     const say = i => {
       const row = rows[i];
-      if (row[kind] === null) return t('days.unknown', { day: named(row.name) });
+      const day = named(row.name);
+      if (row[kind] === null) return t('days.unknown', { day });
       const n = t(`n.${kind}`, { n: row[kind] });
-      if (row.kind === 'running') return t('days.running', { day: named(row.name), n, time: time(now.data.at) });
-      return t(row.known === 'yes' ? 'days.over' : 'days.partly', { day: named(row.name), n });
+      const by = row.kind === 'imported' ? 'days.imported' : row.kind === 'running' ? 'days.running' : row.known === 'yes' ? 'days.over' : 'days.partly';
+      return [t(by, { day, n, time: time(now.data.at) }),
+        ...(row.imported[kind] && row.kind !== 'imported' ? [t('days.part', { n: number(row.imported[kind]) })] : []),
+        ...(row.corrected[kind] ? [t('days.corrected', { n: signed(row.corrected[kind]) })] : [])].join('; ');
     };
     const legend = [['counted', t('counted')], ['running', t(`running.${RANGES[asked]}`)]];
     if (points.some(point => point.value === null)) legend.push(['unknown', t('unknown')]);
-    return { label: t(`range.${asked}.title`), points, say, legend };
+    if (points.some(point => point.imported)) legend.push(['imported', t('imported')]);
+    const change = since ? rows.findIndex(row => row.name >= since.slice(0, row.name.length)) : -1;
+    if (change > 0) legend.push(['change', t('changed', { day: fullDate(since) })]);
+    if (points.some(point => point.marked)) legend.push(['mark', page.may('editor') ? h('a', { href: page.link('audit') }, t('corrected')) : t('corrected')]);
+    return { label: t(`range.${asked}.title`), points, say, legend, change: change > 0 ? change : -1 };
   }
   function tell() {
-    const whole = rows.filter(row => row.kind === 'counted' && row.known === 'yes');
-    const gaps = rows.filter(row => row.kind !== 'running' && row.known !== 'yes').length;
-    const highest = rows.reduce((best, row) => (row[kind] > (best?.[kind] ?? 0) ? row : best), null);
+    // Of one counter only: what an older one had is in no average and no record.
+    const own = rows.filter(row => !row.imported[kind]);
+    const whole = own.filter(row => row.kind === 'counted' && row.known === 'yes');
+    const gaps = own.filter(row => row.kind !== 'running' && row.known !== 'yes').length;
+    const highest = own.reduce((best, row) => (row[kind] > (best?.[kind] ?? 0) ? row : best), null);
     const sum = whole.reduce((total, row) => total + row[kind], 0);
     const unit = RANGES[asked];
     lead.replaceChildren(...(whole.length ? t.rich(gaps ? `mean.${unit}.gaps` : `mean.${unit}`, { n: figure(whole.length && sum / whole.length < 10 ? decimal(sum / whole.length) : number(Math.round(sum / whole.length))), gaps }) : [t('mean.none')]),
@@ -231,7 +243,7 @@ function days(page, now) {
     const wanted = chosen;
     return { wanted, found: await rowsOf(page, { by, from }) };
   }
-  const renew = ({ wanted, found }) => { if (wanted === chosen) { asked = wanted; rows = found.rows; draw(); } };
+  const renew = ({ wanted, found }) => { if (wanted === chosen) { asked = wanted; rows = found.rows; since = found.changed ?? ''; draw(); } };
   heading.textContent = t(`range.${chosen}.title`);
   picker.append(choice('range', t('range'), ['30', '90', '12', 'years'].map(name => [name, t(`range.${name}`)]), chosen, value => {
     chosen = value;
