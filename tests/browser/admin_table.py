@@ -34,7 +34,7 @@ PAGES = (
     Listed("import", "bac-ha/import", "#file"),
     Listed("corrections", "bac-ha/corrections", "form.stack button.main"),
     Listed("audit", "bac-ha/audit", ".log tbody tr, .sheet .soft"),
-    Listed("reports", "bac-ha/reports?period=month", ".report .rank:nth-child(3)"),
+    Listed("reports", "bac-ha/reports?period=last-month", ".report .rank:nth-child(3)"),
     Listed("tokens", "tokens", ".tokens tbody tr:nth-child(3)"),
     Listed("health", "health", ".parts dd"),
 )

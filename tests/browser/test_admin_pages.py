@@ -133,15 +133,15 @@ def test_every_page_fits_and_runs_under_its_policy(browser: Browser, stand: Stan
 def test_a_report_shows_what_the_api_says_and_its_workbook_has_the_same(
     browser: Browser, stand: Stand, tmp_path: Path
 ) -> None:
-    """By author, this month; the site's numbers and the whole selection, however few rows are shown."""
+    """By author, last month; the site's numbers and the whole selection, however few rows are shown."""
     troubles = list[str]()
     with looking(browser, "en", accept_downloads=True) as context:
         page = opened(context, stand, troubles)
         sign_in(page, stand.tokens["viewer"])
-        page.evaluate("location.hash = '#/bac-ha/reports?period=month'")
+        page.evaluate("location.hash = '#/bac-ha/reports?period=last-month'")
         page.wait_for_selector(".report .rank")
         page.check("input[value=authors]")
-        said = stand.api("admin/sites/bac-ha/report?kind=authors&period=month")
+        said = stand.api("admin/sites/bac-ha/report?kind=authors&period=last-month")
         expect(page.locator(".report tbody tr").first).to_contain_text(said["groups"][0]["name"])
         rows = page.locator(".report tbody tr").all_inner_texts()
         assert [row.split("\t")[0].strip() for row in rows] == [group["name"] for group in said["groups"]]
