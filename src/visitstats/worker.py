@@ -170,6 +170,7 @@ class Worker:
                 Finisher(
                     self.records.changes, self.imports, self.closings, lambda: nullcontext(self.ingest), clock
                 ),
+                lambda: self.records.forget_removed(clock()),
             )],
             upkeep, Runs(self._client), socket.gethostname(), clock, self.metrics,
         )  # fmt: skip

@@ -296,7 +296,7 @@ async def test_a_server_that_keeps_its_settings_to_itself_is_looked_at_all_the_s
 
 
 async def test_records_of_a_removed_site_are_not_looked_at(fitness: Fitness, raw: Redis) -> None:
-    await Records(raw).remove_site(SITE.id)
+    await Records(raw).remove_site(SITE.id, 0)
     await raw.rpush(keys.counts(SITE.id), "x")
     assert await fitness.check_start() == []
 

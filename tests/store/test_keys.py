@@ -105,6 +105,7 @@ OF_INSTALLATION = {
     "vs:schema",
     "vs:sites",
     "vs:sites:version",
+    "vs:sites:removed",
     "vs:sites:aliases",
     "vs:tokens",
     "vs:tokens:used",
@@ -153,7 +154,17 @@ def of_portal() -> set[str]:
 def test_names_are_frozen() -> None:
     """Later versions find the counts of this one under these names."""
     assert {function: named(function) for function in NAMES} == NAMES
-    words = ("SCHEMA", "SITES", "SITES_VERSION", "SITES_ALIASES", "TOKENS", "TOKENS_USED", "HOSTS", "TASKS")
+    words = (
+        "SCHEMA",
+        "SITES",
+        "SITES_VERSION",
+        "SITES_REMOVED",
+        "SITES_ALIASES",
+        "TOKENS",
+        "TOKENS_USED",
+        "HOSTS",
+        "TASKS",
+    )
     assert {getattr(keys, word) for word in words} | {
         keys.ran(2036),
         keys.lease("pack"),
@@ -182,6 +193,8 @@ async def busy(url: str, writer: Writer) -> None:
         records, upkeep = Records(client), Upkeep(client)
         await claim_store(client)
         await records.put_site(SITE)
+        await records.put_site(Site(id="gone", hosts=("gone.vn",)))
+        await records.remove_site("gone", NOON)
         await records.put_token("0" * 64, AccessToken(name="n", scope="viewer"))
         await records.note_used({"0" * 64: "2036-05-14T05:00:00+00:00"})
         await RefusalRows(client).add("2036-05-14", {Refusal(401, "no-token", "", "", "GET /", ""): (1, 2)})

@@ -55,7 +55,7 @@ async def test_a_site_is_read_as_it_was_put(raw: Redis) -> None:
     await records.put_site(SITE)
     await records.put_site(WHOLE)
     assert await records.sites() == {SITE.id: SITE, WHOLE.id: WHOLE}
-    await records.remove_site(SITE.id)
+    await records.remove_site(SITE.id, 0)
     assert await records.sites() == {WHOLE.id: WHOLE}
 
 
@@ -105,13 +105,13 @@ async def test_a_removed_sites_counts_stay(redis_url: str, raw: Redis) -> None:
     await writer.read(DAY, (NOON, "An", "/a"))
     await writer.close()
     await Records(raw).put_site(SITE)
-    await Records(raw).remove_site(SITE.id)
+    await Records(raw).remove_site(SITE.id, 0)
     assert (await Reads(raw).counts(SITE.id, DAY, NOON)).visits[-2] == 1
 
 
 async def test_a_site_that_is_not_there_cannot_be_removed(raw: Redis) -> None:
     with pytest.raises(NotFound, match="nobody"):
-        await Records(raw).remove_site("nobody")
+        await Records(raw).remove_site("nobody", 0)
 
 
 async def test_every_change_of_a_site_is_seen_in_the_version_even_by_who_knows_a_lost_future(raw: Redis) -> None:
@@ -121,7 +121,7 @@ async def test_every_change_of_a_site_is_seen_in_the_version_even_by_who_knows_a
     for _ in range(2):
         await records.put_site(SITE)
         versions.append(await records.sites_version())
-        await records.remove_site(SITE.id)
+        await records.remove_site(SITE.id, 0)
         versions.append(await records.sites_version())
         await raw.flushall()
     assert len(set(versions)) == len(versions) == 5

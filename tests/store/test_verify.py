@@ -71,7 +71,7 @@ async def test_one_site_alone_can_be_verified(town: Town) -> None:
 
 
 async def test_a_site_that_was_taken_off_the_list_is_still_verified(town: Town) -> None:
-    await town.parts.records.remove_site("portal")
+    await town.parts.records.remove_site("portal", 0)
     assert (await town.verify()).right
     await town.raw.hincrby(*keys.count_at("portal", "visits", DAY.date), 1)
     assert not (await town.verify("portal")).right

@@ -55,6 +55,7 @@ NAMES = {
     "SCHEMA": "vs:schema",
     "SITES": "vs:sites",
     "SITES_VERSION": "vs:sites:version",
+    "SITES_REMOVED": "vs:sites:removed",
     "SITES_ALIASES": "vs:sites:aliases",
     "TOKENS": "vs:tokens",
     "TOKENS_USED": "vs:tokens:used",

@@ -441,7 +441,7 @@ async def test_a_change_of_a_site_that_was_removed_is_kept_with_its_counts(app: 
         answer = await desk("undo", {"change": merged})
         assert answer.status == 202
     async with Redis.from_url(redis_url) as client:
-        await worker.records.remove_site("t1")
+        await worker.records.remove_site("t1", 0)
         await worker.sites.refresh()
         assert (await desk("merge", {"from": "/old", "into": "/new"})).status == 404
         changes = Changes(client)

@@ -219,7 +219,7 @@ async def test_no_series_of_a_removed_site_is_left(app: Running) -> None:
     worker = app.app.worker
     assert worker is not None
     assert any('site="t1"' in name for name in await scrape(app.connection))
-    await worker.records.remove_site("t1")
+    await worker.records.remove_site("t1", 0)
     await worker.sites.refresh()
     assert [name for name in await scrape(app.connection) if 'site="t1"' in name] == []
 

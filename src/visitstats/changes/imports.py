@@ -5,7 +5,7 @@ is bound to be made; then each part is made (`lua/import.lua`). Whoever finds pa
 the command itself, a task of the service, the next start. An undo is made in the same way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from visitstats.core.keys import article_id
 from visitstats.store.change_records import Amount, Kind, Logged, beginning, making, staging
 from visitstats.store.closings import Closings
 from visitstats.store.commit import Changed
-from visitstats.store.import_records import Imported, Imports, encode_imported, encode_part
+from visitstats.store.import_records import Imported, Imports, PartAmounts, encode_imported, encode_part
 
 PAGE = 1000
 
@@ -152,20 +152,40 @@ class Importing:
                     + await self._in_the_way(made)
                 )
         first_hint = await self._in_the_way(made)
+        await self._check_articles(made, what, first_hint)
+
+    async def _check_articles(self, made: Logged, what: Imported, first_hint: str) -> None:
+        """Raise ChangeRefused when an article would be below zero."""
         aliases = await self._changes.aliases(self._site)
+        short: dict[bytes, int] = {}
+        """Articles that have fewer views than one part has brought, by id, with what they have."""
+        async for part in self._parts_of(made, what):
+            ends = [article_id(aliases[article]) if article in aliases else article for article, _ in part.articles]
+            views = await self._changes.views_of(self._site, ends)
+            for (article, n), has in zip(part.articles, views, strict=True):
+                if n > 0 and (has or 0) - n < 0:
+                    short[article] = has or 0
+        if not short:
+            return
+        brought = dict.fromkeys(short, 0)
+        async for part in self._parts_of(made, what):
+            for article, n in part.articles:
+                if article in brought:
+                    brought[article] += n  # another part may have taken away
+        for article, has in short.items():
+            if has < brought[article]:
+                raise ChangeRefused(
+                    f"article {article.hex()} has {has} views, fewer than the {brought[article]} that were imported; "
+                    + first_hint
+                )
+
+    async def _parts_of(self, made: Logged, what: Imported) -> AsyncIterator[PartAmounts]:
         for first in range(1, len(what.places) + 1, 50):
             numbers = list(range(first, min(first + 50, len(what.places) + 1)))
             for part in await self._imports.parts(self._site, made.id, numbers):
                 if part is None:
                     raise ChangeRefused(f"a part of import {made.id} is lost; visitstats verify says more")
-                ends = [article_id(aliases[article]) if article in aliases else article for article, _ in part.articles]
-                views = await self._changes.views_of(self._site, ends)
-                for (article, n), has in zip(part.articles, views, strict=True):
-                    if n > 0 and (has or 0) - n < 0:
-                        raise ChangeRefused(
-                            f"article {article.hex()} has {has or 0} views, fewer than the {n} that were imported; "
-                            + first_hint
-                        )
+                yield part
 
     async def _in_the_way(self, made: Logged) -> str:
         """Say what has to be undone before an import: a later one that has put a smaller number in place of a larger

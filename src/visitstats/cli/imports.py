@@ -142,7 +142,7 @@ def bring(
                 print("Nothing was changed (--dry-run).")
             return 0
         what = plan.imported()
-        with _progress("writing", quiet=as_json) as (progress, task):
+        with progress_bar("writing", quiet=as_json) as (progress, task):
             progress.update(task, total=2 * len(what.places))
             made = await importing.make(
                 what, plan.parts(), ordered(who, why), progress=lambda n: progress.update(task, completed=n)
@@ -170,7 +170,7 @@ async def _draft(
     rules = KeyRules(site, linear_pattern, await bench.changes.aliases(site.id))
     first = [found for kind in ("visits", "views") if (found := (await bench.reads.history(site.id, kind)).first)]
     titles = await bench.imports.titles(site.id) if options.match == "title" else None
-    with _progress("reading", quiet=quiet) as (progress, task):
+    with progress_bar("reading", quiet=quiet) as (progress, task):
 
         def tell(n: int) -> None:
             progress.update(task, completed=n)
@@ -186,10 +186,10 @@ async def _draft(
 # Showing -------------------------------------------------------------------------------------------------------------
 
 
-class _progress:
+class progress_bar:
     """A progress bar on stderr."""
 
-    def __init__(self, word: str, *, quiet: bool) -> None:
+    def __init__(self, word: str, *, quiet: bool = False) -> None:
         self._progress = Progress(
             TextColumn(word), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True,
             disable=quiet or not sys.stderr.isatty(),

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from visitstats.cli import whole_sites
 from visitstats.cli.baselines import set_baselines
 from visitstats.cli.change_session import Session, WhoOption, WhyOption, ordered
 from visitstats.cli.embedding import site_embed, usual_snippet
@@ -98,14 +99,17 @@ def site_set(
 def site_list(config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None) -> None:
     """List all portals."""
 
-    async def read(records: Records, reads: Reads) -> list[Site]:
-        return sorted((await records.sites()).values(), key=lambda site: site.id)
+    async def read(records: Records, reads: Reads) -> tuple[list[Site], list[str]]:
+        removed = [name for name, each in (await records.removals.all()).items() if each.is_kept]
+        return sorted((await records.sites()).values(), key=lambda site: site.id), removed
 
-    found = with_store(config, data_dir, redis_url, read)
+    found, removed = with_store(config, data_dir, redis_url, read)
     table = Table("id", "name", "hosts", "time zone")
     for site in found:
         table.add_row(site.id, escape(site.name), " ".join(site.hosts), site.timezone)
     Console().print(table if found else "There is no site yet. Add one: visitstats site add ID --host HOST")
+    if removed:
+        print(f"Removed, and kept for 30 days (visitstats site restore ID): {', '.join(removed)}")
 
 
 @app.command("show")
@@ -148,17 +152,12 @@ def site_sign(
         print(f"When the portal signs: visitstats site set {site_id} --signatures prefer")
 
 
-@app.command("remove")
-def site_remove(
-    site_id: Annotated[str, typer.Argument(metavar="ID")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
-) -> None:  # fmt: skip
-    """Stop counting for a portal. Its counts stay in the store: adding the same id again carries on with them."""
-    if not yes:
-        typer.confirm(f"Stop counting for site {site_id}?", abort=True)
-    with_store(config, data_dir, redis_url, lambda records, reads: records.remove_site(site_id))
-    print(f"Site {site_id} is removed.")
+app.command("export")(whole_sites.site_export)
+app.command("import")(whole_sites.site_import)
+app.command("merge")(whole_sites.site_merge)
+app.command("rename")(whole_sites.site_rename)
+app.command("remove")(whole_sites.site_remove)
+app.command("restore")(whole_sites.site_restore)
 
 
 def _moved(site_id: str, hosts: tuple[str, ...], added: tuple[str, ...], removed: tuple[str, ...]) -> tuple[str, ...]:

@@ -91,7 +91,10 @@ async def _tasks(settings: Settings, parts: Parts) -> Tasks:
         lambda: scribe(settings, parts),
         wall_clock,
     )
-    table = shared(Closing(upkeep, sites, wall_clock), sites, desk, desk.verify, desk.places, finisher)
+    table = shared(
+        Closing(upkeep, sites, wall_clock), sites, desk, desk.verify, desk.places, finisher,
+        lambda: parts.records.forget_removed(wall_clock()),
+    )  # fmt: skip
     return Tasks(table, upkeep, Runs(parts.client), socket.gethostname(), wall_clock)
 
 

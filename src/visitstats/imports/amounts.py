@@ -76,6 +76,13 @@ def _article(draft: Draft, number: int, strategy: Strategy) -> None:
     earlier: dict[str, int] = dict(db.execute("SELECT place, n FROM earlier WHERE number = ?", (number,)).fetchall())
     if views is None:
         return
+    if draft.exact:
+        target = Counter({**days, "": views - sum(days.values())})
+        if strategy == "add":
+            _put(draft, number, dict(target))
+        elif strategy == "replace" or views > sum(earlier.values()):
+            _put(draft, number, {place: target[place] - earlier.get(place, 0) for place in {*target, *earlier}})
+        return
     has_total = draft.article_totals or not days
     if strategy == "add":
         target = Counter(earlier) + Counter({**days, "": views - sum(days.values())})
@@ -112,6 +119,9 @@ def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
     stated = {**said.years, **said.months, **said.days}
     if not stated and said.total is None:
         return
+    if draft.exact:
+        _exact_site(draft, kind, strategy, own, _exactly(stated, said.total or 0))
+        return
     before = Counter({place: own[place] + articles[place] for place in {*own, *articles}})
     alone = _amounts_of(stated, said.total)
     if strategy == "add":
@@ -128,6 +138,36 @@ def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
             return
     deltas = {place: max(target[place] - of_articles[place], 0) - own[place] for place in {*target, *own, *of_articles}}
     _put(draft, SITE[kind], {place: n for place, n in deltas.items() if n})
+
+
+def _exact_site(draft: Draft, kind: Count, strategy: Strategy, own: Counter[str], alone: dict[str, int]) -> None:
+    """The site's own amounts of an exact source: of views what its articles have is taken off, and may be more."""
+    db = draft.db
+    before, after = Counter[str](), Counter[str]()
+    if kind == "views":
+        # Of the articles that are in the file: what others have from earlier imports stays beside it.
+        before.update(dict(db.execute("SELECT place, sum(n) FROM earlier WHERE number > 0 GROUP BY place").fetchall()))
+        after.update(dict(db.execute("SELECT place, sum(n) FROM amounts WHERE number > 0 GROUP BY place").fetchall()))
+    if strategy == "keep-larger" and sum(alone.values()) <= own.total() + before.total():
+        return
+    old = Counter[str]()
+    if strategy != "add":
+        old = Counter({place: own[place] + before[place] for place in {*own, *before}})
+    places = {*alone, *old, *after}
+    deltas = {place: alone.get(place, 0) - old[place] - after[place] for place in places}
+    _put(draft, SITE[kind], {place: n for place, n in deltas.items() if n})
+
+
+def _exactly(periods_: dict[str, int], total: int) -> dict[str, int]:
+    """Return what each place has that no finer one explains, less than nothing where it has less than these."""
+    found: dict[str, int] = {}
+    within = Counter[str]()
+    for length, up in ((10, 7), (7, 4), (4, 0)):
+        for place in [place for place in {*periods_, *within} if len(place) == length]:
+            whole = periods_.get(place, within[place])
+            found[place] = whole - within[place]
+            within[place[:up]] += whole
+    return found | {"": total - within[""]}
 
 
 def _rest(before: Counter[str], after: Counter[str]) -> int:
@@ -170,15 +210,31 @@ def parts(draft: Draft) -> Iterator[Part]:
         visits, views = of_site.get(SITE["visits"], 0), of_site.get(SITE["views"], 0)
         piece: list[tuple[str, int]] = []
         is_first = True
+        if draft.exact and not place:
+            visits, views = max(visits, 0), max(views, 0)
         for key, n in db.execute(
             "SELECT key, n FROM amounts JOIN articles USING (number) WHERE place = ? ORDER BY number", (place,)
         ):
-            piece.append((key, n))
+            piece.append((key, max(n, 0) if draft.exact and not place else n))
             if len(piece) == PART:
                 yield Part(place, visits if is_first else 0, views if is_first else 0, piece)
                 piece, is_first = [], False
         if piece or (is_first and (visits or views)):
             yield Part(place, visits if is_first else 0, views if is_first else 0, piece)
+    if draft.exact:
+        yield from _taken_away(draft)
+
+
+def _taken_away(draft: Draft) -> Iterator[Part]:
+    """Yield what an exact source takes away at no time. It comes last, when what it is taken from is there."""
+    query = "SELECT ifnull(sum(n), 0) FROM amounts WHERE place = '' AND number = ? AND n < 0"
+    visits, views = (draft.db.execute(query, (SITE[kind],)).fetchone()[0] for kind in COUNTS)
+    rows = draft.db.execute(
+        "SELECT key, n FROM amounts JOIN articles USING (number) WHERE place = '' AND n < 0 ORDER BY number"
+    )
+    while (piece := rows.fetchmany(PART)) or visits or views:
+        yield Part("", visits, views, piece)
+        visits = views = 0
 
 
 def changes_of_site(draft: Draft) -> dict[str, int]:

@@ -7,7 +7,8 @@ list of what was left out, with the reason. What was read is tallied apart from 
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -35,7 +36,7 @@ PRAGMA cache_size = -32768;
 CREATE TABLE articles (
   number INTEGER PRIMARY KEY, key TEXT UNIQUE, address TEXT, views INTEGER, addresses INTEGER DEFAULT 1,
   title TEXT DEFAULT '', author TEXT DEFAULT '', category TEXT DEFAULT '', published TEXT DEFAULT '',
-  old INTEGER, imported INTEGER
+  type TEXT DEFAULT '', hidden INTEGER DEFAULT 0, old INTEGER, imported INTEGER
 );
 CREATE TABLE days (number INTEGER, day TEXT, views INTEGER, PRIMARY KEY (number, day)) WITHOUT ROWID;
 CREATE TABLE seen (identity INTEGER PRIMARY KEY, n INTEGER, line INTEGER);
@@ -108,6 +109,9 @@ class Draft:
         """Views that belong to no article, but to the site."""
         self.article_totals = False
         """Whether the source has totals of articles beside their days."""
+        self.exact = False
+        """Whether the source is complete, and a number of its own for everything: then nothing is made to agree. A
+        total may be less than the sum of its days where people have taken away from it."""
         self.sums: set[Count] = set()
         """What the site's total is the sum of its periods of, because the source has none of its own."""
         self.stated: set[str] = set()
@@ -256,6 +260,39 @@ class Draft:
             values = [value for value in facts for _ in range(2 if address == first else 1)]
             self._db.execute(f"UPDATE articles SET {sets} WHERE number = ?", (*values, number))  # noqa: S608
         return int(number)
+
+    # A site of ours --------------------------------------------------------------------------------------------------
+
+    def whole_article(self, key: str, url: str, views: int, facts: Facts, of_type: str, *, hidden: bool) -> None:
+        """Take an article of an exact source, under its own key, with its views of all time."""
+        self._took()
+        self.rows["read"] += 1
+        self.read["views"] += views
+        self._db.execute(
+            "INSERT INTO articles (key, address, views, title, author, category, published, type, hidden) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET address = excluded.address, "
+            "views = ifnull(views, 0) + excluded.views, title = excluded.title, author = excluded.author, "
+            "category = excluded.category, published = excluded.published, type = excluded.type, "
+            "hidden = excluded.hidden",
+            (key, url or key, views, *facts, of_type, hidden),
+        )
+
+    def whole_days(self, key: str, days: Iterable[tuple[str, int]]) -> None:
+        """Take the views of an article of an exact source by date; the article itself may follow."""
+        self._db.execute("INSERT OR IGNORE INTO articles (key, address) VALUES (?, ?)", (key, key))
+        [number] = self._db.execute("SELECT number FROM articles WHERE key = ?", (key,)).fetchone()
+        self._db.executemany(
+            "INSERT INTO days VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET views = views + excluded.views",
+            [(number, day, views) for day, views in days],
+        )
+
+    def key_of(self, key: str, *, anew: bool) -> str:
+        """Return the key that stands here for one of another site; `anew`: by the rules of this site, where it is an
+        address."""
+        if anew and key.startswith("/") and self.site.main_host:
+            with suppress(HitRejected):
+                key = self._rules.own_key(f"https://{self.site.main_host}{key}")
+        return self._rules.resolve(key)
 
     # Keys ------------------------------------------------------------------------------------------------------------
 

@@ -119,16 +119,20 @@ class Plan:
                 continue
             named = []
             for key, n in part.articles:
-                address, *facts = self._db.execute(
-                    "SELECT address, title, author, category, published FROM articles WHERE key = ?", (key,)
+                address, of_type, hidden, *facts = self._db.execute(
+                    "SELECT address, type, hidden, title, author, category, published FROM articles WHERE key = ?",
+                    (key,),
                 ).fetchone()
-                named.append((key, n, _entry(key, address, Facts(*facts))))
+                named.append((key, n, _entry(key, address, Facts(*facts), of_type, hidden=bool(hidden))))
             yield NewPart("", part.visits, part.views, named)
 
 
-def _entry(key: str, address: str, facts: Facts) -> bytes:
+def _entry(key: str, address: str, facts: Facts, of_type: str, *, hidden: bool) -> bytes:
     url = address if address.startswith("http") else ""
-    return encode_entry(fitting(Entry(key, facts.title, url, facts.author, facts.category, facts.published)))
+    entry = Entry(
+        key, facts.title, url, facts.author, facts.category, facts.published, type=of_type, hidden=hidden
+    )  # fmt: skip
+    return encode_entry(fitting(entry))
 
 
 async def plan_of(draft: Draft, changes: Changes, importing: Importing, imports: Imports) -> Plan:

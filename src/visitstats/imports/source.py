@@ -1,5 +1,6 @@
 """Everything that is in the files of one import, in the common form: which file is what."""
 
+import codecs
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,8 @@ class Source:
         self.keys: list[redisdumps.Keys] = []
         self.values: list[tuple[Item, Any]] = []
         """Files that are one JSON value."""
+        self.exports: list[Item] = []
+        """Sites of ours (`visitstats.imports.export`)."""
         self.names = [path.name for path in paths]
         budget = Budget()
         digests = sorted(digest(item, budget) for item in self.items)
@@ -43,6 +46,9 @@ class Source:
             return
         if item.form == "database":
             self.sheets += databases.sheets(item)
+            return
+        if _is_export(item):
+            self.exports.append(item)
             return
         encoding = encoding_of(item, options.encoding)
         begin = _begin(item, encoding)
@@ -72,6 +78,11 @@ class Source:
     def named(self, ending: str) -> list[Item]:
         """Return the files whose names end so, in whatever folder of an archive."""
         return [item for item in self.items if item.name.lower().endswith(ending)]
+
+
+def _is_export(item: Item) -> bool:
+    with item.open() as file:
+        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(b'{"visitstats":')
 
 
 def _begin(item: Item, encoding: str) -> str:

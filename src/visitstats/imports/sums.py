@@ -42,6 +42,9 @@ def periods(draft: Draft, kind: Count) -> Periods:
     for year, n in of_years.items():
         if year in years and years[year] > n:
             undated[year] = years[year] - n
+    if draft.exact:
+        # Every year has what is in its months, and the total is what it is.
+        return Periods(rows.get(""), years, months, days, {})
     dated = sum((of_years | {year: max(n, of_years.get(year, 0)) for year, n in years.items()}).values())
     total: int | None = rows.get("")
     if kind in draft.sums:
@@ -70,7 +73,7 @@ def finish(draft: Draft, first_counted: str) -> None:
         _cut(draft, first_counted, inclusive=True)
     elif last:
         _cut(draft, last, inclusive=False)
-    for kind in COUNTS:
+    for kind in COUNTS if not draft.exact else ():
         _compare(draft, kind)
     for key, addresses in draft.added_up():
         draft.warn("added-up", f"{len(addresses)} addresses are {key}")
@@ -80,6 +83,12 @@ def finish(draft: Draft, first_counted: str) -> None:
 
 def _complete_articles(draft: Draft) -> None:
     """Articles that have days and no total have the sum of these; a total that is less than that is raised."""
+    if draft.exact:
+        draft.db.execute(
+            "UPDATE articles SET views = (SELECT ifnull(sum(views), 0) FROM days WHERE days.number = articles.number) "
+            "WHERE views IS NULL"
+        )
+        return
     for key, total, days in draft.db.execute(
         "SELECT key, views, (SELECT sum(views) FROM days WHERE days.number = articles.number) AS n FROM articles "
         "WHERE views IS NOT NULL AND n > views LIMIT 100"

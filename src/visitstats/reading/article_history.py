@@ -14,7 +14,7 @@ from datetime import date
 from typing import NamedTuple, TypeVar
 
 from visitstats.core.errors import StoreUnavailable, TileDamaged
-from visitstats.core.tiles import BLOCK, Packed, Span, Tile, spans
+from visitstats.core.tiles import BLOCK, Packed, Span, Tile, spans, whole_month
 from visitstats.store.tiles import Tiles
 
 MOST_TRIES = 5
@@ -138,6 +138,32 @@ class ArticleHistory:
             return _resolved(All(found, without), numbers, aliases)
 
         return await self._steadily(site, first, last, read)
+
+    async def cells(
+        self,
+        site: str,
+        month: str,
+        begin: Callable[[], None],
+        in_tile: Callable[[int, Mapping[int, int]], None],
+        on_day: Callable[[str, Mapping[bytes, int]], None],
+    ) -> None:
+        """Hand out the views of all articles on each day of a month (2026-10), in pieces that are to be added up:
+        `in_tile` takes the number of a block and its cells (`core.tiles.cell`), `on_day` a date and views by id.
+        `begin` is told when it begins, once more when the month was packed meanwhile."""
+        span = whole_month(month)
+
+        async def read(sources: _Sources) -> None:
+            begin()
+            blocks = await self._tiles.blocks(site, month) if sources.packed else []
+            async for _, tiles in self._tiles.tiles(site, sources.packed, blocks):
+                for block, data in tiles.items():
+                    in_tile(block, Tile(data).cells())
+            for day in sources.dates:
+                counts = await self._tiles.day(site, day)
+                on_day(day, {article: int(n) for article, n in counts.items()})
+
+        first = date.fromisoformat(f"{month}-01")
+        await self._steadily(site, first, first.replace(day=len(span.dates)), read)
 
     async def _steadily(self, site: str, first: date, last: date, read: Callable[[_Sources], Awaitable[T]]) -> T:
         """Read, and once more if a month was packed meanwhile: its days were moved from one place to the other."""

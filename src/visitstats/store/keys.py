@@ -97,6 +97,8 @@ SITES = _shared("sites", "vs:sites", "hash")()
 """Hash: site id → record (JSON)."""
 SITES_VERSION = _shared("sites:version", "vs:sites:version", "string")()
 """A random text that is another after each change of a site, so that workers see changes within a second."""
+SITES_REMOVED = _shared("sites:removed", "vs:sites:removed", "hash")()
+"""Hash: id of a site that was removed → when, and its record (`store.removals.Removed`)."""
 SITES_ALIASES = _shared("sites:aliases", "vs:sites:aliases", "hash")()
 """Hash: site id → a random text that is another after each change of the site's aliases."""
 TOKENS = _shared("tokens", "vs:tokens", "hash")()

@@ -19,6 +19,7 @@ from visitstats.core.sites import Site
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 from visitstats.store.client import translated
+from visitstats.store.removals import Removals, Removed, decode_removed, encode_removed
 from visitstats.system.patterns import linear_pattern
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Records:
         self._damaged: frozenset[str] = frozenset()
         self.changes = Changes(client)
         """Merges of articles, and who made them."""
+        self.removals = Removals(client)
+        """Sites that were removed."""
 
     # Sites ---------------------------------------------------------------------------------------------------------
 
@@ -114,7 +117,8 @@ class Records:
 
     async def put_site(self, site: Site) -> None:
         """Make or replace a site. Raises InvalidSite for rewrite rules that cannot be applied, and for a host that
-        belongs to another site, when one of the two wants its hosts for itself."""
+        belongs to another site, when one of the two wants its hosts for itself; an archived site wants none. A site
+        that was removed goes on with its counts; while they are being deleted it cannot be added."""
         KeyRules(site, linear_pattern)
         with translated():
             while not await self._put_site(site):
@@ -123,28 +127,84 @@ class Records:
 
     async def _put_site(self, site: Site) -> bool:
         async with self._client.pipeline() as pipe:
-            await pipe.watch(keys.SITES)
+            await pipe.watch(keys.SITES, keys.SITES_REMOVED)
+            raw: Any = await pipe.hget(keys.SITES_REMOVED, site.id)
+            removed = decode_removed(raw) if raw is not None else None
+            if removed is not None and removed.deleting_ms and not removed.deleted_ms:
+                raise InvalidSite(f"site {site.id} was removed, and its counts are being deleted; try again later")
             for other in (await self.sites()).values():
                 if other.id == site.id or (site.shared_hosts and other.shared_hosts):
+                    continue
+                if site.archived or other.archived:
                     continue
                 if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
                     raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.set(keys.SCHEMA, SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))
+            pipe.hdel(keys.SITES_REMOVED, site.id)
             try:
                 await pipe.execute()
             except WatchError:
                 return False
             return True
 
-    async def remove_site(self, site_id: str) -> None:
-        """Take a site off the list; its counts stay. Raises NotFound."""
+    async def remove_site(self, site_id: str, now_ms: int) -> None:
+        """Take a site off the list; its counts and its record stay for 30 days (`store.removals`). Raises NotFound."""
         with translated():
-            removed = await self._client.hdel(keys.SITES, site_id)
+            while not await self._remove_site(site_id, now_ms):
+                pass  # somebody else changed a site at the same moment: look again
             await self._client.set(keys.SITES_VERSION, _version())
-        if not removed:
-            raise NotFound(f"there is no site {site_id!r}")
+
+    async def _remove_site(self, site_id: str, now_ms: int) -> bool:
+        async with self._client.pipeline() as pipe:
+            await pipe.watch(keys.SITES)
+            record: Any = await pipe.hget(keys.SITES, site_id)
+            if record is None:
+                raise NotFound(f"there is no site {site_id!r}")
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.hdel(keys.SITES, site_id)
+            pipe.hset(
+                keys.SITES_REMOVED, site_id, encode_removed(Removed(now_ms, record.decode("utf-8", "backslashreplace")))
+            )
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+            return True
+
+    async def restore_site(self, site_id: str) -> Site:
+        """Put a removed site back as it was, and return it. Raises NotFound, and InvalidSite as `put_site`."""
+        removed = (await self.removals.all()).get(site_id)
+        if removed is None or not removed.is_kept:
+            raise NotFound(f"there is no removed site {site_id!r} whose counts are still kept")
+        try:
+            site = _decode_site(removed.record)
+        except (msgspec.DecodeError, InvalidSite) as error:
+            raise InvalidSite(f"the record of site {site_id} is damaged: add it again ({error})") from error
+        await self.put_site(site)
+        return site
+
+    async def discard_site(self, site_id: str, now_ms: int) -> None:
+        """Take a site off the list that was only just made, with all that is kept of it."""
+        await self.removals.delete_now(site_id, now_ms)
+        with translated():
+            await self._client.set(keys.SITES_VERSION, _version())
+
+    async def forget_removed(self, now_ms: int) -> list[str]:
+        """Delete what is kept of sites that were removed 30 days ago, and the rights on them of access tokens; return
+        which sites."""
+        gone = await self.removals.delete_due(now_ms)
+        if dead := {site for site, removed in (await self.removals.all()).items() if removed.deleted_ms}:
+            for digest, token in (await self.tokens()).good.items():
+                left = tuple(site for site in token.sites if site not in dead)
+                if len(left) == len(token.sites):
+                    continue
+                if left:
+                    await self.put_token(digest, msgspec.structs.replace(token, site=left[0], more=left[1:]))
+                else:
+                    await self.remove_token(digest)
+        return gone
 
     # Articles ------------------------------------------------------------------------------------------------------
 

@@ -51,9 +51,10 @@ def shared(
     verify: Callable[[], Awaitable[str]],
     places: Callable[[Site], Awaitable[str]],
     imports: Finishing,
+    removed: Callable[[], Awaitable[list[str]]],
 ) -> list[Task]:
     """Return the tasks that are also run by hand. `places` has pages of a site give their places back, and says how
-    many did, or nothing."""
+    many did, or nothing; `removed` deletes what is kept of sites that were removed long ago, and says of which."""
 
     async def pack(date: str) -> str:
         told = [line for live in sites.all() for line in await desk.pack(live.site)]
@@ -73,6 +74,10 @@ def shared(
     async def finish(date: str) -> str:
         return ", ".join([name for live in sites.all() for name in await imports.finish(live)])
 
+    async def forget(date: str) -> str:
+        gone = await removed()
+        return f"deleted {', '.join(gone)}" if gone else "nothing is due"
+
     async def check(date: str) -> str:
         return await verify()
 
@@ -84,6 +89,8 @@ def shared(
              give_back, first_seconds=LATER_SECONDS - 60),
         Task("pack", "pack the article views of months that are over", 3600, pack, first_seconds=LATER_SECONDS),
         Task("index", "bring the lists of articles up to date", 3600, index, first_seconds=LATER_SECONDS),
+        Task("removed-sites", "delete what is kept of sites that were removed 30 days ago", 3600, forget,
+             first_seconds=LATER_SECONDS),
         Task("imports", "go on with imports that were cut off", 60, finish),
         Task("verify", "look whether all numbers agree", 86_400, check, first_seconds=LATER_SECONDS),
     ]  # fmt: skip

@@ -24,6 +24,7 @@ from visitstats.imports.readers import (
     small,
     table,
     umami,
+    visitstats,
     wp_postviews,
     wp_statistics,
 )
@@ -43,6 +44,7 @@ class Reader(NamedTuple):
 READERS = {
     reader.kind: reader
     for reader in (
+        Reader(visitstats.KIND, visitstats.knows, visitstats.read),
         Reader(nukeviet.KIND, nukeviet.knows, nukeviet.read),
         Reader(goatcounter.KIND, goatcounter.knows, goatcounter.read),
         Reader(plausible.KIND, plausible.knows, plausible.read),

@@ -25,6 +25,7 @@ from visitstats.store.inspect import Found, Inspector
 from visitstats.store.keys import DAY_MS, Named
 from visitstats.store.records import AccessToken
 from visitstats.store.refusals import read_refusal
+from visitstats.store.removals import decode_removed
 
 MOST = 2**53
 """A script's numbers are exact below it."""
@@ -251,6 +252,13 @@ async def _sites(store: Inspector, name: str, named: Named) -> Lines:
                 yield Complaint(shown(raw), f"the record of {shown(raw)} is damaged: {error}")
 
 
+async def _removed(store: Inspector, name: str, named: Named) -> Lines:
+    async for page in store.fields(name):
+        for raw, value in page.items():
+            if decode_removed(value) is None:
+                yield Complaint(shown(raw), f"what is kept of removed site {shown(raw)} is damaged")
+
+
 async def _tokens(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
         for raw, value in page.items():
@@ -369,6 +377,7 @@ async def _parts(store: Inspector, name: str, named: Named) -> Lines:
 _CHECKS: dict[str, Callable[[Inspector, str, Named], Lines]] = {
     "schema": _schema,
     "sites": _sites,
+    "sites:removed": _removed,
     "tokens": _tokens,
     "tokens:used": _used,
     "refusals": _refusals,
