@@ -67,7 +67,7 @@ async def test_nothing_is_committed_by_a_new_connection_to_a_store_that_evicts(r
 
 HALF_HOUR = NOON // HALF_HOUR_MS
 OURS = [
-    keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_ALIASES, keys.TOKENS, keys.TOKENS_USED,
+    keys.SCHEMA, keys.SITES, keys.SITES_VERSION, keys.SITES_REMOVED, keys.SITES_ALIASES, keys.TOKENS, keys.TOKENS_USED,
     keys.HOSTS, keys.TASKS, keys.refusals(DAY.date),
     keys.ran(2036), keys.lease("close-days"), keys.redo(SITE.id),
     *keys.of_commit(SITE.id, DAY.date, DAY.yesterday, 12, HALF_HOUR),

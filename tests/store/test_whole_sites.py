@@ -21,6 +21,8 @@ from tests.conftest import StartStore
 from tests.store.dated import dated
 from tests.store.merging import BEFORE, CALENDAR, DAY, SITE, Merging
 from tests.store.test_imports import DAYS, bring, numbers, troubles
+from tests.store.town import Town
+from tests.store.writing import NOON
 from visitstats.changes.corrections import Adjustment
 from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.cli.moving import Move
@@ -28,19 +30,24 @@ from visitstats.core.entries import Entry
 from visitstats.core.errors import InvalidSite
 from visitstats.core.keys import KeyRules
 from visitstats.core.sites import Site
+from visitstats.imports import outcome
 from visitstats.imports.export import Export
 from visitstats.imports.options import Options
 from visitstats.imports.places import ImportRefused
 from visitstats.imports.plan import plan_of
 from visitstats.imports.reading import draft_of
+from visitstats.ingest.positions import Positions
+from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.settings import Settings
 from visitstats.store import keys
+from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.import_records import Imports
 from visitstats.store.packing import Packer
 from visitstats.store.reads import Reads
 from visitstats.store.records import Records
+from visitstats.store.removals import KEPT_MS
 from visitstats.store.tiles import Tiles
 from visitstats.system.patterns import linear_pattern
 
@@ -301,3 +308,46 @@ def test_a_hundred_thousand_article_days_are_read_in_little_memory(tmp_path: Pat
     finally:
         draft.close()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+async def test_no_replay_brings_back_what_was_deleted(redis_url: str, tmp_path: Path) -> None:
+    """The journals still have every record of the removed site: its watermarks say that they were applied. Another
+    site's records are replayed as ever."""
+    async with opened(redis_url, lambda: NOON) as parts:
+        town = Town(tmp_path, parts.client, parts)
+        await town.live()
+        await parts.records.remove_site(SITE.id, NOON)
+        assert await parts.records.forget_removed(NOON + KEPT_MS) == [SITE.id]
+        await parts.client.unlink(*await names_of(parts.client, "other"))
+        committer = Committer(redis_url)
+        replay = Replay(town.root, committer, parts.reads, lambda site: numbering(None, NOON), Limits(1 << 30, 86_400))
+        try:
+            assert await replay.bring_up(Positions("f" * 32), lambda work, result: None) == set()
+        finally:
+            await replay.close()
+            await town.close()
+        assert await names_of(parts.client, SITE.id) == [keys.marks(SITE.id)]
+        assert keys.counts("other") in await names_of(parts.client, "other")
+
+
+async def names_of(raw: Redis, site: str) -> list[str]:
+    found: Any = await raw.keys(keys.of_site(site))
+    return sorted(name.decode() for name in found)
+
+
+async def test_days_that_were_counted_here_stay(here: Merging, redis_url: str, tmp_path: Path) -> None:
+    """Into a site that counts itself, an export comes up to the day before its first: total, year and articles are less
+    by just the days that are left out."""
+    await here.read("/a", "/a", "/b", day=BEFORE)
+    await here.read("/a", day=DAY)
+    path = await file_of(redis_url, tmp_path)
+    rules = KeyRules(SITE, linear_pattern)
+    draft = draft_of([path], tmp_path / "draft.sqlite", SITE, rules, Options(), first_counted=DAY.date)
+    try:
+        found = json.loads(b"".join(outcome.text(draft)))
+    finally:
+        draft.close()
+    assert found["site"] == {"visits_total": 3, "views_total": 3}
+    assert {key: article["views"] for key, article in found["articles"].items()} == {"/a": 2, "/b": 1}
+    assert found["months"] == {"2036-10": {"visits": 3, "views": 3}, "2036-11": {"visits": 0, "views": 0}}
+    assert found["years"] == {"2036": {"visits": 3, "views": 3}}

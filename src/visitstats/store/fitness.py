@@ -123,6 +123,7 @@ class Fitness:
             [
                 keys.SITES,
                 keys.SITES_VERSION,
+                keys.SITES_REMOVED,
                 keys.SITES_ALIASES,
                 keys.TOKENS,
                 keys.TOKENS_USED,
