@@ -142,7 +142,10 @@ class Move:
 async def check_free(parts: Parts, site_id: str) -> None:
     """Refuse (InvalidSite) an id that a site has, or had."""
     if site_id in await parts.records.sites():
-        raise InvalidSite(f"there is a site {site_id!r} already; choose another id")
+        raise InvalidSite(
+            f"there is a site {site_id!r} already; choose another id, or bring numbers into it: visitstats import "
+            f"{site_id} FILE"
+        )
     removed = (await parts.records.removals.all()).get(site_id)
     if await parts.records.removals.has_counts(site_id) or (removed and not removed.deleted_ms):
         raise InvalidSite(
