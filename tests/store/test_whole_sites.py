@@ -4,6 +4,7 @@ show there is what they showed here, whatever it came from."""
 from __future__ import annotations
 
 import json
+import random
 import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -27,8 +28,8 @@ from visitstats.changes.corrections import Adjustment
 from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.cli.moving import Move
 from visitstats.core.entries import Entry
-from visitstats.core.errors import InvalidSite
-from visitstats.core.keys import KeyRules
+from visitstats.core.errors import InvalidSite, VisitstatsError
+from visitstats.core.keys import KeyRules, article_id
 from visitstats.core.sites import Site
 from visitstats.imports import outcome
 from visitstats.imports.export import Export
@@ -41,6 +42,7 @@ from visitstats.ingest.replay import Limits, Replay, numbering
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.settings import Settings
 from visitstats.store import keys
+from visitstats.store.changes import Changes
 from visitstats.store.commit import Committer
 from visitstats.store.fitness import opened
 from visitstats.store.import_records import Imports
@@ -123,10 +125,10 @@ async def shown(raw: Redis, site: str = SITE.id) -> dict[str, Any]:
         counts["all"] = counts.get("all", 0) + counts.pop("base", 0)
         found |= {f"{kind} {when}": n for when, n in counts.items() if n}
     reads, history = Reads(raw), ArticleHistory(Tiles(raw))
-    aliases: Any = await raw.hgetall(keys.aliases(site))
+    ends = {alias: article_id(key) for alias, key in (await Changes(raw).aliases(site)).items()}
     async for page in reads.scan_views(site):
         for (article, views), entry in zip(page, await reads.entries(site, [each for each, _ in page]), strict=True):
-            own = [article, *(alias for alias, end in aliases.items() if end[:8] == article)]
+            own = [article, *(alias for alias, end in ends.items() if end == article)]
             days = await history.by_day(
                 site, await history.numbers(site, own), date.fromisoformat(AUGUST.date), date.fromisoformat(DAY.date)
             )
@@ -351,3 +353,83 @@ async def test_days_that_were_counted_here_stay(here: Merging, redis_url: str, t
     assert {key: article["views"] for key, article in found["articles"].items()} == {"/a": 2, "/b": 1}
     assert found["months"] == {"2036-10": {"visits": 3, "views": 3}, "2036-11": {"visits": 0, "views": 0}}
     assert found["years"] == {"2036": {"visits": 3, "views": 3}}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_has_happened_to_a_site_comes_along(
+    here: Merging, redis_url: str, start_store: StartStore, tmp_path: Path, seed: int
+) -> None:
+    """Hits, merges, corrections, resets, imports, baselines, undos and packing in any order."""
+    chance = random.Random(seed)
+    made_up: list[str] = []
+    for _ in range(40):
+        try:
+            await something(here, redis_url, tmp_path, chance, made_up)
+        except (VisitstatsError, ImportRefused):
+            continue  # it cannot be done now, and has changed nothing
+    path = await file_of(redis_url, tmp_path)
+    there = start_store()
+    change = await made(there.url, tmp_path, path)
+    again = tmp_path / "again"
+    again.mkdir()
+    first, second = lines_of(path), lines_of(await file_of(there.url, again))
+    assert end_of(first)["sums"] == end_of(second)["sums"], "an export of the copy is as good"
+    async with Redis.from_url(there.url) as raw:
+        assert await shown(raw) == await shown(here.raw)
+        copy = Merging(there.url, raw)
+        try:
+            assert await troubles(copy, tmp_path) == []
+            await copy.read("/0", "/0", "/own", day=DAY)
+            await copy.undo(change)
+            left = {name: each for name, each in (await shown(raw)).items() if not name.startswith("/") or each[0]}
+            assert {name: each[0] for name, each in left.items() if name.startswith("/")} == {"/0": 2, "/own": 1}
+            assert {name: n for name, n in left.items() if not name.startswith("/")} == {
+                f"{kind} {when}": 3 for kind in ("visits", "views") for when in ("all", "2036", "2036-11", DAY.date)
+            }
+            assert await troubles(copy, tmp_path) == []
+        finally:
+            await copy.close()
+
+
+def end_of(lines: list[bytes]) -> Any:
+    return json.loads(lines[-1])
+
+
+async def something(here: Merging, url: str, folder: Path, chance: random.Random, made_up: list[str]) -> None:
+    """One thing that people or readers do to a site."""
+    articles = [f"/{n}" for n in range(6)]
+    day, desk = chance.choice((AUGUST, BEFORE, DAY)), here.desk
+    n = chance.randint(-4, 6) or 1
+    match chance.choice(("read", "read", "merge", "adjust", "site", "reset", "bring", "base", "undo", "pack", "hide")):
+        case "read":
+            await here.read(*chance.choices(articles, k=4), day=day)
+        case "merge":
+            made_up.append(await here.merge(*chance.sample(articles, 2)))
+        case "adjust":
+            when = chance.choice((day.date, "none"))
+            asked = Adjustment("views", chance.choice(articles), n, None, when)
+            made_up.append((await desk.corrections.adjust(asked, LAN)).id)
+        case "site":
+            kind: Any = chance.choice(("visits", "views"))
+            asked = Adjustment(kind, "", n, None, chance.choice((day.date, "none")))
+            made_up.append((await desk.corrections.adjust(asked, LAN)).id)
+        case "reset":
+            kind = chance.choice(("visits", "views"))
+            made_up.append((await desk.corrections.reset(kind, chance.randint(0, 5), LAN)).id)
+        case "bring":
+            files = (
+                f"url;title;views\n{chance.choice(articles)};Bài;{n + 10}\n/x{n};;3\n",
+                f"Ngày;Lượt truy cập;Lượt xem\n0{abs(n) + 1}/02/2021;{n + 10};8\n",
+                f"Tháng;Lượt truy cập\n0{abs(n) + 1}/2021;{n + 40}\n",
+                f"Năm;Lượt truy cập\n2021;{n + 90}\n",
+            )
+            strategy = chance.choice(("add", "replace"))
+            made_up.append((await bring(here, folder, chance.choice(files), strategy=strategy)).id)
+        case "base":
+            await here.baselines.set(n + 20, {Entry(chance.choice(articles), "Cũ"): n + 20})
+        case "undo" if made_up:
+            await here.undo(made_up.pop(chance.randrange(len(made_up))))
+        case "pack":
+            await Packer(url, here.raw, lambda: PACKED_BY).pack_due(SITE.id, CALENDAR)
+        case "hide":
+            await desk.naming.hide(chance.choice(articles), LAN)
