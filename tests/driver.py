@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.client import HOST, Connection, Hit, until
+from tests.ports import free_port
 from tests.waiting import POLL_SECONDS, eventually, wait_until
 
 PROGRAM = Path(sys.executable).with_name("visitstats")
@@ -40,8 +40,8 @@ class Service:
 
     def __init__(self, data_dir: Path, *, workers: int = 2, redis_url: str = "", options: tuple[str, ...] = ()) -> None:
         self.data_dir = data_dir
-        self.port = 0
-        self.metrics_port = _free_port()
+        self.port = free_port()
+        self.metrics_port = free_port()
         self.workers_wanted = workers
         self._options = (*(("--redis-url", redis_url) if redis_url else ()), *options)
         self._log = data_dir.with_name(f"{data_dir.name}.log")
@@ -213,11 +213,6 @@ class Service:
 
             await until(there, f"a worker knows {site}", 3)
             connection.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def _processes() -> dict[int, tuple[int, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 from visitstats.core.box_markup import snippet
 from visitstats.core.boxes import PRESETS, THEMES
@@ -35,9 +35,7 @@ class Demo:
     """`visitstats demo` on a free port, which stays the same when it is stopped and started again."""
 
     def __init__(self, data_dir: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
 

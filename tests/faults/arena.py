@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ from tests.driver import Load, Service, alive_pids, noon_zone, under
 from tests.faults.conserved import Stream
 from tests.faults.external import ExternalStore
 from tests.faults.proxy import Proxy
+from tests.ports import free_port
 from tests.waiting import eventually, wait_until
 from visitstats.core.sites import Site
 from visitstats.embedded.process import connect_running
@@ -46,8 +46,7 @@ class Server(ExternalStore):
         program, _, self._fsync = kind.partition("-")
         found = shutil.which("redis-server") if program == "redis" else None
         self._program = found or str(find_server())
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
 
     @property
     def path(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import StartStore
 from tests.driver import PROGRAM
+from tests.ports import free_port
 from tests.store.writing import DAY, NOON, SITE, names_in
 from tests.waiting import wait_until
 from visitstats.core.counting import HALF_HOUR_MS
@@ -163,8 +163,7 @@ def test_a_data_folder_of_another_schema_is_refused_in_one_line(tmp_path: Path) 
 def node(request: pytest.FixtureRequest, tmp_path: Path, server: Path) -> Iterator[str]:
     """The plain address of a node of a cluster."""
     path = tmp_path / "node.sock"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]  # of the cluster's own talk, which this node has with nobody
+    port = free_port()  # of the cluster's own talk, which this node has with nobody
     command = [str(server), "--port", "0", "--unixsocket", str(path), "--save", "", "--bind", "127.0.0.1"]
     process = subprocess.Popen(
         [*command, "--cluster-enabled", "yes", "--cluster-port", str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL

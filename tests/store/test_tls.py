@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import redis
 import uvloop
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 from visitstats.core.errors import StoreUnavailable
 from visitstats.store.client import open_client, translated
@@ -54,8 +54,7 @@ def authority(folder: Path, name: str) -> Path:
 def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The port of a server, and the authority that its certificate is of."""
     ca = authority(tmp_path, "ours")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     options = {
         "port": 0, "tls-port": port, "tls-cert-file": tmp_path / "ours-server.pem", "dir": tmp_path, "save": "",
         "tls-key-file": tmp_path / "ours-server.key", "tls-ca-cert-file": ca, "tls-auth-clients": "no",

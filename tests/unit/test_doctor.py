@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.ports import free_port
 from tests.unit.slots import opened
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
@@ -74,8 +75,7 @@ def test_what_is_wrong_with_a_store(values: dict[str, object], expected: dict[st
 def settings(tmp_path: Path) -> Settings:
     folder = tmp_path / "data"
     folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     return Settings.load({"data_dir": folder, "port": port})
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import POLL_SECONDS, wait_until
 
 OPEN = "/v1/sites/open/"
@@ -152,9 +153,7 @@ def started(name: str, folder: Path, service: int) -> Iterator[int]:
     configure, program, how = PROXIES[name]
     if shutil.which(program, path=PATH) is None:
         pytest.skip(f"{program} is not installed (Debian, Ubuntu: {how}): it is NOT TESTED")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = configure(folder, port, service)
     command[0] = shutil.which(command[0], path=PATH) or command[0]
     stopping = threading.Event()

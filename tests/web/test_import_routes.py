@@ -19,8 +19,8 @@ from tests.driver import Service
 class Editor:
     """Asks the API as an editor."""
 
-    def __init__(self, service: Service) -> None:
-        said = service.cli("token", "add", "lan", "--scope", "editor")
+    def __init__(self, service: Service, name: str = "lan") -> None:
+        said = service.cli("token", "add", name, "--scope", "editor")
         found = re.search(r"vs_[\w-]{30,}", said)
         assert found is not None, said
         self._token = found[0]
@@ -83,7 +83,7 @@ async def test_a_file_is_sent_looked_at_imported_and_taken_back(service: Service
 
 async def test_history_says_which_days_are_imported_and_since_when_we_count(service: Service) -> None:
     """So that a plot can tell two counters apart; where nothing is imported there was no change of counter."""
-    editor, [reader] = Editor(service), crowd(1, "change-of-counter")
+    editor, [reader] = Editor(service, "mai"), crowd(1, "change-of-counter")
     connection = await Connection.open(service.port)
     assert (await connection.hit("t1", Hit(reader, "/moi"))).status in (200, 202)
     connection.close()

@@ -22,6 +22,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.client import Connection
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -83,7 +84,7 @@ def service_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     program = str(Path(sys.executable).with_name("visitstats"))
     # The readers of these tests are on loopback too: they must be strangers to the service.
     environment = {**os.environ, "VISITSTATS_DATA_DIR": str(folder), "VISITSTATS_TRUSTED_PROXIES": "127.0.0.1/32"}
-    private = _free_port()
+    private = free_port()
     environment["VISITSTATS_METRICS_PORT"] = str(private)
     with (folder / "log").open("wb") as log:
         service = subprocess.Popen(
@@ -121,7 +122,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, service_port: int) -> Iterat
     upstream = _replaced(upstream, "/var/cache/nginx/visitstats", str(folder / "cache"))
     location = _example("visitstats-location.conf")
     chained = _replaced(location, "X-Forwarded-For $remote_addr;", "X-Forwarded-For $proxy_add_x_forwarded_for;")
-    ports = _free_port(), _free_port()
+    ports = free_port(), free_port()
     servers = "\n".join(
         f"server {{ listen 127.0.0.1:{port}; root {folder}/portal;\n{text}\n}}"
         for port, text in zip(ports, (location, chained), strict=True)
@@ -279,13 +280,6 @@ def _example(name: str, old: str = "", new: str = "") -> str:
 def _replaced(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1, f"{old} is not in the example exactly once"
     return text.replace(old, new)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listening(port: int) -> bool:

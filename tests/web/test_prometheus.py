@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.client import Hit, crowd
-from tests.driver import Service, _free_port
+from tests.driver import Service
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)  # a Prometheus and a service have to start
@@ -88,7 +89,7 @@ class Collector:
         program = shutil.which("prometheus")
         if program is None:
             pytest.skip("there is no prometheus")
-        self.port = _free_port()
+        self.port = free_port()
         for path in PROMETHEUS.glob("visitstats-*.yml"):
             shutil.copy(path, folder)
         config = (PROMETHEUS / "prometheus.yml").read_text("utf-8").replace("9401", str(service.metrics_port))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 from tests.web import proxies
 from visitstats.web.app import ROUTES
@@ -121,13 +122,6 @@ async def try_all(port: int, service: int, before: str, *, caches: bool) -> None
                 assert answering.asked == READERS, path
     finally:
         server.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    return found
 
 
 def _listens(port: int) -> bool:

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from scripts import release
-from tests.driver import _free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 from visitstats import __version__
 
@@ -128,7 +128,7 @@ def installed(made: Made, tmp_path: Path) -> Path:
 
 
 def test_the_wheel_runs_the_demo_by_itself(installed: Path, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VISITSTATS_", "PYTHON"))}
     command = [str(installed), "-c", "import sys; from visitstats.cli import main; sys.exit(main())"]
     told = subprocess.run(

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.client import Connection, Hit, crowd, until
-from tests.driver import EACH_ITS_OWN, Service, _free_port
+from tests.driver import EACH_ITS_OWN, Service
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -33,9 +34,7 @@ READERS = 4
 def hosts(tmp_path_factory: pytest.TempPathFactory, shared_store: object) -> Iterator[list[Service]]:
     url: str = shared_store.url  # type: ignore[attr-defined]
     found = [
-        Service(
-            tmp_path_factory.mktemp("hosts") / name, workers=1, redis_url=url, options=("--port", str(_free_port()))
-        )
+        Service(tmp_path_factory.mktemp("hosts") / name, workers=1, redis_url=url, options=("--port", str(free_port())))
         for name in ("a", "b")
     ]
     try:
@@ -50,7 +49,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, shared_store: object) -> Ite
 
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: str, lines: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     (folder / "nginx.conf").write_text(
         f"""
         worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;

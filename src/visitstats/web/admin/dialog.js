@@ -14,7 +14,8 @@ export function open(title, build, { locked = false } = {}) {
     resolve(value);
   }));
   if (locked) dialog.addEventListener('cancel', event => event.preventDefault());
-  else dialog.addEventListener('click', event => { if (event.target === dialog) dialog.close(); });
+  // Not by the second click of those who click twice on what opens it.
+  else dialog.addEventListener('click', event => { if (event.target === dialog && event.detail < 2) dialog.close(); });
   dialog.append(...[build(close)].flat());
   document.body.append(dialog);
   dialog.showModal();
