@@ -501,4 +501,4 @@ def test_many_sites_and_many_authors_stay_light(browser: Browser, stand: Stand) 
         page.wait_for_selector(".list tbody tr:nth-child(50)")
         page.locator(".end button").click()
         page.wait_for_selector(".list tbody tr:nth-child(100)")
-        assert page.evaluate("document.activeElement.closest('tr').rowIndex") == 51
+        until(page, "document.activeElement.closest('tr')?.rowIndex === 51")

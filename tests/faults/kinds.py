@@ -155,7 +155,7 @@ async def applied(arena: Arena, this: Round) -> None:
                 return int(await client.hget(*keys.count_at(this.site, "views", "all")) or 0) >= wanted
             return False
 
-        await until(there, "the acknowledged hits are applied", 15)
+        await until(there, "the acknowledged hits are applied", 60)
 
 
 async def _store_down(arena: Arena) -> None:

@@ -54,7 +54,7 @@ ROUNDS: dict[str, tuple[Act, ...]] = {
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ROUNDS)
 async def test_what_was_acknowledged_is_counted_once_through_every_fault(kind: str) -> None:
-    """Within ten seconds after each of them, and still at the end of all; what was not acknowledged counts once at
+    """Soon after each of them, and still at the end of all; what was not acknowledged counts once at
     most; both ledgers and all sums agree."""
     table: Table = {}
     faults = [fault for act in ROUNDS[kind] for fault in FAULTS if fault.act is act]
