@@ -40,7 +40,8 @@ class Town:
             if self._sent and chance.random() < 0.2:
                 hit = self._sent[-1]  # a beacon that is delivered twice
             answer = await self.app.connection.hit("t1", hit)
-            assert answer.status == 200, answer
+            # 202 is an acknowledgement too: the numbers may be right while the replay is not yet at its end.
+            assert answer.status in (200, 202), answer
             self._sent.append(hit)
             self.judge.hit(clock.ms, hit)
 
