@@ -111,14 +111,7 @@ class Service:
 
     def children(self) -> dict[int, str]:
         """Every process below the service, with its command line."""
-        found: dict[int, str] = {}
-        running = _processes()
-        parents = {self.pid}
-        while parents:
-            below = {pid: command for pid, (parent, command) in running.items() if parent in parents}
-            found |= below
-            parents = set(below)
-        return found
+        return children_of(self.pid)
 
     @property
     def workers(self) -> list[int]:
@@ -225,6 +218,18 @@ def _processes() -> dict[int, tuple[int, str]]:
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                 if state[0] != "Z":
                     found[int(folder.name)] = (int(state[1]), command)
+    return found
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Every process below one, with its command line."""
+    found: dict[int, str] = {}
+    running = _processes()
+    parents = {pid}
+    while parents:
+        below = {child: command for child, (parent, command) in running.items() if parent in parents}
+        found |= below
+        parents = set(below)
     return found
 
 

@@ -102,7 +102,7 @@ async def test_a_service_whose_worker_hangs_ends_all_the_same(serve: Serve, stor
 
 
 async def test_the_store_comes_back_with_an_older_copy(serve: Serve, store: ExternalStore, tmp_path: Path) -> None:
-    """A copy from before is put back under load: soon every number is as if nothing had happened."""
+    """A copy from before is put back under load: within ten seconds every number is as if nothing had happened."""
     service = serve(store.url)
     load, stream = Load(service, "t1"), Stream("older")
     async with under(load.run(stream, connections=await service.connections(each=8))):
@@ -118,7 +118,7 @@ async def test_the_store_comes_back_with_an_older_copy(serve: Serve, store: Exte
 
 
 async def test_an_idle_service_finds_out_that_the_store_lost_its_counts(serve: Serve, store: ExternalStore) -> None:
-    """All counts vanish while nobody comes: they are back soon, in the box and in every article."""
+    """All counts vanish while nobody comes: they are back within ten seconds, in the box and in every article."""
     service = serve(store.url)
     load, stream = Load(service, "t1"), Stream("idle")
     async with under(load.run(stream, connections=await service.connections(each=8))):

@@ -111,6 +111,7 @@ def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
+@pytest.mark.timeout(180)  # 20 s alone, 75 beside three others
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     views=st.sampled_from(["per-visit", "every-load"]),

@@ -103,6 +103,22 @@ def test_what_was_left_out_is_told_a_minute_later_also_when_nothing_follows(boar
     assert one.written + other.written == ["the store is away0", "the store is a replica1"]
 
 
+def test_what_was_left_out_before_a_fork_is_told_by_the_parent_alone(board: Board, clock: Clock) -> None:
+    """A worker sets up a log of its own; closing the one that it has from the supervisor writes nothing."""
+    supervisor = Process(board, clock)
+    for _ in range(3):
+        supervisor.log("visitstats.web", "the store died")
+    worker = os.fork()
+    if not worker:
+        supervisor.lines.forget_left_out()
+        supervisor.lines.close()
+        os._exit(0 if supervisor.written == ["the store died0"] else 1)
+    assert os.waitpid(worker, 0) == (worker, 0)
+    clock.now = 61
+    supervisor.lines.tell_left_out()
+    assert supervisor.written == ["the store died0", "the store died1"]
+
+
 def test_lines_of_other_causes_are_not_held_back(board: Board, clock: Clock) -> None:
     """Another place in the code, another kind of error, a cause that is named, and what happens once."""
     one = Process(board, clock)

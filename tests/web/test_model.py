@@ -343,7 +343,7 @@ def test_the_counter_and_plain_arithmetic_never_differ(redis_url: str, tmp_path:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=EXAMPLES or 12,
+            max_examples=EXAMPLES or 20,
             stateful_step_count=STEPS,
             derandomize=not EXAMPLES,
             deadline=None,

@@ -20,7 +20,13 @@ from redis import Redis
 from tests.client import Connection, Hit, crowd, until
 from tests.driver import PROGRAM, Service
 from tests.shell import Shell
+from tests.waiting import wait_until
+from tests.web.inprocess import running
+from visitstats.changes.recording import ChangeRefused
+from visitstats.cli import moving
 from visitstats.store import keys
+from visitstats.store.fitness import opened
+from visitstats.system.clock import wall_clock
 
 
 class Readers:
@@ -96,6 +102,23 @@ async def test_what_is_read_while_a_site_is_renamed_is_counted_once(service: Ser
     assert await total(service, "newer") == readers.counted
 
 
+async def test_a_site_whose_journal_is_not_applied_is_neither_merged_nor_renamed(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hits were acknowledged, and would come to the old id when its numbers are at the new one already."""
+    monkeypatch.setattr(moving, "SETTLED_SECONDS", 0.0)
+    async with running(tmp_path / "data", redis_url) as app:
+        assert (await app.connection.hit("t1", Hit(crowd(1, "journal")[0], "/a"))).status == 200
+    async with opened(redis_url, wall_clock) as parts:
+        site = (await parts.records.sites())["t1"]
+        marks: Any = await parts.client.hgetall(keys.marks("t1"))
+        await parts.client.hset(keys.marks("t1"), mapping=dict.fromkeys(marks, "0:0"))
+        with pytest.raises(ChangeRefused, match="visitstats journal status"):
+            await moving.archive(parts, site, tmp_path / "data" / "journal")
+        await parts.client.hset(keys.marks("t1"), mapping=marks)
+        assert (await moving.archive(parts, site, tmp_path / "data" / "journal")).archived
+
+
 def large(path: Path, articles: int) -> None:
     """An export of a site with many articles."""
     whole = sha256()
@@ -131,8 +154,7 @@ def test_an_import_of_a_site_that_is_killed_is_finished_or_has_changed_nothing(
             names: Any = list(raw.scan_iter(keys.import_parts("big", "*")))
             return len(marks) and sum(int(raw.hlen(name)) for name in names)
 
-        while written() < parts and command.poll() is None:
-            pass
+        wait_until(lambda: written() >= parts or command.poll() is not None, "so much is written", 30)
         command.send_signal(signal.SIGKILL)
         command.wait()
         shell("tasks", "run", "imports")

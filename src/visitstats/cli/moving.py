@@ -32,6 +32,7 @@ from visitstats.store.import_records import Imported
 from visitstats.store.site_counts import SiteCounts
 from visitstats.system.clock import wall_clock
 from visitstats.system.patterns import linear_pattern
+from visitstats.trust.survey import survey
 
 SETTLED_SECONDS = 1.5
 """Workers see that a site is archived within a second; what they had taken by then is counted."""
@@ -154,8 +155,10 @@ async def check_free(parts: Parts, site_id: str) -> None:
         )
 
 
-async def archive(parts: Parts, site: Site) -> Site:
-    """Have nothing more counted for a site, and wait until all that was taken is counted. Returns it archived."""
+async def archive(parts: Parts, site: Site, journal: Path) -> Site:
+    """Have nothing more counted for a site, and wait until all that was taken is counted: what is in the journal of
+    this machine, and what other machines add to its totals. Returns it archived. Raises ChangeRefused when that takes
+    longer than a minute."""
     archived = msgspec.structs.replace(site, archived=True)
     if not site.archived:
         await parts.records.put_site(archived)
@@ -163,11 +166,15 @@ async def archive(parts: Parts, site: Site) -> Site:
     before = (await counts.periods(site.id))[""]
     for _ in range(MOST_LOOKS):
         await asyncio.sleep(SETTLED_SECONDS)
+        slots = await survey(journal, parts.reads)
         after = (await counts.periods(site.id))[""]
-        if after == before:
+        if after == before and not any((slot.waiting or {}).get(site.id) for slot in slots):
             return archived
         before = after
-    raise ChangeRefused(f"site {site.id} is archived, and still counts: is a clock wrong, or a service cut off?")
+    raise ChangeRefused(
+        f"site {site.id} is archived, and not all that was taken for it is counted (visitstats journal status): is a "
+        "clock wrong, or a service cut off?"
+    )
 
 
 def show(plan: Plan) -> None:

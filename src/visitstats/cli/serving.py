@@ -258,4 +258,4 @@ def _invite(address: str, token: str, traffic: bool, rate: float) -> None:
         console.print("    another token:              visitstats token add NAME --scope admin --data-dir DIR")
     console.print("  Ctrl-C ends it; the next run carries on with the same numbers.\n")
     if traffic:
-        start_player(address, rate, console)
+        start_player(address, rate)

@@ -141,7 +141,7 @@ def site_merge(
         )
 
     async def _merged(parts: Parts, move: Move, one: Site, folder: Path) -> str:
-        await archive(parts, one)
+        await archive(parts, one, options.data_dir / "journal")
         try:
             async with move.planned((await exported(parts, one, folder)).path, "add") as plan:
                 return (await move.make(plan, ordered(who, why))).id
@@ -167,7 +167,7 @@ def site_rename(
         one = await find_site(parts.records, old)
         site = _site(msgspec.to_builtins(one) | {"id": new})
         await check_free(parts, new)
-        await archive(parts, one)
+        await archive(parts, one, options.data_dir / "journal")
         with room() as folder:
             move = Move(parts, options, site, folder)
             try:

@@ -1,8 +1,9 @@
-"""The demo's traffic in the terminal: a thread that plays visitors, and a line that says what they do."""
+"""The demo's traffic in the terminal: a process that plays visitors, and a line that says what they do."""
 
 import asyncio
+import multiprocessing
 import secrets
-import threading
+import signal
 
 from rich.console import Console
 from rich.live import Live
@@ -11,22 +12,23 @@ from rich.text import Text
 from visitstats.demo.traffic import TrafficStats, play
 
 
-def start_player(address: str, rate: float, console: Console) -> None:
-    """Play `rate` visitors a minute against a running demo, until the process ends."""
-    threading.Thread(target=_run, args=(address, rate, console), daemon=True, name="traffic").start()
+def start_player(address: str, rate: float) -> None:
+    """Play `rate` visitors a minute against a running demo, until this process ends, however it ends. In a process of
+    its own: the supervisor forks its workers, and may have no threads."""
+    multiprocessing.get_context("spawn").Process(target=_run, args=(address, rate), daemon=True, name="traffic").start()
 
 
-def _run(address: str, rate: float, console: Console) -> None:
-    with Live(_line(TrafficStats()), console=console, refresh_per_second=4) as live:
-        asyncio.run(
-            play(
-                address,
-                asyncio.Event(),
-                rate=rate,
-                seed=secrets.randbits(64),
-                report=lambda stats: live.update(_line(stats)),
-            )
-        )
+def _run(address: str, rate: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, with which this ends
+    asyncio.run(_play(address, rate))
+
+
+async def _play(address: str, rate: float) -> None:
+    stop, demo = asyncio.Event(), multiprocessing.parent_process()
+    if demo is not None:
+        asyncio.get_running_loop().add_reader(demo.sentinel, stop.set)
+    with Live(_line(TrafficStats()), console=Console(), refresh_per_second=4) as live:
+        await play(address, stop, rate=rate, seed=secrets.randbits(64), report=lambda stats: live.update(_line(stats)))
 
 
 def _line(stats: TrafficStats) -> Text:

@@ -49,6 +49,13 @@ def tell_left_out() -> None:
             handler.tell_left_out()
 
 
+def forget_left_out() -> None:
+    """Forget what was left out in the process that this one was forked from: that tells it itself."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Lines):
+            handler.forget_left_out()
+
+
 class _Seen:
     """What a process knows of a cause."""
 
@@ -107,6 +114,10 @@ class OncePerMinute(logging.Filter):
         if about := getattr(record, "about", ""):
             self._board.say(_number(about), cause, now)
 
+    def forget(self) -> None:
+        """Know of no line that was left out."""
+        self._seen.clear()
+
     def due(self, *, at_once: bool = False) -> list[logging.LogRecord]:
         """Return the last line of each cause of which lines were left out, and none was written for a minute."""
         now, found = self._clock(), list[logging.LogRecord]()
@@ -156,6 +167,10 @@ class Lines(logging.StreamHandler[TextIO]):
                 self.emit(record)
         finally:
             self.release()
+
+    def forget_left_out(self) -> None:
+        """Write nothing of what was left out so far."""
+        self._once.forget()
 
     def close(self) -> None:
         """Write what was left out so far."""

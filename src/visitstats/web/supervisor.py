@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,7 @@ from visitstats.embedded.process import EmbeddedStore
 from visitstats.settings import Settings
 from visitstats.system.board import ROWS, Board, Seat, Supervision
 from visitstats.system.descriptors import descriptors, let_go
-from visitstats.system.logs import ALWAYS, set_up_logging, tell_left_out
+from visitstats.system.logs import ALWAYS, forget_left_out, set_up_logging, tell_left_out
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Worker(Process):
         self._foreign: set[int] = set()
 
     def start(self) -> None:
-        """Start it. The supervisor has one thread, or a fork would not be safe."""
+        """Start it."""
         self._foreign = descriptors() - self._kept
         # What comes before the worker has signal handlers of its own must not run the supervisor's there.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -91,6 +92,7 @@ class Worker(Process):
         for number in SIGNALS:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         let_go(self._foreign)
+        forget_left_out()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.config.app = partial(self.build, self.settings, self.seat)
         with contextlib.suppress(KeyboardInterrupt):
@@ -159,7 +161,10 @@ class Supervisor(Multiprocess):
     # Workers ---------------------------------------------------------------------------------------------------------
 
     def init_processes(self) -> None:
-        """Start the workers."""
+        """Start the workers. Raises RuntimeError in a process with threads: a lock that one of them holds would be held
+        in a worker for ever."""
+        if threading.active_count() > 1:
+            raise RuntimeError(f"workers cannot be forked beside threads: {threading.enumerate()}")
         # What is loaded by now is shared as long as no collection writes to it.
         gc.collect()
         gc.freeze()
