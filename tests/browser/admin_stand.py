@@ -222,6 +222,14 @@ def go(page: Page, listed: Listed) -> None:
     page.wait_for_selector(listed.ready)
 
 
+def dotted(n: int) -> str:
+    return f"{n:,}".replace(",", ".")
+
+
+def number(text: str) -> int:
+    return int(text.replace(".", ""))
+
+
 def until(page: Page, expression: str) -> None:
     """Wait until an expression is true in a page. (Playwright's own way evaluates a text there, which the policy
     refuses.)"""

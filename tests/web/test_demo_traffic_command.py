@@ -22,7 +22,8 @@ from tests.waiting import wait_until
 def demo(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """Its process and its port."""
     port = free_port()
-    command = [str(PROGRAM), "demo", "--traffic", "--rate", "600", "--port", str(port), "--data-dir", str(tmp_path / "data")]
+    options = {"--rate": 600, "--port": port, "--data-dir": tmp_path / "data"}
+    command = [str(PROGRAM), "demo", "--traffic", *(str(each) for pair in options.items() for each in pair)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         yield process.pid, port
         process.terminate()
