@@ -365,6 +365,18 @@ def test_dates_are_typed_as_people_write_them(browser: Browser, stand: Stand) ->
         assert page.locator(".own [aria-invalid=true]").count() == 0
 
 
+def click_twice(page: Page, button: str, opens: str) -> None:
+    """As many do with everything: here the second click comes when the dialog is there already."""
+    box = page.locator(button).bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector(opens)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    assert page.locator("dialog").count() == 1
+    assert page.evaluate("document.activeElement.type") == "search", "the focus is where one types"
+
+
 def test_many_sites_and_many_authors_stay_light(browser: Browser, stand: Stand) -> None:
     """150 portals, 1,500 authors: few elements, names that are offered as one types, and a list to search in."""
     stand.grow(sites=150, authors=1500)
@@ -376,9 +388,7 @@ def test_many_sites_and_many_authors_stay_light(browser: Browser, stand: Stand) 
         assert "153 cổng" in page.inner_text("main [role=status]")
         page.fill("#find", "xa so 149")
         until(page, "document.querySelectorAll('.portals tbody tr').length === 1")
-        page.dblclick(".site")
-        page.wait_for_selector("dialog[open] .sites a")
-        assert page.locator("dialog").count() == 1
+        click_twice(page, ".site", "dialog[open] .sites a")
         page.keyboard.insert_text("bac ha")
         page.keyboard.press("Enter")
         page.wait_for_selector(OVERVIEW.ready)

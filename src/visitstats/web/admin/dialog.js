@@ -14,8 +14,11 @@ export function open(title, build, { locked = false } = {}) {
     resolve(value);
   }));
   if (locked) dialog.addEventListener('cancel', event => event.preventDefault());
-  // Not by the second click of those who click twice on what opens it.
   else dialog.addEventListener('click', event => { if (event.target === dialog && event.detail < 2) dialog.close(); });
+  // The second click of those who click twice on what opens it neither closes it, nor takes the focus from its field,
+  // nor follows a link that happens to be there: the first press that a dialog sees is never the second of two.
+  const ignore = event => { if (event.detail > 1) { event.preventDefault(); event.stopPropagation(); } };
+  for (const name of ['mousedown', 'click']) dialog.addEventListener(name, ignore, { capture: true, once: true });
   dialog.append(...[build(close)].flat());
   document.body.append(dialog);
   dialog.showModal();
