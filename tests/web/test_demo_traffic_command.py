@@ -16,7 +16,6 @@ from tests.driver import PROGRAM, alive_pids, children_of
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-
 pytestmark = pytest.mark.timeout(180)
 
 
