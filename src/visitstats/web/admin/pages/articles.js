@@ -30,7 +30,8 @@ export default async function articles(page) {
   /* ---- the form ---------------------------------------------------------------------------------------------------- */
   const fields = {};
   const chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('chips') });
-  const changed = (step = true) => { remember(step); draw(); };
+  // What was typed is in what is asked now: asked for once more, it would take away rows that have come meanwhile.
+  const changed = (step = true) => { typedSoon.stop(); remember(step); draw(); };
   const typedSoon = later(PAUSE, () => changed(false));
 
   function pick(name, field, width) {
