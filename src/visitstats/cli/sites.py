@@ -45,7 +45,7 @@ def site_add(
     with_store(config, data_dir, redis_url, add)
     print(f"Site {site.id} is added. Paste this where the box shall stand:\n")
     print(f"{usual_snippet(site)}\n")
-    print("Behind the portal's own address /vs/ (deploy/nginx shows how), or with another look:")
+    print("Behind the portal's own address /vs/ (the examples in deploy/ show how), or with another look:")
     print(f"  visitstats site embed {site.id} --api /vs --preset {'|'.join(PRESETS)}")
     print("Where a Content-Security-Policy or Trusted Types forbid inline code (docs/embedding.md):")
     print(f"  visitstats site embed {site.id} --short")
