@@ -301,7 +301,7 @@ def _of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) -
 
 
 def of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) -> list[str]:
-    """Return the keys of a batch in the order in which `commit.lua` takes them; after these it takes those of the
+    """Return the keys of a batch in the order in which `lua/commit` takes them; after these it takes those of the
     counts that are to be answered, and `redo`."""
     return [*_of_commit(site, day, yesterday, hour, half_hour)]
 
