@@ -54,8 +54,12 @@ class Closed:
         """Return the views of each of these articles (numbers) in the packed months of its own range."""
         found = [0] * len(asked)
         wanted: dict[str, dict[int, list[tuple[int, int, Span]]]] = {}
+        parts: dict[tuple[str, str], list[Span]] = {}
         for place, (number, days) in enumerate(asked):
-            for span in packed_spans(known.state, days):
+            ends = days.first, days.last
+            if ends not in parts:
+                parts[ends] = packed_spans(known.state, days)
+            for span in parts[ends]:
                 blocks = wanted.setdefault(span.month, {})
                 blocks.setdefault(number // BLOCK, []).append((place, number % BLOCK, span))
         for month, blocks in wanted.items():

@@ -343,12 +343,13 @@ class Articles:
         """Return the views since publication of those of these articles that have a date."""
         known = await self._as_merged(asked.site, known)
         published = self._orders.published(known, numbers)
-        dated = [
-            (each, days_from(asked.calendar, published[each.numbers[0]], asked.query.within))
+        # Most have a date alone, and share it with others.
+        spans = {moment: days_from(asked.calendar, moment, asked.query.within) for moment in set(published.values())}
+        good = [
+            (each, days)
             for each in await self._rows_of.articles(asked.site.id, known, numbers)
-            if each.numbers[0] in published
+            if (moment := published.get(each.numbers[0])) is not None and (days := spans[moment]) is not None
         ]
-        good = [(each, days) for each, days in dated if days]
         counts = await self._rows_of.views(asked.site.id, known, asked.today, good)
         return [(each.numbers[0], n) for (each, _), n in zip(good, counts, strict=True)]
 

@@ -31,6 +31,7 @@ SCRIPTS = {
     "import": ("record", "claims", "layers", "import"),
     "facts": ("record", "claims", "facts"),
     "closing": ("record", "closing"),
+    "note": ("record", "note"),
     "prune": ("record", "prune"),
     "seal": ("seal",),
     "number": ("number",),

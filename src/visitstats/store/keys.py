@@ -354,6 +354,11 @@ def of_facts(site: str) -> list[str]:
     return [*_of_record(site), names(site), counts(site), touched(site), set_by(site), redo(site)]
 
 
+def of_note(site: str) -> list[str]:
+    """Return the keys of a change that is only written down, in the order in which `note.lua` takes them."""
+    return [*_of_record(site), redo(site)]
+
+
 def of_closing(site: str, month: str) -> list[str]:
     """Return the keys of a period that is closed or opened, in the order in which `closing.lua` takes them."""
     return [*_of_record(site), closed(site), frozen(site, month), redo(site)]

@@ -43,6 +43,7 @@ export default {
   'change.prune': 'Dropped made-up pages',
   'change.import': 'Brought old numbers',
   'change.baseline': 'Set what the old counter counted',
+  'change.settings': 'Settings of the portal',
   'change.other': 'Another change',
   close: 'Close',
   again: 'Try again',

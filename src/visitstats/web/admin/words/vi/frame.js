@@ -43,6 +43,7 @@ export default {
   'change.prune': 'Bỏ các trang không có thật',
   'change.import': 'Nhập số cũ',
   'change.baseline': 'Đặt số của bộ đếm cũ',
+  'change.settings': 'Đổi cài đặt của cổng',
   'change.other': 'Thay đổi khác',
   close: 'Đóng',
   again: 'Thử lại',
