@@ -1,7 +1,7 @@
 """`python -m benchmarks [--quick] [--rounds N] [--only NAME…] [--json FILE] [--dir DIR]`.
 
-Without --only: the real rates (`rates.py`), then saturation. The other parts (`latency.py`, `million.py`, `history.py`)
-are asked for by their names.
+Without --only: the real rates (`rates.py`), then saturation. The other parts (`latency.py`, `million.py`, `history.py`,
+`old_numbers.py`) are asked for by their names.
 
 Exit status: 0 = measured and nothing lost or doubled; 1 = visitstats lost or doubled a hit, or a service failed;
 2 = a tool is missing or wrong usage.
@@ -18,7 +18,19 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import contenders, history, judge, latency, load, machine, million, million_report, rates, report
+from benchmarks import (
+    contenders,
+    history,
+    judge,
+    latency,
+    load,
+    machine,
+    million,
+    million_report,
+    old_numbers,
+    rates,
+    report,
+)
 
 NO_WRK = (
     "wrk is not installed: `apt-get install wrk` (Debian, Ubuntu), `dnf install wrk` (Fedora), or build it from"
@@ -33,6 +45,8 @@ RATES = "rates"
 LATENCY = "latency"
 MILLION = "million"
 HISTORY = "history"
+OLD_NUMBERS = "old-numbers"
+ALONE = {LATENCY, HISTORY, OLD_NUMBERS}
 
 
 def main() -> int:
@@ -42,7 +56,7 @@ def main() -> int:
     if sys.platform != "linux":
         errors.print(NOT_LINUX)
         return 2
-    if {LATENCY, HISTORY} & {*options.only}:
+    if ALONE & {*options.only}:
         return _alone(options, console, errors)
     cores = sorted(os.sched_getaffinity(0))
     wrk, store = shutil.which("wrk"), contenders.store_binary()
@@ -92,6 +106,9 @@ def _alone(options: argparse.Namespace, console: Console, errors: Console) -> in
                 measured, wrong = latency.measure(console, folder, options)
                 latency.show(console, measured, options.rate)
                 found = measured
+            elif OLD_NUMBERS in options.only:
+                found, wrong = old_numbers.measure(console, folder, options)
+                old_numbers.show(console, found)
             else:
                 archive, wrong = history.measure(console, folder, options)
                 history.show(console, archive)
@@ -115,10 +132,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--visitors", type=int, default=20_000, help="known visitors (default 20000)")
     parser.add_argument("--articles", type=int, default=2_000, help="articles, read by Zipf's law (default 2000)")
     parser.add_argument(
-        "--only", choices=(RATES, *NAMES, LATENCY, MILLION, HISTORY), nargs="+", default=(RATES, *NAMES),
+        "--only", choices=(RATES, *NAMES, LATENCY, MILLION, HISTORY, OLD_NUMBERS), nargs="+", default=(RATES, *NAMES),
         help="rates: CPU per hit at real rates; some of the contenders, saturated; latency: of acknowledgements, while "
         "the store is well, slow, hung or away; million: a site with a million visitors and articles; history: ten "
-        "years of a million articles",
+        "years of a million articles; old-numbers: an import of half a million rows",
     )  # fmt: skip
     parser.add_argument(
         "--rates", type=float, nargs="+", default=rates.RATES, help="hits per second of that part (default 20 200 1000)"
@@ -126,8 +143,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--members",
         type=int,
-        default=1_000_000,
-        help="visitors and articles with --only million, articles with --only history (default 1000000)",
+        help="visitors and articles with --only million, articles with --only history (default 1000000), rows with "
+        "--only old-numbers (default 500000)",
     )
     parser.add_argument("--rate", type=float, default=200.0, help="hits per second with --only latency (default 200)")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
@@ -136,8 +153,9 @@ def _options() -> argparse.Namespace:
     alone = MILLION in options.only
     options.rounds = options.rounds or (1 if options.quick else 3 if alone else 5)
     options.seconds = options.seconds or (1.5 if options.quick else 6.0)
-    if len(options.only) > 1 and (alone or {LATENCY, HISTORY} & {*options.only}):
-        parser.error("latency, million and history are measured alone")
+    options.members = options.members or (500_000 if OLD_NUMBERS in options.only else 1_000_000)
+    if len(options.only) > 1 and (alone or ALONE & {*options.only}):
+        parser.error("latency, million, history and old-numbers are measured alone")
     if not all(0 < rate <= 10_000 for rate in options.rates):
         parser.error("--rates are above 0, and 10000 at most")
     if not 10_000 <= options.members <= 2_000_000:

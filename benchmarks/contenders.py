@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from benchmarks.beacons import host_of
 from benchmarks.load import on_core
@@ -184,6 +184,18 @@ class Visitstats:
         with _process(command, self._core, log, self._env) as app:
             _wait(app, port, f"/v1/sites/{self._sites[-1]}/stats", log, start_seconds)
             yield Running(port, (app.pid,))
+
+    def begin(self, *arguments: str, core: int, out: IO[bytes]) -> int:
+        """Begin a command on the same data, which writes what it says to `out`; return its process id, for wait4."""
+        return subprocess.Popen(
+            [self._command, *arguments],
+            env={**os.environ, **self._env},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=PROJECT,
+            preexec_fn=on_core(core),
+        ).pid
 
     def command(self, *arguments: str, core: int | None = None) -> str:
         """Run a command of visitstats on the same data; return what it printed. Raises CannotStart when it fails."""

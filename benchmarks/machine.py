@@ -95,11 +95,12 @@ def facts(
 
 @dataclass(frozen=True)
 class ProcessTree:
-    """The service's processes at one moment: CPU seconds since their start and the largest resident size."""
+    """The service's processes at one moment: CPU seconds since their start, and the largest resident sizes."""
 
     app_seconds: float
     store_seconds: float
     app_rss_mib: float
+    store_rss_mib: float
     pids: frozenset[int]
 
 
@@ -199,15 +200,17 @@ def prefer(*roots: int) -> None:
 
 def process_tree(*roots: int) -> ProcessTree:
     """The processes `roots` and all their descendants; those named like a store count as the store."""
-    app = store = rss = 0.0
+    app = store = rss = store_rss = 0.0
     family = _family(roots)
     for pid, found in family.items():
         if found is None:
             continue
         status = _status(pid)
+        peak = int(status.get("VmHWM", "0 kB").split()[0]) / 1024
         if status["Name"].startswith(STORE_NAMES):
             store += found[1]
+            store_rss = max(store_rss, peak)
         else:
             app += found[1]
-            rss = max(rss, int(status.get("VmHWM", "0 kB").split()[0]) / 1024)
-    return ProcessTree(app, store, rss, frozenset(family))
+            rss = max(rss, peak)
+    return ProcessTree(app, store, rss, store_rss, frozenset(family))

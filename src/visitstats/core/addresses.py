@@ -35,6 +35,8 @@ _TAIL = re.compile(r"([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 # What copying leaves before a name: `&amp;` for `&`, a second `?`, a space.
 _BEFORE_NAME = re.compile(r"(?:[? ]|amp;)+", re.IGNORECASE)
 _PIECE = re.compile(r"([?&])([^?&]*)")
+# A path in which rule 3 finds nothing but perhaps an index name at its end, or case: nearly every one.
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
 class Address(NamedTuple):
@@ -67,6 +69,8 @@ class Spelling(msgspec.Struct, frozen=True):
 
     def path(self, raw: str) -> str:
         """Rule 3. A backslash separates as `/` does, as in browsers; an encoded one or an encoded `/` is data."""
+        if _PLAIN_PATH.fullmatch(raw) and raw[raw.rindex("/") + 1 :].lower() not in INDEX_NAMES:
+            return raw.lower() if self.ignore_case else raw  # 0.7 us instead of 5
         kept: list[str] = []
         for part in raw.replace("\\", "/").split("/"):
             segment = PATH_SESSION.sub("", _decode(part, self.ignore_case))

@@ -269,12 +269,15 @@ class KeyRules:
 
     def _query(self, page: _Page) -> str:
         path, query, fragment = page.address
-        page.address = Address(path, self._spelling.query(query), fragment)
+        if query:
+            page.address = Address(path, self._spelling.query(query), fragment)
         return ""
 
     def _fragment(self, page: _Page) -> str:
         path, query, fragment = page.address
-        page.original = page.address = Address(path, query, self._spelling.fragment(fragment))
+        if fragment:
+            page.address = Address(path, query, self._spelling.fragment(fragment))
+        page.original = page.address
         return ""
 
     def _rewrite(self, rewrite: Rewrite) -> _Decide:
@@ -320,6 +323,8 @@ class KeyRules:
         """Rule 8: 128 bits (hex, BLAKE2b) of the whole stand for what does not fit, behind the path, which is cut when
         need be: still one key per address, and the path can be read."""
         address, page.key = page.address, page.address.text
+        if page.key == address.path and len(page.key) <= MAX_KEY_BYTES:
+            return ""
         queries = (address.query, address.fragment.partition("?")[2])
         parameters = sum(query.count("&") + 1 for query in queries if query)
         if len(page.key) <= MAX_KEY_BYTES and parameters <= MAX_PARAMS:

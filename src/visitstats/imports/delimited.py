@@ -1,6 +1,7 @@
 """CSV and its relatives: rows with their lines, whatever parts the columns."""
 
 import csv
+import itertools
 from collections.abc import Callable, Iterator
 
 from visitstats.imports.encodings import Lines, encoding_of
@@ -58,7 +59,7 @@ def rows(item: Item, encoding: str, separator: str, skipped: int = 0, list_schem
             reader = csv.reader(lines, delimiter=separator, strict=True)
             start = skipped + 1
             for cells in reader:
-                yield Row(start, list(cells))
+                yield Row(start, cells)  # type: ignore[arg-type]
                 start = skipped + reader.line_num + 1
     except UnicodeDecodeError as error:
         at = skipped + (reader.line_num if reader else 0) + 1
@@ -75,13 +76,12 @@ def rows(item: Item, encoding: str, separator: str, skipped: int = 0, list_schem
 
 
 def _without_schema(text: Lines) -> Iterator[str]:
-    """Yield lines without SharePoint's `ListSchema={…}` before the heading, on its line or the line above."""
-    for number, line in enumerate(text):
-        if number == 0 and line.lstrip("\ufeff").startswith("ListSchema="):
-            rest = _after_json(line.lstrip("\ufeff")[len("ListSchema=") :])
-            yield rest if rest.strip() else "\n"
-        else:
-            yield line
+    """Return the lines without SharePoint's `ListSchema={…}` before the heading, on its line or the line above."""
+    first = next(text, "")
+    if (line := first.lstrip("\ufeff")).startswith("ListSchema="):
+        rest = _after_json(line[len("ListSchema=") :])
+        first = rest if rest.strip() else "\n"
+    return itertools.chain([first] if first else [], text)
 
 
 def _after_json(text: str) -> str:

@@ -83,7 +83,7 @@ class Draft:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(_SCHEMA)
         self._db.execute("BEGIN")
-        self.path = path
+        path.unlink()  # so that nothing of it is left, also when the process is killed
         self.site = site
         self.options = options
         self.calendar = Calendar(options.timezone or site.timezone, site.week_start)
@@ -124,6 +124,7 @@ class Draft:
         """How the files were read, for people."""
         self._rules = rules
         self._hosts = Hosts(site.hosts)
+        self._main = f"https://{site.main_host}" if site.main_host else ""
         self._key = lru_cache(REMEMBERED)(self._find_key)
         self._listed = 0
         self._repeats = 0
@@ -317,7 +318,7 @@ class Draft:
         if text.startswith("//"):
             return f"https:{text}"
         if text.startswith("/"):
-            return f"https://{self.site.main_host}{text}" if self.site.main_host else ""
+            return f"{self._main}{text}" if self._main else ""
         host, _, rest = text.partition("/")
         if "." in host and " " not in host:
             try:

@@ -76,11 +76,11 @@ class Export:
         try:
             db.executescript(_SCHEMA)
             db.execute("BEGIN")
+            self._room.unlink()  # so that nothing of it is left, also when the process is killed
             await self._days(db)
             await self._articles(db)
         finally:
             db.close()
-            self._room.unlink(missing_ok=True)
         for period, counts in (await self._counts.periods(self._site.id)).items():
             self._line({"period": period, **counts})
         await self._log(calendar)

@@ -114,17 +114,21 @@ class Plan:
     def parts(self) -> Iterator[NewPart]:
         """Yield the parts of the import."""
         for part in amounts.parts(self.draft):
-            if part.place:
-                yield NewPart(part.place, part.visits, part.views, [(key, n, b"") for key, n in part.articles])
-                continue
-            named = []
-            for key, n in part.articles:
-                address, of_type, hidden, *facts = self._db.execute(
-                    "SELECT address, type, hidden, title, author, category, published FROM articles WHERE key = ?",
-                    (key,),
-                ).fetchone()
-                named.append((key, n, _entry(key, address, Facts(*facts), of_type, hidden=bool(hidden))))
-            yield NewPart("", part.visits, part.views, named)
+            entries = self._entries([key for key, _ in part.articles]) if not part.place else {}
+            yield NewPart(
+                part.place, part.visits, part.views, [(key, n, entries.get(key, b"")) for key, n in part.articles]
+            )
+
+    def _entries(self, keys: list[str]) -> dict[str, bytes]:
+        rows = self._db.execute(
+            "SELECT key, address, type, hidden, title, author, category, published FROM articles WHERE key IN "  # noqa: S608
+            f"({','.join('?' * len(keys))})",
+            keys,
+        )
+        return {
+            key: _entry(key, address, Facts(*facts), of_type, hidden=bool(hidden))
+            for key, address, of_type, hidden, *facts in rows
+        }
 
 
 def _entry(key: str, address: str, facts: Facts, of_type: str, *, hidden: bool) -> bytes:
@@ -140,14 +144,14 @@ async def plan_of(draft: Draft, changes: Changes, importing: Importing, imports:
     site = draft.site.id
     amounts.begin(draft)
     await _note_earlier(draft, importing, imports)
-    rows = draft.db.execute("SELECT number, key FROM articles ORDER BY number").fetchall()
-    for start in range(0, len(rows), PAGE):
-        page = rows[start : start + PAGE]
+    last = 0
+    while page := draft.db.execute(
+        "SELECT number, key FROM articles WHERE number > ? ORDER BY number LIMIT ?", (last, PAGE)
+    ).fetchall():
+        last = page[-1][0]
         found = await changes.views(site, [key for _, key in page])
-        draft.db.executemany(
-            "UPDATE articles SET old = ? WHERE number = ?",
-            [(views, number) for (number, _), views in zip(page, found, strict=True)],
-        )
+        known = [(views, number) for (number, _), views in zip(page, found, strict=True) if views is not None]
+        draft.db.executemany("UPDATE articles SET old = ? WHERE number = ?", known)
     amounts.work_out(draft, draft.options.strategy)
     totals = {kind: sum(await changes.totals(site, kind)) for kind in ("visits", "views")}
     totals["articles"] = await changes.articles(site)

@@ -45,7 +45,6 @@ def draft_of(
             raise ImportRefused(Place(source.items[0].name), "nothing in it can be taken" + _why(draft))
     except BaseException:
         draft.close()
-        path.unlink(missing_ok=True)
         raise
     return draft
 

@@ -52,15 +52,20 @@ _FOLDING = str.maketrans({"đ": "d", "_": " ", "\u00a0": " ", "ð": "d"})
 
 def fold(text: str) -> str:
     """Return a heading without tone marks, case and extra spaces: what makes no difference between headings."""
-    marks = unicodedata.normalize("NFD", text.lower().translate(_FOLDING))
-    return " ".join("".join(each for each in marks if not unicodedata.combining(each)).split()).strip(" :*.")
+    if text.isascii():
+        bare = text.lower().replace("_", " ")
+    else:
+        marks = unicodedata.normalize("NFD", text.lower().translate(_FOLDING))
+        bare = "".join([each for each in marks if not unicodedata.combining(each)])
+    return " ".join(bare.split()).strip(" :*.")
 
 
 def text_of(cell: Cell) -> str:
     """Return a cell as a text in one line, in NFC."""
+    if isinstance(cell, str):
+        return " ".join((cell if cell.isascii() else unicodedata.normalize("NFC", cell)).split())
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    text = cell if isinstance(cell, str) else str(cell)
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(str(cell).split())

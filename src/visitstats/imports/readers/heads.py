@@ -23,7 +23,7 @@ class Head(NamedTuple):
         heading is refused, in a text: something is missing there."""
         width = len(self.names)
         for row in self.sheet.rows():
-            if row.line <= self.line or not any(each not in (None, "") for each in row.cells):
+            if row.line <= self.line or not (any(row.cells) or any(each not in (None, "") for each in row.cells)):
                 continue
             if checked and len(row.cells) < width:
                 if self.sheet.form in ("text", "sql"):
