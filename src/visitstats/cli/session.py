@@ -124,6 +124,7 @@ async def scribe(settings: Settings, parts: Parts) -> AsyncIterator[Scribe]:
         Scribe.open, root, parts.url, parts.records.changes, wall_clock, lambda: is_replayed(root)
     )
     try:
+        await found.catch_up()
         yield found
     finally:
         await found.close()

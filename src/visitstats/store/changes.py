@@ -18,6 +18,7 @@ from visitstats.store import keys
 from visitstats.store.change_records import Change, Logged, decode_change
 from visitstats.store.client import translated
 from visitstats.store.prunes import Prunes
+from visitstats.store.reads import mark_of
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +223,12 @@ class Changes:
             return None if found is None else decode_entry(found)
         except msgspec.DecodeError:
             return None
+
+    async def watermark(self, site: str, writer: str) -> int:
+        """Return the sequence of a writer's last record that the site's ledger has; 0 for none."""
+        with translated():
+            found: Any = await self._client.hget(keys.marks(site), writer)
+        return mark_of(found).sequence if found else 0
 
     async def tell(self, site: str) -> None:
         """Have all workers read the site's aliases anew. Until they have, the script resolves them alone."""
