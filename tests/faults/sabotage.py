@@ -26,8 +26,12 @@ class Sabotage:
 
     def into(self, service: Service) -> None:
         """Have it in every process that the service starts from now on."""
+        service.environ |= self.environ(service)
+
+    def environ(self, service: Service) -> dict[str, str]:
+        """The variables that have it in a process; in a command only with SABOTAGE_COMMANDS."""
         paths = filter(None, (str(SABOTEUR), service.environ.get("PYTHONPATH", "")))
-        service.environ |= {
+        return {
             "PYTHONPATH": os.pathsep.join(paths),
             "SABOTAGE": str(self._folder),
             "SABOTAGE_OF": str(service.data_dir.resolve() / "journal"),

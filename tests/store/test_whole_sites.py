@@ -267,9 +267,14 @@ async def test_a_site_whose_import_fails_is_not_made(
         names = {name.decode() for name in found}
         assert {name for name in names if name.startswith("vs:{")} == {keys.marks(SITE.id)}
     monkeypatch.undo()
-    await made(store.url, tmp_path, path)
+    first = await made(store.url, tmp_path, path)
+    async with Redis.from_url(store.url) as raw:
+        before = await Reads(raw).views(SITE.id, ["/a", "/b"])
+        assert await made(store.url, tmp_path, path) == first, "done twice it is done once"
+        assert await Reads(raw).views(SITE.id, ["/a", "/b"]) == before == {"/a": 1, "/b": 1}
+    await here.read("/a", day=DAY)
     with pytest.raises(InvalidSite, match="there is a site 'portal' already"):
-        await made(store.url, tmp_path, path)
+        await made(store.url, tmp_path, await file_of(redis_url, tmp_path))
 
 
 async def test_other_rules_make_the_keys_anew(here: Merging, redis_url: str, tmp_path: Path) -> None:

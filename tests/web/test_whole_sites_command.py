@@ -95,7 +95,10 @@ def test_a_site_gets_another_id(shell: Shell, redis_url: str) -> None:
     assert counts(redis_url, "new") == before
     shown = shell("site", "show", "new")
     assert "old.vn" in shown
-    assert "there is a site 'new' already" in shell("site", "rename", "old", "new", fails=True)
+    assert shell("site", "rename", "old", "new") == said
+    assert counts(redis_url, "new") == before, "done twice it is done once"
+    shell("site", "add", "other", "--host", "other.vn")
+    assert "there is a site 'new' already" in shell("site", "rename", "other", "new", fails=True)
 
 
 def test_a_site_is_removed_when_its_id_was_typed(shell: Shell, redis_url: str, tmp_path: Path) -> None:

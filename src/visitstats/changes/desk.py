@@ -13,7 +13,6 @@ from visitstats.changes.periods import Periods
 from visitstats.changes.prunes import give_again
 from visitstats.changes.recording import ChangeRefused, Order, Recording
 from visitstats.changes.scribe import Recorder
-from visitstats.changes.settings import SettingsLog
 from visitstats.core.errors import InvalidQuery, NotFound
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
@@ -33,8 +32,7 @@ AMOUNTS, FACTS, PERIODS, MERGES = (
     ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
 )  # fmt: skip
 IMPORTS = ("import", "baseline")
-SETTINGS = "settings"
-KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, SETTINGS, "undo")
+KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, "undo")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -74,7 +72,6 @@ class ChangeDesk:
         self.naming = Naming(recording, site)
         self.periods = Periods(recording, closings, calendar)
         self.imports = Importing(recording, imports, closings)
-        self.settings = SettingsLog(recording)
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
@@ -88,7 +85,8 @@ class ChangeDesk:
         if made.change.kind in FACTS:
             return msgspec.structs.replace(undo, facts=await self.naming.look_at_undo(made))
         if made.change.kind in IMPORTS:
-            await self.imports.check_undo(made)
+            if not made.undone:
+                await self.imports.check_undo(made)
             return msgspec.structs.replace(
                 undo, said=tuple(msgspec.structs.replace(each, by=-each.by) for each in made.change.said)
             )
@@ -104,6 +102,9 @@ class ChangeDesk:
         if (before := await self._recording.made_before(order, "undo")) and before.change.undoes == change_id:
             return before
         made = await self._to_undo(change_id)
+        if made.undone and made.change.kind in IMPORTS:
+            await self.imports.finish(made.id)
+            return await self.find(made.undone)
         if made.change.kind in AMOUNTS:
             return await self.corrections.undo(made, order)
         if made.change.kind in FACTS:
@@ -122,11 +123,13 @@ class ChangeDesk:
             raise NotFound(f"site {self._site.id} has no change {change_id[:40]!r}; visitstats audit lists them")
         if made.change.kind == "undo":
             raise ChangeRefused(f"change {made.id} is an undo; to take it back, make the change again")
-        if made.change.kind == SETTINGS:
-            raise ChangeRefused(f"change {made.id} is of the site's settings; to take it back, set them again")
-        if made.undone and made.change.kind not in PLACES:  # which may have been cut off
+        # Of pages that got their places back, and of an import, the undo itself may have been cut off.
+        if made.undone and made.change.kind not in PLACES and not await self._is_cut_off(made):
             raise ChangeRefused(f"change {made.id} is undone already (by {made.undone})")
         return made
+
+    async def _is_cut_off(self, made: Logged) -> bool:
+        return made.change.kind in IMPORTS and made.id in await self.imports.unfinished()
 
     # The log ---------------------------------------------------------------------------------------------------------
 

@@ -204,6 +204,11 @@ class Importing:
         await self._finish(logged, what.places, back=bool(logged.undone))
         return True
 
+    async def finish_all(self) -> None:
+        """Go on with whatever was cut off, as by a kill. Raises as `finish` does."""
+        for name in await self.unfinished():
+            await self.finish(name)
+
     # How -------------------------------------------------------------------------------------------------------------
 
     async def _begin(self, logged: Logged, record: ChangeRecord) -> Logged:

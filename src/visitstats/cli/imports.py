@@ -126,6 +126,8 @@ def bring(
 
     async def _look_and_make(bench: Bench, draft: Draft) -> int:
         importing = bench.desk.imports
+        if not dry_run:
+            await importing.finish_all()
         if before := await importing.made_with(draft.hash):
             if report_to:
                 put(report_to / _answer(dry_run), _already(bench, before.logged))

@@ -125,11 +125,20 @@ class Move:
                 )
 
     async def make_new(self, path: Path, order: Order) -> Logged:
-        """Make the site, and import a file into it; if that fails nothing stays of it. Raises InvalidSite for an id
-        that is in use, or that counts are kept of, and ImportRefused."""
+        """Make the site, and import a file into it; if that fails nothing stays of it. What was killed on the way is
+        taken up: a site with these settings of which nothing is counted, or an import of this file that was begun.
+        Raises InvalidSite for an id that is in use, or that counts are kept of, and ImportRefused."""
         records, site = self._parts.records, self.site
-        await check_free(self._parts, site.id)
+        is_there = (await records.sites()).get(site.id) == site
+        if not is_there:
+            await check_free(self._parts, site.id)
         async with self.planned(path, "replace") as plan:
+            if is_there:
+                if (before := await self.made_before(plan)) is not None:
+                    await self.go_on(before[0].id)
+                    return before[0]
+                if await records.removals.has_counts(site.id):
+                    await check_free(self._parts, site.id)
             await records.put_site(site)
             try:
                 return await self.make(plan, order)
@@ -138,6 +147,11 @@ class Move:
             except BaseException:
                 await records.discard_site(site.id, wall_clock())
                 raise
+
+    async def go_on(self, change_id: str) -> None:
+        """Finish an import that was cut off. Raises as `make` does."""
+        async with scribe(self._settings, self._parts) as recorder:
+            await Bench(self._parts, self.site, recorder, None).desk.imports.finish(change_id)
 
 
 async def check_free(parts: Parts, site_id: str) -> None:

@@ -84,7 +84,6 @@ def site_import(
     site = _site(settings | {"id": as_id or head.site})
 
     async def run(parts: Parts) -> str:
-        await check_free(parts, site.id)
         with room() as folder:
             return (await Move(parts, options, site, folder).make_new(file, ordered(who, why))).id
 
@@ -163,22 +162,32 @@ def site_rename(
 ) -> None:  # fmt: skip
     """Give a site another id: NEW is made like OLD, with its numbers, and OLD is archived."""
 
-    async def run(parts: Parts) -> str:
+    async def run(parts: Parts) -> tuple[str, Site]:
         one = await find_site(parts.records, old)
         site = _site(msgspec.to_builtins(one) | {"id": new})
-        await check_free(parts, new)
-        await archive(parts, one, options.data_dir / "journal")
+        there = (await parts.records.sites()).get(new)
+        if there is not None and one.archived and msgspec.structs.replace(there, archived=True) == site:
+            site = there  # what a rename has left that was killed, or has made
+        else:
+            await check_free(parts, new)
         with room() as folder:
             move = Move(parts, options, site, folder)
+            if there is not None and (begun := await move.made_of(old)):
+                await move.go_on(begun)
+                return begun, site
+            await archive(parts, one, options.data_dir / "journal")
             try:
-                return (await move.make_new((await exported(parts, one, folder)).path, ordered(who, why))).id
+                made = await move.make_new((await exported(parts, one, folder)).path, ordered(who, why))
+                return made.id, site
             except BaseException:
                 if new not in await parts.records.sites():
                     await parts.records.put_site(one)
                 raise
 
     options = settings_of(config, data_dir=data_dir, redis_url=redis_url)
-    change = with_parts(options, run)
+    change, site = with_parts(options, run)
+    if site.archived:
+        print(f"Site {new} is archived, as {old} was: visitstats site set {new} --no-archive lets it count.")
     print(f"Site {old} is {new} from now on: change {change}. Site {old} is archived.")
     print(f"Pages that still name {old} are not counted: paste the snippet anew (visitstats site embed {new}).")
     print(f"Access tokens for {old} are not good for {new}: make new ones (visitstats token add).")

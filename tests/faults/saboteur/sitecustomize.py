@@ -216,3 +216,5 @@ if _folder := os.environ.get("SABOTAGE"):
     # The workers, which are forked; not the supervisor, which has the store to look after.
     if "serve" in sys.orig_argv:
         os.register_at_fork(after_in_child=Saboteur(_folder, os.environ["SABOTAGE_OF"]).install)
+    elif os.environ.get("SABOTAGE_COMMANDS"):
+        Saboteur(_folder, os.environ["SABOTAGE_OF"]).install()

@@ -1,5 +1,5 @@
 /* Reports: the month for the leadership, articles by author and category, royalties; on the page, in files, on paper. */
-import { get } from '../api.js';
+import { download, get, save } from '../api.js';
 import { figure, framed, fresh, h, later } from '../dom.js';
 import { UNKNOWN, date, fullDate, moment, month, number, percent, range } from '../format.js';
 import { asTable, measure, plot } from '../plot.js';
@@ -72,10 +72,10 @@ export default async function reports(page) {
   function draw(found) {
     const title = `${t(`title.${found.kind}`)} ${called(t, found, chosen.period)}`;
     const said = h('span', { class: 'soft', role: 'status' });
-    const files = ['xlsx', 'csv'].map(kind => h('button', { class: 'button', type: 'button', onclick: () => file(kind, said, files) }, t(`file.${kind}`)));
+    const file = (kind, text) => h('button', { class: 'button', type: 'button', onclick: event => fetchFile(event.currentTarget, kind, said) }, text);
     preview.replaceChildren(
       h('div', { class: 'head' }, h('h2', { id: 'report-title' }, title), h('div', { class: 'actions' },
-        files, h('button', { class: 'button', type: 'button', onclick: () => print() }, t('print')), said)),
+        file('xlsx', t('excel')), file('csv', t('csv')), h('button', { class: 'button', type: 'button', onclick: () => print() }, t('print')), said)),
       h('p', {}, [site.name || site.id, site.host].filter(Boolean).join(' · ')),
       h('p', { class: 'soft lead' }, state(t, found), ' ', closable(found) && h('a', { class: 'noprint', href: page.link('corrections', { part: 'close', period: found.range.from.slice(0, 7) }) }, t('close.month'))),
       ...PARTS[found.kind](page, found).filter(Boolean));
@@ -86,10 +86,19 @@ export default async function reports(page) {
     return !closed && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
   }
 
-  async function file(kind, place, buttons) {
-    const { fetchFile } = await import('../files.js');
-    const lang = document.documentElement.lang;
-    await fetchFile(page, { path, kind, query: { ...asked(), lang, delimiter: lang === 'vi' ? ';' : ',' }, place, buttons });
+  async function fetchFile(button, kind, said) {
+    button.disabled = true;
+    said.textContent = t('making');
+    try {
+      const { blob, name } = await download(`${path}.${kind}`, { ...asked(), lang: document.documentElement.lang, delimiter: document.documentElement.lang === 'vi' ? ';' : ',' }, page.signal,
+        bytes => { said.textContent = t('fetching', { n: Math.ceil(bytes / 1024) }); });
+      save(blob, name);
+      said.textContent = t('fetched', { name });
+    } catch (error) {
+      if (!page.signal.aborted) said.textContent = t(t.has(`error.${error.code}`) ? `error.${error.code}` : 'error.internal-error', { code: error.status, n: error.after ?? 0 });
+    } finally {
+      button.disabled = false;
+    }
   }
 }
 
