@@ -16,6 +16,7 @@ from visitstats.changes.corrections import UNDATED, Adjustment
 from visitstats.changes.facts import Renaming
 from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.core.closing import Closing, ClosingDamaged
+from visitstats.core.query import Query
 from visitstats.store import keys
 from visitstats.store.change_records import Logged
 
@@ -61,10 +62,10 @@ async def test_what_was_frozen_is_the_month_as_it_was_with_names_and_checksum(me
     lines = book.text.decode().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"site": "portal", "period": OCTOBER, "visits": 3, "views": 3, "articles": 2, "late_of": "", "late_visits": 0,
-         "late_views": 0},
+         "late_views": 0, "days": 30, "due": 2},
         {"key": "/new", "title": "Title of /new", "author": "", "category": "", "published": "", "views": 1, "late": 0},
         {"key": "/old", "title": "Lễ hội", "author": "Lê Hiếu", "category": "Văn hóa", "published": "2036-10-02",
-         "views": 2, "late": 0},
+         "views": 2, "late": 0, "days": 30, "royal": 2, "due": 2},
     ]  # fmt: skip
     assert closing.sha256 == made.change.note == sha256(book.text).hexdigest()
     assert (closing.id, closing.who, closing.at_ms, made.change.place) == (made.id, "an", merging.now, OCTOBER)
@@ -203,3 +204,56 @@ async def test_a_large_month_is_frozen_in_pieces_and_lost_ones_are_told(merging:
             await merging.raw.hset(keys.frozen(SITE.id, OCTOBER), piece, damage)
         with pytest.raises(ClosingDamaged):
             await frozen(merging)
+
+
+# Royalties ------------------------------------------------------------------------------------------------------------
+
+
+async def royalties(merging: Merging, month: str) -> dict[str, tuple[int, int]]:
+    """Of the articles of a closed month's royalties: views within their days, and how many of these are due."""
+    book = await closed_months(merging.raw).book(SITE.id, await closing_of(merging, month))
+    found = {row.key: (row.royal, row.due) for row in book.rows if row.days}
+    assert sum(due for _, due in found.values()) == book.head.due
+    return found
+
+
+async def within(merging: Merging, *articles: str, days: int = 30) -> dict[str, int]:
+    """Views within so many days of publication, as lists have them now."""
+    merging.moment = merging.now
+    await merging._articles.refresh(SITE)
+    page = await merging._articles.page(SITE, Query(keys=articles, within=days))
+    return {row.entry.key: row.within or 0 for row in page.rows}
+
+
+async def test_royalties_of_a_closed_month_are_what_had_come_and_the_rest_is_due_in_the_next(merging: Merging) -> None:
+    """Of articles that were published in it; all closed months together have each view once."""
+    for key, published in (("/old", "2036-10-25"), ("/new", "2036-11-05"), ("/third", "2036-09-03")):
+        await merging.desk.naming.rename(key, Renaming(published=published), AN)
+    await close(merging, "2036-09")
+    assert await royalties(merging, "2036-09") == {"/third": (0, 0)}
+    await close(merging)
+    first = await royalties(merging, OCTOBER)
+    live = await within(merging, "/old")
+    assert first == {"/old": (live["/old"], live["/old"])}, "the days of /third were over, and nothing came"
+    await merging.read("/old", "/old", day=CALENDAR.day_named("2036-11-08"))
+    merging.now = DECEMBER.start_ms
+    live = await within(merging, "/old", "/new")
+    await close(merging, NOVEMBER)
+    second = await royalties(merging, NOVEMBER)
+    assert second == {"/new": (live["/new"], live["/new"]), "/old": (live["/old"], live["/old"] - first["/old"][1])}
+    assert second["/old"][1] >= 2
+
+
+async def test_a_merge_and_another_date_move_royalties_and_pay_nothing_twice(merging: Merging) -> None:
+    for key in ("/old", "/new"):
+        await merging.desk.naming.rename(key, Renaming(published="2036-10-20"), AN)
+    await close(merging)
+    first = await royalties(merging, OCTOBER)
+    await merging.merge("/old", "/new")
+    await merging.desk.naming.rename("/new", Renaming(published="2036-11-02"), AN)
+    merging.now = DECEMBER.start_ms
+    live = await within(merging, "/new")
+    await close(merging, NOVEMBER)
+    paid = sum(due for _, due in first.values())
+    assert paid > 0
+    assert (await royalties(merging, NOVEMBER))["/new"] == (live["/new"], live["/new"] - paid)

@@ -119,3 +119,63 @@ async def test_a_closed_month_is_told_as_it_was_frozen(app: Running) -> None:
     path = f"{REPORT}.csv?kind=articles&period=2040-04"
     text = (await app.connection.request("GET", path, headers=headers)).body.decode("utf-8-sig")
     assert [line.split(";")[1] for line in text.splitlines()[1:]] == ["3", "2", "1"]
+
+
+async def test_royalties_of_a_closed_month_are_the_frozen_ones(app: Running) -> None:
+    """With checksum, name and moment, on the page and in files; what comes later is told, and due in the next month.
+    Within other days they are told as they are now, and that they are not the closed ones."""
+    app.clock.set("2040-05-16T12:00:00+07:00")
+    await read_some(app)
+    app.clock.set("2040-06-02T08:00:00+07:00")
+    headers = {"authorization": await app.token("editor", "t1", name="Hùng")}
+
+    async def close(month: str) -> None:
+        body = {"period": month, "within": 60}
+        made = await app.connection.request("POST", "/v1/admin/sites/t1/close", body, headers)
+        assert made.status == 200, made
+
+    async def shown(query: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await app.connection.request("GET", f"{REPORT}?{query}", headers=headers)).json
+        return found
+
+    await close("2040-05")
+    found = await shown("kind=royalties&period=2040-05")
+    assert found["groups"] == [{"name": "An", "articles": 2, "views": 5}, {"name": "Bình", "articles": 1, "views": 1}]
+    assert (found["within"], found["closed_days"], found["since"], found["selection"]["views"]) == (60, 60, 0, 6)
+    assert (found["closed"]["who"], found["closed"]["at"]) == ("Hùng", "2040-06-02T08:00:00+07:00")
+    [closing] = (await app.connection.request("GET", "/v1/admin/sites/t1/closed", headers=headers)).json["closed"]
+    assert (found["closed"]["sha256"], closing["within"], closing["due"]) == (closing["sha256"], 60, 6)
+    assert [(row["key"], row["within"], row["until"], row["over"]) for row in found["articles"]] == [
+        ("/a", 3, "2040-07-13", False), ("/b", 2, "2040-07-13", False), ("/c", 1, "2040-07-13", False),
+    ]  # fmt: skip
+
+    await read_some(app)
+    app.clock.advance(61)
+    later = await shown("kind=royalties&period=2040-05")
+    assert (later["since"], later["groups"]) == (6, found["groups"])
+    other = await shown("kind=royalties&period=2040-05&within=30")
+    assert (other["closed"], other["closed_days"], other["within"], other["selection"]["views"]) == (None, 60, 30, 12)
+    book = Read(
+        (await app.connection.request("GET", f"{REPORT}.xlsx?kind=royalties&period=2040-05", headers=headers)).body
+    )
+    line = f"Đã chốt 02/06/2040 08:00, Hùng, mã {closing['sha256'][:6]}. Lượt đến sau khi chốt tính vào kỳ chốt sau."
+    assert book.sheets["Tác giả"][2][0] == line
+    head, rows = book.table("Bài viết", "Tiêu đề")
+    due, had = head.index("Lượt xem trong 60 ngày từ khi đăng, tính kỳ này"), head.index("Đã tính ở kỳ trước")
+    assert [(row[1], row[due], row[had]) for row in rows] == [("An", 3, 0), ("An", 2, 0), ("Bình", 1, 0), (None, 6, 0)]
+
+    app.clock.set("2040-07-01T00:05:00+07:00")
+    await close("2040-06")
+    found = await shown("kind=royalties&period=2040-06&within=60")
+    assert [(row["key"], row["within"], row["before"], row["total"]) for row in found["articles"]] == [
+        ("/a", 3, 3, 6), ("/b", 2, 2, 4), ("/c", 1, 1, 2),
+    ]  # fmt: skip
+    assert (found["closed"]["late_of"], found["closed"]["late_views"]) == ("2040-05", 6)
+    path = f"{REPORT}.csv?kind=royalties&period=2040-06&lang=en&delimiter=,"
+    text = (await app.connection.request("GET", path, headers=headers)).body.decode("utf-8-sig")
+    table = list(csv.reader(io.StringIO(text, newline="")))
+    due = table[0].index("Views within 60 days of publication, due now")
+    assert [(row[1], row[due], row[table[0].index("Due before")]) for row in table[1:]] == [
+        ("An", "3", "3"), ("An", "2", "2"), ("Bình", "1", "1"),
+    ]  # fmt: skip
+    assert (await shown("kind=royalties&period=2040-05"))["since"] == 0, "it is in the month that was closed since"

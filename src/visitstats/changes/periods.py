@@ -55,7 +55,7 @@ class Periods:
         state = encode_closing(
             Closing(
                 own_id, month, change.at_ms, change.who, frozen.sha256, frozen.size, len(frozen.pieces), head.articles,
-                head.visits, head.views, head.late_of, head.late_visits, head.late_views,
+                head.visits, head.views, head.late_of, head.late_visits, head.late_views, head.days, head.due,
             )
         )  # fmt: skip
         change = msgspec.structs.replace(change, place=month, note=frozen.sha256)

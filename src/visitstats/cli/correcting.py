@@ -25,7 +25,7 @@ from visitstats.cli.change_session import (
 )
 from visitstats.cli.lists import opened_file
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots
-from visitstats.core.closing import Closing, Frozen
+from visitstats.core.closing import MOST_ROYALTY_DAYS, ROYALTY_DAYS, Closing, Frozen
 from visitstats.core.periods import Calendar
 from visitstats.reading.closings import Since
 from visitstats.reading.index import IndexBuilding
@@ -98,19 +98,26 @@ def reset(
 def close(
     site_id: SiteArgument,
     month: MonthArgument,
+    within: Annotated[
+        int,
+        typer.Option(
+            metavar="DAYS", min=1, max=MOST_ROYALTY_DAYS,
+            help="Royalties are frozen of the views within so many days of publication.",
+        ),
+    ] = ROYALTY_DAYS,
     who: WhoOption = None,
     why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
-) -> None:
+) -> None:  # fmt: skip
     """Close a month that is over: its numbers are frozen. Later hits and corrections go to the open month."""
     session = Session(config, data_dir, redis_url, site_id)
 
     async def make(bench: Bench) -> tuple[Logged, Closing | None]:
         async def freeze(month: str) -> Frozen:
             await _ready(bench)
-            return await bench.closed.freeze(bench.articles, bench.site, month)
+            return await bench.closed.freeze(bench.articles, bench.site, month, within)
 
         made = await bench.desk.periods.close(month, ordered(who, why), freeze)
         return made, await bench.closed.find(bench.site.id, month)
@@ -119,6 +126,7 @@ def close(
     print(f"{month} is closed, SHA-256 {made.change.note}.")
     if closing is not None:
         print(f"{dots(closing.articles)} articles, {dots(closing.visits)} visits, {dots(closing.views)} views.")
+        print(f"Royalties: {dots(closing.due)} views within {closing.days} days of publication are due.")
         if closing.late_visits or closing.late_views:
             print(
                 f"Besides, {dots(closing.late_visits)} visits and {dots(closing.late_views)} views of "

@@ -99,7 +99,7 @@ async def _write(
 def _print(site: Site, report: Report, language: Language) -> None:
     console = Console()
     console.print(f"[bold]{word(report.kind, language)} {period(report.range, language)}[/]", highlight=False)
-    console.print(escape(state_line(site, report.at_ms, report.closed, language)), highlight=False)
+    console.print(escape(state_line(site, report.at_ms, report.closed, language, report.kind)), highlight=False)
     if report.figures:
         table = Table(word("figure", language), "", *([word("whole", language)] if report.running else []))
         for name in ("before", "year_ago"):

@@ -1,8 +1,12 @@
 """A closed period: what is frozen of it, and how it is written down, byte for byte.
 
 What is frozen is a text of JSON lines in UTF-8: the head (`ClosedHead`), then a line for each article that was read in
-the month (`ClosedRow`), in the order of their keys. Its SHA-256 is that of the file which `visitstats closed` writes.
-The layout is frozen.
+the month, or of which royalties are counted (`ClosedRow`), in the order of their keys. Its SHA-256 is that of the file
+which `visitstats closed` writes. The layout is frozen: fields may be added that are left out when they are 0.
+
+Royalties of a closed month are those of the articles that were published in it: their views within `days` days of
+publication, as far as they had come when it was closed. What comes later within these days is due in the next month
+that is closed, so that all closed months together have each of these views once.
 """
 
 import re
@@ -16,12 +20,15 @@ import msgspec
 from visitstats.core.errors import InvalidQuery, VisitstatsError
 from visitstats.core.periods import Day
 
+ROYALTY_DAYS = 30
+"""Days of royalties, unless said otherwise."""
+MOST_ROYALTY_DAYS = 366
 PIECE = 48 * 1024
 """Bytes of a piece as it is kept: less than a script holds the store for."""
 _MONTH = re.compile(r"([1-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 
 
-class ClosedHead(msgspec.Struct, frozen=True):
+class ClosedHead(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the site had in a closed month."""
 
     site: str
@@ -34,9 +41,13 @@ class ClosedHead(msgspec.Struct, frozen=True):
     """The month that was closed before, from which counts are taken over that came after it was closed; or empty."""
     late_visits: int
     late_views: int
+    days: int = 0
+    """Within how many days of publication royalties are counted; 0 for a month of which they are not frozen."""
+    due: int = 0
+    """Views for which royalties are due, of all articles together."""
 
 
-class ClosedRow(msgspec.Struct, frozen=True):
+class ClosedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an article had in a closed month, and what it was called then."""
 
     key: str
@@ -48,6 +59,12 @@ class ClosedRow(msgspec.Struct, frozen=True):
     late: int
     """Views of `late_of` that were counted, corrected or moved after that was closed; below zero when it has less now.
     They are in no other period."""
+    days: int = 0
+    """Within how many days of its publication its royalties are counted; 0 when none are, in this month."""
+    royal: int = 0
+    """Its views within these days, when the month was closed."""
+    due: int = 0
+    """Those of them that no month had that was closed before; below zero when it has less now."""
 
 
 class Closing(msgspec.Struct, frozen=True, array_like=True):
@@ -68,6 +85,9 @@ class Closing(msgspec.Struct, frozen=True, array_like=True):
     late_of: str
     late_visits: int
     late_views: int
+    days: int = 0
+    """As `ClosedHead` has it."""
+    due: int = 0
 
 
 class ClosingDamaged(VisitstatsError):

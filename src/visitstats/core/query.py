@@ -173,6 +173,9 @@ class Row(msgspec.Struct, frozen=True):
     """In the period before, if that was asked for."""
     within: int | None = None
     """Within the days after its publication that were asked for; None when it has no date."""
+    days: int = 0
+    """Of frozen royalties: how many days these are. Then `views` and `within` are what is due, `before` what closed
+    months had before, and `total` both."""
 
 
 class Selection(msgspec.Struct, frozen=True):

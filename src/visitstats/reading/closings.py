@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from visitstats.core.closing import (
+    ROYALTY_DAYS,
     ClosedHead,
     ClosedRow,
     Closing,
@@ -22,11 +23,12 @@ from visitstats.core.closing import (
 )
 from visitstats.core.errors import StoreUnavailable
 from visitstats.core.keys import article_id
-from visitstats.core.query import Query
+from visitstats.core.periods import Calendar
+from visitstats.core.query import MOST_KEYS, Query
 from visitstats.core.sites import Site
 from visitstats.core.tiles import days_in
 from visitstats.reading.article_history import Article, ArticleHistory
-from visitstats.reading.query import Page
+from visitstats.reading.query import Page, since
 from visitstats.store.changes import Changes
 from visitstats.store.closings import Closings
 from visitstats.store.tiles import Tiles
@@ -115,11 +117,12 @@ class ClosedMonths:
 
     # Freezing --------------------------------------------------------------------------------------------------------
 
-    async def freeze(self, lists: Lists, site: Site, month: str) -> Frozen:
-        """Read what is to be frozen of a month. Raises what lists do, and StoreUnavailable when the articles together
-        are not what the site has."""
+    async def freeze(self, lists: Lists, site: Site, month: str, days: int = ROYALTY_DAYS) -> Frozen:
+        """Read what is to be frozen of a month, royalties within so many days of publication among it. Raises what
+        lists do, and StoreUnavailable when the articles together are not what the site has."""
         closed = await self._closings.all(site.id)
         before = closed[max(closed)] if closed else None
+        earlier = [] if before is None else list((await self.book(site.id, before)).rows)
         await lists.refresh(site)
         now = await self._live(lists, site, month)
         visits, views = [await self._changes.on(site.id, kind, month) for kind in ("visits", "views")]
@@ -129,13 +132,87 @@ class ClosedMonths:
         late: dict[str, int] = {}
         late_visits = late_views = 0
         if before is not None:
-            late = await self._late(lists, site, before, now)
+            late = await self._late(lists, site, before, earlier, now)
             late_visits, late_views = await self.since(site.id, before)
-        rows = [ClosedRow(*row, n, late.get(row[0], 0)) for row, n in now.values() if n or late.get(row[0])]
+        found = {key: ClosedRow(*told, n, late.get(key, 0)) for key, (told, n) in now.items() if n or late.get(key)}
+        many = len(found)
+        for key, (told, *royalties) in (await self._royalties(lists, site, month, days, earlier)).items():
+            row = found.get(key) or ClosedRow(*told, 0, 0)
+            found[key] = msgspec.structs.replace(row, **dict(zip(("days", "royal", "due"), royalties, strict=True)))
         head = ClosedHead(
-            site.id, month, visits, views, len(rows), before.period if before else "", late_visits, late_views
-        )
-        return freeze(head, rows)
+            site.id, month, visits, views, many, before.period if before else "", late_visits, late_views, days,
+            sum(row.due for row in found.values()),
+        )  # fmt: skip
+        return freeze(head, found.values())
+
+    async def royalties_since(self, lists: Lists, site: Site, rows: list[ClosedRow]) -> int:
+        """Return how many views have come to the royalties of a closed month after it was closed."""
+        had, days = await self._had(site, rows)
+        now = await self._now_within(lists, site, days)
+        return sum(views for _, views in now.values()) - sum(had.values())
+
+    async def _royalties(
+        self, lists: Lists, site: Site, month: str, days: int, earlier: list[ClosedRow]
+    ) -> dict[str, tuple[Told, int, int, int]]:
+        """Return, by key, of the articles that were published in a month, and of those whose royalties the month that
+        was closed before had: names, days, views within them, and how many of these that month did not have."""
+        had, days_of = await self._had(site, earlier)
+        published = Query(
+            published_first=f"{month}-01", published_last=f"{month}-{days_in(month)}", within=days, min_views=0,
+            hidden=True, limit=ROWS,
+        )  # fmt: skip
+        found = {
+            key: (told, days, n, n - had.get(key, 0))
+            for key, (told, n) in (await self._within(lists, site, published)).items()
+        }
+        carried = {key: n for key, n in days_of.items() if key not in found}
+        now = await self._now_within(lists, site, carried)
+        calendar, end = Calendar(site.timezone), f"{month}-{days_in(month)}"
+        for key, within in carried.items():
+            told, n = now.get(key, (None, 0))
+            due = n - had[key]
+            told = told or _told(next(row for row in earlier if row.key == key))
+            span = since(calendar, told[-1], within)
+            if due or (span is not None and span.last > end):  # else it has all that it will have
+                found[key] = told, within, n, due
+        return found
+
+    async def _had(self, site: Site, rows: list[ClosedRow]) -> tuple[dict[str, int], dict[str, int]]:
+        """Return what articles had within the days of their royalties when these were frozen, and how many days these
+        are, under the keys for which they stand now."""
+        aliases = await self._changes.aliases(site.id)
+        had: dict[str, int] = {}
+        days: dict[str, int] = {}
+        for row in rows:
+            if row.days:
+                key = aliases.get(article_id(row.key), row.key)
+                had[key] = had.get(key, 0) + row.royal
+                days[key] = max(days.get(key, 0), row.days)
+        return had, days
+
+    async def _now_within(self, lists: Lists, site: Site, days: dict[str, int]) -> Live:
+        """Return what articles are called, and their views within so many days (by key) of publication."""
+        found: Live = {}
+        for within in sorted(set(days.values())):
+            wanted = [key for key, n in days.items() if n == within]
+            for start in range(0, len(wanted), MOST_KEYS):
+                query = Query(
+                    keys=tuple(wanted[start : start + MOST_KEYS]), within=within, hidden=True, limit=MOST_KEYS
+                )
+                found |= await self._within(lists, site, query)
+        return found
+
+    async def _within(self, lists: Lists, site: Site, query: Query) -> Live:
+        found: Live = {}
+        while True:
+            page = await lists.page(site, query)
+            for row in page.rows:
+                entry = row.entry
+                told = (entry.key, entry.title, entry.author, entry.category, entry.published)
+                found[entry.key] = (told, row.within or 0)
+            if not page.cursor:
+                return found
+            query = msgspec.structs.replace(query, cursor=page.cursor)
 
     async def _live(self, lists: Lists, site: Site, month: str) -> Live:
         """Return what articles are called and were read in a month, by key; the hidden ones, too."""
@@ -155,16 +232,18 @@ class ClosedMonths:
             if not cursor:
                 return found
 
-    async def _late(self, lists: Lists, site: Site, before: Closing, now: Live) -> dict[str, int]:
+    async def _late(
+        self, lists: Lists, site: Site, before: Closing, earlier: list[ClosedRow], now: Live
+    ) -> dict[str, int]:
         """Return by how much articles have more views in the month that was closed before than when it was, under
         the keys for which they stand now. Those of them that were not read in this month are added to `now`."""
         aliases = await self._changes.aliases(site.id)
         found: dict[str, int] = {}
         told: dict[str, Told] = {}
-        for row in (await self.book(site.id, before)).rows:
+        for row in earlier:
             key = aliases.get(article_id(row.key), row.key)
             found[key] = found.get(key, 0) - row.views
-            told.setdefault(key, (key, row.title, row.author, row.category, row.published))
+            told.setdefault(key, (key, *_told(row)[1:]))
         for key, (names, views) in (await self._live(lists, site, before.period)).items():
             found[key] = found.get(key, 0) + views
             told[key] = names
@@ -175,3 +254,7 @@ class ClosedMonths:
 
     async def _alone(self, site: str, months: list[str]) -> list[int]:
         return await self._tiles.site_alone(site, months)
+
+
+def _told(row: ClosedRow) -> Told:
+    return row.key, row.title, row.author, row.category, row.published

@@ -10,15 +10,18 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from visitstats.core.periods import Calendar
 from visitstats.core.query import Query, Row
 from visitstats.core.ranges import Range
 from visitstats.core.sites import Site
 from visitstats.reading import exports
+from visitstats.reading.closed_book import ClosedBook, ClosedNote, Sums
 from visitstats.reading.exports import Cells, Column, Csv, address, columns
 from visitstats.reading.groups import Group, Grouping
 from visitstats.reading.report_words import Language, day, days, moment, name_of, period, word
-from visitstats.reading.reports import GROUPED, WITHIN, ClosedNote, Figure, Kind, Report, Reports, Sums, last_day
+from visitstats.reading.reports import GROUPED, WITHIN, Figure, Kind, Report, Reports, last_day
 from visitstats.reading.workbook import Cell, Heading, Sheet, Workbook
 from visitstats.reading.workbook import Kind as CellKind
 
@@ -76,8 +79,9 @@ class ReportFiles:
             async for page in self._reports.pieces(self._site, kind, query):
                 head = ""
                 if text is None:
-                    closed = kind != "royalties" and await self._reports.book(self._site, query) is not None
-                    shown = self._columns(kind, query, page.range, is_closed=closed)
+                    book = await self._reports.book(self._site, query, kind)
+                    query, closed = _with_days(query, book), book is not None
+                    shown = self._columns(kind, query, page.range, is_closed=closed, at_ms=page.selection.at_ms)
                     cells = Cells(self._site, shown)
                     text = Csv([column.heading(self._language) for column in shown], separator)
                     head = text.head()
@@ -95,7 +99,8 @@ class ReportFiles:
         done, column = 0, 0
         totals: list[Cell] = []
         asked = self._reports.royalty_range(self._site, query) if kind == "royalties" else None
-        book_of = None if kind == "royalties" else await self._reports.book(self._site, query)
+        book_of = await self._reports.book(self._site, query, kind)
+        query = _with_days(query, book_of)
         note = book_of.note if book_of else None
         async for page in self._reports.pieces(self._site, kind, query):
             if leaves is None:
@@ -104,7 +109,7 @@ class ReportFiles:
                     groups = book.sheet(
                         word(f"sheet.{by}", self._language), self._group_headings(by, query, kind), above
                     )
-                shown = self._columns(kind, query, page.range, is_closed=note is not None)
+                shown = self._columns(kind, query, page.range, is_closed=note is not None, at_ms=page.selection.at_ms)
                 cells, totals = Cells(self._site, shown), [0 if each.kind == "number" else None for each in shown]
                 column = next(place for place, each in enumerate(shown) if place and each.kind == "number")
                 headings = [each.heading(self._language) for each in shown]
@@ -137,26 +142,33 @@ class ReportFiles:
             book.plot(word("sheet.plot", self._language), word("views", self._language), leaves, title, [column],
                       bars=True)  # fmt: skip
 
-    def _columns(self, kind: Kind, query: Query, asked: Range, *, is_closed: bool = False) -> list[Column]:
-        if is_closed:  # neither type nor views of all time are frozen
+    def _columns(
+        self, kind: Kind, query: Query, asked: Range, *, is_closed: bool = False, at_ms: int = 0
+    ) -> list[Column]:
+        if is_closed and kind != "royalties":  # neither type nor views of all time are frozen
             return [each for each in columns(asked) if each.en not in ("Type", "Of all time")]
         if kind != "royalties":
             return columns(asked, within=query.within, compare=query.compare)
         within, language = query.within or WITHIN, self._language
         over = {True: word("yes", language), False: word("not.yet", language), None: word("no.date", language)}
-        today = self._calendar.day_at(self._now_ms).date
+        today = self._calendar.day_at(at_ms or self._now_ms).date
 
         @lru_cache(maxsize=64)
-        def until(published: str) -> str:
-            return last_day(self._calendar, published, within)
+        def until(published: str, days: int) -> str:
+            return last_day(self._calendar, published, days or within)
 
         def is_over(row: Row) -> str:
-            last = until(row.entry.published)
+            last = until(row.entry.published, row.days)
             return over[last < today if last else None]
 
         def last(row: Row) -> Cell:
-            text = until(row.entry.published)
+            text = until(row.entry.published, row.days)
             return date.fromisoformat(text) if text else None
+
+        frozen = [
+            _column("royal", 16, lambda site, number, row: row.total, "number"),
+            _column("had", 16, lambda site, number, row: row.before, "number"),
+        ]  # fmt: skip
 
         return [
             _column("no", 6, lambda site, number, row: number, "number"),
@@ -164,10 +176,11 @@ class ReportFiles:
             _column("title", 60, lambda site, number, row: row.entry.title),
             _column("category", 20, lambda site, number, row: row.entry.category),
             _column("published", 12, lambda site, number, row: exports.published(site, row), "date"),
-            _column("within", 16, lambda site, number, row: row.within, "number", within),
+            _column("due" if is_closed else "within", 16, lambda site, number, row: row.within, "number", within),
+            *(frozen if is_closed else []),
             _column("until", 12, lambda site, number, row: last(row), "date"),
             _column("over", 12, lambda site, number, row: is_over(row)),
-            _column("total", 14, lambda site, number, row: row.total, "number"),
+            *([] if is_closed else [_column("total", 14, lambda site, number, row: row.total, "number")]),
             _column("address", 40, lambda site, number, row: address(site, row)),
             _column("key", 30, lambda site, number, row: row.entry.key),
         ]
@@ -193,7 +206,7 @@ class ReportFiles:
         return [
             f"{word(kind, self._language)} {period(asked, self._language)}",
             name_of(self._site),
-            state_line(self._site, at_ms, closed, self._language),
+            state_line(self._site, at_ms, closed, self._language, kind),
         ]
 
     # The summary ------------------------------------------------------------------------------------------------------
@@ -262,11 +275,19 @@ class ReportFiles:
         ]  # fmt: skip
 
 
-def state_line(site: Site, at_ms: int, closed: ClosedNote | None, language: Language) -> str:
+def _with_days(query: Query, book: ClosedBook | None) -> Query:
+    """Return the query of a closed month's royalties: within the days of which they were frozen."""
+    return msgspec.structs.replace(query, within=book.days) if book is not None and book.days else query
+
+
+def state_line(site: Site, at_ms: int, closed: ClosedNote | None, language: Language, kind: Kind = "summary") -> str:
     """Say of when the numbers are, and whether they are closed: when, by whom, and the beginning of the hash."""
     if closed is None:
         return word("open", language).format(at=moment(site, at_ms))
     said = word("closed", language).format(at=moment(site, closed.at_ms), who=closed.who, code=closed.sha256[:6])
+    if kind == "royalties":
+        earlier = word("earlier", language).format(n=closed.late_views) if closed.late_views else ""
+        return f"{said} {word('royalties.closed', language)} {earlier}".strip()
     if closed.late_visits or closed.late_views:
         late = word("late", language).format(of=closed.late_of, visits=closed.late_visits, views=closed.late_views)
         return f"{said} {late}"

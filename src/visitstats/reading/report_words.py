@@ -46,6 +46,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Tiêu đề", "Title"),
     "published": ("Ngày đăng", "Published"),
     "within": ("Lượt xem trong {n} ngày từ khi đăng", "Views within {n} days of publication"),
+    "due": ("Lượt xem trong {n} ngày từ khi đăng, tính kỳ này", "Views within {n} days of publication, due now"),
+    "royal": ("Cộng đến khi chốt", "In all, when closed"),
+    "had": ("Đã tính ở kỳ trước", "Due before"),
     "until": ("Tính đến hết ngày", "Counted up to"),
     "over": ("Đã đủ ngày", "All days over"),
     "yes": ("có", "yes"),
@@ -62,6 +65,14 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "late": (
         "Gồm {visits} lượt truy cập, {views} lượt xem của kỳ {of} đến sau khi chốt kỳ ấy.",
         "With {visits} visits and {views} views of {of} that came after that was closed.",
+    ),
+    "royalties.closed": (
+        "Lượt đến sau khi chốt tính vào kỳ chốt sau.",
+        "What came after that is due in the month that is closed next.",
+    ),
+    "earlier": (
+        "Gồm {n} lượt của bài đăng trước kỳ này, đến sau khi chốt kỳ trước.",
+        "With {n} views of articles published before, which came after the month before was closed.",
     ),
     "compared": (
         "So sánh trên các ngày {whole}: kỳ trước {before}; cùng kỳ năm trước {year_ago}.",

@@ -7,20 +7,21 @@
     royalties    what the articles published in a period were read within some days of publication, by author
 
 A month that is closed (`core.closing`) is told as it was frozen: its articles, groups and sums are the frozen ones, and
-what came late to the month that was closed before is in them, because it is in no other period. Royalties are not
-frozen: they are of days that may be after the month's end.
+what came late to the month that was closed before is in them, because it is in no other period. Its royalties are the
+frozen ones, too, when they are asked for within the days of which it was closed: what had come by then, with what had
+come meanwhile for articles of earlier months.
 
 A period that still runs is compared on its whole days only: what of today is counted by now would lose against whole
 days. The numbers of lists and groups are of one moment, which the report names.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import msgspec
 
-from visitstats.core.entries import Entry
+from visitstats.core.closing import ROYALTY_DAYS, ClosedRow, Closing
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.history import Row as HistoryRow
 from visitstats.core.history import joined
@@ -28,9 +29,17 @@ from visitstats.core.periods import Calendar
 from visitstats.core.query import MOST_ROWS, Query, Row, Selection, fold
 from visitstats.core.ranges import Range, before, range_of
 from visitstats.core.sites import Site
-from visitstats.reading.closings import ClosedMonths
+from visitstats.reading.closed_book import (
+    ClosedBook,
+    ClosedNote,
+    Sums,
+    articles_of,
+    known_of_frozen,
+    royalties_of,
+)
+from visitstats.reading.closings import Book, ClosedMonths
 from visitstats.reading.groups import Group, Grouping
-from visitstats.reading.query import PIECE, Articles, Page, since
+from visitstats.reading.query import Articles, Page, since
 from visitstats.reading.site_history import OPEN_DAYS
 from visitstats.store.history import SiteHistory
 from visitstats.store.reads import Reads
@@ -41,11 +50,8 @@ GROUPED: dict[str, Grouping] = {"authors": "author", "categories": "category"}
 BEST = 10
 """Articles, authors and categories of a summary."""
 UNITS = ("month", "quarter", "year")
-WITHIN = 30
+WITHIN = ROYALTY_DAYS
 """Days of royalties, unless said otherwise."""
-MOST_GROUPS = 50_000
-"""Of a file: authors beyond them are one group. Each takes some 200 bytes."""
-OTHERS = "(…)"
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -72,18 +78,6 @@ class Gaps(msgspec.Struct, frozen=True):
     year_ago: int = 0
 
 
-class ClosedNote(msgspec.Struct, frozen=True):
-    """That a month is closed: when, by whom, and the SHA-256 of what was frozen. `late` counts came to the month `of`
-    after that was closed, and are in this one."""
-
-    at_ms: int
-    who: str
-    sha256: str
-    late_of: str
-    late_visits: int
-    late_views: int
-
-
 class DayRow(msgspec.Struct, frozen=True):
     """A day of a summary."""
 
@@ -108,6 +102,10 @@ class Report(msgspec.Struct, frozen=True):
     groups: list[Group] = []
     groups_in_all: int = 0
     within: int = 0
+    closed_days: int = 0
+    """Of royalties of a closed month: within how many days they are frozen. Those of other days are not."""
+    since: int = 0
+    """Views that have come to the frozen royalties since, which are due in the next month that is closed."""
     figures: list[Figure] = []
     whole: Range | None = None
     """The days that are compared, and those with which."""
@@ -197,33 +195,53 @@ class Reports:
             authors=authors, categories=categories,
         )  # fmt: skip
 
-    async def book(self, site: Site, query: Query) -> "ClosedBook | None":
+    async def book(self, site: Site, query: Query, kind: Kind = "articles") -> ClosedBook | None:
         """Return what is frozen of the month that is asked for; None when it is open, or no month, or when there are
         conditions that what is frozen does not know. Raises ClosingDamaged, too."""
-        asked, running = self._range(site, query)
-        if asked.unit != "month" or running or query != _known_of_frozen(query):
-            return None
-        closing = await self._closed.find(site.id, asked.first[:7])
+        closing = await self._closing(site, query)
         if closing is None:
             return None
+        if query.within not in ((0, closing.days) if kind == "royalties" else (0,)):
+            return None
+        if kind == "royalties" and not closing.days:
+            return None  # it was closed before royalties were frozen
         found = await self._closed.book(site.id, closing)
-        head = found.head
-        note = ClosedNote(closing.at_ms, closing.who, closing.sha256, head.late_of, head.late_visits, head.late_views)
-        rows = [
-            Row(Entry(row.key, row.title, "", row.author, row.category, row.published), row.views + row.late)
+        chosen = [
+            row
             for row in found.rows
-            if row.views + row.late
-            and (not query.author or fold(row.author) == fold(query.author))
+            if (not query.author or fold(row.author) == fold(query.author))
             and (not query.category or fold(row.category) == fold(query.category))
         ]
-        rows.sort(key=lambda row: (-row.views, row.entry.key))
-        return ClosedBook(note, head.visits + head.late_visits, head.views + head.late_views, rows)
+        if kind == "royalties":
+            return await self._royalty_book(site, closing, found, chosen)
+        head = found.head
+        note = ClosedNote(closing.at_ms, closing.who, closing.sha256, head.late_of, head.late_visits, head.late_views)
+        return ClosedBook(note, head.visits + head.late_visits, head.views + head.late_views, articles_of(chosen))
+
+    async def _royalty_book(self, site: Site, closing: Closing, found: Book, chosen: list[ClosedRow]) -> ClosedBook:
+        calendar = Calendar(site.timezone)
+        rows = [row for row in chosen if row.days]
+        earlier = sum(row.due for row in rows if last_day(calendar, row.published, 1)[:7] != closing.period)
+        note = ClosedNote(closing.at_ms, closing.who, closing.sha256, found.head.late_of, 0, earlier)
+        last = max(await self._closed.all(site.id))
+        since = await self._closed.royalties_since(self.articles, site, rows) if closing.period == last else 0
+        due = sum(row.due for row in rows)
+        return ClosedBook(note, 0, due, royalties_of(rows), closing.days, since)
+
+    async def _closing(self, site: Site, query: Query) -> Closing | None:
+        """Return the closing of the month that is asked for, if there is one that knows of the conditions."""
+        asked, running = self._range(site, query)
+        plain = msgspec.structs.replace(query, within=0)
+        if asked.unit != "month" or running or plain != known_of_frozen(plain):
+            return None
+        return await self._closed.find(site.id, asked.first[:7])
 
     async def pieces(self, site: Site, kind: Kind, query: Query) -> AsyncIterator[Page]:
         """Yield the articles of a report: `query.limit` of them, group by group where it has groups."""
         check(kind, query)
-        if kind != "royalties" and (book := await self.book(site, query)):
-            for page in book.pages(self._range(site, query)[0], GROUPED.get(kind), query.limit):
+        if book := await self.book(site, query, kind):
+            by: Grouping | None = "author" if kind == "royalties" else GROUPED.get(kind)
+            for page in book.pages(self._range(site, query)[0], by, query.limit):
                 yield page
             return
         if kind == "royalties":
@@ -239,6 +257,10 @@ class Reports:
 
     async def _royalties(self, site: Site, query: Query) -> Report:
         wanted, asked = self._published(site, query)
+        if book := await self.book(site, query, "royalties"):
+            frozen = _frozen("royalties", asked, book, query)
+            return msgspec.structs.replace(frozen, within=book.days, closed_days=book.days, since=book.since)
+        closing = await self._closing(site, query)
         groups, shown, count, views = Sums("author"), list[Row](), 0, 0
         async for page in self.articles.pieces(site, wanted):
             groups.add(page.rows)
@@ -249,7 +271,7 @@ class Reports:
         found = groups.sorted()
         return Report(
             "royalties", asked, now_ms, self._runs(site, asked), Selection(now_ms, count, views), shown, None,
-            found[: query.limit], len(found), within=wanted.within,
+            found[: query.limit], len(found), within=wanted.within, closed_days=closing.days if closing else 0,
         )  # fmt: skip
 
     def _published(self, site: Site, query: Query) -> tuple[Query, Range]:
@@ -293,48 +315,10 @@ def check(kind: Kind, query: Query) -> None:
         raise InvalidQuery("royalties are of articles published in the period, author by author: name it, and no order")
 
 
-class ClosedBook(NamedTuple):
-    """What is frozen of a month, what came late to the one before among it."""
-
-    note: ClosedNote
-    visits: int
-    views: int
-    rows: list[Row]
-    """Its articles, the most read first. What they had of all time is not frozen."""
-
-    def groups(self, by: Grouping) -> list[Group]:
-        """Return what the articles of each author or category have together."""
-        sums = Sums(by, within=False)
-        sums.add(self.rows)
-        return sums.sorted()
-
-    def pages(self, asked: Range, by: Grouping | None, limit: int) -> Iterator[Page]:
-        """Yield the articles in pieces, group by group if they are grouped; one piece at least."""
-        rows = self.rows
-        if by:
-
-            def place(row: Row) -> tuple[bool, str, str]:
-                name: str = getattr(row.entry, by)
-                return not name, fold(name), name
-
-            rows = sorted(rows, key=place)
-        rows = rows[:limit]
-        selection = Selection(self.note.at_ms, len(rows), sum(row.views for row in rows))
-        for start in range(0, max(len(rows), 1), PIECE):
-            yield Page(asked, None, selection, rows[start : start + PIECE], "", start)
-
-
-def _known_of_frozen(query: Query) -> Query:
-    """Return the conditions of a query of which what is frozen knows something."""
-    return Query(
-        period=query.period, first=query.first, last=query.last, author=query.author, category=query.category,
-        limit=query.limit, sort=query.sort if query.sort in GROUPED.values() else "views",
-    )  # fmt: skip
-
-
 def _frozen(kind: Kind, asked: Range, book: ClosedBook, query: Query) -> Report:
     views = sum(row.views for row in book.rows)
-    groups = book.groups(GROUPED[kind]) if kind in GROUPED else []
+    by: Grouping | None = "author" if kind == "royalties" else GROUPED.get(kind)
+    groups = book.groups(by) if by else []
     return Report(
         kind, asked, book.note.at_ms, False, Selection(book.note.at_ms, len(book.rows), views),
         book.rows[: query.limit], book.note, groups[: query.limit], len(groups),
@@ -350,29 +334,6 @@ def _closed_figures(figures: list[Figure], book: ClosedBook | None) -> list[Figu
         msgspec.structs.replace(each, now=frozen[each.name], whole=frozen[each.name]) if each.name in frozen else each
         for each in figures
     ]
-
-
-class Sums:
-    """Adds up the articles of a file by author or category, as their rows go by; at most MOST_GROUPS."""
-
-    def __init__(self, by: Grouping, *, within: bool = True) -> None:
-        self._by = by
-        self._within = within
-        self._found: dict[str, tuple[int, int]] = {}
-
-    def add(self, rows: list[Row]) -> None:
-        """Add some."""
-        for row in rows:
-            name: str = getattr(row.entry, self._by)
-            if name not in self._found and len(self._found) >= MOST_GROUPS:
-                name = OTHERS
-            articles, views = self._found.get(name, (0, 0))
-            self._found[name] = articles + 1, views + ((row.within or 0) if self._within else row.views)
-
-    def sorted(self) -> list[Group]:
-        """Return the groups, that with the most views first."""
-        groups = [Group(name, *counts) for name, counts in self._found.items()]
-        return sorted(groups, key=lambda group: (-group.views, -group.articles, not group.name, group.name))
 
 
 def last_day(calendar: Calendar, published: str, within: int) -> str:

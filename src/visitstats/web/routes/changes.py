@@ -14,6 +14,7 @@ from visitstats.changes.desk import KINDS, ChangeDesk, Wanted
 from visitstats.changes.facts import Renaming
 from visitstats.changes.recording import ChangeRefused, Order, Pending
 from visitstats.changes.scribe import Recorder
+from visitstats.core.closing import MOST_ROYALTY_DAYS, ROYALTY_DAYS
 from visitstats.core.entries import FACTS
 from visitstats.reading.closings import ClosedMonths, Lists
 from visitstats.sites.directory import LiveSite, SiteDirectory
@@ -114,11 +115,17 @@ class AcceptOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PeriodOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of closing a month, or opening it again (then with a reason)."""
+    """The body of opening a month again, with a reason."""
 
     period: Annotated[str, Meta(description="a month, as 2026-10")]
     why: str = ""
     id: Id = ""
+
+
+class CloseOrder(PeriodOrder, forbid_unknown_fields=True):
+    """The body of closing a month: its royalties are frozen `within` so many days of publication."""
+
+    within: Annotated[int, Meta(ge=1, le=MOST_ROYALTY_DAYS)] = ROYALTY_DAYS
 
 
 class UndoQuery(msgspec.Struct):
@@ -159,6 +166,10 @@ class ClosedMonth(msgspec.Struct):
     late_views: int
     visits_since: int
     views_since: int
+    within: int
+    """Within how many days of publication its royalties are frozen; 0 for none."""
+    due: int
+    """Views for which royalties are due."""
 
 
 class ClosedList(msgspec.Struct):
@@ -264,11 +275,12 @@ class ChangeRoutes:
 
     # Periods ---------------------------------------------------------------------------------------------------------
 
-    async def close(self, asked: Asked[None, PeriodOrder]) -> Changed | Reply:
+    async def close(self, asked: Asked[None, CloseOrder]) -> Changed | Reply:
         """Close a month that is over: its numbers are frozen."""
         live = asked.live
+        days = asked.body.within
         making = self._desk(asked).periods.close(
-            asked.body.period, _order(asked), lambda month: self._closed.freeze(self._lists, live.site, month)
+            asked.body.period, _order(asked), lambda month: self._closed.freeze(self._lists, live.site, month, days)
         )
         return await self._made(live, making)
 
@@ -285,6 +297,7 @@ class ChangeRoutes:
                 ClosedMonth(
                     each.period, each.id, live.calendar.iso(each.at_ms), each.who, each.sha256, each.articles,
                     each.visits, each.views, each.late_of or None, each.late_visits, each.late_views, *since,
+                    each.days, each.due,
                 )
             )  # fmt: skip
         return ClosedList(live.site.id, found)
@@ -356,7 +369,7 @@ class ChangeRoutes:
         _change("hide", hide, "Hide an article from lists, or show it again", HideOrder),
         _change("type", classify, "Say of which type an article is", TypeOrder),
         _change("accept", accept, "Accept what readers say of an article", AcceptOrder),
-        _change("close", close, "Close a month", PeriodOrder),
+        _change("close", close, "Close a month", CloseOrder),
         _change("reopen", reopen, "Open a closed month again", PeriodOrder),
         _change("undo", undo, "Undo a change", UndoOrder),
         Route("POST", "/v1/admin/sites/{site}/adjust/preview", look_at_adjust, "What a correction would change",

@@ -40,7 +40,9 @@ class ReportFileQuery(Selected, kw_only=True):
 
 
 class RoyaltyRow(ArticleRow):
-    """An article of a report. Of royalties `until` is the last of its days, and `over` whether that is past."""
+    """An article of a report. Of royalties `until` is the last of its days, and `over` whether that is past; of frozen
+    ones `within` is what is due, `before` what closed months had before, `total` both, and `over` is as of the
+    closing."""
 
     until: str | None = None
     over: bool | None = None
@@ -72,6 +74,10 @@ class ReportAnswer(msgspec.Struct):
     groups: list[Group]
     groups_in_all: int
     within: int
+    closed_days: int
+    """Of royalties of a closed month: within how many days they are frozen; 0 for none."""
+    since: int
+    """Views that have come to frozen royalties since, which are due in the month that is closed next."""
     figures: list[Figure]
     whole: Days | None
     compared: Days | None
@@ -98,20 +104,22 @@ class ReportRoutes:
         kind, query = kind_named(given.kind), given.query(given.limit)
         check(kind, query)
         found = await self._desk.report(live.site, kind, query)
-        today = live.calendar.day_at(self._clock()).date
         note = found.closed
         closed = None if note is None else ClosedAt(
             live.calendar.iso(note.at_ms), note.who, note.sha256, note.late_of, note.late_visits, note.late_views
         )  # fmt: skip
+        today = live.calendar.day_at(note.at_ms if note else self._clock()).date
         rows = []
         for rank, row in enumerate(found.articles, 1):
-            until = last_day(live.calendar, row.entry.published, found.within or WITHIN) if kind == "royalties" else ""
+            days = row.days or found.within or WITHIN
+            until = last_day(live.calendar, row.entry.published, days) if kind == "royalties" else ""
             named = msgspec.structs.asdict(row_of(live, rank, row))
             rows.append(RoyaltyRow(**named, until=until or None, over=until < today if until else None))
         return ReportAnswer(
             live.site.id, found.kind, days_of(found.range), live.calendar.iso(found.at_ms), found.running, closed,
             Selection(found.selection.articles, found.selection.views), rows, found.groups, found.groups_in_all,
-            found.within, found.figures, _days(found.whole), _days(found.compared), _days(found.year_ago),
+            found.within, found.closed_days, found.since,
+            found.figures, _days(found.whole), _days(found.compared), _days(found.year_ago),
             found.gaps, found.best_day, found.days, found.unknown_days, found.authors, found.categories,
         )  # fmt: skip
 

@@ -159,10 +159,11 @@ function closing(page) {
   const place = h('div', {});
   const [year, asked] = (page.query.get('period') ?? '').split('-');
   const period = field(t, 'period', { inputmode: 'numeric', placeholder: t('period.form'), value: asked ? `${asked}/${year}` : '' });
+  const days = field(t, 'royalty.days', { inputmode: 'numeric', value: '30' });
   const read = () => page.load(place, signal => get(`${at(page)}closed`, {}, signal), ({ closed }) => {
     place.replaceChildren(...(closed.length ? [h('ul', {}, closed.slice(0, 12).map((each, i) => h('li', { class: 'rank' }, h('span', { class: 'place', 'aria-hidden': 'true' }, '•'),
       h('span', {}, t('closed', { period: month(each.period), day: date(each.at.slice(0, 10)), who: each.who, code: each.sha256.slice(0, 6) }),
-        h('span', { class: 'where' }, t('closed.sums', { visits: each.visits, views: each.views, articles: each.articles }), each.views_since || each.visits_since ? ` · ${t('closed.since', { views: each.views_since, visits: each.visits_since })}` : '')),
+        h('span', { class: 'where' }, t('closed.sums', { visits: each.visits, views: each.views, articles: each.articles }), each.within ? ` · ${t('closed.due', { due: each.due, within: each.within })}` : '', each.views_since || each.visits_since ? ` · ${t('closed.since', { views: each.views_since, visits: each.visits_since })}` : '')),
       i ? '' : h('button', { class: 'button', type: 'button', onclick: event => reopen(each, event.currentTarget) }, t('reopen')))))] : [h('p', { class: 'soft' }, t('closed.none'))]));
   });
   async function reopen(each, button) {
@@ -178,13 +179,17 @@ function closing(page) {
   const made = form(t, t('close.month'), async ({ button, said }) => {
     const found = /^(\d{1,2})[/.-](\d{4})$/.exec(period.value);
     const wanted = found && `${found[2]}-${found[1].padStart(2, '0')}`;
-    if (!right([period, !found ? t('period.wrong') : wanted >= new Date().toISOString().slice(0, 7) ? t('period.early') : ''])) return;
+    const within = whole(days.value);
+    // Which day it is the portal knows: at five past midnight here another one may be over.
+    const today = found && (await get(`${at(page)}now`, {}, page.signal).catch(() => ({ at: '9' }))).at;
+    if (!right([period, !found ? t('period.wrong') : wanted >= today.slice(0, 7) ? t('period.early') : ''],
+      [days, within >= 1 && within <= 366 ? '' : t('royalty.wrong')])) return;
     // The articles of a large site's month are many: it ends when the server says so.
-    const change = await order(page, 'close', { period: wanted }, { button, said, limit: 0 });
+    const change = await order(page, 'close', { period: wanted, within }, { button, said, limit: 0 });
     if (!change) return;
     done(page, said, change, read);
     read();
-  }, period.made);
+  }, period.made, days.made);
   read();
   return page.sheet(t('closing.title'), h('p', { class: 'soft lead' }, t('closing.lead')), made.made, place);
 }

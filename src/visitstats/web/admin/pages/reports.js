@@ -17,18 +17,18 @@ export default async function reports(page) {
   const chosen = {
     kind: KINDS.includes(query.get('kind')) ? query.get('kind') : 'summary',
     period: query.get('period') || 'last-month',
-    within: Number(query.get('within')) || WITHIN,
+    within: Number(query.get('within')) || 0,
   };
   const form = h('form', { class: 'sheet noprint', 'aria-labelledby': 'report-form', onsubmit: event => event.preventDefault() });
   const preview = h('section', { class: 'sheet report', 'aria-labelledby': 'report-title' });
   root.append(h('div', { class: 'beside' }, form, preview));
-  const asked = () => ({ kind: chosen.kind, period: chosen.period, within: chosen.kind === 'royalties' ? chosen.within : '' });
+  const asked = () => ({ kind: chosen.kind, period: chosen.period, within: chosen.kind === 'royalties' ? chosen.within || '' : '' });
   const path = `admin/sites/${encodeURIComponent(site.id)}/report`;
 
   const kinds = h('fieldset', { class: 'kinds' }, h('legend', {}, t('kind')), KINDS.map(kind =>
     h('label', { class: 'check' }, h('input', { type: 'radio', name: 'kind', value: kind, checked: kind === chosen.kind, onchange: () => choose({ kind }) }), ' ', t(`kind.${kind}`))));
   const periods = h('select', { id: 'period', onchange: () => choose({ period: periods.value }) });
-  const within = h('input', { id: 'within', type: 'number', min: 1, max: 366, value: chosen.within, inputmode: 'numeric', oninput: later(400, () => {
+  const within = h('input', { id: 'within', type: 'number', min: 1, max: 366, value: chosen.within || WITHIN, inputmode: 'numeric', oninput: later(400, () => {
     if (within.validity.valid && within.value) choose({ within: Number(within.value) });
   }) });
   const days = h('div', { class: 'pick' }, h('label', { for: 'within' }, t('within')), within);
@@ -59,7 +59,7 @@ export default async function reports(page) {
     offer();
     page.remember({
       kind: chosen.kind !== 'summary' && chosen.kind, period: chosen.period !== 'last-month' && chosen.period,
-      within: chosen.kind === 'royalties' && chosen.within !== WITHIN && chosen.within,
+      within: chosen.kind === 'royalties' && chosen.within,
     });
     show();
   }
@@ -70,6 +70,8 @@ export default async function reports(page) {
   }
 
   function draw(found) {
+    // Of a closed month: the days for which it was closed, unless others are asked for.
+    if (found.kind === 'royalties' && !chosen.within) within.value = found.within;
     const title = `${t(`title.${found.kind}`)} ${called(t, found, chosen.period)}`;
     const said = h('span', { class: 'soft', role: 'status' });
     const file = (kind, text) => h('button', { class: 'button', type: 'button', onclick: event => fetchFile(event.currentTarget, kind, said) }, text);
@@ -82,8 +84,8 @@ export default async function reports(page) {
   }
 
   /** A whole month that is over and open. */
-  function closable({ closed, running, range: { from, to } }) {
-    return !closed && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
+  function closable({ closed, closed_days, running, range: { from, to } }) {
+    return !closed && !closed_days && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
   }
 
   async function fetchFile(button, kind, said) {
@@ -116,8 +118,13 @@ function called(t, { range: { from, to } }, period) {
   return range(from, to);
 }
 
-function state(t, { closed, running, at }) {
+function state(t, { kind, closed, closed_days, within, since, running, at }) {
+  if (!closed && closed_days) return t('state.other', { at: moment(at), days: closed_days, within });
   if (!closed) return t(running ? 'state.running' : 'state.open', { at: moment(at) });
+  if (kind === 'royalties') {
+    return [t('state.royalties', { at: moment(closed.at), who: closed.who, code: closed.sha256.slice(0, 6) }),
+      closed.late_views && t('state.earlier', { n: closed.late_views }), since && t('state.since', { n: since })].filter(Boolean).join(' ');
+  }
   const late = closed.late_visits || closed.late_views ? ` ${t('state.late', { of: month(closed.late_of), visits: closed.late_visits, views: closed.late_views })}` : '';
   return `${t('state.closed', { at: moment(closed.at), who: closed.who, code: closed.sha256.slice(0, 6) })}${late}`;
 }
@@ -196,10 +203,10 @@ function royalties(page, found) {
   const { t } = page;
   const growing = found.articles.filter(row => row.over === false).length;
   const rows = found.articles.map(row => h('tr', {}, h('th', { scope: 'row', class: 'wide' }, row.title || row.key, h('span', { class: 'where' }, row.author || t('nobody.authors'))),
-    h('td', { class: 'right number side' }, row.published ? date(row.published.slice(0, 10)) : UNKNOWN), h('td', { class: 'right number' }, number(row.within)),
-    h('td', { class: 'right side' }, row.until ? date(row.until) : UNKNOWN, row.over === false && h('span', { class: 'where' }, t('not.over')))));
+    h('td', { class: 'right number side' }, row.published ? date(row.published.slice(0, 10)) : UNKNOWN), h('td', { class: 'right number' }, number(row.within), found.closed && row.before ? h('span', { class: 'where' }, t('had', { n: number(row.before) })) : ''),
+    h('td', { class: 'right side' }, row.until ? date(row.until) : UNKNOWN, row.over === false && h('span', { class: 'where' }, t(found.closed ? 'not.over.closed' : 'not.over')))));
   return [
-    counted(t, found, 'counted.royalties'), growing > 0 && h('p', { class: 'note' }, t('growing', { days: found.within })),
+    counted(t, found, found.closed ? 'counted.due' : 'counted.royalties'), growing > 0 && h('p', { class: 'note' }, t(found.closed ? 'growing.closed' : 'growing', { days: found.within })),
     h('h3', {}, t('best.authors')), groups(t, 'authors', found.groups, found.selection.views), further(t, found.groups.length, found.groups_in_all),
     h('h3', {}, t('articles')), rows.length ? framed(h('table', {}, h('caption', { class: 'unseen' }, t('articles')), h('thead', {}, h('tr', {}, h('th', { scope: 'col', class: 'wide' }, t('article')),
       h('th', { scope: 'col', class: 'right side' }, t('published')), h('th', { scope: 'col', class: 'right' }, t('views.within', { days: found.within })), h('th', { scope: 'col', class: 'right side' }, t('until')))), h('tbody', {}, rows)), t('articles')) : h('p', { class: 'soft' }, t('none')),
