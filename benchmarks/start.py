@@ -67,7 +67,7 @@ def measure(workers: int) -> Start:
                     service.kill()
                     raise SystemExit(f"the service did not start: {' '.join(map(str, command))}")
                 time.sleep(0.01)
-            ready, pss = time.monotonic() - began, sum(map(_pss, _family(service.pid)))
+            ready, pss = time.monotonic() - began, memory_of(service.pid)
             service.send_signal(signal.SIGTERM)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Start(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ready, pss / 1e6)
@@ -81,13 +81,13 @@ def _is_ready(port: int) -> bool:
     return False
 
 
-def _family(pid: int) -> list[int]:
-    """The supervisor and its workers; not the store."""
+def memory_of(pid: int, *, store: bool = False) -> int:
+    """Bytes of a service and its workers, as the kernel divides what they share; with `store` of its Valkey too."""
     found = [pid]
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split():
-        if b"server" not in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
+        if store or b"server" not in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
             found.append(int(child))
-    return found
+    return sum(map(_pss, found))
 
 
 def _pss(pid: int) -> int:

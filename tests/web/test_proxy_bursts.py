@@ -1,5 +1,5 @@
 """Thirty readers of one page at once do not wait for each other in a proxy: what no cache may keep goes through for all
-of them together, on every public route, with the shipped nginx files and behind the other proxies.
+of them together, on every public route, with the examples of deploy/.
 
 The service is a stand-in, which answers nobody before all thirty are there: whoever has to wait in the proxy waits for
 ever. Its answers say of caching what the program's route says.
@@ -8,19 +8,13 @@ ever. Its answers say of caching what the program's route says.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.shipped import SHIPPED, portal
 from tests.web import proxies
 from visitstats.web.app import ROUTES
 from visitstats.web.beacons import answers
@@ -29,7 +23,6 @@ from visitstats.web.table import PUBLIC, Route
 READERS = 30
 SECONDS = 4
 """Less than the five seconds after which nginx lets those through that wait for a cache's lock."""
-DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
 OF_READERS = [
     route
     for route in ROUTES
@@ -71,6 +64,9 @@ class StandIn:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if length := re.search(rb"(?i)content-length: (\d+)", head):
                     await reader.readexactly(int(length[1]))
+                if head.startswith(b"GET /healthz"):  # the proxy itself
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    continue
                 self.asked += 1
                 if self.asked >= self._together:
                     self._all.set()
@@ -124,51 +120,9 @@ async def try_all(port: int, service: int, before: str, *, caches: bool) -> None
         server.close()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def shipped_nginx(folder: Path, service: int) -> Iterator[int]:
-    """nginx with the files of deploy/nginx."""
-    program = shutil.which("nginx", path=proxies.PATH)
-    if program is None:
-        pytest.skip("nginx is not installed (Debian, Ubuntu: apt install nginx-light): its example is NOT TESTED")
-    upstream = (
-        (DEPLOY / "visitstats-upstream.conf").read_text("utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{service}")
-    )
-    upstream = upstream.replace("/var/cache/nginx/visitstats", str(folder / "cache"))
-    location, port = (DEPLOY / "visitstats-location.conf").read_text("utf-8"), free_port()
-    temporary = "\n".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"{'user root root;' if os.geteuid() == 0 else ''}\n"
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
-        f"events {{ worker_connections 256; }}\n"
-        f"http {{ access_log off; {temporary}\n{upstream}\nserver {{ listen 127.0.0.1:{port};\n{location}\n}}\n}}\n",
-        encoding="utf-8",
-    )
-    process = subprocess.Popen([program, "-p", str(folder), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
-    try:
-        wait_until(lambda: process.poll() is not None or _listens(port), "nginx listens", 20)
-        assert process.poll() is None, (folder / "error.log").read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-async def test_readers_do_not_wait_for_each_other_in_the_shipped_nginx(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+async def test_readers_do_not_wait_for_each_other(tmp_path: Path, name: str) -> None:
     """What may be kept is asked for once, or by those who would have to wait; hits by all at once."""
     service = free_port()
-    with shipped_nginx(tmp_path, service) as port:
-        await try_all(port, service, "/vs", caches=True)
-
-
-@pytest.mark.parametrize("name", ["nginx", "HAProxy", "Apache", "Caddy"])
-async def test_readers_do_not_wait_for_each_other_in_other_proxies(tmp_path: Path, name: str) -> None:
-    service = free_port()
-    with proxies.started(name, tmp_path, service) as port:
-        await try_all(port, service, "", caches=False)
+    with portal(name, tmp_path / "here", service) as ports:
+        await try_all(ports.portal, service, "/vs", caches=name == "nginx")

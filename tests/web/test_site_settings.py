@@ -66,6 +66,23 @@ async def test_fields_are_changed_and_the_others_stay(app: Running, ask: Asking)
     assert (await app.connection.hit("t1", Hit(BEN, "/a"))).json["total"] == 2
 
 
+async def test_a_change_is_in_the_log_with_what_was_there_before(app: Running, ask: Asking) -> None:
+    """Who, when and what; it cannot be undone there, and says so."""
+    await app.put_site(name="Xã")
+    assert (await ask("POST", "settings", {"name": "Xã mới", "archived": True})).status == 200
+    assert (await ask("POST", "settings", {"week_start": 0})).status == 400
+    [change] = (await ask("GET", "audit", scope="editor")).json["changes"]
+    assert (change["kind"], change["meant_for"], change["facts"]) == ("settings", None, [])
+    assert change["who"]
+    assert change["settings"] == [
+        {"setting": "name", "before": "Xã", "after": "Xã mới"}, {"setting": "archived", "before": "no", "after": "yes"},
+    ]  # fmt: skip
+    assert (await ask("GET", "audit?kind=settings")).json["changes"] == [change]
+    refused = await ask("POST", "undo", {"change": change["id"]})
+    assert (refused.status, refused.json["error"]) == (409, "change-refused")
+    assert (await ask("GET", "settings")).json["name"] == "Xã mới"
+
+
 async def test_what_a_record_cannot_hold_changes_nothing(app: Running, ask: Asking) -> None:
     await app.put_site(name="Xã")
     before = (await ask("GET", "settings")).json

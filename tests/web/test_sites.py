@@ -180,6 +180,9 @@ def test_a_host_is_for_one_site_alone_when_that_says_so(shell: Shell) -> None:
     shell("site", "add", "other", "--host", "a.vn")
     assert "of site other already" in shell("site", "set", "s", "--add-host", "a.vn", fails=True)
     shell("site", "set", "s", "--shared-hosts", "--name", "Cổng thông tin")
+    log = shell("audit", "s", "--kind", "settings")
+    assert "shared_hosts: yes → no" in log
+    assert "Cổng thông tin" in log
     shell("site", "set", "other", "--add-host", "portal.vn")
     assert "of site s already" in shell("site", "set", "other", "--own-hosts", fails=True)
 

@@ -13,6 +13,7 @@ from visitstats.changes.periods import Periods
 from visitstats.changes.prunes import give_again
 from visitstats.changes.recording import ChangeRefused, Order, Recording
 from visitstats.changes.scribe import Recorder
+from visitstats.changes.settings import SettingsLog
 from visitstats.core.errors import InvalidQuery, NotFound
 from visitstats.core.keys import KeyRules
 from visitstats.core.periods import Calendar
@@ -32,7 +33,8 @@ AMOUNTS, FACTS, PERIODS, MERGES = (
     ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
 )  # fmt: skip
 IMPORTS = ("import", "baseline")
-KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, "undo")
+SETTINGS = "settings"
+KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, SETTINGS, "undo")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ class ChangeDesk:
         self.naming = Naming(recording, site)
         self.periods = Periods(recording, closings, calendar)
         self.imports = Importing(recording, imports, closings)
+        self.settings = SettingsLog(recording)
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
@@ -123,6 +126,8 @@ class ChangeDesk:
             raise NotFound(f"site {self._site.id} has no change {change_id[:40]!r}; visitstats audit lists them")
         if made.change.kind == "undo":
             raise ChangeRefused(f"change {made.id} is an undo; to take it back, make the change again")
+        if made.change.kind == SETTINGS:
+            raise ChangeRefused(f"change {made.id} is of the site's settings; to take it back, set them again")
         # Of pages that got their places back, and of an import, the undo itself may have been cut off.
         if made.undone and made.change.kind not in PLACES and not await self._is_cut_off(made):
             raise ChangeRefused(f"change {made.id} is undone already (by {made.undone})")

@@ -44,6 +44,7 @@ class Bench:
         self.site = site
         self.calendar = Calendar(site.timezone, site.week_start)
         self.reads = parts.reads
+        self.records = parts.records
         self.changes = parts.records.changes
         self.imports = Imports(parts.client)
         closings = Closings(parts.client)
@@ -111,7 +112,13 @@ def told(change: Change) -> list[str]:
     if change.note and len(change.place) == len("2026-11-24"):
         lines.append(f"{change.note[:7]} is closed: what was meant for {change.note} is booked on {change.place}.")
     lines += [f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.facts]
+    lines += settings_told(change)
     return lines
+
+
+def settings_told(change: Change) -> list[str]:
+    """Say in lines which settings of the site are others."""
+    return [f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.settings]
 
 
 def _amount(change: Change, amount: Amount) -> list[str]:

@@ -22,6 +22,7 @@ from visitstats.cli.change_session import (
     WhyOption,
     how_to_undo,
     ordered,
+    settings_told,
     steps,
     told,
 )
@@ -251,6 +252,7 @@ def _what(change: Change) -> str:
         "prune": f"{dots(change.pages)} pages → {change.target}",
         "close": f"close {change.place}",
         "reopen": f"reopen {change.place}",
+        "settings": "settings of the site",
         "undo": f"undo {change.undoes}: {change.source or change.place or f'{dots(change.pages)} pages'}",
     }.get(change.kind, f"{change.kind} {change.source or 'the site'}")
     if change.note and len(change.place) == len("2026-11-24"):
@@ -266,4 +268,5 @@ def _before_after(change: Change) -> str:
         if each.day >= 0:
             lines.append(f"{each.kind} on {change.place}: {steps(each.day, each.by)}")
         lines.append(f"all {each.kind}: {steps(each.total, each.by)}")
-    return "\n".join([*lines, *(f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.facts)])
+    facts = [f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.facts]
+    return "\n".join([*lines, *facts, *settings_told(change)])

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from visitstats.cli import whole_sites
 from visitstats.cli.baselines import set_baselines
-from visitstats.cli.change_session import Session, WhoOption, WhyOption, ordered
+from visitstats.cli.change_session import Bench, Session, WhoOption, WhyOption, ordered
 from visitstats.cli.embedding import site_embed, usual_snippet
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, find_site, with_store
 from visitstats.cli.site_options import fields, folded, shown, with_site_options
@@ -45,7 +45,7 @@ def site_add(
     with_store(config, data_dir, redis_url, add)
     print(f"Site {site.id} is added. Paste this where the box shall stand:\n")
     print(f"{usual_snippet(site)}\n")
-    print("Behind the portal's own address /vs/ (deploy/nginx shows how), or with another look:")
+    print("Behind the portal's own address /vs/ (the examples in deploy/ show how), or with another look:")
     print(f"  visitstats site embed {site.id} --api /vs --preset {'|'.join(PRESETS)}")
     print("Where a Content-Security-Policy or Trusted Types forbid inline code (docs/embedding.md):")
     print(f"  visitstats site embed {site.id} --short")
@@ -85,14 +85,14 @@ def site_set(
         if not (changes or add_host or remove_host):
             return
 
-    async def change(records: Records, reads: Reads) -> Site:
-        site = await find_site(records, site_id)
-        hosts = _moved(site_id, changes.get("hosts", site.hosts), folded(add_host or ()), folded(remove_host or ()))
-        site = _made(msgspec.to_builtins(site) | changes | {"hosts": hosts})
-        await records.put_site(site)
+    async def change(bench: Bench) -> Site:
+        known = bench.site
+        hosts = _moved(site_id, changes.get("hosts", known.hosts), folded(add_host or ()), folded(remove_host or ()))
+        site = _made(msgspec.to_builtins(known) | changes | {"hosts": hosts})
+        await bench.desk.settings.change(bench.records, known, site, ordered(who, why))
         return site
 
-    _show(with_store(config, data_dir, redis_url, change))
+    _show(Session(config, data_dir, redis_url, site_id).run(change, changes=True))
 
 
 @app.command("list")
@@ -130,19 +130,20 @@ def site_sign(
     forget_old: Annotated[
         bool, typer.Option("--forget-old", help="Make none; forget all but the newest: signatures of others are void.")
     ] = False,
+    who: WhoOption = None, why: WhyOption = "",
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
     """Make a secret with which the portal signs its articles. Those before stay good until they are forgotten."""
     secret = secrets.token_hex(32)
 
-    async def change(records: Records, reads: Reads) -> Site:
-        site = await find_site(records, site_id)
-        kept = site.signing_secrets[:1] if forget_old else (secret, *site.signing_secrets)[:MOST_SECRETS]
-        site = msgspec.structs.replace(site, signing_secrets=kept)
-        await records.put_site(site)
+    async def change(bench: Bench) -> Site:
+        known = bench.site
+        kept = known.signing_secrets[:1] if forget_old else (secret, *known.signing_secrets)[:MOST_SECRETS]
+        site = msgspec.structs.replace(known, signing_secrets=kept)
+        await bench.desk.settings.change(bench.records, known, site, ordered(who, why))
         return site
 
-    site = with_store(config, data_dir, redis_url, change)
+    site = Session(config, data_dir, redis_url, site_id).run(change, changes=True)
     if forget_old:
         print(f"Site {site_id} knows its newest secret alone.")
         return

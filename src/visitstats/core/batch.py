@@ -65,7 +65,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
     size: int
     """How many hits; heartbeats and ignored beacons travel beside them."""
     body: bytes
-    """What `commit.lua` takes: msgpack of the columns that `Gathering.close` writes."""
+    """What `lua/commit` takes: msgpack of the columns that `Gathering.close` writes."""
 
     @property
     def hour(self) -> int:

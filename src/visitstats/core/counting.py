@@ -19,7 +19,7 @@
  9. Unique visitors are estimated (HyperLogLog, on the token without the visit id) and say so.
 10. A number that is not known is never shown as 0 or 1: it is None, "—" in the box (`core.numbers` has them all).
 
-Rules 2 to 5 are decided where the state is, by the commit script (`store/lua/commit.lua`), which gets every constant
+Rules 2 to 5 are decided where the state is, by the commit script (`store/lua/commit`), which gets every constant
 from here. `Presence` below says in plain Python what it does to one visitor, and a test holds the two together.
 """
 

@@ -9,13 +9,13 @@ import sqlite3
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from hashlib import blake2b
 from operator import add, sub
 
 from visitstats.core.ranges import Range
-from visitstats.core.tiles import BLOCK, Span, days_in, spans, whole_month
+from visitstats.core.tiles import BLOCK, Span, Tile, days_in, spans, whole_month
 from visitstats.reading.index import Index, Known
 from visitstats.store.register import Register, State
 
@@ -23,6 +23,8 @@ RANGES = 2
 """Ranges that are remembered: the one of a list, and the one before it to compare with."""
 STEP = 16
 """Blocks that are summed up at once."""
+MANY = 64
+"""Articles of a tile from which on it is cheaper to sum up all of it, for each of the days that they are asked for."""
 Sign = int
 
 
@@ -52,16 +54,19 @@ class Closed:
         """Return the views of each of these articles (numbers) in the packed months of its own range."""
         found = [0] * len(asked)
         wanted: dict[str, dict[int, list[tuple[int, int, Span]]]] = {}
+        parts: dict[tuple[str, str], list[Span]] = {}
         for place, (number, days) in enumerate(asked):
-            for span in packed_spans(known.state, days):
+            ends = days.first, days.last
+            if ends not in parts:
+                parts[ends] = packed_spans(known.state, days)
+            for span in parts[ends]:
                 blocks = wanted.setdefault(span.month, {})
                 blocks.setdefault(number // BLOCK, []).append((place, number % BLOCK, span))
         for month, blocks in wanted.items():
             tiles = await self._register.tiles(site, month, known.state.packed[month].nonce, list(blocks))
             for block, tile in tiles.items():
-                for place, offset, span in blocks[block]:
-                    days_of = tile.article(offset)
-                    found[place] += sum(n for day, n in days_of.items() if span.first <= day <= span.last)
+                for place, n in _views_in(tile, blocks[block]):
+                    found[place] += n
         return found
 
     async def sum_up(self, site: str, known: Known) -> None:
@@ -131,6 +136,23 @@ class Closed:
                     for place, n in zip(tile.places, tile.views(span.first, span.last), strict=True):
                         found[start + place] += sign * n
         return found
+
+
+def _views_in(tile: Tile, asked: list[tuple[int, int, Span]]) -> Iterator[tuple[int, int]]:
+    """Yield of each of these (whatever it is, the article's place in the block, days) the views."""
+    if len(asked) < MANY:
+        for it, offset, span in asked:
+            days = tile.article(offset)
+            yield it, sum(n for day, n in days.items() if span.first <= day <= span.last)
+        return
+    rows = {offset: row for row, offset in enumerate(tile.places)}
+    columns: dict[tuple[int, int], Sequence[int]] = {}
+    for it, offset, span in asked:
+        if (row := rows.get(offset)) is not None:
+            days_of = span.first, span.last
+            if days_of not in columns:
+                columns[days_of] = tile.sums if span.whole else tile.views(*days_of)
+            yield it, columns[days_of][row]
 
 
 def plan(made: list[str], asked: list[Span], state: State) -> tuple[str, str, list[tuple[Span, Sign]]]:

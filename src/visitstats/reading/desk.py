@@ -27,7 +27,8 @@ from visitstats.reading.desk_process import (
     frames,
 )
 from visitstats.reading.exports import Kind, Language
-from visitstats.reading.index import IndexBuilding, IndexUnavailable
+from visitstats.reading.file_progress import Progress, place_of, read_progress
+from visitstats.reading.index import Index, IndexBuilding, IndexUnavailable
 from visitstats.reading.query import History, Page
 from visitstats.reading.reports import Kind as ReportKind
 from visitstats.reading.reports import Report
@@ -60,6 +61,7 @@ class Desk:
     def __init__(self, settings: Settings, url: str, clock: Callable[[], int]) -> None:
         self._environment = {**os.environ, **settings.to_environ(), f"{PREFIX}REDIS_URL": url}
         self._clock = clock
+        self._orders = Index(settings.data_dir).orders
         self._process: _Process | None = None
         self._starting = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -111,17 +113,25 @@ class Desk:
         language: Language = "vi",
         delimiter: str = ";",
         report: ReportKind | None = None,
+        told: str = "",
     ) -> AsyncIterator[bytes]:
-        """Yield a list or a report as a file, in pieces, as fast as they are taken."""
+        """Yield a list or a report as a file, in pieces, as fast as they are taken. Under a name `told` it is known
+        meanwhile how far a workbook is (`progress`)."""
         ask = Ask(
-            0, site, "file", 0, self._clock(), query, kind=kind, language=language, delimiter=delimiter, report=report
-        )
+            0, site, "file", 0, self._clock(), query, kind=kind, language=language, delimiter=delimiter, report=report,
+            told=told,
+        )  # fmt: skip
         process = await self._running()
         try:
             async for data in process.parts(ask):
                 yield data
         except Died as error:
             raise IndexUnavailable("the file could not be completed; ask again") from error
+
+    def progress(self, site: Site, told: str) -> Progress | None:
+        """Return how far a file is that is made by this or another worker of the machine; None when that is not
+        known."""
+        return read_progress(place_of(self._orders, site.id, told))
 
     async def close(self) -> None:
         """End the process."""

@@ -29,6 +29,7 @@ from visitstats.core.sites import Site
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.exports import CsvText, Kind, Language, Workbook, columns, delimiter
+from visitstats.reading.file_progress import Told, place_of
 from visitstats.reading.index import Index, IndexBuilding, IndexUnavailable, open_index
 from visitstats.reading.index_build import Updater
 from visitstats.reading.query import Articles
@@ -80,6 +81,8 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     delimiter: str = ";"
     report: ReportKind | None = None
     """What a report, or the file of one, is about; a file without it is a list."""
+    told: str = ""
+    """Under which name it is to be told how far a file is; empty for none."""
 
 
 class Taken(msgspec.Struct, tag=True, frozen=True):
@@ -200,8 +203,9 @@ class Clerk:
         # A workbook is an archive that is complete at its end only.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{secrets.token_hex(8)}.xlsx"
+        told = Told(place_of(self._folder, ask.site.id, ask.told)) if ask.told else None
         try:
-            await (self._report(ask, path) if ask.report else self._list(ask, path))
+            await (self._report(ask, path, told) if ask.report else self._list(ask, path, told))
             with path.open("rb") as file:
                 path.unlink()
                 while data := file.read(FILE_PIECE):
@@ -209,21 +213,27 @@ class Clerk:
         except OSError as error:
             raise IndexUnavailable(f"the file cannot be written: {error}") from error
         finally:
+            if told is not None:
+                told.end()
             with suppress(OSError):
                 path.unlink()
 
-    async def _report(self, ask: Ask, path: Path) -> None:
+    async def _report(self, ask: Ask, path: Path, told: Told | None) -> None:
         if ask.report:
-            await self._files(ask).workbook(path, ask.report, ask.query)
+            await self._files(ask).workbook(path, ask.report, ask.query, told)
 
-    async def _list(self, ask: Ask, path: Path) -> None:
+    async def _list(self, ask: Ask, path: Path, told: Told | None) -> None:
         book: Workbook | None = None
+        done = 0
         try:
             async for page in self._articles.pieces(ask.site, ask.query):
                 if book is None:
                     shown = columns(page.range, within=ask.query.within, compare=ask.query.compare)
                     book = Workbook(path, ask.site, shown, ask.language)
                 await asyncio.to_thread(book.rows, page.rows)
+                done += len(page.rows)
+                if told is not None:
+                    told(done, min(page.selection.articles, ask.query.limit))
             if book is not None:
                 closing, book = book, None
                 await asyncio.to_thread(closing.close)

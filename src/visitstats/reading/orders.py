@@ -136,6 +136,15 @@ class Orders:
         with self._index.reading() as connection:
             return next(iter(_named(connection, known.sid, (key,))), None)
 
+    def published(self, known: Known, numbers: list[int]) -> dict[int, int]:
+        """Return when articles were published (in ms), those that have a moment that can be read."""
+        places = ",".join(str(known.sid << SITE_BITS | number) for number in numbers)
+        with self._index.reading() as connection:
+            rows = connection.execute(
+                f"SELECT at, published FROM article WHERE at IN ({places}) AND published IS NOT NULL"  # noqa: S608
+            )
+            return {at & _NUMBER: published * 1000 for at, published in rows}
+
     def _select(
         self,
         connection: sqlite3.Connection,

@@ -7,7 +7,8 @@ when), and no number is.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -50,6 +51,10 @@ LENGTHS = {"day": len("2026-11-24"), "month": len("2026-11"), "year": len("2026"
 """Characters of the name of each."""
 KINDS = ("author", "category", "type")
 """What articles are sorted by that has a name."""
+LONG = 5000
+"""Rows of a file from which on it is cheaper to read ahead what they have in common."""
+AHEAD = 8000
+"""Articles whose views since publication are read at once."""
 SPARE = 10
 """Articles that are read beyond the most read ones."""
 
@@ -97,6 +102,17 @@ class Asked(NamedTuple):
     compared: Range | None
 
 
+class Ahead(NamedTuple):
+    """What was read ahead for a long list."""
+
+    packed: tuple[str, ...]
+    """The months that were packed then."""
+    open: Mapping[bytes, int]
+    """Views of articles on the other days of the range."""
+    within: "array[int] | None"
+    """Views since publication by article number, -1 for one without a date; None when nobody asks for them."""
+
+
 class Articles:
     """Answers queries. `clock` gives the moment in milliseconds. Methods raise InvalidQuery, StoreUnavailable,
     IndexUnavailable, and IndexBuilding when a list is not there yet."""
@@ -140,8 +156,9 @@ class Articles:
         asked = self._asked(site, query)
         order, first = await self._order(asked)
         place, left = first, query.limit
+        ahead = await self._ahead(asked, order)
         while numbers := order.numbers(place, min(PIECE, left)) if left else []:
-            rows = await self._rows(asked, numbers)
+            rows = await self._rows(asked, numbers, ahead)
             if rows or place == first:
                 yield Page(asked.range, asked.compared, order.selection, rows, "", place)
             place += len(numbers)
@@ -254,12 +271,12 @@ class Articles:
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
-    async def _rows(self, asked: Asked, numbers: list[int]) -> list[Row]:
+    async def _rows(self, asked: Asked, numbers: list[int], ahead: "Ahead | None" = None) -> list[Row]:
         """Read articles of the store. One that was merged into another since is left out; so is one without a view,
         unless the query says otherwise."""
-        return await self._read(asked.site, lambda known: self._rows_now(asked, known, numbers), OLDEST_MS)
+        return await self._read(asked.site, lambda known: self._rows_now(asked, known, numbers, ahead), OLDEST_MS)
 
-    async def _rows_now(self, asked: Asked, known: Known, numbers: list[int]) -> list[Row]:
+    async def _rows_now(self, asked: Asked, known: Known, numbers: list[int], ahead: "Ahead | None") -> list[Row]:
         site, query = asked.site.id, asked.query
         known = await self._as_merged(asked.site, known)
         found = await self._rows_of.articles(site, known, numbers)
@@ -267,12 +284,16 @@ class Articles:
         totals = await self._reads.views_of(site, [each.id for each in found], [])
         views: Sequence[int] = totals
         if not asked.range.is_all:
-            views = await self._rows_of.views(site, known, asked.today, [(each, asked.range) for each in found])
+            of_range = [(each, asked.range) for each in found]
+            opened = ahead.open if ahead is not None and ahead.packed == tuple(known.state.packed) else None
+            views = await self._rows_of.views(site, known, asked.today, of_range, opened)
         compared: Sequence[int | None] = [None] * len(found)
         if asked.compared is not None:
             compared = await self._rows_of.views(site, known, asked.today, [(each, asked.compared) for each in found])
         within: list[int | None] = [None] * len(found)
-        if query.within:
+        if ahead is not None and ahead.within is not None:
+            within = [None if (n := ahead.within[each.numbers[0]]) < 0 else n for each in found]
+        elif query.within:
             spans = [since(asked.calendar, entry.published, query.within) for entry in entries]
             dated = [(each, days) for each, days in zip(found, spans, strict=True) if days]
             counts = iter(await self._rows_of.views(site, known, asked.today, dated))
@@ -282,6 +303,55 @@ class Articles:
             for each in zip(entries, views, totals, compared, within, strict=True)
             if each[1] or not query.least
         ]
+
+    async def _ahead(self, asked: Asked, order: Order) -> "Ahead | None":
+        """Read what all rows of a long list need together, in an order in which it is cheap. What comes until the last
+        row is written is not in it."""
+        many = order.selection.articles
+        if many < LONG:
+            return None
+        site, days = asked.site, asked.query.within
+        packed: tuple[str, ...] = ()
+        views: Mapping[bytes, int] = {}
+        if not asked.range.is_all:
+            packed, views = await self._read(site, lambda known: self._open_views(asked, known), OLDEST_MS)
+        if not days:
+            return Ahead(packed, views, None)
+        # Articles have their numbers in the order in which they became known: those of a piece share their tiles.
+        numbers = sorted(order.numbers(0, many))
+        within = array("q", [-1]) * (numbers[-1] + 1)
+        for start in range(0, many, AHEAD):
+            piece = numbers[start : start + AHEAD]
+
+            def read(known: Known, piece: list[int] = piece) -> Awaitable[list[tuple[int, int]]]:
+                return self._within(asked, known, piece)
+
+            for number, n in await self._read(site, read, OLDEST_MS):
+                within[number] = n
+        return Ahead(packed, views, within)
+
+    async def _open_views(self, asked: Asked, known: Known) -> tuple[tuple[str, ...], Mapping[bytes, int]]:
+        site = asked.site
+        known = await self._as_merged(site, known)
+        views = await self._rows_of.open_views(site.id, known, asked.today, asked.range)
+        packed = tuple(known.state.packed)
+        if tuple((await self._register.state(site.id)).packed) != packed:
+            raise Repacked(site.id)  # some of these days may have been packed while they were read
+        return packed, views
+
+    async def _within(self, asked: Asked, known: Known, numbers: list[int]) -> list[tuple[int, int]]:
+        """Return the views since publication of those of these articles that have a date."""
+        known = await self._as_merged(asked.site, known)
+        published = self._orders.published(known, numbers)
+        # Most have a date alone, and share it with others.
+        spans = {moment: days_from(asked.calendar, moment, asked.query.within) for moment in set(published.values())}
+        good = [
+            (each, days)
+            for each in await self._rows_of.articles(asked.site.id, known, numbers)
+            if (moment := published.get(each.numbers[0])) is not None and (days := spans[moment]) is not None
+        ]
+        counts = await self._rows_of.views(asked.site.id, known, asked.today, good)
+        return [(each.numbers[0], n) for (each, _), n in zip(good, counts, strict=True)]
 
     async def _as_merged(self, site: Site, known: Known) -> Known:
         """Return how far the index has read a site: as far as its merges at least."""
@@ -351,8 +421,11 @@ class Articles:
 def since(calendar: Calendar, published: str, days: int) -> Range | None:
     """Return so many days from the day of publication on; None without a moment that can be read."""
     moment = calendar.moment(published) if published else None
-    if moment is None:
-        return None
+    return None if moment is None else days_from(calendar, moment, days)
+
+
+def days_from(calendar: Calendar, moment: int, days: int) -> Range | None:
+    """Return so many days from that of a moment on; None for one that no calendar has."""
     try:
         first = date.fromisoformat(calendar.date_at(moment))
         return Range("custom", first.isoformat(), (first + timedelta(days=days - 1)).isoformat())

@@ -31,10 +31,6 @@ Told = Callable[[int, int], None]
 """Is told how many rows of how many are written."""
 
 
-def _told(done: int, whole: int) -> None:
-    pass
-
-
 class ReportFiles:
     """Writes the reports of a site in a language. A file has the rows of its query's `limit`."""
 
@@ -45,7 +41,7 @@ class ReportFiles:
         self._now_ms = now_ms
         self._calendar = Calendar(site.timezone, site.week_start)
 
-    async def workbook(self, path: Path, kind: Kind, query: Query, told: Told = _told) -> None:
+    async def workbook(self, path: Path, kind: Kind, query: Query, told: Told | None = None) -> None:
         """Write a report as a workbook. Raises what `Reports` does, and OSError."""
         made: Report | None = None
         if kind == "summary":
@@ -60,7 +56,7 @@ class ReportFiles:
         finally:
             book.discard()
 
-    async def csv(self, kind: Kind, query: Query, separator: str, told: Told = _told) -> AsyncIterator[str]:
+    async def csv(self, kind: Kind, query: Query, separator: str, told: Told | None = None) -> AsyncIterator[str]:
         """Yield a report as CSV: the figures of a summary, the sums of groups, or the articles. Raises what `Reports`
         does."""
         if kind == "summary":
@@ -86,12 +82,13 @@ class ReportFiles:
                     text = Csv([column.heading(self._language) for column in shown], separator)
                     head = text.head()
                 done += len(page.rows)
-                told(done, page.selection.articles)
+                if told is not None:
+                    told(done, page.selection.articles)
                 yield head + text.rows(cells.of(page.rows))
 
     # Lists ------------------------------------------------------------------------------------------------------------
 
-    async def _lists(self, book: Workbook, kind: Kind, query: Query, told: Told) -> None:
+    async def _lists(self, book: Workbook, kind: Kind, query: Query, told: Told | None) -> None:
         by: Grouping | None = "author" if kind == "royalties" else GROUPED.get(kind)
         sums = Sums(by, within=kind == "royalties") if by else None
         groups: Sheet | None = None
@@ -124,7 +121,8 @@ class ReportFiles:
             if sums is not None:
                 sums.add(page.rows)
             done += len(page.rows)
-            told(done, page.selection.articles)
+            if told is not None:
+                told(done, page.selection.articles)
         if leaves is None:
             return
         if leaves.count:

@@ -27,7 +27,7 @@ MOST_OF_ARTICLE = 256
 """So many last changes of an article are found without reading all of the site's."""
 HEAD = 4
 """Where in the body of a change's record the head of the change stands (`Change.head`), but for those of HEADS."""
-HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3, "begin": 3}
+HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3, "begin": 3, "settings": 2}
 
 Kind = Literal[
     "merge",
@@ -45,6 +45,7 @@ Kind = Literal[
     "prune",
     "import",
     "baseline",
+    "settings",
 ]
 TYPE, HIDDEN = len(FACTS) + 1, len(FACTS) + 2
 """The places of what an editor may set beside FACTS, whose places begin with 1 (`lua/facts.lua`)."""
@@ -82,6 +83,14 @@ class FactSet(msgspec.Struct, frozen=True, array_like=True):
         return NAMES_OF_FACTS[self.place - 1] if 0 < self.place <= len(NAMES_OF_FACTS) else f"fact {self.place}"
 
 
+class SettingSaid(msgspec.Struct, frozen=True, array_like=True):
+    """A setting of the site that was changed, as texts. Of a secret it says which one it is, and not what."""
+
+    name: str
+    before: str
+    after: str
+
+
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """The record of a change. The layout is frozen: records are read back by later versions."""
 
@@ -109,13 +118,24 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     """The date to which amounts were added, empty for no time; the period that was closed or opened."""
     said: tuple[Amount, ...] = ()
     note: str = ""
-    """Of an amount: the date for which it was meant, whose period is closed. Of a closing: its SHA-256."""
+    """Of an amount: the date for which it was meant, whose period is closed. Of a closing: its SHA-256. Of settings:
+    what they were and are (`Change.settings`)."""
     facts: tuple[FactSet, ...] = ()
 
     @property
     def moved(self) -> int:
         """The views of all time that it moved."""
         return max(self.views[0], 0)
+
+    @property
+    def settings(self) -> "list[SettingSaid]":
+        """Which settings of the site were changed; none when that cannot be read."""
+        if self.kind != "settings":
+            return []
+        try:
+            return _decode_settings(self.note)
+        except msgspec.MsgspecError:
+            return []
 
     @property
     def pages(self) -> int:
@@ -139,6 +159,7 @@ class Logged(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.msgpack.Decoder(Change).decode
+_decode_settings = msgspec.json.Decoder(list[SettingSaid]).decode
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -249,6 +270,19 @@ def closing(site: str, change_id: str, change: Change, state: ClosingState) -> C
     return ChangeRecord(site, 0, 0, 0, "close", _pack(body))
 
 
+# Settings ------------------------------------------------------------------------------------------------------------
+
+
+def encode_settings(said: list[SettingSaid]) -> str:
+    """Write what settings were and are, for a change's note."""
+    return msgspec.json.encode(said).decode()
+
+
+def noting(site: str, change_id: str, change: Change) -> ChangeRecord:
+    """Write a change of settings (`change.note`) for the journal."""
+    return ChangeRecord(site, 0, 0, 0, "settings", _pack((change_id, "", change.head, change.note)))
+
+
 # Imports -------------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +324,8 @@ def of_record(record: ChangeRecord) -> tuple[str, list[str]]:
         undoes = msgspec.msgpack.decode(body[1], type=str) if record.kind == "begin" else ""
         place = msgspec.msgpack.decode(body[2], type=str) if record.kind == "part" else ""
         return "import", keys.of_import(record.site, undoes or msgspec.msgpack.decode(body[0], type=str), place)
+    if record.kind == "settings":
+        return "note", keys.of_note(record.site)
     if record.kind in ("freeze", "close"):
         return "closing", keys.of_closing(record.site, msgspec.msgpack.decode(_parts(record)[3], type=str))
     return "change", keys.of_change(record.site)

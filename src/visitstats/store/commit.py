@@ -25,12 +25,13 @@ LEAST_LIFE_S = 3600
 """A batch that is applied late makes keys that may be past their time; they live on until its successors are
 applied."""
 SCRIPTS = {
-    "commit": ("claims", "places", "commit"),
+    "commit": ("claims", "places", "commit/read", "commit/articles", "commit/decide", "commit/write"),
     "change": ("record", "claims", "change"),
     "amounts": ("record", "layers", "amounts"),
     "import": ("record", "claims", "layers", "import"),
     "facts": ("record", "claims", "facts"),
     "closing": ("record", "closing"),
+    "note": ("record", "note"),
     "prune": ("record", "prune"),
     "seal": ("seal",),
     "number": ("number",),

@@ -18,7 +18,7 @@ class Dated(NamedTuple):
     keys: tuple[str, ...]
     fields: tuple[tuple[str, ...], ...]
     packed: bytes
-    """The fields as `commit.lua` takes them: msgpack."""
+    """The fields as `lua/commit` takes them: msgpack."""
     order: tuple[int, ...]
     """The place of each count of `core.numbers.counters_of` among the fields; of several kinds one after the other."""
 

@@ -301,7 +301,7 @@ def _of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) -
 
 
 def of_commit(site: str, day: str, yesterday: str, hour: int, half_hour: int) -> list[str]:
-    """Return the keys of a batch in the order in which `commit.lua` takes them; after these it takes those of the
+    """Return the keys of a batch in the order in which `lua/commit` takes them; after these it takes those of the
     counts that are to be answered, and `redo`."""
     return [*_of_commit(site, day, yesterday, hour, half_hour)]
 
@@ -352,6 +352,11 @@ def of_import(site: str, change: str, place: str) -> list[str]:
 def of_facts(site: str) -> list[str]:
     """Return the keys of what an article is called, in the order in which `facts.lua` takes them."""
     return [*_of_record(site), names(site), counts(site), touched(site), set_by(site), redo(site)]
+
+
+def of_note(site: str) -> list[str]:
+    """Return the keys of a change that is only written down, in the order in which `note.lua` takes them."""
+    return [*_of_record(site), redo(site)]
 
 
 def of_closing(site: str, month: str) -> list[str]:

@@ -125,20 +125,28 @@ class Records:
                 pass  # somebody else changed a site at the same moment: look again
             await self._client.set(keys.SITES_VERSION, _version())
 
+    async def check_site(self, site: Site) -> None:
+        """Raise InvalidSite for a site that `put_site` would refuse now."""
+        KeyRules(site, linear_pattern)
+        with translated():
+            await self._check(site, await self._client.hget(keys.SITES_REMOVED, site.id))
+
+    async def _check(self, site: Site, raw: Any) -> None:
+        removed = decode_removed(raw) if raw is not None else None
+        if removed is not None and removed.deleting_ms and not removed.deleted_ms:
+            raise InvalidSite(f"site {site.id} was removed, and its counts are being deleted; try again later")
+        for other in (await self.sites()).values():
+            if other.id == site.id or (site.shared_hosts and other.shared_hosts):
+                continue
+            if site.archived or other.archived:
+                continue
+            if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
+                raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
+
     async def _put_site(self, site: Site) -> bool:
         async with self._client.pipeline() as pipe:
             await pipe.watch(keys.SITES, keys.SITES_REMOVED)
-            raw: Any = await pipe.hget(keys.SITES_REMOVED, site.id)
-            removed = decode_removed(raw) if raw is not None else None
-            if removed is not None and removed.deleting_ms and not removed.deleted_ms:
-                raise InvalidSite(f"site {site.id} was removed, and its counts are being deleted; try again later")
-            for other in (await self.sites()).values():
-                if other.id == site.id or (site.shared_hosts and other.shared_hosts):
-                    continue
-                if site.archived or other.archived:
-                    continue
-                if shared := Hosts(site.hosts).common(Hosts(other.hosts)):
-                    raise InvalidSite(f"site {site.id}: {shared} is a host of site {other.id} already")
+            await self._check(site, await pipe.hget(keys.SITES_REMOVED, site.id))
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.set(keys.SCHEMA, SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))

@@ -204,7 +204,7 @@ def _hidden(counter: Counter, site: str) -> Row:
     if shown:
         return Row(
             "hidden", "warn", f"readers reach {', '.join(shown)}",
-            "let the proxy hand on the widget and /v1/sites/ only (deploy/nginx)",
+            "let the proxy hand on the widget and /v1/sites/ only (the examples in deploy/)",
         )  # fmt: skip
     return Row("hidden", "ok", "readers reach nothing but what they need")
 

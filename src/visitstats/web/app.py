@@ -250,7 +250,7 @@ class Application:
             ),
             ImportRoutes(worker.jobs),
             ClaimRoutes(worker.reads, clock),
-            SettingsRoutes(worker.records, worker.reads, stats, sites),
+            SettingsRoutes(worker.records, worker.reads, stats, sites, worker.ingest, clock),
             TokenRoutes(worker.access, worker.refusals, sites),
             HealthRoutes(worker),
             Boxes(stats, clock),

@@ -38,7 +38,7 @@ local function places()
 end
 
 local function note(before, known, ids)
-  -- `known`: of each of the ids, whether the site had the article. Those that it had not get numbers (commit.lua), the
+  -- `known`: of each of the ids, whether the site had the article. Those that it had not get numbers (commit/write.lua), the
   -- others are noted as touched.
   local numbered, touched = {}, {}
   for i = 1, #ids do

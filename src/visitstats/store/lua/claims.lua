@@ -1,5 +1,5 @@
 -- What readers' beacons say of articles, weighed against what is known of them: the rules and their numbers are those of
--- core/entries.py. It stands before commit.lua, change.lua and facts.lua, and touches no key.
+-- core/entries.py. It stands before commit/, change.lua and facts.lua, and touches no key.
 --
 -- All of it is made only for a batch that says something: most say what is known.
 --

@@ -1,5 +1,5 @@
 -- Places for new articles: which of them get counts of their own (the numbers are those of core/limits.py). It stands
--- before commit.lua, and touches no key.
+-- before commit/, and touches no key.
 --
 -- An article that is new takes a place. Those of one network in an hour are limited, and the last places of a large site are
 -- kept for articles that two networks read, that the portal has signed, or that a network of the site's own reads. Beyond

@@ -24,7 +24,7 @@ from visitstats.store.inspect import KINDS_OF_AMOUNTS, PAGE, Inspector, number
 from visitstats.trust.verify.findings import Look
 
 MOST_STEPS = 1000
-"""So many steps of a chain the scripts follow (lua/commit.lua)."""
+"""So many steps of a chain the scripts follow (lua/commit/read.lua)."""
 ID_BYTES = 8
 
 _ID = re.compile(r"[0-9a-f]{8}")

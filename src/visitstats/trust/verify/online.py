@@ -36,7 +36,7 @@ LATEST_S = 5
 READING = 1 + READING_BYTES
 CELL = 4
 EARLIER = b"<"
-"""Behind the token of a visitor of whom an earlier visit is followed (lua/commit.lua)."""
+"""Behind the token of a visitor of whom an earlier visit is followed (lua/commit/decide.lua)."""
 
 
 class Online:

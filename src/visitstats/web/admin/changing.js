@@ -19,6 +19,8 @@ export function what(t, change) {
 const shown = (t, each) => (value => (each.fact === 'hidden' ? t(value ? 'hidden.yes' : 'hidden.no') : each.fact === 'url' && value === '=' ? t('url.own')
   : each.fact === 'published' && value ? date(value) : value || '—'));
 
+const set = (t, value) => (['yes', 'no'].includes(value) ? t(`setting.${value}`) : value || '—');
+
 /** Lines of what was before and what is after: [what, before, after]. */
 export function steps(t, change) {
   return [
@@ -27,13 +29,17 @@ export function steps(t, change) {
       return [...(each.day ? [[t(`of.${each.of}.day`, { name, day: date(change.day) }), number(each.day.before), number(each.day.after)]] : []),
         [t(`of.${each.of}.all`, { name }), number(each.total.before), number(each.total.after)]];
     }),
+    ...(change.settings ?? []).map(each => [t.has(`setting.${each.setting}`) ? t(`setting.${each.setting}`) : each.setting, set(t, each.before), set(t, each.after)]),
     ...(change.facts ?? []).map(each => [t(`fact.${each.fact}`), shown(t, each)(each.before), shown(t, each)(each.after)]),
   ];
 }
 
+/** A number stays in one line; a text does not, and a list has its lines. */
+const kept = text => (/^[\d.,\s−-]*$/.test(text) && !text.includes('\n') ? 'number' : 'text');
+
 /** The same as a list. Numbers never break before their arrow. */
 export const listed = (t, change) => h('ul', { class: 'steps' }, steps(t, change).map(([name, before, after]) => h('li', {}, `${name}: `,
-  h('span', { class: 'number' }, before), ' → ', h('b', { class: 'number' }, after))));
+  h('span', { class: kept(before) }, before), ' → ', h('b', { class: kept(after) }, after))));
 
 /** A refusal in words; what has to be undone first is named. */
 export function refusedIn(t, error) {

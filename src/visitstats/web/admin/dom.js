@@ -31,13 +31,15 @@ let last = 0;
 /** An id that no other element of the page has. */
 export const fresh = () => `e${++last}`;
 
-/** Calls f once, when it has not been asked for so many milliseconds. */
+/** Calls f once, when it has not been asked for so many milliseconds; `stop` of what it returns takes the last one back. */
 export function later(milliseconds, f) {
   let timer;
-  return (...values) => {
-    clearTimeout(timer);
+  const ask = (...values) => {
+    ask.stop();
     timer = setTimeout(() => f(...values), milliseconds);
   };
+  ask.stop = () => clearTimeout(timer);
+  return ask;
 }
 
 /** Waits, or rejects as soon as the signal says so. */

@@ -12,6 +12,7 @@ from visitstats.core.query import LONGEST, MOST_ROWS, Query, Row, cursor_of
 from visitstats.core.ranges import WORDS, Range
 from visitstats.reading.desk import Desk
 from visitstats.reading.exports import CONTENT_TYPES, DELIMITERS, Kind, Language, address, delimiter, file_name
+from visitstats.reading.file_progress import LETTERS
 from visitstats.reading.query import KINDS
 from visitstats.sites.directory import LiveSite
 from visitstats.web.beacons.answers import Moment
@@ -22,6 +23,8 @@ PAGE_ROWS = 1000
 """The most rows of a page of JSON: it is read and written in the worker."""
 MOST_LABELS = 200
 _DATE = "a date as 2026-11-24"
+TOLD = f"^([0-9a-f]{{{LETTERS}}})?$"
+ABOUT_TOLD = f"of a workbook: {LETTERS} hexadecimal digits that you have drawn, to ask how far it is"
 
 
 class Selected(msgspec.Struct, kw_only=True):
@@ -74,6 +77,7 @@ class FileQuery(Selected, kw_only=True):
     limit: Annotated[int, Meta(ge=1, description="all, unless given")] = MOST_ROWS
     lang: Annotated[str, Meta(description="of the headings: vi or en")] = "vi"
     delimiter: Annotated[str, Meta(description=f"of a CSV: {' '.join(DELIMITERS)}")] = ";"
+    told: Annotated[str, Meta(pattern=TOLD, description=ABOUT_TOLD)] = ""
 
 
 class Days(msgspec.Struct):
@@ -88,6 +92,19 @@ class Selection(msgspec.Struct):
 
     articles: int
     views: int
+
+
+class ToldQuery(msgspec.Struct):
+    """Which file."""
+
+    told: Annotated[str, Meta(pattern=TOLD, description="what was sent with the request for the file")]
+
+
+class FileProgress(msgspec.Struct):
+    """How many rows of how many a workbook has; null when that is not known: it has not begun, or is complete."""
+
+    rows: int | None
+    whole: int | None
 
 
 class ArticleRow(msgspec.Struct):
@@ -205,6 +222,11 @@ class ArticleLists:
         """Answer a list as a workbook."""
         return await self._file(asked, "xlsx")
 
+    async def progress(self, asked: Asked[ToldQuery, None]) -> FileProgress:
+        """Answer how far a workbook is, of a list or of a report."""
+        found = self._desk.progress(asked.live.site, asked.query.told)
+        return FileProgress(*found) if found else FileProgress(None, None)
+
     async def history(self, asked: Asked[HistoryQuery, None]) -> ArticleHistory:
         """Answer what an article was read, by day, month or year."""
         live, query = asked.live, asked.query
@@ -230,7 +252,7 @@ class ArticleLists:
         language: Language = "en" if given.lang == "en" else "vi"
         days = query.range(live.calendar, live.calendar.day_at(self._clock()))
         name = file_name(live.site, days, kind, language)
-        pieces = self._desk.file(live.site, query, kind, language, given.delimiter)
+        pieces = self._desk.file(live.site, query, kind, language, given.delimiter, told=given.told)
         return await self._files.answer(asked.token, pieces, CONTENT_TYPES[kind], name)
 
     ROUTES = (
@@ -240,6 +262,8 @@ class ArticleLists:
               CONTENT_TYPES["csv"], scope="viewer", query=FileQuery, head=False),
         Route("GET", "/v1/admin/sites/{site}/articles.xlsx", workbook, "The same as a workbook",
               CONTENT_TYPES["xlsx"], scope="viewer", query=FileQuery, head=False),
+        Route("GET", "/v1/admin/sites/{site}/progress", progress, "How far a workbook is that was asked for",
+              FileProgress, scope="viewer", query=ToldQuery),
         Route("GET", "/v1/admin/sites/{site}/labels", labels, "Authors, categories or types, to choose from", Labels,
               scope="viewer", query=LabelsQuery),
         Route("GET", "/v1/admin/sites/{site}/articles/history", history, "What one article was read",

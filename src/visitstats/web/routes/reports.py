@@ -17,7 +17,7 @@ from visitstats.reading.groups import Group
 from visitstats.reading.reports import KINDS, WITHIN, DayRow, Figure, Gaps, Kind, check, last_day
 from visitstats.web.beacons.answers import Moment
 from visitstats.web.routes.files import Files
-from visitstats.web.routes.lists import ArticleRow, Days, Selected, Selection, days_of, row_of
+from visitstats.web.routes.lists import ABOUT_TOLD, TOLD, ArticleRow, Days, Selected, Selection, days_of, row_of
 from visitstats.web.table import Asked, Route
 
 MOST_SHOWN = 1000
@@ -37,6 +37,7 @@ class ReportFileQuery(Selected, kw_only=True):
     kind: Annotated[str, _KIND] = "summary"
     lang: Annotated[str, Meta(description="vi or en")] = "vi"
     delimiter: Annotated[str, Meta(description=f"of a CSV: {' '.join(DELIMITERS)}")] = ";"
+    told: Annotated[str, Meta(pattern=TOLD, description=ABOUT_TOLD)] = ""
 
 
 class RoyaltyRow(ArticleRow):
@@ -140,7 +141,7 @@ class ReportRoutes:
         check(kind, query)
         days = query.range(live.calendar, live.calendar.day_at(self._clock()))
         language: Language = "en" if given.lang == "en" else "vi"
-        pieces = self._desk.file(live.site, query, what, language, given.delimiter, kind)
+        pieces = self._desk.file(live.site, query, what, language, given.delimiter, kind, given.told)
         name = report_name(live.site.id, kind, days, what, language)
         return await self._files.answer(asked.token, pieces, CONTENT_TYPES[what], name)
 

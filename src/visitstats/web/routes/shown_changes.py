@@ -37,6 +37,14 @@ class ShownFact(msgspec.Struct):
     after: str
 
 
+class ShownSetting(msgspec.Struct):
+    """A setting of the site, as text: lists have a line for each."""
+
+    setting: str
+    before: str
+    after: str
+
+
 class Undone(msgspec.Struct):
     """By whom a change was undone, and when."""
 
@@ -70,6 +78,8 @@ class ShownChange(msgspec.Struct):
     sha256: str | None = None
     amounts: list[ShownAmount] = []
     facts: list[ShownFact] = []
+    settings: list[ShownSetting] = []
+    """What was changed in the site's record. It is not undone here: set it again."""
     pages: int | None = None
     """How many gave their places back, or got them again."""
 
@@ -126,11 +136,12 @@ def shown(calendar: Calendar, logged: Logged, undone: Logged | None = None) -> S
             undone.change.who, calendar.iso(undone.change.at_ms), undone.change.why
         ),
         day=None if of_period else change.place or None,
-        meant_for=None if of_period else change.note or None,
+        meant_for=None if of_period or change.kind == "settings" else change.note or None,
         period=change.place if of_period else None,
         sha256=change.note if change.kind == "close" else None,
         amounts=list(map(_amount, change.said)),
         facts=_facts(change),
+        settings=[ShownSetting(each.name, each.before, each.after) for each in change.settings],
         pages=change.pages or None,
     )  # fmt: skip
 

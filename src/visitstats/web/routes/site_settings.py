@@ -1,11 +1,15 @@
 """The routes of a site's settings: its record, the box that it embeds, and what its rules make of addresses."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from visitstats.changes.recording import Order, Recording
+from visitstats.changes.scribe import Recorder
+from visitstats.changes.settings import SettingsLog
 from visitstats.core.box_markup import NO_NOTE, Shown, direction
 from visitstats.core.box_words import words_of
 from visitstats.core.boxes import DEFAULT_PRESET, LINES, UNKNOWN, Box, asked_box
@@ -126,23 +130,30 @@ class TriedKeys(msgspec.Struct):
 class SettingsRoutes:
     """The handlers."""
 
-    def __init__(self, records: Records, reads: Reads, stats: Stats, sites: SiteDirectory) -> None:
+    def __init__(
+        self, records: Records, reads: Reads, stats: Stats, sites: SiteDirectory, recorder: Recorder,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
         self._records = records
         self._reads = reads
         self._stats = stats
         self._sites = sites
+        self._recorder = recorder
+        self._clock = clock
 
     async def settings(self, asked: Asked[None, None]) -> SiteSettings:
         """Answer a site's record."""
         return _shown(asked.live.site)
 
     async def change(self, asked: Asked[None, SettingsOrder]) -> SiteSettings:
-        """Change fields of a site's record; the others stay. Counts stay as they are."""
+        """Change fields of a site's record; the others stay, and all counts. Who changed what is in the log."""
         known = (await self._records.sites()).get(asked.live.site.id)
         if known is None:
             raise NoSuchSite("there is no such site")
-        site = _changed(known, asked.body).site
-        await self._records.put_site(site)
+        live = _changed(known, asked.body)
+        site = live.site
+        recording = Recording(self._records.changes, self._recorder, site.id, live.key_rules, self._clock)
+        await SettingsLog(recording).change(self._records, known, site, Order(asked.token.name))
         await self._sites.refresh()
         return _shown(site)
 

@@ -1,5 +1,5 @@
 /* The articles of a site: which were read most, by period, author, category and words; as pages and as files. */
-import { Refused, download, get, save } from '../api.js';
+import { get } from '../api.js';
 import { figure, framed, fresh, h, later } from '../dom.js';
 import { date, number, range, typed, typedDate } from '../format.js';
 import { trouble } from '../page.js';
@@ -30,7 +30,8 @@ export default async function articles(page) {
   /* ---- the form ---------------------------------------------------------------------------------------------------- */
   const fields = {};
   const chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('chips') });
-  const changed = (step = true) => { remember(step); draw(); };
+  // What was typed is in what is asked now: asked for once more, it would take away rows that have come meanwhile.
+  const changed = (step = true) => { typedSoon.stop(); remember(step); draw(); };
   const typedSoon = later(PAUSE, () => changed(false));
 
   function pick(name, field, width) {
@@ -242,26 +243,8 @@ export default async function articles(page) {
 
   /* ---- files ------------------------------------------------------------------------------------------------------- */
   async function file(kind) {
-    const own_ = new AbortController();
-    const stop = h('button', { class: 'button plain', type: 'button', onclick: () => own_.abort() }, t('file.stop'));
-    const count = h('span');
-    progress.replaceChildren(count, ' ', stop);
-    page.signal.addEventListener('abort', () => own_.abort());
-    for (const each of files) each.disabled = true;
-    const n = found.selection.articles;
-    count.textContent = t('file.making', { n });
-    try {
-      const made = await download(`${path}.${kind}`, { ...asked(), lang: document.documentElement.lang }, own_.signal, (bytes, lines) => {
-        count.textContent = kind === 'csv' ? t('file.rows', { n, done: Math.min(Math.max(lines - 1, 0), n) }) : t('file.coming', { n, kb: Math.max(1, Math.round(bytes / 1024)) });
-      });
-      save(made.blob, made.name);
-      progress.replaceChildren(t('file.done', { name: made.name }));
-    } catch (error) {
-      if (own_.signal.aborted) progress.replaceChildren(t('file.stopped'));
-      else progress.replaceChildren(trouble(t, error instanceof Refused ? error : new Refused(0, 'network')));
-    } finally {
-      for (const each of files) each.disabled = false;
-    }
+    const { fetchFile } = await import('../files.js');
+    await fetchFile(page, { path, kind, query: { ...asked(), lang: document.documentElement.lang }, rows: found.selection.articles, place: progress, buttons: files });
   }
 
   for (const name of [...DATES, 'min_views']) check(name);

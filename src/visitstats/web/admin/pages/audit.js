@@ -5,7 +5,7 @@ import { fresh, h, later } from '../dom.js';
 import { moment } from '../format.js';
 
 const ROWS = 50;
-const KINDS = ['adjust', 'reset', 'merge', 'alias', 'rename', 'type', 'hide', 'unhide', 'accept', 'close', 'reopen', 'undo'];
+const KINDS = ['adjust', 'reset', 'merge', 'alias', 'rename', 'type', 'hide', 'unhide', 'accept', 'close', 'reopen', 'import', 'baseline', 'prune', 'settings', 'undo'];
 
 export default async function audit(page) {
   const { t } = page;
@@ -37,7 +37,9 @@ export default async function audit(page) {
   const ask = (cursor, signal) => get(`${at(page)}audit`, { ...chosen, limit: ROWS, cursor }, signal);
 
   function row(change) {
-    const undoing = change.kind === 'undo' ? '' : change.undone_by
+    const undoing = change.kind === 'undo' ? '' : change.kind === 'settings'
+      ? h('span', { class: 'soft' }, ...t.rich('settings.back', { settings: h('a', { href: page.link('settings') }, t('nav.settings')) }))
+      : change.undone_by
       ? h('span', { class: 'soft' }, t('undone', { who: change.undone?.who ?? '', time: change.undone ? moment(change.undone.at) : '' }))
       : change.kind === 'reset' && !page.may('admin') ? '' : h('button', {
         class: 'button', type: 'button', 'aria-label': t('undo.of', { what: what(t, change) }), onclick: () => takeBack(page, change, said, () => read()),

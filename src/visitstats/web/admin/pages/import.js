@@ -11,7 +11,7 @@ export default async function bring(page) {
   const { t, root, site, signal } = page;
   const base = `admin/sites/${encodeURIComponent(site.id)}/imports`;
   page.head(t('nav.import'));
-  const steps = h('ol', { class: 'steps' });
+  const steps = h('ol', { class: 'stages' });
   const place = h('div', { class: 'rows' });
   root.append(h('section', { class: 'sheet', 'aria-label': t('nav.import') }, steps, place));
   let file = null;

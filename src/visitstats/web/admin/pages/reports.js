@@ -1,5 +1,5 @@
 /* Reports: the month for the leadership, articles by author and category, royalties; on the page, in files, on paper. */
-import { download, get, save } from '../api.js';
+import { get } from '../api.js';
 import { figure, framed, fresh, h, later } from '../dom.js';
 import { UNKNOWN, date, fullDate, moment, month, number, percent, range } from '../format.js';
 import { asTable, measure, plot } from '../plot.js';
@@ -74,10 +74,10 @@ export default async function reports(page) {
     if (found.kind === 'royalties' && !chosen.within) within.value = found.within;
     const title = `${t(`title.${found.kind}`)} ${called(t, found, chosen.period)}`;
     const said = h('span', { class: 'soft', role: 'status' });
-    const file = (kind, text) => h('button', { class: 'button', type: 'button', onclick: event => fetchFile(event.currentTarget, kind, said) }, text);
+    const files = ['xlsx', 'csv'].map(kind => h('button', { class: 'button', type: 'button', onclick: () => file(kind, said, files) }, t(`file.${kind}`)));
     preview.replaceChildren(
       h('div', { class: 'head' }, h('h2', { id: 'report-title' }, title), h('div', { class: 'actions' },
-        file('xlsx', t('excel')), file('csv', t('csv')), h('button', { class: 'button', type: 'button', onclick: () => print() }, t('print')), said)),
+        files, h('button', { class: 'button', type: 'button', onclick: () => print() }, t('print')), said)),
       h('p', {}, [site.name || site.id, site.host].filter(Boolean).join(' · ')),
       h('p', { class: 'soft lead' }, state(t, found), ' ', closable(found) && h('a', { class: 'noprint', href: page.link('corrections', { part: 'close', period: found.range.from.slice(0, 7) }) }, t('close.month'))),
       ...PARTS[found.kind](page, found).filter(Boolean));
@@ -88,19 +88,10 @@ export default async function reports(page) {
     return !closed && !closed_days && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
   }
 
-  async function fetchFile(button, kind, said) {
-    button.disabled = true;
-    said.textContent = t('making');
-    try {
-      const { blob, name } = await download(`${path}.${kind}`, { ...asked(), lang: document.documentElement.lang, delimiter: document.documentElement.lang === 'vi' ? ';' : ',' }, page.signal,
-        bytes => { said.textContent = t('fetching', { n: Math.ceil(bytes / 1024) }); });
-      save(blob, name);
-      said.textContent = t('fetched', { name });
-    } catch (error) {
-      if (!page.signal.aborted) said.textContent = t(t.has(`error.${error.code}`) ? `error.${error.code}` : 'error.internal-error', { code: error.status, n: error.after ?? 0 });
-    } finally {
-      button.disabled = false;
-    }
+  async function file(kind, place, buttons) {
+    const { fetchFile } = await import('../files.js');
+    const lang = document.documentElement.lang;
+    await fetchFile(page, { path, kind, query: { ...asked(), lang, delimiter: lang === 'vi' ? ';' : ',' }, place, buttons });
   }
 }
 

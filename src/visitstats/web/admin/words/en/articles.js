@@ -63,12 +63,4 @@ export default {
   none: 'No article matches.',
   'none.out': 'Clear filters',
   explained: 'Views: each reader counts once for each article of a visit; search engines do not count. The order may be a minute old at most, the numbers are not.',
-  'file.xlsx': 'Download Excel',
-  'file.csv': 'Download CSV',
-  'file.stop': 'Stop',
-  'file.making': { one: 'Making the file: {n} row.', other: 'Making the file: {n} rows.' },
-  'file.rows': 'Making the file: {done} / {n} rows.',
-  'file.coming': { one: 'Getting the file: {n} row, {kb} KB so far.', other: 'Getting the file: {n} rows, {kb} KB so far.' },
-  'file.done': 'Downloaded {name}.',
-  'file.stopped': 'Stopped, there is no file.',
 };

@@ -63,12 +63,4 @@ export default {
   none: 'Không có bài nào khớp.',
   'none.out': 'Bỏ tất cả điều kiện',
   explained: 'Lượt xem: mỗi bạn đọc tính một lần cho mỗi bài trong một lượt truy cập; máy tìm kiếm không tính. Thứ tự có thể chậm nhất một phút, các số thì không.',
-  'file.xlsx': 'Tải Excel',
-  'file.csv': 'Tải CSV',
-  'file.stop': 'Dừng',
-  'file.making': 'Đang tạo tệp: {n} dòng.',
-  'file.rows': 'Đang tạo tệp: {done} / {n} dòng.',
-  'file.coming': 'Đang tải tệp: {n} dòng, đã nhận {kb} KB.',
-  'file.done': 'Đã tải {name}.',
-  'file.stopped': 'Đã dừng, không có tệp nào.',
 };
