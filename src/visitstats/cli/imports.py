@@ -1,5 +1,6 @@
 """visitstats import: old numbers from the files of other counters, looked at first, and brought as one change."""
 
+import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from visitstats.cli.change_session import Bench, DryRunOption, Session, SiteArgu
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, complain, dots
 from visitstats.core.errors import VisitstatsError
 from visitstats.core.keys import KeyRules
-from visitstats.imports import outcome, report
+from visitstats.imports import outcome, redislive, report
 from visitstats.imports.draft import Draft
 from visitstats.imports.jobs import put
 from visitstats.imports.options import STRATEGIES, Options
@@ -38,7 +39,13 @@ class WrongOption(VisitstatsError):
 
 def bring(
     site_id: SiteArgument,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="One file, or several of one counter.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="One file, or several of one counter; or redis://… (rediss://…, unix://…), for busuanzi and Vercount.",
+        ),
+    ],
     kind: Annotated[str, typer.Option(help=f"The source, where it is not found out: {', '.join(KINDS)}.")] = "",
     dry_run: DryRunOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
@@ -166,12 +173,18 @@ def _answer(dry_run: bool) -> str:
 
 
 async def _draft(
-    bench: Bench, files: list[Path], path: Path, options: Options, quiet: bool, report_to: Path | None
+    bench: Bench, files: list[str], path: Path, options: Options, quiet: bool, report_to: Path | None
 ) -> Draft:
     site = bench.site
     rules = KeyRules(site, linear_pattern, await bench.changes.aliases(site.id))
     first = [found for kind in ("visits", "views") if (found := (await bench.reads.history(site.id, kind)).first)]
     titles = await bench.imports.titles(site.id) if options.match == "title" else None
+    paths = [
+        await asyncio.to_thread(redislive.fetch, file, path.parent, options)
+        if redislive.is_address(file)
+        else Path(file)
+        for file in files
+    ]
     with progress_bar("reading", quiet=quiet) as (progress, task):
 
         def tell(n: int) -> None:
@@ -180,7 +193,7 @@ async def _draft(
                 put(report_to / "progress.json", {"n": n})
 
         return draft_of(
-            files, path, site, rules, options, first_counted=min(first, default=""), titles=titles,
+            paths, path, site, rules, options, first_counted=min(first, default=""), titles=titles,
             progress=tell,
         )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""What a counter has in Redis: from a file of redis-cli commands or JSON. `store/foreign.py` reads a live one."""
+"""What a counter has in Redis: from a file of redis-cli commands or JSON. `redislive.py` reads a live
+one."""
 
 import re
 import shlex
