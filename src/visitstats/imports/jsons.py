@@ -30,6 +30,8 @@ def whole(item: Item) -> Any:
         raise ImportRefused(item.place.at(error.lineno), f"no JSON, or cut off ({error.msg})") from error
     except RecursionError as error:
         raise ImportRefused(item.place, "JSON that is nested too deeply") from error
+    except ValueError as error:
+        raise ImportRefused(item.place, "JSON with a number of thousands of digits") from error
 
 
 def lines(item: Item) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -41,7 +43,7 @@ def lines(item: Item) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     value = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                except (ValueError, RecursionError) as error:
                     raise ImportRefused(item.place.at(number), f"no JSON, or cut off ({error})") from error
                 if not isinstance(value, dict):
                     raise ImportRefused(item.place.at(number), "an object is expected", line)

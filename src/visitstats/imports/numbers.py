@@ -4,7 +4,7 @@ import re
 import unicodedata
 from datetime import date, datetime, timedelta
 
-from visitstats.imports.places import ImportRefused, Place
+from visitstats.imports.places import ImportRefused, Place, shown
 from visitstats.imports.sheets import Cell, Lost, fold, text_of
 
 MOST = 2**53
@@ -77,7 +77,7 @@ def whole(cell: Cell, place: Place) -> int | None:
             return _checked(int("".join(each for each in groups if each.isdigit())), place)
     if _DECIMALS.fullmatch(text) and len(re.split("[.,]", text)[1]) != 3:
         return _checked(int(re.split("[.,]", text)[0]), place)  # 822.0, as databases and pandas write it
-    raise ImportRefused(place, f"{text[:40]} is not a whole number", text)
+    raise ImportRefused(place, f"{shown(text)[:40]} is not a whole number", text)
 
 
 def _is_number(text: str) -> bool:

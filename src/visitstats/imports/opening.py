@@ -41,6 +41,8 @@ _REFUSED = (
     (b"PGDMP", "a PostgreSQL archive: write it as text with pg_restore -f dump.sql"),
 )
 _WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<table", b"<script", b"<meta")
+_DAMAGES = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error)
+"""What reading an archive raises that is damaged, or packed in a way that the library does not know."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _SQLITE = b"SQLite format 3\x00"
 
@@ -136,7 +138,7 @@ def _zipped(name: str, opener: Callable[[], BinaryIO], path: Path | None, depth:
             members = archive.infolist()
             names = {member.filename for member in members}
             mimetype = archive.read("mimetype")[:80] if "mimetype" in names else b""
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except _DAMAGES as error:
         raise ImportRefused(place, f"a damaged archive or workbook ({error})") from error
     if "[Content_Types].xml" in names or mimetype.startswith(b"application/vnd.oasis"):
         if any(_is_bomb(member) or member.file_size > MAX_BOOK_BYTES for member in members):
@@ -162,8 +164,13 @@ def _zipped(name: str, opener: Callable[[], BinaryIO], path: Path | None, depth:
 
         def unpacked(member: zipfile.ZipInfo = member, inner: Place = inner) -> BinaryIO:
             packed = opener()
-            archive = zipfile.ZipFile(_seekable(packed))
-            return cast(BinaryIO, _Checked(archive.open(member), inner, member.compress_size, archive, packed))
+            try:
+                archive = zipfile.ZipFile(_seekable(packed))
+                found = archive.open(member)
+            except (*_DAMAGES, ValueError) as error:
+                packed.close()
+                raise ImportRefused(inner, f"a damaged archive ({error})") from error
+            return cast(BinaryIO, _Checked(found, inner, member.compress_size, archive, packed))
 
         with unpacked() as file:
             head = file.read(4096)
@@ -203,7 +210,7 @@ class _Checked(io.RawIOBase):
             return b"".join(iter(lambda: self.read(PIECE), b""))
         try:
             data = self._file.read(size)
-        except (EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except _DAMAGES as error:
             raise ImportRefused(self._place, f"a damaged or cut archive ({error})") from error
         self._count += len(data)
         if self._count > MAX_BYTES or self._count > max(SURELY_NO_BOMB, MAX_RATIO * self._packed):

@@ -15,6 +15,7 @@ from visitstats.imports.readers.wordpress import Posts
 from visitstats.imports.source import Source
 
 KIND = "post-views-counter"
+_POST = re.compile(r"[0-9]{1,20}")
 _FORMS = {"0": r"\d{8}", "1": r"\d{6}", "2": r"\d{6}", "3": r"\d{4}", "4": r"total"}
 
 
@@ -43,6 +44,8 @@ def read(source: Source, draft: Draft) -> None:
     for row in head.rows():
         post, kind, period = head.text(row, "id"), head.text(row, "type"), head.text(row, "period")
         count = whole(head.cell(row, "count"), place := head.place(row, "count")) or 0
+        if not _POST.fullmatch(post):
+            raise ImportRefused(head.place(row, "id"), "the number of a post is expected", post)
         if kind not in _FORMS or not re.fullmatch(_FORMS[kind], period):
             raise ImportRefused(head.place(row, "period"), f"no period of type {kind}", period)
         if draft.is_repeated(place, f"{post}\0{kind}\0{period}", count, f"post {post}, {period}"):
