@@ -104,7 +104,7 @@ def test_a_redis_that_cannot_be_read_is_one_clear_line(old: Redis, tmp_path: Pat
         (address(old, "reader:s3cret"), "lets nobody in"),
         (nowhere, "cannot be reached"),
         ("redis://reader:s3cret@127.0.0.1:1/0", "cannot be reached"),
-        ("redis://reader:s3cret@[::1/0", "address of a Redis"),
+        ("redis://reader:s3cret@[::1/0", "no address of a Redis"),
         (address(old), "no key begins with bsz:site_pv:"),
     ):
         with pytest.raises(ImportRefused, match=why) as refused:

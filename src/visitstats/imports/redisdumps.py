@@ -1,5 +1,4 @@
-"""What a counter has in Redis: from a file of redis-cli commands or JSON. `redislive.py` reads a live
-one."""
+"""What a counter has in Redis: from a file of redis-cli commands or JSON. `redislive.py` reads a live one."""
 
 import re
 import shlex
