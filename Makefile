@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
 SEED ?= 1
-# Most tests wait for a server or a browser: two at a time leave two cores idle for nearly half of the time.
-WORKERS ?= 4
+# Most tests wait for a server or a browser: four at a time left two cores idle for nearly half of the time.
+WORKERS ?= 6
 EXAMPLES ?= 2000
 HITS ?= 1000000
 export PYTHON

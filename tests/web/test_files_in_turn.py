@@ -29,7 +29,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = self.most = self.made = self.taken = self.most_ahead = 0
 
-    async def file(self, *_: object) -> AsyncIterator[bytes]:
+    async def file(self, *_: object, told: str = "") -> AsyncIterator[bytes]:
         self.now += 1
         self.most = max(self.most, self.now)
         try:

@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
-import subprocess
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.client import Hit, crowd
+from tests.collector import PROMETHEUS, Collector
 from tests.driver import Service
-from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)  # a Prometheus and a service have to start
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "deploy" / "prometheus"
 FILES = sorted([*PROMETHEUS.glob("visitstats-*.yml"), *(ROOT / "deploy" / "grafana").glob("en/*.json")])
-SECONDS = 1
 TARGETS = {
     name: [
         target["expr"]
@@ -82,48 +75,6 @@ def test_every_metric_and_label_that_is_asked_for_is_in_a_scrape(service: Servic
         assert set(re.findall(r'(\w+)(?:=~|!=|!~|=)"', selectors)) <= told[name], name + selectors
 
 
-class Collector:
-    """A real Prometheus with the repo's rules, which scrapes a service each second."""
-
-    def __init__(self, folder: Path, service: Service) -> None:
-        program = shutil.which("prometheus")
-        if program is None:
-            pytest.skip("there is no prometheus")
-        self.port = free_port()
-        for path in PROMETHEUS.glob("visitstats-*.yml"):
-            shutil.copy(path, folder)
-        config = (PROMETHEUS / "prometheus.yml").read_text("utf-8").replace("9401", str(service.metrics_port))
-        config = re.sub(r"(?ms)^alerting:.*?\n\n", "", config.replace("_interval: 15s", f"_interval: {SECONDS}s"))
-        (folder / "prometheus.yml").write_text(config, encoding="utf-8")
-        self._log = (folder / "log").open("wb")
-        self._process = subprocess.Popen(
-            [program, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             f"--web.listen-address=127.0.0.1:{self.port}"],
-            cwd=folder, stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-
-    def ask(self, query: str) -> list[dict[str, Any]]:
-        parameters = urllib.parse.urlencode({"query": query})
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{parameters}", timeout=5) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-                return found
-        except urllib.error.HTTPError as error:
-            if error.code == 503:
-                return []  # it is on its way
-            raise AssertionError(f"{query}: {error.read().decode()}") from error
-        except OSError:
-            return []
-
-    def wait_for(self, query: str) -> None:
-        wait_until(lambda: self.ask(query), f"there is an answer to {query}", 15)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-        self._log.close()
-
-
 @pytest.fixture(scope="module")
 def collector(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     found = Collector(tmp_path_factory.mktemp("prometheus"), service)
@@ -148,8 +99,7 @@ def test_recorded_series_are_there_and_no_alert_fires_of_a_service_that_is_well(
     recorded = re.findall(r"record: (\S+)", (PROMETHEUS / "visitstats-rules.yml").read_text("utf-8"))
     for name in recorded:
         collector.wait_for(name)
-    firing = {each["metric"]["alertname"] for each in collector.ask('ALERTS{alertstate="firing"}')}
-    assert firing == set()
+    assert collector.firing() == set()
 
 
 def test_prometheus_shows_what_was_sent(collector: Collector, service: Service) -> None:

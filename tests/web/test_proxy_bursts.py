@@ -101,28 +101,27 @@ async def burst(port: int, method: str, path: str) -> list[int]:
         return await asyncio.gather(*(one() for _ in range(READERS)))
 
 
-async def try_all(port: int, service: int, before: str, *, caches: bool) -> None:
-    answering = StandIn()
-    server = await asyncio.start_server(answering, "127.0.0.1", service)
-    try:
-        for number, route in enumerate(OF_READERS):
-            shares = caches and is_kept(route) and route.method == "GET"
-            path = f"{before}{route.path.replace('{site}', 'open')}?n={number}"
-            kept = b"public, max-age=60" if is_kept(route) else answers.NEVER_STORED[1]
-            answering.expect(1 if shares else READERS, kept)
-            try:
-                assert await burst(port, route.method, path) == [200] * READERS, path
-            except TimeoutError:
-                pytest.fail(f"{route.method} {path}: only {answering.asked} of {READERS} readers came through at once")
-            if not shares:
-                assert answering.asked == READERS, path
-    finally:
-        server.close()
+async def try_all(port: int, answering: StandIn, *, caches: bool) -> None:
+    for number, route in enumerate(OF_READERS):
+        shares = caches and is_kept(route) and route.method == "GET"
+        path = f"/vs{route.path.replace('{site}', 'open')}?n={number}"
+        kept = b"public, max-age=60" if is_kept(route) else answers.NEVER_STORED[1]
+        answering.expect(1 if shares else READERS, kept)
+        try:
+            assert await burst(port, route.method, path) == [200] * READERS, path
+        except TimeoutError:
+            pytest.fail(f"{route.method} {path}: only {answering.asked} of {READERS} readers came through at once")
+        if not shares:
+            assert answering.asked == READERS, path
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 async def test_readers_do_not_wait_for_each_other(tmp_path: Path, name: str) -> None:
     """What may be kept is asked for once, or by those who would have to wait; hits by all at once."""
-    service = free_port()
-    with portal(name, tmp_path / "here", service) as ports:
-        await try_all(ports.portal, service, "/vs", caches=name == "nginx")
+    answering, service = StandIn(), free_port()
+    server = await asyncio.start_server(answering, "127.0.0.1", service)
+    try:
+        with portal(name, tmp_path / "here", service) as ports:
+            await try_all(ports.portal, answering, caches=name == "nginx")
+    finally:
+        server.close()
