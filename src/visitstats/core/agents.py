@@ -1,9 +1,9 @@
-"""Who is not a person (rule 8): bots by their user agent, prefetches by their headers.
+"""Tells people from programs (rule 8): bots by their user agent, prefetches by their headers.
 
 The first 512 characters of a user agent decide, in this order: an empty one is refused; our own list of bots; people
 whose agents look strange, as the browsers within Zalo and Facebook do; the patterns that the application loads (of
-crawler-user-agents); the words by which bots of good manners call themselves. The name of an Android device is left out
-of all of that: makers call their phones Spider, Sonic and M bot.
+crawler-user-agents); the words by which well-behaved bots name themselves. The name of an Android device is left out of
+all of that: makers call their phones Spider, Sonic and M bot.
 
 Matching cannot be made slow: plain patterns become one trie, in which no character is looked at twice from the same
 start, and of the others only those are taken that have next to nothing to backtrack over.
@@ -17,7 +17,8 @@ from operator import itemgetter
 MAX_AGENT_CHARS = 512
 MAX_PATTERN_CHARS = 200
 
-# Bots of the region and those that crawler-user-agents 1.67 lacks or leaves to taste; found in any case, anywhere.
+# Bots of the region, and those that crawler-user-agents 1.67 lacks or leaves to its users to decide. Case does not
+# matter, and a word may stand anywhere in the agent.
 BOT_WORDS = (
     # Previews and crawlers met on Vietnamese portals.
     "zalobot", "zaloshare", "facebookexternalhit", "facebookcatalog", "facebot", "meta-external", "coccocbot",
@@ -32,7 +33,7 @@ BOT_WORDS = (
     # Browsers that a program drives.
     "headless", "phantomjs", "slimerjs", "selenium", "webdriver", "playwright", "puppeteer", "cypress", "lighthouse",
     "page speed", "pagespeed", "gtmetrix", "jsdom/",
-    # Seekers of weak places and of what a site is made of.
+    # Scanners that look for vulnerabilities, and for the technology behind a site.
     "nuclei", "fuzz faster", "gobuster", "feroxbuster", "dirbuster", "shodan", "netcraft", "siteimprove", "sitebulb",
     "wappalyzer", "builtwith", "linkwalker", "link checker", "ssl checker", "validator",
     # Programs and libraries.
@@ -42,7 +43,8 @@ BOT_WORDS = (
     "guzzle", "symfony", "http.rb", "mitmproxy", "jersey/", "unirest", "ktor-client", "alamofire", "thunder client",
     "postman", "apidog", "hoppscotch", "inoreader",
 )  # fmt: skip
-# Bots that read for a search engine: the line "Máy chủ tìm kiếm" of a portal's box. They are a part of the bots.
+# Bots that read for a search engine: the line "Máy chủ tìm kiếm" of a portal's box. All of them are counted as bots,
+# too.
 SEARCH_ENGINES = (
     "googlebot", "google-inspectiontool", "googleother", "storebot-google", "bingbot", "adidxbot", "bingpreview",
     "msnbot", "coccocbot", "yandex", "baiduspider", "duckduckbot", "duckassistbot", "applebot", "petalbot", "sogou",
@@ -55,24 +57,24 @@ _BOT_STARTS = re.compile(
     r"vegeta|siege|ab|fasthttp|reqwest|request|rest-client|insomnia|bruno|paw|httpie)"
     r"(?:[/ (-]|\Z)"
 )
-# The browsers within Zalo, Facebook and Viber (its previews say "Viber" alone), and Cốc Cốc, are people whatever a list
-# says; and Sogou has a browser as well as a spider.
+# People use the browsers within Zalo, Facebook and Viber (whose previews say "Viber" alone), and Cốc Cốc, whatever a
+# list of bots says; and Sogou has a browser as well as a spider.
 _PEOPLE = re.compile(
     r"zalo (?:android|ios)/|coc_coc_browser/|fban/|fbav/|fb_iab/|\Amozilla/5\.0 [^\n]* viber/|sogoumobilebrowser/|"
     r"sogousearch android"
 )
-# How a bot says what it is: a word of its own (but not the phones named CUBOT), or an address or mailbox of its keeper.
-# (One address stands in agents of people: that of a component of Delphi, in old Internet Explorers.)
+# How a bot names itself: by a word (CUBOT is a phone), or by the web or mail address of its operator. (One such
+# address, that of a component of Delphi, stands in the agents of old Internet Explorers, which people use.)
 _MANNERS = re.compile(
     r"(?<!cu)bot(?![a-z0-9_])|crawler|spider|scraper|monitor(?:ing)?(?![a-z])|https?://(?!(?:www\.)?bsalsa\.)|"
     r"[a-z0-9]@[a-z0-9-]+\.[a-z]"
 )
 # The device and build in the agent of an Android browser: " SM-A525F", " en-us; HTC Butterfly Build/JDQ39".
 _DEVICE = re.compile(r"(?<=\(Linux; )(?:U; |arm(?:_64)?; )?Android [^;)]*;(?: ?[a-z]{2}[-_][A-Za-z]{2};)?([^;)]*)")
-# What is no device, although it stands in its place.
+# Text that stands in the place of a device and names none.
 _NO_DEVICE = re.compile(r"(?:bot|crawler|spider)/|https?://|headless", re.IGNORECASE)
 
-# What stands for one character in a pattern: an escape (not a back reference) or a class.
+# The parts of a pattern that match one character: an escape (not a back reference) or a class.
 _ONE = re.compile(r"\\[^0-9]|\[\^?(?:\\.|[^\]\\])+\]", re.DOTALL)
 _ESCAPED = re.compile(r"\\([^A-Za-z0-9])")
 _PLAIN = re.compile(r"[^\\()\[\]{}*+?|^$.]*")
@@ -137,7 +139,7 @@ _PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 
 
 def is_prefetch(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a page was only fetched or rendered ahead; names of headers in lower case, as ASGI gives them.
+    """Whether a page was only fetched or rendered ahead. Names of headers are in lower case, as ASGI gives them.
 
     `Sec-Purpose` is the standard (prefetch, prefetch;prerender); `Purpose` was Chrome's before, `X-Purpose` Safari's
     (preview), `X-Moz` Firefox's. The widget waits for activation; this is for pixels and for pages without it.

@@ -17,33 +17,33 @@ from visitstats.core.sites import Site
 from visitstats.core.wire import column, text
 
 OTHER_KEY = "(other)"
-"""The article that takes the hits of articles beyond the site's cap (hostile-inputs row 13)."""
+"""The article for which hits beyond the site's cap on articles are counted (hostile-inputs row 13)."""
 OTHER_ID = article_id(OTHER_KEY)
 HEARTBEAT = -1
 """Stands for the article of a heartbeat, which has none."""
 
 
 class Said(IntEnum):
-    """Who says something of an article."""
+    """Who says something about an article."""
 
     STRANGER = 0
     TRUSTED = 1
-    """Somebody in a network that has no limits: an office of the site's, this machine."""
+    """A reader in a network that has no limits: an office of the site's, this machine."""
     SIGNED = 2
     """The portal, by its signature."""
 
 
 class State(IntEnum):
-    """What the script says of an article: what is to be done about it."""
+    """What the commit script answers about an article: whether beacons still have to say more about it."""
 
     SETTLED = 0
-    """Nothing: it is called what the last beacon of the batch says."""
+    """The store knows what the last beacon of the batch says about it; workers need not send it again."""
     OPEN = 1
-    """It matters what further networks say of it."""
+    """What further networks say about it still matters."""
     NO_PLACE = 2
-    """It was counted as "(other)": its network has brought too many in this hour."""
+    """It was counted as "(other)", because its network has brought too many new articles in this hour."""
     RESERVED = 3
-    """It was counted as "(other)": the places that are left need a second network, or a signature."""
+    """It was counted as "(other)", because the site's last places need a second network or a signature."""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -69,8 +69,9 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     @property
     def hour(self) -> int:
-        """The hour of the day in which its hits came, counted from the day's midnight. What was only ignored may be
-        closed beside its day: it is of the nearest hour. The body begins with the day's bounds (`Gathering.close`)."""
+        """The hour of the day in which its hits came, counted from the day's midnight. A batch of ignored beacons alone
+        may be closed after its day has ended; then it is the nearest hour. The body begins with the day's bounds
+        (`Gathering.close`)."""
         at = 1 if self.body[0] < 0xDC else 3  # behind the head of a short array, or of a longer one
         start, end = (int.from_bytes(self.body[n : n + 8], "big") for n in (at + 1, at + 10))
         return (max(start, min(self.at_ms, end - 1)) - start) // counting.HOUR_MS
@@ -88,9 +89,9 @@ class ChangeRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     previous: int
     total: int
     at_ms: int
-    """When it was journalled: what was counted before that is there when it is made, also after a loss."""
+    """When it was journalled. After a loss, too, everything that was counted before this moment is applied first."""
     kind: str
-    """The script's name for it: merge, undo or baseline."""
+    """What the script calls this kind of change: merge, undo, baseline …"""
     body: bytes
     """What `change.lua` takes for this kind (`store.changes`)."""
 
@@ -113,7 +114,7 @@ _HIT_ID = blake2b(digest_size=8, person=b"vs-hit-id")
 
 
 def hit_id_digest(hit_id: str) -> bytes:
-    """Return what is kept of a hit id: 8 bytes, whatever its length."""
+    """Return the 8 bytes that are kept of a hit id, whatever its length."""
     digest = _HIT_ID.copy()
     digest.update(hit_id.encode())
     return digest.digest()
@@ -222,8 +223,9 @@ class Gathering:
         return self._articles.get(article)
 
     def close(self, previous: int, total: int, now_ms: int) -> Batch:
-        """Make the batch, behind a record of the same writer and site with which so many hits were journalled. `now_ms`
-        stands in for the first event's moment when only ignored beacons are in it."""
+        """Make the batch. `previous` is the sequence of the same writer's previous record for the site, `total` how
+        many hits were journalled up to and with that record. `now_ms` stands in for the first event's moment when only
+        ignored beacons are in it."""
         day, site = self._day, self._site
         body = _pack(
             (

@@ -1,12 +1,13 @@
-"""From the bytes of a beacon to a frozen value, or to a named refusal, and to nothing else.
+"""Decodes the bytes of a beacon into a frozen value, or refuses them with a named reason.
 
 A beacon is JSON with an object at its root (the contract of `POST /v1/sites/{site}/hit`):
 `u` URL, `k` explicit key, `c` canonical, `t` title, `r` referrer, `v` visit id, `h` hit id, `m` {author, category,
 published}, all of them text; `w` true or false: whether a program drives the browser. `null` is the same as absent, and
 fields that we do not know are ignored.
 
-Refusals (HitRejected, status 400): "bad-json" is not JSON or not an object, or says a thing twice or with a number that
-no one can hold; "bad-text" is not Unicode; "bad-field" has the wrong type, length or grammar; "no-url" lacks `u`.
+Refusals (HitRejected, status 400): "bad-json" is not JSON or not an object, gives a name twice, or holds a number that
+is too large for any program; "bad-text" is not Unicode; "bad-field" has the wrong type, length or grammar; "no-url"
+lacks `u`.
 
 Measured on one core of a shared machine (CPython 3.11, msgspec 0.22): 1.7 us for a hit with an ASCII title, 2.9 us with
 a Vietnamese title and a referrer, 4.7 us with author, category and date besides; a heartbeat 0.6 us.
@@ -45,13 +46,13 @@ _Address = Annotated[str, Meta(max_length=MAX_ADDRESS_CHARS)] | None
 
 
 class HitBeacon(msgspec.Struct, frozen=True, gc=False):
-    """One page load as its page tells it, within the limits; what is absent is ""."""
+    """One page load as its page tells it, within the limits; an absent field is ""."""
 
     url: str
     explicit_key: str = ""
     canonical: str = ""
     referrer: str = ""
-    """As it was sent; checked, and neither shown nor kept."""
+    """The referrer as it was sent. It is checked, and neither shown nor kept."""
     visit_id: str = ""
     hit_id: str = ""
     webdriver: bool = False
@@ -61,7 +62,7 @@ class HitBeacon(msgspec.Struct, frozen=True, gc=False):
     beacon, and is needed once for each article: the properties below do it when they are asked."""
 
     signature: str = ""
-    """The portal's, which stood behind the key (`core.signing`); "" for none."""
+    """The portal's signature, which stood behind the key (`core.signing`); "" for none."""
 
     @property
     def title(self) -> str:
@@ -91,7 +92,7 @@ class AliveBeacon(msgspec.Struct, frozen=True, gc=False):
 
 
 class MetaBody(msgspec.Struct, gc=False):
-    """What a page says of its article, as it is sent."""
+    """What a page says about its article, as it is sent."""
 
     author: str | None = None
     category: str | None = None
@@ -132,7 +133,7 @@ class HitQuery(msgspec.Struct, gc=False):
 
 _hit_decoder = msgspec.json.Decoder(HitBody)
 BOM = b"\xef\xbb\xbf"
-"""What some systems write before every text. It is no part of it."""
+"""The byte order mark, which some systems write before every text. It is no part of the text."""
 _alive_decoder = msgspec.json.Decoder(AliveBody)
 
 
@@ -246,10 +247,10 @@ def _quotes(wire: HitBody) -> int:
 
 
 def _read_again(body: bytes) -> None:
-    """Refuses what msgspec lets pass: a name that is given twice, and in fields that are ignored also bytes that are
-    not UTF-8 and numbers that no one can hold (hostile-inputs rows 8 and 9).
+    """Refuse what msgspec lets pass: a name that is given twice, and in ignored fields also bytes that are not UTF-8
+    and numbers that are too large for any program (hostile-inputs rows 8 and 9).
 
-    The standard library's reader, ten times slower.
+    It uses the standard library's reader, which takes ten times as long.
     """
     try:
         json.loads(

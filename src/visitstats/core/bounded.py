@@ -8,12 +8,12 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[K, V]):
-    """A mapping of at most `size` items that forgets those that were not asked for of late. Where strangers choose how
+    """A mapping of at most `size` items that forgets those that were not asked for lately. Where strangers choose how
     long its items are, `weigh` says how many bytes one takes, and all of them together take at most `most_bytes`.
 
-    Two generations: when the young one is half the size, it becomes the old one and the former old one is dropped. What
-    is still asked for moves back to the young one. Every step is O(1); a known key costs one or two dictionary
-    look-ups.
+    It has two generations: when the young one has half of `size` items, it becomes the old one, and the former old one
+    is dropped. An item that is asked for moves back to the young one. Every step is O(1); a known key costs one or two
+    dictionary look-ups.
     """
 
     __slots__ = ("_half", "_half_bytes", "_old", "_weigh", "_weight", "young")
@@ -24,7 +24,7 @@ class Bounded(Generic[K, V]):
         self._weight = 0
         """Bytes of the young generation."""
         self.young: dict[K, V] = {}
-        """What was asked for of late; where every 0.1 µs counts, look here first and then `get`."""
+        """The items that were asked for lately. Where every 0.1 µs counts, callers look here before they use `get`."""
         self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:

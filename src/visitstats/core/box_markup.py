@@ -32,7 +32,7 @@ class Shown(msgspec.Struct, frozen=True):
     record_date: str = ""
     """The day of the record, as 2026-10-20."""
     stale_since: str = ""
-    """As 08:15 or 08:15, 23/11, when the numbers are not of this moment."""
+    """When the numbers were last fresh, as 08:15 or 08:15, 23/11; empty while they are."""
 
     def state(self, box: Box) -> str:
         """How the theme shows them: fresh, stale or unknown."""

@@ -65,7 +65,7 @@ DARK: Mapping[str, Palette] = {
 
 
 def box_svg(box: Box, shown: Shown, width: int = USUAL) -> str:
-    """Draw a box, `width` pixels wide; a badge and a line of text are as wide as they are."""
+    """Draw a box, `width` pixels wide. A badge and a line of text are as wide as their text needs."""
     palettes = DARK if "vs-dark" in box.looks else LIGHT
     palette = next((palettes[name] for name in palettes if name in box.looks), palettes["vs-blue"])
     if box.looks & {"vs-badge", "vs-inline"} or box.structure == "inline":
@@ -81,7 +81,7 @@ def spoken(box: Box, shown: Shown) -> str:
 
 
 def text_width(text: str, size: float = SIZE) -> float:
-    """About how wide a text is in Arial, in pixels, rather from above."""
+    """Estimate how wide a text is in Arial, in pixels; rather too wide than too narrow."""
     return sum(_letter_width(letter) for letter in text) * size
 
 

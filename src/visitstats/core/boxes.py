@@ -22,7 +22,7 @@ LINES = COUNTS
 UNKNOWN = "—"
 STRUCTURES = ("ul", "dl", "table", "inline")
 FORMATS = ("dot", "comma", "space", "none", "short")
-"""Besides these: zeros, to which a number is filled up (`00000000`); "" is the way of the language."""
+"""A format may also be zeros (`00000000`), to whose length a number is filled up; "" is the language's own format."""
 LOOKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "layout": ("vs-list", "vs-inline", "vs-tiles", "vs-digits", "vs-badge"),
@@ -66,7 +66,7 @@ class Line(msgspec.Struct, frozen=True):
     name: str
     label: str = ""
     gap: bool = False
-    """A larger step stands before it."""
+    """Whether a larger gap stands before it."""
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,21 +24,22 @@ ROYALTY_DAYS = 30
 """Days of royalties, unless said otherwise."""
 MOST_ROYALTY_DAYS = 366
 PIECE = 48 * 1024
-"""Bytes of a piece as it is kept: less than a script holds the store for."""
+"""Bytes of a stored piece: few enough that a script which writes one does not hold the store for long."""
 _MONTH = re.compile(r"([1-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 
 
 class ClosedHead(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the site had in a closed month."""
+    """The first line of a frozen month: the site's own numbers in it."""
 
     site: str
     period: str
     visits: int
     views: int
     articles: int
-    """How many were read."""
+    """How many articles were read."""
     late_of: str
-    """The month that was closed before, from which counts are taken over that came after it was closed; or empty."""
+    """The month that was closed before this one, if counts came for it after that: they are `late_visits` and
+    `late_views` of this month. Else empty."""
     late_visits: int
     late_views: int
     days: int = 0
@@ -71,7 +72,7 @@ class Closing(msgspec.Struct, frozen=True, array_like=True):
     """The closing of a month, as the store keeps it."""
 
     id: str
-    """Of the change that froze it."""
+    """The id of the change that froze it."""
     period: str
     at_ms: int
     who: str
@@ -91,7 +92,7 @@ class Closing(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ClosingDamaged(VisitstatsError):
-    """What was frozen of a period is not what it was."""
+    """What is stored of a closed period is not what was frozen."""
 
 
 class Frozen(NamedTuple):

@@ -1,9 +1,9 @@
-"""With what a number of the box is compared: the same number at the same moment of the period before.
+"""Compares a number of the box with the same number at the same moment of the period before.
 
 At 9:00 a day always "loses" against a whole yesterday, and a month on its third day against a whole month. So the
 period before is summed up to the day and the time of day that the present one has reached; where it is shorter (31
-March and February), it is taken whole. Counts are kept by hour: of the hour that holds the moment its part of an hour
-is taken, and the sum is an estimate unless that part is nothing or all.
+March and February), it is taken whole. Counts are kept by hour: the hour that holds the moment is taken in proportion,
+and then the sum is an estimate.
 """
 
 from calendar import monthrange
@@ -24,12 +24,12 @@ class Stretch(NamedTuple):
     first: str
     last: str
     passed_ms: int | None
-    """How much of the last day is in it, since its midnight; None: all of it."""
+    """How many milliseconds of the last day are in it, from its midnight on; None for the whole day."""
 
 
 def stretches(day: Day, now_ms: int) -> dict[str, Stretch]:
-    """Return by the names of the numbers (today, week, month, year) what each is compared with; "weekday" is the same
-    day of the week before, with which today may be compared, too."""
+    """Return what each number (today, week, month, year) is compared with. "weekday" is the same day of the week
+    before, with which today may be compared as well."""
     passed = now_ms - day.start_ms
     same = day.last_week[day.week.index(day.date)]
     when = date.fromisoformat(day.date)
@@ -55,7 +55,7 @@ class Compared(msgspec.Struct, frozen=True):
     """What was counted in a stretch."""
 
     visits: int | None
-    """None: it is not known, or there is no period before."""
+    """None when it is not known, or when there is no period before."""
     views: int | None
     known: Known
     """Whether the service ran all that time, and the site existed."""
@@ -68,7 +68,7 @@ NOTHING = Compared(None, None, "no", False)
 
 def compared(stretch: Stretch, began: str, days: Iterable[Row], hours: Iterable[Row], length_ms: int) -> Compared:
     """Sum up a stretch of a site that began on a date ("" for one at which nothing was counted yet). `days` are the
-    rows of its days, `hours` those of its last day, which is so long."""
+    rows of its days, `hours` those of its last day, which is `length_ms` long."""
     if not began or began > stretch.last:
         return NOTHING
     rows = {row.name: row for row in days}

@@ -44,10 +44,10 @@ of one quarter hour, so all of them belong to one hour."""
 """A day is cut into half hours. Two visits of one visitor begin more than 30 minutes apart, so that the half hour in
 which a visit began names it within the visitor's day."""
 CARRIED = 63
-"""Stands for the half hour of a visitor who is here only by heartbeats since midnight: present, but without a visit
-this day yet."""
+"""Stands for the half hour of a visitor from whom only heartbeats came since midnight: online, but without a visit this
+day yet."""
 Clock = Callable[[], int]
-"""Gives the moment, in milliseconds since the epoch."""
+"""A clock: returns the moment, in milliseconds since the epoch."""
 SALT_BYTES = 32
 SALT_LIFE_MS = 48 * 3600 * 1000
 """Rule 2: how long after its day a salt is kept, and with it everything that could be tied to a visitor."""
@@ -124,12 +124,12 @@ def visitor_tokens(salt: Salted, site: str, address: str, agent: bytes, visit_id
 
 READING_BYTES = 7
 _READING = blake2b(digest_size=READING_BYTES, person=b"vs-reading")
-"""A copy of it takes half the time of a new one; so with the salts."""
+"""Copying a hash object takes half the time of making one; the salts are copied for the same reason."""
 
 
 def reading(token: bytes, article: bytes) -> bytes:
-    """Name an article within one visitor's presence (rule 5): 7 bytes that give the article away to nobody who does not
-    have the visitor's token. Two of a visitor's articles share a name once in 2^56."""
+    """Name an article within one visitor's presence (rule 5), in 7 bytes from which the article cannot be told without
+    the visitor's token. Two of a visitor's articles share a name once in 2^56."""
     name = _READING.copy()
     name.update(token + article)
     return name.digest()
@@ -174,14 +174,15 @@ def decode_presence(stored: bytes) -> Presence:
 
 
 MOST_READINGS = 2048
-"""Of a visitor's day: 16 KiB. The oldest go beyond that, and an article that is opened again counts again: nobody reads
-so many pages in a day, and a program that pretends to must not make its hits dearer and dearer."""
+"""Readings that are kept of a visitor's day: 16 KiB. Beyond that the oldest ones are dropped, and an article that is
+opened again counts again: nobody reads so many pages in a day, and the hits of a program that pretends to must not
+become dearer and dearer."""
 
 
 # Rule 4: who is online ------------------------------------------------------------------------------------------------
 
 RING = 512
-"""Seconds for which it is kept how many visitors were last seen then: ONLINE_MS, and room for what comes late."""
+"""For how many seconds the ring keeps the number of visitors last seen in each: ONLINE_MS, and room for late hits."""
 _WINDOW = ONLINE_MS // 1000
 
 
@@ -195,7 +196,8 @@ def online_in(ring: bytes, now_ms: int) -> int:
     if not ring:
         return 0
     this_round, place = divmod(now_ms // 1000, RING)
-    # The usual case: no second was without a sign, and every cell is of this round, or behind us and of the last one.
+    # The usual case: visitors were seen in every second, so the cells up to `place` are of this round and the others of
+    # the last one.
     usual = this_round.to_bytes(4, "little") * (place + 1) + (this_round - 1).to_bytes(4, "little") * (RING - 1 - place)
     if len(ring) == 8 * RING and ring[: 4 * RING] == usual:
         first = place + 1 - _WINDOW

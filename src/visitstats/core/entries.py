@@ -17,23 +17,25 @@ from enum import StrEnum
 import msgspec
 
 AS_KEY = "="
-"""What a beacon says of the address when it is the site's main host followed by the key; "" says nothing."""
+"""Sent in place of an address that is the site's main host followed by the key; "" says nothing about the address."""
 FACTS = ("title", "url", "author", "category", "published")
-"""In the order of the entry."""
+"""The facts, in the order of the entry."""
 AGREEING, AGREEING_MS = 3, 10 * 60 * 1000
 CHANGING, CHANGING_MS = 5, 3 * 3600 * 1000
 MOST_VOICES = 8
-"""Networks that are kept of a claim: what more say makes no difference."""
+"""How many networks are kept of a claim: further ones make no difference."""
 MOST_CLAIMS, MOST_CLAIM_BYTES = 16, 1024
-"""Kept of one article and day. A claim of one network gives way to a new one."""
+"""How many claims are kept of one article and day. A claim of a single network gives way to a new claim."""
 MOST_CLAIMED = 5000
-"""Articles of a site of which claims are kept on one day: 5 MiB at most. Of others what they are called stays."""
+"""For how many articles of a site claims are kept on one day: 5 MiB at most. The facts of further articles stay as they
+are."""
 CLAIM_NETWORK_BYTES = 5
-"""What a record says of the network of a claim: one byte that stands for it at this article, on every day, and four
-that do so on this day alone. Nothing of it leads back to the network."""
+"""How a record names the network of a claim: one byte that stands for it at this article on every day, and four that
+stand for it on this day alone. The network cannot be found from them."""
 
 MAX_BYTES = 880
-"""Of an entry as it is stored: with its field and what the store adds it takes less than 1 KB, whatever is sent."""
+"""The most bytes of a stored entry: with its field and what the store adds it takes less than 1 KB, whatever is
+sent."""
 MAX_TITLE_BYTES = 300
 MAX_LABEL_BYTES = 100
 MAX_MOMENT_BYTES = 42
@@ -64,13 +66,14 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     published: str = ""
     """ISO 8601, or empty."""
     standings: str = ""
-    """A letter of `Standing` for each fact; empty for none: then what is there was imported."""
+    """A letter of `Standing` for each fact. An entry without letters was imported."""
     origin: int = 0
     """While only one network has read the article: 256 times the day (since the epoch) on which it was first read, plus
-    the byte that stands for the network; the day is 0 for a network that the site trusts. 0 as soon as another has."""
+    the byte that stands for the network; the day is 0 for a network that the site trusts. 0 as soon as a second network
+    has read it."""
     type: str = ""
     hidden: bool = False
-    """An editor has taken it out of the lists; it is counted as before."""
+    """Whether an editor has taken it out of the lists; it is counted as before."""
 
     def standing(self, fact: str) -> Standing:
         """How far a fact (one of FACTS) can be trusted."""
@@ -121,11 +124,11 @@ class Claim(msgspec.Struct, frozen=True):
 
     fact: str
     value: str
-    """Empty for what the entry says; of the address AS_KEY for that of its key."""
+    """Empty for the value that the entry has; AS_KEY for an address that follows from the key."""
     since_s: int
     """When it was said first, in seconds since the day began."""
     voices: int
-    """Networks that say it; MOST_VOICES at most."""
+    """How many networks say it; MOST_VOICES at most."""
 
 
 def claims_in(data: bytes) -> list[Claim]:
@@ -133,7 +136,7 @@ def claims_in(data: bytes) -> list[Claim]:
     bytes for each network). Raises msgspec.DecodeError."""
     try:
         found = _decode_claims(data)
-        # A text that is none: only its length is read, behind one to three bytes of its mark.
+        # `voices` is packed as a text but holds bytes: only its length is read, behind one to three bytes of its mark.
         return [Claim(FACTS[fact - 1], value, since, len(bytes(voices)) // 4) for fact, value, since, voices in found]
     except (UnicodeDecodeError, IndexError) as error:
         raise msgspec.DecodeError(str(error)) from error

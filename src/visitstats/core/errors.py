@@ -24,7 +24,7 @@ class HitRejected(VisitstatsError):
 
 
 class InvalidQuery(VisitstatsError):
-    """Parameters of a question that cannot be answered as it is asked."""
+    """A question with parameters that are not valid."""
 
 
 class InvalidSite(VisitstatsError):
@@ -40,11 +40,11 @@ class StoreUnavailable(VisitstatsError):
 
 
 class StoreDamaged(StoreUnavailable):
-    """The store answers, and what a site has there is of another kind than we write. Other sites are well."""
+    """The store answers, and a key of a site has another type than we write. Other sites are not affected."""
 
 
 class ChangePending(StoreUnavailable):
-    """A change that is journalled, and will be made when the store takes it."""
+    """A change that is journalled and not yet made: it is made as soon as the store takes it."""
 
 
 class StoreRefuses(StoreUnavailable):
@@ -91,8 +91,8 @@ class RateExceeded(VisitstatsError):
 
 
 class Denied(VisitstatsError):
-    """An access token that is missing, wrong, or not good for what was asked. `status` is 401, 403 or 429, `reason` a
-    kebab-case word for those who look after the tokens, `who` the name of the token if it was one of ours."""
+    """An access token that is missing, wrong, or not valid for what was asked. `status` is 401, 403 or 429, `reason` a
+    kebab-case word for the administrators of the tokens, `who` the name of the token if it was one of ours."""
 
     def __init__(self, detail: str, *, status: int, reason: str, who: str = "") -> None:
         super().__init__(detail)

@@ -1,8 +1,8 @@
 """Pages of a site that are not counted: its administration, previews, trial pages.
 
 A pattern is a path, as `/admin/*` or `*/preview/*`, and may name parameters, as `/*?preview=true`. `*` stands for any
-text, `/x/*` also for `/x` itself; case makes no difference, and neither do the things that make none in a key (rule 3).
-Parameters of the page that the pattern does not name make no difference either.
+text, `/x/*` also for `/x` itself. Case makes no difference, nor does anything that rule 3 of keys leaves out of a path,
+nor do parameters of the page that the pattern does not name.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _spelling = Spelling(ignore_case=True, hash_routes=False, only={}, dropped=froze
 
 
 class ExcludedPaths:
-    """The excluded pages of one site, ready to be asked. Raises InvalidSite."""
+    """The excluded pages of one site. Raises InvalidSite."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._patterns = [check_pattern(pattern) for pattern in patterns]

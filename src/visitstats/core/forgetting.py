@@ -1,8 +1,9 @@
 """The clock for deletions that cannot be undone: a wall clock whose jumps are not trusted at once.
 
-A clock that is set a day ahead by mistake, and back an hour later, must not have cost the journal that heals the store
-or the presences that say who is on a visit. So a jump ahead is followed only after it has stood for PATIENCE_SECONDS;
-meanwhile time goes on as before. A clock that is set back is followed at once: things are kept for longer then.
+When a clock is set a day ahead by mistake, and back an hour later, neither the journal, from which the store is healed,
+nor the presences may have been deleted meanwhile. So a jump ahead is followed only after it has lasted for
+PATIENCE_SECONDS; until then time goes on as before. A clock that is set back is followed at once: things are then kept
+for longer.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,13 @@ JUMP_MS = 60_000
 
 
 class ForgettingClock:
-    """`clock` gives the moment in milliseconds, `elapsed` seconds that pass whatever the clock does."""
+    """`clock` returns the moment in milliseconds, `elapsed` the seconds of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], int], elapsed: Callable[[], float]) -> None:
         self._clock = clock
         self._elapsed = elapsed
         self._ahead = clock() - elapsed() * 1000
-        """The believed difference between the two, in milliseconds."""
+        """The difference between the two clocks that is believed, in milliseconds."""
         self._doubted_since: float | None = None
 
     def __call__(self) -> int:

@@ -13,25 +13,25 @@ PRESENCE_BYTES = 60
 READING_BYTES = 8
 HIT_ID_BYTES = 40
 COUNT_BYTES = 48
-"""Of an article's views, of all time or of a day."""
+"""An article's views, of all time or of a day."""
 ENTRY_BYTES = 1024
 CLAIM_BYTES = 1200
 PLACE_BYTES = 64
 PRUNED_BYTES = 64
-"""Of a page that gave its place back, beside its entry."""
+"""A page that gave its place back; its entry comes on top."""
 DAYS = 2
-"""What decides about hits is kept until 25 hours after its day: of today and of the day before."""
+"""Days of which the sets that decide are in the store: they live until 25 hours after their day."""
 CLAIM_DAYS = 9
 
 
 class Collection(NamedTuple):
-    """One of them, at its limit."""
+    """A collection of a site's store, at its limit."""
 
     name: str
     most: int
-    """Items at one moment."""
+    """The most items at one moment."""
     bytes: int
-    """Of all of them."""
+    """What all of these items take."""
 
 
 def collections(site: Site) -> list[Collection]:
@@ -52,5 +52,5 @@ def collections(site: Site) -> list[Collection]:
 
 
 def most_bytes(site: Site) -> int:
-    """Return the bytes of all of them."""
+    """Return the bytes of all collections of a site at their limits."""
     return sum(each.bytes for each in collections(site))

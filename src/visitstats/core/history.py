@@ -23,7 +23,7 @@ class Peak(NamedTuple):
 
 
 class Corrected(msgspec.Struct, frozen=True):
-    """The part of visits and views that people have added, or taken away when it is below zero."""
+    """The part of visits and views that people have added; below zero when they have taken away."""
 
     visits: int
     views: int
@@ -36,7 +36,7 @@ class Row(msgspec.Struct, frozen=True):
     """One hour, day, month or year of a site."""
 
     name: str
-    """A date, a month, a year; of an hour "2026-11-24T14", the fourteenth since midnight."""
+    """A date, a month, a year; "2026-11-24T14" for the hour that begins 14 hours after midnight."""
     known: Known
     visits: int | None = None
     views: int | None = None
@@ -47,7 +47,7 @@ class Row(msgspec.Struct, frozen=True):
     ignored: dict[str, int] = {}
     """Beacons that were not counted, by reason (rule 8)."""
     corrected: Corrected = NOT_CORRECTED
-    """What people have added to the visits and views, or taken away. Of hours it is not known."""
+    """What people have added to the visits and views, or taken away. It is not known of hours."""
     imported: Corrected = NOT_CORRECTED
     """What an older counter had: a part of the visits and views, too."""
 
@@ -58,8 +58,8 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def joined(name: str, rows: list[Row]) -> Row:
-    """Return what several rows are together. A number is known where it is known of any of them; unique visitors are
-    the sum of the days' (`reading.uniques` says why)."""
+    """Add several rows up. A number is known when it is known of any of them; unique visitors are the sum of the days'
+    (`reading.uniques` says why)."""
     ignored: dict[str, int] = {}
     for row in rows:
         for reason, n in row.ignored.items():
@@ -115,7 +115,7 @@ def _by(days: Iterable[Row], length: int) -> Iterator[Row]:
 
 
 def highest(peaks: Iterable[Peak | None]) -> Peak | None:
-    """Return the highest peak, the first of equal ones; None of none."""
+    """Return the highest peak, the first of equal ones; None when there is none."""
     return max(filter(None, peaks), key=lambda peak: (peak.online, -peak.at_ms), default=None)
 
 
@@ -137,9 +137,9 @@ class Best(NamedTuple):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Records and averages of a site's visits. Averages are of days, months and years that are over and in which the
-    service ran all the time; records are of all that was counted. Neither has a baseline, imported numbers or
-    corrections in it."""
+    """Records and averages of a site's visits. Averages are taken over the days, months and years that are over and in
+    which the service ran all the time; records over everything that was counted. Neither includes the baseline,
+    imported numbers or corrections."""
 
     best: Best | None
     """The day with the most visits, the first of equal ones."""

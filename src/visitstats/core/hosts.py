@@ -18,7 +18,7 @@ _USUAL_HOST = re.compile(r"(?:(?:www|m)\.)*((?:[a-z0-9]+[.-])*[a-z0-9]+)")
 _FOLDED = re.compile(r"\A(?:(?:www|m)\.)+")
 
 
-# Everybody's: nobody's portals are all of *.gov.vn.
+# Suffixes below which many owners have hosts: no site can own all of *.gov.vn.
 _SHARED_SUFFIX = re.compile(
     r"(?:(?:ac|biz|co|com|edu|go|gob|gouv|gov|gv|health|info|int|mil|name|net|or|org|pro)\.)?(?:[a-z]{2,}|xn--[a-z0-9-]+)"
 )
@@ -76,8 +76,8 @@ def fold_pattern(host: str) -> str:
 
 
 def meant_host(text: str) -> str:
-    """Return the host, or the pattern, that a person means who pastes an address: `https://portal.example.vn/tin` is
-    portal.example.vn. Raises HitRejected "host"."""
+    """Return the host, or the pattern, of a text that a person has typed, which may be an address:
+    `https://portal.example.vn/tin` gives portal.example.vn. Raises HitRejected "host"."""
     rest = text.strip()
     begin = _ADDRESS.match(rest)
     if begin:
@@ -89,7 +89,7 @@ def meant_host(text: str) -> str:
 
 
 class Hosts:
-    """The hosts of a site, for the question whether a folded host is one of them."""
+    """The hosts of a site; `in` says whether a folded host is one of them."""
 
     __slots__ = ("_below", "_exact")
 

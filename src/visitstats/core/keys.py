@@ -112,7 +112,7 @@ _Decide = Callable[[_Page], str]
 
 
 class KeyRules:
-    """The rules of one site, ready to be applied. Raises InvalidSite for rewrite rules that cannot be.
+    """The rules of one site, ready to be applied. Raises InvalidSite for rewrite rules that cannot be applied.
 
     `aliases` say, by the ids of keys, which keys they stand for; chains are followed already.
     """
@@ -174,8 +174,8 @@ class KeyRules:
         return key, f"{scheme.lower()}://{host}{address.text}"
 
     def named(self, text: str) -> str:
-        """The key that somebody means who names an article, before rule 7: what it would be as an explicit key; "" for
-        what is none (rule 1). Raises HitRejected: "bad-field" or "bad-text"."""
+        """The key of an article that a person has named, before rule 7: what the text would be as an explicit key; ""
+        for a text that is no key (rule 1). Raises HitRejected: "bad-field" or "bad-text"."""
         shown = visible(text)
         return self._decide(_Page("", text, ""), self._steps[1:]) if shown and not unfilled(shown) else ""
 
@@ -221,10 +221,10 @@ class KeyRules:
             return "the page gives none"
         text = visible(page.explicit)
         if not text:
-            return "the page gives one in which nothing can be seen"
+            return "the page gives one without any visible character"
         if unfilled(text):
             return f"the page gives none: {text[:40]!r} is a template that was not filled"
-        # As it came first: what cannot be seen is a part of an address, as it is in the address of a page.
+        # The text as it came is tried first: in an address, invisible characters count, as they do in a page's address.
         address = self._own_address(page.explicit, text)
         if address is not None:
             page.address, page.is_named = address, True
@@ -245,7 +245,7 @@ class KeyRules:
         return None
 
     def _canonical(self, page: _Page) -> str:
-        """A bad or foreign link is as good as none."""
+        """A bad or foreign link is treated like a missing one."""
         if page.is_named:
             return "left aside: the page gives its key"
         if not page.canonical:

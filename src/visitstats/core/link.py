@@ -1,10 +1,10 @@
-"""The link between a worker and the store, as a table: state × event → state. Whatever speaks of how the store is
-(answers, readiness, metrics) is a property of the state.
+"""The link between a worker and the store, as a table: state × event → state. Answers, readiness and metrics depend on
+properties of the state alone.
 
     connected   batches are committed as soon as they are journalled
     late        the store has not answered in time; hits are answered from the journal until it does
     behind      the store answers and lacks something that the journal has; nothing is committed before that is applied
-    replaying   it is being applied
+    replaying   what the store lacks is being applied
     away        the store does not answer
     replica, full, refusing   it answers, and takes no writes: a replica, out of memory, any other refusal of its own
     unfit       it answers, and must not be counted in (it may evict counts, or is too old)
@@ -15,7 +15,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """How the link is."""
+    """The states of the link."""
 
     CONNECTED = "connected"
     LATE = "late"
@@ -30,7 +30,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to it."""
+    """What may happen to the link."""
 
     ANSWERED = "a commit was answered"
     NO_ANSWER = "a batch was not answered in time"
@@ -41,8 +41,8 @@ class Event(Enum):
     IS_REPLICA = "the store says that it is a replica"
     IS_FULL = "the store says that it is out of memory"
     REFUSES = "the store refuses all writes for another reason"
-    DOUBTED = "the store must not be counted in"
-    TRUSTED = "it may be counted in again"
+    UNFIT = "the store must not be counted in"
+    FIT = "it may be counted in again"
     STOP = "the worker stops"
 
 
@@ -51,7 +51,7 @@ _DOWN = {
     Event.IS_REPLICA: State.REPLICA,
     Event.IS_FULL: State.FULL,
     Event.REFUSES: State.REFUSING,
-    Event.DOUBTED: State.UNFIT,
+    Event.UNFIT: State.UNFIT,
     Event.STOP: State.CLOSING,
 }
 TABLE: dict[State, dict[Event, State]] = {
@@ -63,7 +63,7 @@ TABLE: dict[State, dict[Event, State]] = {
     State.REPLICA: {**_DOWN, Event.REPLAY: State.REPLAYING},
     State.FULL: {**_DOWN, Event.REPLAY: State.REPLAYING},
     State.REFUSING: {**_DOWN, Event.REPLAY: State.REPLAYING},
-    State.UNFIT: {Event.DOUBTED: State.UNFIT, Event.TRUSTED: State.BEHIND, Event.STOP: State.CLOSING},
+    State.UNFIT: {Event.UNFIT: State.UNFIT, Event.FIT: State.BEHIND, Event.STOP: State.CLOSING},
     State.CLOSING: {},
 }
 """An event that is not in a state's row changes nothing."""

@@ -1,4 +1,4 @@
-"""The numbers of the box, as one table: which there are, what each is, and of which dated counts it is the sum.
+"""The numbers of the box, as one table: their names, what each means, and of which dated counts each is the sum.
 
 The answers, their description (OpenAPI), the metrics, `visitstats stats`, `visitstats verify` and the lines of a box
 take their lists from `Numbers`. A further number is a further field of it, a label in each language of
@@ -20,7 +20,8 @@ class About(NamedTuple):
 
     text: str
     counts: Callable[[Day], tuple[str, ...]] | None = None
-    """The names of the dated counts that it is the sum of, as many on every day; None for what is no such sum."""
+    """Returns the names of the dated counts whose sum it is, equally many on every day; None for a number that is no
+    such sum."""
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -82,7 +83,7 @@ class History(msgspec.Struct, frozen=True):
     record: int = 0
     record_date: str = ""
     by_hand: dict[str, int] = {}
-    """By date, and under ALL_TIME, the part that people have added or taken away: it is in no average and no record."""
+    """The part that people have added or taken away, by date and under ALL_TIME: it is in no average and no record."""
 
     def with_days(self, days: Iterable[tuple[str, int]]) -> "History":
         """Take counts of days into account, in any order and as often as one likes. A day that equals the record does

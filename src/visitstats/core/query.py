@@ -1,5 +1,5 @@
-"""The question behind every list of articles, whichever door it comes through: which articles, in which order, how many
-of them, from where on.
+"""The question behind every list of articles (API, command line, exports): which articles, in which order, how many,
+and where the page begins.
 
 An order is made once and kept for some minutes, so that the pages of one list agree while counts move. A cursor names
 the order, and how far it was read; should the order be gone by then, reading goes on behind the same article in a new
@@ -26,9 +26,9 @@ MOST_ROWS = 10_000_000
 """As many as a site can have articles."""
 MOST_KEYS = 500
 LONGEST = 500
-"""Characters of a text that is looked for."""
+"""The most characters of a text to search for."""
 MOST_WITHIN = 3660
-"""Days of "views within N days of publication"."""
+"""The largest N of "views within N days of publication"."""
 
 _TEXTS = frozenset({"title", "author", "category"})
 _DIRECTIONS = {"": "", "asc": "asc", "desc": "desc"}
@@ -45,27 +45,27 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first: str = ""
     last: str = ""
     text: str = ""
-    """Is in the title or in the key."""
+    """The title or the key contains it."""
     title: str = ""
-    """Is in the title. Case and tone marks do not matter."""
+    """The title contains it. Case and tone marks do not matter."""
     key_contains: str = ""
     prefix: str = ""
-    """With this the key begins."""
+    """The key begins with it."""
     author: str = ""
     category: str = ""
     type: str = ""
     published_first: str = ""
     published_last: str = ""
     min_views: int | None = None
-    """Views in the period. None: 1, and 0 when articles are named by their keys."""
+    """The fewest views in the period. None means 1, or 0 when articles are named by their keys."""
     hidden: bool = False
     """Whether articles that an editor has hidden are among them."""
     keys: tuple[str, ...] = ()
-    """Only these; at most MOST_KEYS."""
+    """When given, only these articles; at most MOST_KEYS."""
     sort: Sort = "views"
     direction: str = ""
-    """asc or desc; empty: texts from A to Z, everything else the most or the newest first. Of authors and categories it
-    is the groups that follow each other so; in each the most read article comes first."""
+    """asc or desc. Empty: texts from A to Z, everything else with the most or the newest first. Sorted by author or
+    category, the groups are in this order, and within each group the most read article comes first."""
     limit: int = 50
     cursor: str = ""
     within: int = 0
@@ -125,12 +125,12 @@ _OF_A_PAGE = frozenset({"limit", "cursor", "within", "compare", "period", "first
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """How far a list was read. Its range is that of the first page, whatever day it is by now."""
+    """How far a list was read. Its range is that of the first page, even if the day has changed since."""
 
     query: bytes
     """The digest of the query, without its range."""
     order: bytes
-    """Which order: it is kept under this name for some minutes."""
+    """The name under which the order is kept for some minutes."""
     place: int
     """How many rows of the order were read."""
     number: int
@@ -166,13 +166,13 @@ class Row(msgspec.Struct, frozen=True):
 
     entry: Entry
     views: int
-    """In the period that was asked for."""
+    """Views in the period that was asked for."""
     total: int = 0
-    """Of all time, its baseline included."""
+    """Views of all time, with its baseline."""
     before: int | None = None
-    """In the period before, if that was asked for."""
+    """Views in the period before, if that was asked for."""
     within: int | None = None
-    """Within the days after its publication that were asked for; None when it has no date."""
+    """Views within the days after its publication that were asked for; None when it has no date."""
     days: int = 0
     """Of frozen royalties: how many days these are. Then `views` and `within` are what is due, `before` what closed
     months had before, and `total` both."""
@@ -184,7 +184,7 @@ class Selection(msgspec.Struct, frozen=True):
     at_ms: int
     articles: int
     views: int
-    """Of all of them together, in the period."""
+    """Views of all of them together, in the period."""
 
 
 def fold(text: str) -> str:

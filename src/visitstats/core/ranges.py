@@ -21,7 +21,7 @@ WORDS = (
 )  # fmt: skip
 """The periods that have a name of their own."""
 BEGINNING = "1970-01-01"
-"""Where a range begins that says only where it ends."""
+"""The first day of a range for which only the last day is given."""
 _FORMS = "a day as 2026-11-24, a month as 2026-10, a year as 2026"
 _MONTH, _YEAR, _DATE = (re.compile(form, re.ASCII) for form in (r"\d{4}-\d\d", r"\d{4}", r"\d{4}-\d\d-\d\d"))
 
@@ -35,7 +35,7 @@ class Range(msgspec.Struct, frozen=True):
     """ISO date; empty for all time."""
     last: str = ""
     unit: str = ""
-    """What it is one of: day, week, month, quarter, year; empty for two dates and for all time."""
+    """Its unit: day, week, month, quarter or year; empty for two dates and for all time."""
 
     @property
     def is_all(self) -> bool:
@@ -71,8 +71,8 @@ def range_of(calendar: Calendar, today: Day, period: str = "", first: str = "", 
 
 
 def before(calendar: Calendar, asked: Range) -> Range | None:
-    """Return the period before one, to compare with: of a present week, month, quarter or year as many days as it has
-    by now. None of all time."""
+    """Return the period before one, to compare with: for the present week, month, quarter or year, as many days as it
+    has by now. None for all time."""
     if asked.is_all:
         return None
     first, last = date.fromisoformat(asked.first), date.fromisoformat(asked.last)

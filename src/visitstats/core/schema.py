@@ -5,6 +5,6 @@
 """
 
 SCHEMA_NUMBER = 3
-"""A store or a folder of a newer one is refused in one line; nothing is guessed."""
+"""A store or a folder with a higher number is refused in one line; nothing is guessed."""
 OLDEST_SCHEMA = 2
-"""What is at least of this one is brought forward when the service starts (`store.upgrade`)."""
+"""A store from this number on is brought forward when the service starts (`store.upgrade`)."""

@@ -1,4 +1,4 @@
-"""The portal's signature of an article: who can make one is the portal, and not whoever sends a beacon.
+"""The portal's signature of an article: it proves that the portal, and not whoever sent the beacon, has named it.
 
     signature = EXPIRY "." base64url(HMAC-SHA256(secret, site LF key LF title LF author LF EXPIRY)), without padding
 

@@ -55,7 +55,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether a same-site canonical link names the article (section 6)."""
     ignore_case: bool = False
     id_params: tuple[str, ...] = ()
-    """When given, only these query parameters are part of the key."""
+    """When not empty, only these query parameters are part of the key."""
     extra_drop_params: tuple[str, ...] = ()
     hash_routes: bool = False
     """Whether `#/…` in an address is a page of its own (rule 5 of keys)."""
@@ -70,11 +70,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the portal signs its articles (`core.signing`): what is signed is believed; with "require" what is not
     signed counts for the site alone, as "(other)"."""
     signing_secrets: tuple[str, ...] = ()
-    """What signatures are made with, the newest first. Shown once, when it is made."""
+    """The secrets with which signatures are made, the newest first. Each is shown once, when it is made."""
     archived: bool = False
     """Nothing is counted any more; the numbers are still answered."""
     shared_hosts: bool = True
-    """Whether its hosts may belong to other sites, too: portals below paths of one host."""
+    """Whether its hosts may belong to other sites as well: portals below paths of one host."""
     show_search_engines: bool = False
     """Whether the public numbers say how many pages search engines have read today: the line "Máy chủ tìm kiếm"."""
     publish_top: bool = False

@@ -88,8 +88,8 @@ def with_password(url: str, password: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return an address for logs and messages: without its passwords, and of one that cannot be taken apart nothing
-    that might be a part of one."""
+    """Return an address for logs and messages, without its passwords. Of an address that cannot be taken apart, nothing
+    is shown that might be a part of a password."""
     try:
         parse_address(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Text from strangers: one normal form, and nothing in it that cannot be seen."""
+"""Text from strangers: one normal form, without invisible characters."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ _PERHAPS_MARKS = re.compile(rf"[^\w\x00-\x7f]{{{MAX_MARKS + 1}}}")
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 # What a template leaves where it had no value: marks of Jinja, Liquid, Twig, Vue, Angular; JavaScript, JSP, Thymeleaf;
-# Ruby, JSF; ASP, JSP, ERB; DNN. And what JavaScript writes for a value that is none.
+# Ruby, JSF; ASP, JSP, ERB; DNN. `_NO_VALUE` is what JavaScript writes for a missing value.
 _MARK = re.compile(r"\{\{|\{%|\$\{|#\{|<%|\[\[")
 _MARK_IN_PROSE = re.compile(r"\{\{|\{%|\$\{|#\{|<%|\A\[\[.*\]\]\Z", re.DOTALL)
 _NO_VALUE = frozenset({"undefined", "null", "NaN", "[object Object]"})

@@ -38,8 +38,8 @@ VERSION = 1
 BLOCK = 4096
 """Articles of a block. Smaller tiles pack worse; larger ones make the history of one article dearer."""
 LEVEL = 6
-"""Of zlib. Of a month of a million cells 1 makes 1.22 bytes a cell, 4 1.13, 6 1.07 and 9 1.05; 6 takes 0.1 s, 9 five
-times as long. Places as u16 in place of distances, and views as u16, were 1.90 bytes."""
+"""The level of zlib. For a month of a million cells, level 1 gives 1.22 bytes a cell, 4 gives 1.13, 6 gives 1.07 and 9
+gives 1.05; 6 takes 0.1 s, 9 five times as long. Places and views as u16 (no distances) gave 1.90 bytes."""
 MOST_DAYS = 31
 DAY_BITS = 5
 """A cell's name is its article's place in the block, shifted by these, and its day."""
@@ -102,7 +102,7 @@ def head_of(data: bytes) -> Head:
 
 
 class Tile:
-    """A tile that was read; raises TileDamaged for what is none."""
+    """A tile that was read. Raises TileDamaged for data that is no tile."""
 
     __slots__ = ("_counts", "_days", "_distances", "_large", "_many", "head", "sums")
 
@@ -186,7 +186,7 @@ class Tile:
 
 
 def _sums(many: Iterable[int], counts: Iterable[int]) -> list[int]:
-    """Sum up the counts of each article, of which each has so many."""
+    """Sum up the counts of each article; `many` says how many counts each has."""
     running = list(accumulate(counts, initial=0))
     ends = list(map(running.__getitem__, accumulate(many, initial=0)))
     return list(map(sub, ends[1:], ends))
@@ -223,7 +223,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
 
     made_ms: int
     nonce: str
-    """A random text: packed again, a month has another one."""
+    """A random text; a month that is packed again gets another one."""
     tiles: int
     articles: int
     """Articles that were read in the month."""

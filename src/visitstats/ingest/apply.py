@@ -38,7 +38,7 @@ HOLD_SECONDS = 0.002
 another. The size of batches and writes follows the measured time of the last ones, so that a single one may take twice
 as long. With 4 ms a script took up to 5.7 ms on a site of a million, and a hit was no cheaper."""
 ABOUT = {"about": "the store"}
-"""Of a line of the log that says how the store is (`visitstats.system.logs`, rule 3)."""
+"""Marks a line of the log that tells the state of the store (`visitstats.system.logs`, rule 3)."""
 LEAST_EVENTS = 32
 """The least events of a batch. With fewer, a measurement tells more about the round trip than about the script."""
 
@@ -81,13 +81,13 @@ class Applier:
         self._idle = asyncio.Event()
         self._idle.set()
         self._refused: set[str] = set()
-        """Sites whose records the store refuses: something of theirs in it is none of ours."""
+        """Sites whose records the store refuses, because another program wrote one of their keys."""
         self._asks = False
         """Whether to ask the store if it takes writes, because no commit has shown that for a while."""
         self._heard = True
         """Whether the store has answered a commit since that was looked at last."""
         self._told = ""
-        """The word for the store that the log has said last, since all was well."""
+        """The `Link.word` that was logged last, since all was well; empty while it is."""
         self._most_events = batch_max_hits
         self.batch_events = batch_max_hits
         """How many events (hits, heartbeats) a batch and a write may hold, so that they hold the store for no more than
@@ -101,7 +101,7 @@ class Applier:
         behind = self._positions.behind
         for item in journalled:
             sequence, waiting, record = item
-            self._positions.journalled(record.site, sequence, record.total)
+            self._positions.note_journalled(record.site, sequence, record.total)
             self._answering.expect(sequence, waiting)
             if self.link.commits and record.site not in behind:
                 self._queue.append(item)
@@ -161,7 +161,7 @@ class Applier:
 
     def suspend(self, reason: str) -> None:
         """Stop committing while the store must not be counted in."""
-        if self.link.on(Event.DOUBTED, reason):
+        if self.link.on(Event.UNFIT, reason):
             log.error(
                 "the store is unfit: %s; hits are journalled, and counted when it is fit for that", reason,
                 extra=ABOUT,
@@ -171,7 +171,7 @@ class Applier:
 
     def resume(self) -> None:
         """Go on committing."""
-        if self.link.on(Event.TRUSTED):
+        if self.link.on(Event.FIT):
             self._positions.wake.set()
 
     def probe(self) -> None:
@@ -336,7 +336,7 @@ class Applier:
             return
         self._positions.behind.add(site)
         if isinstance(result, Gap):
-            self._positions.look(site, result.watermark, 0, self._positions.applied.get(site, 0))
+            self._positions.note_mark(site, result.watermark, 0, self._positions.applied.get(site, 0))
             self.link.on(Event.LACKS)
             self._fall_behind()
         else:
@@ -367,7 +367,7 @@ class Applier:
 
     def _note_applied(self, item: Work, result: Result) -> None:
         """Take note of what the ledger said of a record of ours."""
-        self._positions.apply(item.record.site, item.sequence)
+        self._positions.note_applied(item.record.site, item.sequence)
         self._answering.applied(item, result)
         if isinstance(result, Changed):
             self._positions.wake.set()
@@ -388,7 +388,7 @@ class Applier:
             self._metrics.refusals.labels(error.code).inc()
         self.link.on(event, str(error))
         word = self.link.word
-        # Each attempt to bring it up ends here again while it lasts: that is not another event.
+        # Each failed attempt to bring the store up ends here again: that is the same event.
         if word not in (self._told, "closing"):
             log.warning(
                 "the store is %s: %s; hits are journalled, and counted when it takes them",

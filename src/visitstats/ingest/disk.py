@@ -32,7 +32,7 @@ class Disk:
             loop = future.get_loop()
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            except Exception as error:  # noqa: BLE001 - the caller of `run` gets it
                 loop.call_soon_threadsafe(_fail, future, error)
             else:
                 loop.call_soon_threadsafe(_finish, future)

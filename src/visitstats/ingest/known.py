@@ -8,15 +8,15 @@ from visitstats.reading.snapshots import Stats
 from visitstats.store.commit import Committed
 
 MOST_ENTRIES = 50_000
-"""Articles of which it is known that they are stored; what is said of a forgotten one is sent once more."""
+"""How many articles are remembered as stored; what is said about a forgotten one is sent once more."""
 MOST_VOICES = 4096
-"""Articles of which it is known who has said what: up to 3 KB each."""
+"""For how many articles it is remembered which network has said what: up to 3 KB each."""
 NOTHING_TOLD: Told = ("", "", "", "")
 OPEN = -1
-"""Stands for the hash of what was said of an article while it matters what further networks say. No hash is -1."""
+"""Takes the place of the hash of what was said about an article, while further networks still matter. No hash is -1."""
 PERIOD_MS = 10 * 60 * 1000
 MOST_NETWORKS, MOST_SAID = 16, 2
-"""Whose word is sent in a period: so many networks, and so many words of each. More would not change anything."""
+"""How many networks, and how many claims of each, are sent to the store in a period. More would not change anything."""
 
 
 class _Voices:
@@ -82,14 +82,14 @@ class Known:
             if state is State.OPEN:
                 self.entries.put((site, article), OPEN)
             elif state is not State.SETTLED:
-                self._forget(site, article)  # it has no place yet: whoever reads it next says who it is
+                self._forget(site, article)  # it has no place yet: its next reader's beacon sends the claim again
             elif article in waiting.told:
                 self.entries.put((site, article), waiting.told[article])
         for place in result.nameless:
             self._forget(site, articles[place])
 
     def forget_all(self) -> None:
-        """Have everything said once more: the store lacks some of it, and which is not known."""
+        """Forget all articles, so that everything is said once more, because the store lacks some unknown part of it."""
         self.entries.clear()
         self._voices.clear()
 

@@ -116,7 +116,7 @@ class Newcomers:
                 for article, answer in zip(articles, known, strict=True):
                     waiting[article].set_result(answer)
         except StoreUnavailable as error:
-            log.debug("nobody can say which articles site %s has: %s", site, error)
+            log.debug("the store cannot say which articles site %s has: %s", site, error)
         finally:
             del self._asking[site]
             for future in (*waiting.values(), *self._waiting.pop(site, {}).values()):

@@ -1,4 +1,4 @@
-"""Replaying a data folder's journal once, for a command: beside a service, on a copy, after a backup was restored."""
+"""Replays a data folder's journal once, for a command: beside a service, on a copy, after a backup was restored."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Replayed(NamedTuple):
     """What a replay has brought into the store."""
 
     records: Counter[str]
-    """By site."""
+    """Hits by site."""
     hits: Counter[str]
     """By site, those that were delivered twice included."""
 
@@ -57,7 +57,7 @@ class Reach(NamedTuple):
     newest_ms: int
     """The moment of its newest record; 0 for none."""
     records: int
-    """That the store does not have."""
+    """How many of its hits the store does not have."""
     lost: Counter[str]
     """By site, the hits that neither has: before its first record that the store lacks, or in a gap."""
 

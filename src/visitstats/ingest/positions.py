@@ -26,7 +26,7 @@ class Positions:
         self.behind: set[str] = set()
         """Sites whose batches are in the journal alone, until a replay has applied them."""
         self.older = False
-        """The store was seen to have less than was applied."""
+        """Whether the store was seen to have less than was applied."""
         self.rewinds = 0
         """How often that was seen anew."""
 
@@ -35,7 +35,7 @@ class Positions:
         """Whether the store has everything that is journalled here, as far as is known."""
         return self.link.commits and not self.older and not self.behind
 
-    def doubt(self) -> None:
+    def recheck(self) -> None:
         """Have the store compared with the journals before anything more is committed."""
         if not self.older:
             self.rewinds += 1
@@ -46,27 +46,27 @@ class Positions:
         """Return the newest record of a site, zeros for none."""
         return self.newest.get(site, _NONE)
 
-    def know(self, found: dict[str, Newest]) -> None:
-        """Take over what was read of the journal."""
+    def note_newest(self, found: dict[str, Newest]) -> None:
+        """Note the newest record of each site that was read in the journal."""
         for site, newest in found.items():
             if newest.sequence > self.newest_of(site).sequence:
                 self.newest[site] = newest
 
-    def journalled(self, site: str, sequence: int, total: int) -> None:
+    def note_journalled(self, site: str, sequence: int, total: int) -> None:
         """Note a record that is in the journal."""
         self.newest[site] = Newest(sequence, total)
 
-    def apply(self, site: str, sequence: int) -> None:
+    def note_applied(self, site: str, sequence: int) -> None:
         """Note that the store has a site's records up to one."""
         self.applied[site] = max(sequence, self.applied.get(site, 0))
 
-    def look(self, site: str, sequence: int, total: int, expected: int) -> None:
+    def note_mark(self, site: str, sequence: int, total: int, expected: int) -> None:
         """Take note of a watermark that was read from the store; `expected` was applied before it was asked."""
         known = self.newest_of(site)
         if sequence < expected:
             log.warning("site %s: the store came back with our record %d, not %d", site, sequence, expected)
             self.applied[site] = sequence
-            self.doubt()
+            self.recheck()
         elif sequence > self.applied.get(site, 0):
             self.applied[site] = sequence
         if total > known.total:

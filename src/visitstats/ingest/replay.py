@@ -41,13 +41,13 @@ PATIENCE_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 PRUNE_MS = 3600 * 1000
 FILE = "replay"
-"""In the journal's folder: locked by the process that replays."""
+"""The name of the file in the journal's folder that the replaying process locks."""
 
 Applied = Callable[[Work, Result], None]
 
 
 class Limits(NamedTuple):
-    """What a journal may take."""
+    """How much a journal may hold, and for how long."""
 
     max_bytes: int
     keep_seconds: float
@@ -60,7 +60,7 @@ class Limits(NamedTuple):
 
 class _Turn:
     """The right to replay: a lock that the kernel takes away when the process dies, and eight bytes of shared memory
-    that the others look at before each commit, for some 50 ns: 0 while nobody replays, else a number that grows."""
+    that the others look at before each commit, for some 50 ns: 0 while no process replays, else a number that grows."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class _Turn:
         if self.mine:
             return True
         if self._lock():
-            # It was killed: the next comparison shows what it left undone.
+            # The replaying process was killed: the next comparison shows what it left undone.
             self._shared[:8] = bytes(8)
             fcntl.flock(self._file, fcntl.LOCK_UN)
             return False
@@ -208,7 +208,7 @@ class Replay:
         slots = [slot for path, slot in self._slots.items() if slot.newest and path not in apart]
         marks = await self._marks(mine, {site for slot in slots for site in slot.newest})
         if any(slot.writer != mine.writer and self._lacking(slot, marks, set()) for slot in slots):
-            mine.doubt()
+            mine.recheck()
 
     async def adopt(self, mine: Positions, applied: Applied, now_ms: int) -> list[int]:
         """Apply what slots hold whose processes are gone, or hang. Return the numbers of those without a process of
@@ -322,7 +322,7 @@ class Replay:
         marks = await self._reads.marks(sorted(sites | mine.newest.keys()))
         for site, found in marks.items():
             sequence, total = found.get(mine.writer, (0, 0))
-            mine.look(site, sequence, total, before.get(site, 0))
+            mine.note_mark(site, sequence, total, before.get(site, 0))
         return marks
 
     def _lacking(self, slot: Slot, marks: Marks, refused: set[str]) -> dict[str, int]:
@@ -394,8 +394,8 @@ class Replay:
             self._refusals[site] = (item.writer, item.sequence, error)
 
     async def _again(self, item: Work, reached: dict[tuple[str, str], int]) -> Result:
-        """Commit a record for which the script has answered that one before it is missing. Raises _Older when it is in
-        the journal: the store has lost it since."""
+        """Commit a record once more after the script has answered that an earlier one is missing. Raises _Older when the
+        earlier one is in the journal: then the store has lost it since."""
         before = reached[item.writer, item.record.site]
         if item.previous > before:
             # The search began at the watermark itself and found nothing in between.

@@ -12,7 +12,7 @@ from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committed
 
 Told = tuple[str, ...]
-"""What a beacon says of its article, as it was sent (`core.beacon.HitBeacon.told`), and what of it is signed."""
+"""What a beacon says about its article, as it was sent (`core.beacon.HitBeacon.told`), and which of it is signed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -34,12 +34,12 @@ class Waiting(Gathering):
         """The moment of the beacon for which it was made."""
         self.future = future
         self.since = 0.0
-        """When its first hit came, as `perf_counter` says it; 0 while there is none."""
+        """When its first hit came (`perf_counter`); 0 while there is none."""
         self.at_once: list[Any] = []
         """The requests that the edge answers when the future is done."""
         self.told: dict[bytes, int] = {}
-        """Article id → a hash of what was said of it last, of those of which something is said. The texts may be as
-        long as a beacon, and many wait while the store is away."""
+        """Article id → a hash of what was said about it last. It holds hashes because the texts may be as long as a
+        beacon, and many hits wait while the store is away."""
 
 
 class WaitingChange:

@@ -1,8 +1,8 @@
-"""The data folder: its schema number (`core.schema`), and who may write in it.
+"""The data folder: its schema number (`core.schema`), and the users who may write in it.
 
-Whoever can write there can have the service write anywhere, by a link. So a folder that others may write is refused,
-and so is one with a link in it: this program makes none. (The folder itself may be reached by one.) Files are made for
-the service's user alone, whatever the umask: `keep_private`.
+A user who can write there can make the service write anywhere, by a symbolic link. So a folder that others may write is
+refused, and so is one that contains a link: this program makes none. (The path of the folder itself may be a link.)
+Files are readable for the service's user alone, whatever the umask (`keep_private`).
 """
 
 import os
@@ -17,17 +17,17 @@ from visitstats.system.files import write_file
 
 FILE = "schema"
 DEPTH = 3
-"""Folders of ours lie at most so deep."""
+"""How deep our folders lie at most."""
 
 
 def keep_private() -> None:
-    """Have this process, and those that it starts, make files that its user alone reads: 600, folders 700."""
+    """Make this process and those that it starts create files with mode 600, and folders with 700."""
     os.umask(0o077)
 
 
 def guard_folder(data_dir: Path) -> list[str]:
-    """Refuse (FolderUnfit) a data folder that others may write, or that has a link in it; return what is only odd. One
-    that is not there yet has no rights."""
+    """Refuse (FolderUnfit) a data folder that others may write, or that contains a link; return warnings about what is
+    only unusual. A folder that does not exist yet passes."""
     try:
         found = data_dir.stat()
     except OSError:
@@ -58,13 +58,13 @@ def _below(folder: Path, depth: int) -> Iterator[tuple[Path, os.stat_result]]:
                 if depth > 1 and stat.S_ISDIR(status.st_mode):
                     yield from _below(path, depth - 1)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # whoever needs it says so
+        pass  # the part that reads the folder reports the error
 
 
 def claim_folder(data_dir: Path) -> None:
-    """Refuse (FolderUnfit) a data folder of another schema, and what `guard_folder` refuses; write the number into one
-    that is new, or of a schema that is brought forward: its journal is read as it is, and what else is in it is made
-    anew. Raises OSError."""
+    """Refuse (FolderUnfit) a data folder of another schema, and what `guard_folder` refuses. Write the number into a
+    folder that is new, or of a schema that is brought forward: its journal is read as it is, and everything else in it
+    is made anew. Raises OSError."""
     guard_folder(data_dir)
     path = data_dir / FILE
     try:

@@ -4,11 +4,13 @@ A record in it is acknowledged; a hit that it cannot take is refused. A slot is 
 128 bits), a lock that the kernel takes away when the process dies, and segments. Its sequence never starts again: the
 next owner of the slot goes on with it.
 
-journal/00/lock flock journal/00/writer the writer id, as hex journal/00/place where the slot was made, which tells a
-copy from the original journal/00/0000000000000001.log a segment (`journal.segments`), named by its first sequence
+    journal/00/lock                   flock
+    journal/00/writer                 the writer id, as hex
+    journal/00/place                  where the slot was made, which tells a copy from the original
+    journal/00/0000000000000001.log   a segment (`journal.segments`), named by its first sequence
 
-Nothing is written to a copy of a slot: of two processes with the same writer id, the store would take the records of
-one for those of the other. The records of the copy are applied (`ingest.replay`), which is harmless, because the store
+Nothing is written to a copy of a slot: if two processes had the same writer id, the store would take the records of one
+for those of the other. The records of the copy are applied (`ingest.replay`), which is harmless, because the store
 knows what it has. A slot that cannot be read is left alone: the next one is taken.
 """
 
@@ -117,8 +119,8 @@ class OpenJournal:
     def open(cls, root: Path, *, max_bytes: int, keep_seconds: float, fsync: bool = True, above: int = 0) -> Self:
         """Take the first free slot under `root` that can be read, or make one. Raises JournalFull if the disk refuses.
 
-        Sequences go on above `above`. A caller who takes it from the clock is safe from a journal that has lost its end
-        (a restored copy, a disk that lied): the store would take sequences that it knows for batches that it has.
+        Sequences go on above `above`. A caller that takes `above` from the clock is safe from a journal that has lost its
+        end (a restored copy, a disk that lied): sequences that the store has seen are then never used for new batches.
         """
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +132,7 @@ class OpenJournal:
                 except (JournalDamaged, OSError) as error:
                     if not used:
                         raise
-                    # Its records wait for somebody to look at it; hits must not.
+                    # Its records wait until an operator looks at it; new hits must not wait.
                     log.error("slot %s is left alone: %s", directory.name, error)
                     continue
                 if journal is not None:
@@ -180,12 +182,11 @@ class OpenJournal:
         return sum(segment.size for segment in self._segments)
 
     def append(self, payloads: list[bytes], *, durable: bool = True) -> None:
-        """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once (unless nobody waits
-        for them to be `durable`, as of heartbeats).
+        """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once (unless they need not be
+        `durable`, like heartbeats).
 
-        Raises JournalFull; then none of them is in the journal as far as anybody was told, and the segment is not
-        written again (after a failed fsync the kernel may have dropped the pages: to try once more would only seem to
-        work).
+        Raises JournalFull; then none of them was acknowledged, and the segment is not written again (after a failed
+        fsync the kernel may have dropped the pages: a second try would only seem to succeed).
         """
         sequence = self.last_sequence
         chunks: list[bytes] = []

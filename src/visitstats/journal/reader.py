@@ -22,8 +22,8 @@ from visitstats.journal.segments import NAME, WRITER_BYTES, Segment
 _WRITER = re.compile(rf"[0-9a-f]{{{2 * WRITER_BYTES}}}")
 _SEGMENT = f"{NAME}.log"
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors for which the process, and not the file, is the cause: to go on would mean to take the file's records for
-lost."""
+"""Errors that the process has caused, and not the file. Reading must not go on after them, or the file's records would
+be taken for lost."""
 
 
 class Newest(NamedTuple):

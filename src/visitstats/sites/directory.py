@@ -1,4 +1,5 @@
-"""The directory of sites as a worker sees it, and the salts of their days; both outlive the store's absence on disk."""
+"""The directory of sites as a worker sees it, and the salts of their days. Both are kept on disk as well, for a start
+without the store."""
 
 import asyncio
 import logging
@@ -27,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class KeptSalt(msgspec.Struct, frozen=True):
-    """A salt as it is kept on disk, until the moment at which it must be gone."""
+    """A salt as it is kept on disk, with the moment at which it must be deleted."""
 
     site: str
     day: str
@@ -55,7 +56,7 @@ class LiveSite:
         self.site = site
         self.aliases = aliases
         self.changed = changed
-        """Another one after each change that people make: what was counted may have become less by it."""
+        """Differs after each change that people make, by which counts may have fallen."""
         self.key_rules = KeyRules(site, linear_pattern, aliases)
         self.calendar = Calendar(site.timezone, site.week_start)
         self.offices = Networks(site.office_networks)
@@ -74,7 +75,7 @@ class Journalled(Protocol):
         only then: those that were made by a journalled merge come back with it, and with its record."""
         ...
 
-    def doubt(self) -> None:
+    def recheck(self) -> None:
         """Have the store compared with the journal before anything more is committed."""
         ...
 
@@ -82,7 +83,7 @@ class Journalled(Protocol):
 class _NoJournal:
     has_all = True
 
-    def doubt(self) -> None:
+    def recheck(self) -> None:
         pass
 
 
@@ -91,8 +92,9 @@ NO_JOURNAL: Journalled = _NoJournal()
 
 
 class SiteDirectory:
-    """All sites. Changes in the store are seen within `REFRESH_SECONDS`; `draw_salt` gives 32 random bytes; `on_loss`
-    is told which sites are known here when the store turns out to have lost everything, before they are put back."""
+    """All sites. Changes in the store are seen within `REFRESH_SECONDS`. `draw_salt` returns 32 random bytes. `on_loss` is
+    called with the sites that are known here when the store turns out to have lost everything, before they are put
+    back."""
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class SiteDirectory:
         return list(self._live.values())
 
     async def find(self, site_id: str) -> LiveSite | None:
-        """Return a site, looking into the store (once a second at most) for one that is not known here yet.
+        """Return a site; one that is not known here yet is looked up in the store, once a second at most.
 
         Raises StoreUnavailable when it could not be looked up: that is not the same as "there is no such site".
         """
@@ -160,7 +162,7 @@ class SiteDirectory:
                 # Every change of a site sets the version: if it is gone, the store has lost everything.
                 log.error("the store has lost its sites; they are put back as they are known here")
                 self._on_loss(self.all())
-                self._journalled.doubt()
+                self._journalled.recheck()
                 self._lost |= {live.site.id: live.aliases for live in self.all() if live.aliases}
                 for live in self.all():
                     await self._records.put_site(live.site)
@@ -201,8 +203,8 @@ class SiteDirectory:
                 self._remember(kept)
 
     async def salt(self, live: LiveSite, day: Day) -> None:
-        """Have the salt of a site-day here (rule 2). Raises StoreUnavailable when it is known neither here nor
-        there."""
+        """Make sure that the salt of a site-day is known here (rule 2). Raises StoreUnavailable when it is not, and the
+        store cannot be asked."""
         if day.date in live.salts:
             return
         name = (live.site.id, day.date)
@@ -213,7 +215,7 @@ class SiteDirectory:
         await asyncio.shield(task)
 
     async def prepare_salts(self, now_ms: int) -> None:
-        """Have the salts of today and tomorrow here before they are needed, and drop those that are past their life."""
+        """Fetch the salts of today and tomorrow before they are needed, and drop those that are past their life."""
         for name, kept in list(self._salts.items()):
             if kept.expires_ms <= now_ms:
                 del self._salts[name]

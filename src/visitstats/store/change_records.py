@@ -2,7 +2,7 @@
 what was there before.
 
 A change travels as a record of the journal, among the hits (`core.batch.ChangeRecord`): it is applied once, and again
-after a loss. The scripts write what they say about it together with what it speaks of, and never change that.
+after a loss. The scripts write the record of a change together with its effect, and never alter a record.
 """
 
 import secrets
@@ -20,11 +20,12 @@ from visitstats.store import keys
 from visitstats.store.prunes import PRUNING, pages_of
 
 MOST_ALIASES = 20_000
-"""Of a site. Each takes some 250 bytes in every worker; what follows a pattern is a rewrite rule (rule 6 of keys)."""
+"""The most aliases of a site. Each takes some 250 bytes in every worker. Addresses that follow a pattern are joined by a
+rewrite rule instead (rule 6 of keys)."""
 MOST_CHANGES = 100_000
-"""Of a site: 50 MB at worst."""
+"""The most changes of a site: 50 MB at worst."""
 MOST_OF_ARTICLE = 256
-"""So many last changes of an article are found without reading all of the site's."""
+"""How many of an article's last changes are found without reading all changes of the site."""
 HEAD = 4
 """Where in the body of a change's record the head of the change stands (`Change.head`), but for those of HEADS."""
 HEADS = {"amounts": 3, "facts": 2, "close": 2, "prune": 3, "restore": 3, "begin": 3, "settings": 2}
@@ -56,18 +57,18 @@ class Amount(msgspec.Struct, frozen=True, array_like=True):
     """What was added to a count; below zero when something was taken away."""
 
     key: str
-    """The article's; empty for the site."""
+    """The key of the article; empty for the site."""
     kind: str
     """visits or views."""
     by: int
     day: int = -1
-    """What the place had (`Change.place`), as it was seen; -1 for no place, or when that is not known."""
+    """The count at the place (`Change.place`) before; -1 without a place, or when it is not known."""
     total: int = 0
-    """What all of time had, with the baseline."""
+    """The count of all time before, with the baseline."""
 
 
 class FactSet(msgspec.Struct, frozen=True, array_like=True):
-    """What an article is called from now on."""
+    """A fact of an article that was set: its title, author, category …"""
 
     place: int
     before: str
@@ -75,7 +76,7 @@ class FactSet(msgspec.Struct, frozen=True, array_like=True):
     standing: str = ""
     """How far what was there before could be trusted (a letter of `core.entries.Standing`)."""
     set_by: str = ""
-    """The id of the change that had set that; of an undo, of the change that it takes back."""
+    """The id of the change that had set the fact before; in an undo, the id of the change that it takes back."""
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ class FactSet(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SettingSaid(msgspec.Struct, frozen=True, array_like=True):
-    """A setting of the site that was changed, as texts. Of a secret it says which one it is, and not what."""
+    """A setting of the site that was changed, as texts. A secret is named, and not shown."""
 
     name: str
     before: str
@@ -99,8 +100,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     who: str
     why: str
     source: str
-    """Key of the article that was merged; of an undo of that, that got its counts back; of the article that another
-    change is of. Empty for what is of the whole site."""
+    """The key of the article that the change is about: the one that was merged, or that got its counts back by the undo
+    of a merge. Empty for a change of the whole site."""
     target: str
     """Key of the article into which it was merged."""
     undoes: str
@@ -108,18 +109,19 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     number: int = 0
     """Grows from change to change of a site."""
     views: tuple[int, int] = (-1, -1)
-    """What the two had of all time before the change; -1 for none. Of pages that gave their places back (or got them
-    again, by the undo of that) the first is their views."""
+    """Views of all time of the two articles before the change; -1 for none. When pages gave their places back (or got
+    them again by an undo), the first number is the views of these pages."""
     bases: tuple[int, int] = (-1, -1)
-    """Their baselines before the change; -1 for none. Of such pages the first is how many they are."""
+    """Their baselines before the change; -1 for none. When pages gave their places back, the first number is how many
+    pages."""
     amounts: tuple[int, int] = (0, 0)
     """Their amounts before the change, which are a part of the views."""
     place: str = ""
-    """The date to which amounts were added, empty for no time; the period that was closed or opened."""
+    """The date to which amounts were added, empty for amounts without a date; or the period that was closed or opened."""
     said: tuple[Amount, ...] = ()
     note: str = ""
-    """Of an amount: the date for which it was meant, whose period is closed. Of a closing: its SHA-256. Of settings:
-    what they were and are (`Change.settings`)."""
+    """For an amount, the date for which it was meant, when the period of that date is closed. For a closing, its SHA-256.
+    For settings, what they were and are (`Change.settings`)."""
     facts: tuple[FactSet, ...] = ()
 
     @property
@@ -139,12 +141,12 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def pages(self) -> int:
-        """Of pages that give their places back, or get them again: how many."""
+        """How many pages gave their places back, or got them again."""
         return 0 if self.source else max(self.bases[0], 0)
 
     @property
     def head(self) -> tuple[str | int | msgspec.Raw, ...]:
-        """What the script is given; it adds the rest."""
+        """The part of the record that the script is given; it adds the rest."""
         texts = (self.who, self.why, self.source, self.target, self.undoes)
         return (self.kind, self.at_ms, *(text(each.encode()) for each in texts))
 
@@ -180,7 +182,7 @@ def new_id() -> str:
 
 
 def merging(site: str, change_id: str, change: Change) -> ChangeRecord:
-    """Write a merge or an alias for the journal. Whoever journals it fills in its place and its moment."""
+    """Write a merge or an alias for the journal. Its sequence and its moment are filled in when it is journalled."""
     source, target = article_id(change.source), article_id(change.target)
     body = (
         change_id, text(source), text(target), text(change.target.encode()), change.head,
@@ -235,8 +237,8 @@ def adding(site: str, change_id: str, change: Change, seen: int, layer: str = ke
 
 
 def naming(site: str, change_id: str, change: Change) -> ChangeRecord:
-    """Write what an article (`change.source`) is called (`change.facts`: what they are from now on), or the undo of
-    that, for the journal."""
+    """Write facts of an article (`change.source`; `change.facts` has the new values), or the undo of that, for the
+    journal."""
     body = (
         change_id, change.undoes, change.head, text(article_id(change.source)), text(change.source.encode()),
         [(each.place, text(each.after.encode())) for each in change.facts],
@@ -250,7 +252,7 @@ def freezing(site: str, change_id: str, month: str, number: int, piece: bytes) -
 
 
 class ClosingState(NamedTuple):
-    """The closing that is to be in force from a change on."""
+    """The closing that is in force after a change."""
 
     closing: bytes
     """Empty for none."""
@@ -287,8 +289,8 @@ def noting(site: str, change_id: str, change: Change) -> ChangeRecord:
 
 
 def staging(site: str, change_id: str, number: int, part: bytes, entries: list[bytes]) -> ChangeRecord:
-    """Write a part of an import (`import_records.encode_part`) and what its articles are called (packed entries, or
-    nothing) for the journal. It does nothing until the import is begun."""
+    """Write a part of an import (`import_records.encode_part`) and the entries of its articles (packed, or empty) for the
+    journal. The part has no effect until the import is begun."""
     body = (change_id, number, text(part), [text(each) for each in entries])
     return ChangeRecord(site, 0, 0, 0, "stage", _pack(body))
 
@@ -348,5 +350,5 @@ def describe(record: ChangeRecord) -> str:
 
 
 def _parts(record: ChangeRecord) -> list[msgspec.Raw]:
-    # Not as a whole: ids of articles are written as text, and are none.
+    # Part by part: ids of articles are packed as text, but are no valid UTF-8.
     return msgspec.msgpack.decode(record.body, type=list[msgspec.Raw])

@@ -1,4 +1,4 @@
-"""Reading the changes that people have made, and the aliases that came of them."""
+"""Reads the changes that people have made, and the aliases that merges have left."""
 
 import logging
 import secrets
@@ -26,7 +26,7 @@ PAGE = 1000
 ID = 8
 """Letters of a change's id; as many bytes has an article's."""
 MOST_STEPS = 1000
-"""So many steps of a chain of aliases the scripts follow (lua/places.lua)."""
+"""How many steps of a chain of aliases the scripts follow (lua/places.lua)."""
 UNDONE, KEPT = ":undone", ":kept"
 
 
@@ -41,7 +41,7 @@ class Changes:
     # Aliases -------------------------------------------------------------------------------------------------------
 
     async def alias_versions(self) -> dict[str, bytes]:
-        """Return, per site that ever had aliases, a value that is another after each change of them."""
+        """Return, for each site that ever had aliases, a value that differs after each change of them."""
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.SITES_ALIASES)
         return {site.decode(): version for site, version in found.items()}
@@ -77,8 +77,8 @@ class Changes:
             return int(await self._client.hlen(keys.aliases(site)))
 
     async def keep_aliases(self, site: str, aliases: Mapping[bytes, str]) -> None:
-        """Put aliases back that the store has lost with their records, which is noted beside the changes, as
-        "ALIAS:kept". Of those that have a record it is known whether they are in force."""
+        """Put aliases back that the store has lost together with their records, and note that beside the changes, as
+        "ALIAS:kept". An alias that still has a record is left alone: the record says whether it is in force."""
         known = {article_id(each.change.source) for each in await self.all(site)} | (await self.aliases(site)).keys()
         lost = {alias: article_id(key) + key.encode() for alias, key in aliases.items() if alias not in known}
         items: Any = list(lost.items())
@@ -231,16 +231,16 @@ class Changes:
         return mark_of(found).sequence if found else 0
 
     async def tell(self, site: str) -> None:
-        """Have all workers read the site's aliases anew. Until they have, the script resolves them alone."""
+        """Make all workers read the site's aliases anew. Until they have, only the script resolves them."""
         with translated():
             await self._client.hset(keys.SITES_ALIASES, site, secrets.token_hex(8))
-            # Not in a store that has lost everything: by its missing version the workers see that.
+            # Do not make the version in a store that has lost everything: workers notice the loss because it is missing.
             await self._client.set(keys.SITES_VERSION, secrets.token_hex(8), xx=True)
 
 
 def resolved(steps: dict[bytes, tuple[bytes, str]]) -> dict[bytes, str]:
-    """Follow the steps (alias → article, its key) to the keys at their ends. Merges make no loops; of a damaged store's
-    the last key before it closes is taken."""
+    """Follow the steps (alias → article, its key) to the keys at their ends. Merges make no loops; in a loop of a damaged
+    store the last key before it closes is taken."""
     found: dict[bytes, str] = {}
     for alias, (article, key) in steps.items():
         seen = {alias}

@@ -45,7 +45,7 @@ IN_CLUSTER = "the store is a node of a cluster, which has only a part of the key
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn redis-py's errors into StoreUnavailable, so that nobody else has to know them."""
+    """Turn redis-py's errors into StoreUnavailable, so that no other module has to know them."""
     try:
         yield
     except (MovedError, AskError, ClusterDownError) as error:
@@ -59,7 +59,7 @@ def translated() -> Iterator[None]:
     except (RedisError, OSError) as error:  # a TimeoutError is an OSError
         raise StoreUnavailable(f"the store does not answer: {str(error) or 'it takes too long'}") from error
     except RuntimeError as error:
-        # uvloop's word for a connection that was lost just before something is sent.
+        # This is how uvloop reports a connection that was lost just before something is sent.
         if "handler is closed" not in str(error):
             raise
         raise StoreUnavailable(f"the store does not answer: {error}") from error
@@ -74,7 +74,8 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
         "socket_connect_timeout": min(CONNECT_SECONDS, answer_seconds or CONNECT_SECONDS),
         "socket_timeout": answer_seconds,
         "protocol": 2,
-        # Else each connection begins with CLIENT SETINFO, which a user with the least rights is refused, in a log.
+        # Else each connection begins with CLIENT SETINFO: a user with the least rights is refused that, and the server
+        # logs it.
         "driver_info": None,
     }
     try:
@@ -85,13 +86,14 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
             pool = ConnectionPool.from_url(address.url, **options)
         pool.make_connection()  # type: ignore[no-untyped-call]
         return pool
-    except (ValueError, TypeError) as error:  # a TypeError is redis-py's word for an option that it does not know
+    except (ValueError, TypeError) as error:  # redis-py raises TypeError for an option that it does not know
         detail = re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "unknown option", str(error))
         raise StoreUnfit(f"the store's address is not understood: {detail}") from error
 
 
 class _Sentinels(Sentinel):
-    """Asks one Sentinel after the other, the last that knew first; redis-py's own words on a failure are objects."""
+    """Asks one Sentinel after the other, beginning with the last one that knew the primary. redis-py's own class reports
+    a failure with the representations of objects; this one says what each Sentinel answered."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the address of the primary. Raises MasterNotFoundError with what each Sentinel says."""
@@ -153,7 +155,7 @@ def open_client(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
 
 def why_unfit(version: str, policy: str, mode: str) -> str:
     """Say why a server of a version, with a maxmemory-policy and in a mode (standalone, sentinel, cluster) must not be
-    counted in; empty when it may be. What it does not tell (empty) is no reason."""
+    counted in; empty when it may be. A text that the server does not tell (empty) is no reason."""
     found = re.match(r"(\d+)\.(\d+)", version)
     if found and (int(found[1]), int(found[2])) < LEAST_VERSION:
         return f"the store's version is {version}; Redis 7.0 or Valkey 7.2 and later are supported"
@@ -168,7 +170,7 @@ def why_unfit(version: str, policy: str, mode: str) -> str:
 
 
 def foreign(name: str, types: str = "of another type") -> str:
-    """Say that a key of ours is none of ours."""
+    """Say that a key with one of our names was written by another program."""
     return (
         f"the store's key {name} is {types}: another program uses this database; rename that key, or use a database of "
         "our own (redis://…/1)"

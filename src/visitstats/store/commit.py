@@ -1,7 +1,7 @@
-"""The scripts and their typed faces: the only way by which a hit or a change of a person's gets into the store.
+"""The scripts and their typed faces: the only way in which hits and people's changes get into the store.
 
-A ledger has each record of a writer once: the script answers `seen` for one that it has, and `gap` when one before is
-missing. So a record may be sent as often as one likes, by whoever has read it in a journal.
+A ledger takes each record of a writer once: the script answers `seen` for a record that the ledger has, and `gap` when an
+earlier one is missing. So a record may be sent as often as one likes, by any process that has read it in a journal.
 """
 
 from importlib.resources import files
@@ -22,8 +22,8 @@ from visitstats.store.line import Call, ScriptLine
 _pack = msgspec.msgpack.Encoder().encode
 
 LEAST_LIFE_S = 3600
-"""A batch that is applied late makes keys that may be past their time; they live on until its successors are
-applied."""
+"""A batch that is applied late may make keys that would expire at once; they get this long, until the batches behind it
+are applied."""
 SCRIPTS = {
     "commit": ("claims", "places", "commit/read", "commit/articles", "commit/decide", "commit/write"),
     "change": ("record", "claims", "change"),
@@ -38,13 +38,13 @@ SCRIPTS = {
 }
 """Each script's files, behind `ledger.lua`."""
 SHEBANG = b"#!lua\n"
-"""Has a server that is out of memory refuse a script whole."""
+"""Makes a server that is out of memory refuse a script as a whole."""
 AT_ONCE, PUT_DOWN, FINISH = b"", b"put down", b"finish"
 """Whether a script writes, puts down what it would write, or finishes that: the last argument of each
 (lua/ledger.lua)."""
 OTHER = -1
 MOST_DAYS = 2000
-"""Sites and half hours of which the names of the keys are remembered: 2 KB each."""
+"""For how many sites and half hours the names of the keys are remembered: 2 KB each."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The script of this record failed on the server, before it wrote anything; or what it answered is no number."""
+    """The script of this record failed on the server before it wrote anything, or its answer is not a number."""
 
     error: str
 
@@ -63,25 +63,26 @@ class Committed(msgspec.Struct, frozen=True):
     """What the ledger answered for one batch, and the site's counts after it."""
 
     fresh: bool
-    """False when the batch had been applied before: then who was a duplicate, and what it added, is not known."""
+    """False when the batch had been applied before: then it is not known which hits were duplicates, and what the batch
+    added."""
     duplicates: bytes
     """A byte per event, 1 for a hit that was delivered before; empty when that is not known."""
     started: int
     """Visits that the batch started."""
     articles: tuple[int, ...]
-    """For each article of the batch its views of all time, or OTHER."""
+    """The views of all time of each article of the batch, or OTHER."""
     added: tuple[int, ...]
-    """For each article the views that it got by this batch, negative when they went to "(other)"."""
+    """The views that each article got by this batch; negative when they went to "(other)"."""
     nameless: tuple[int, ...]
     """Places of articles that the dictionary does not know: their entries must be sent again."""
     online: int
     counts: list[int]
-    """Of the site's box, in the order of `core.numbers.counters_of` the day that was asked for."""
+    """The counts of the site's box, in the order of `core.numbers.counters_of` for the day that was asked for."""
     states: tuple[State, ...] = ()
-    """For each article what is to be done about it; empty when that is not known."""
+    """The `core.batch.State` of each article; empty when that is not known."""
     capped: tuple[int, int, int] = (0, 0, 0)
-    """What was not kept, because the day has too many: visitors who were not told apart (their hits), readings, and hit
-    ids."""
+    """What was not kept because the day already has its most: hits of visitors who were not told apart, readings, and
+    hit ids."""
 
     def is_duplicate(self, place: int) -> bool:
         """Whether the hit at a place of the batch was delivered before."""
@@ -89,8 +90,8 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """What the ledger answered for a change. Empty words: it had the record before, and what became of it is in the
-    site's list of changes."""
+    """What the ledger answered for a change. `word` is empty when it had the record before: then the site's list of
+    changes says what became of it."""
 
     word: str
     """ok, refused, or empty."""
@@ -108,7 +109,7 @@ Result = Committed | Changed | Gap | Refused
 
 
 class Numbering(msgspec.Struct, frozen=True):
-    """Which counts the answer to a batch holds: those of the day that it is now, of visits or of views."""
+    """Which counts the answer to a batch holds: visits or views, of which day."""
 
     day: Day
     now_ms: int
@@ -116,7 +117,7 @@ class Numbering(msgspec.Struct, frozen=True):
 
 
 class Work(NamedTuple):
-    """A record to commit: whose it is, and where it stands in the writer's sequence."""
+    """A record to commit, with its writer and its place in the writer's sequence."""
 
     writer: str
     sequence: int
@@ -179,7 +180,7 @@ def _constants() -> bytes:
 
 
 class Committer:
-    """One connection on which records are committed, of whichever writer."""
+    """One connection on which records of any writer are committed."""
 
     def __init__(self, url: str) -> None:
         self._line = ScriptLine(url, load_scripts())
@@ -187,7 +188,7 @@ class Committer:
         self._asked: dict[tuple[str, str, str, bool], Dated] = {}
 
     async def ready(self) -> int:
-        """Connect, if need be; return a number that is another after each new connection. Raises StoreUnavailable."""
+        """Connect if necessary; return a number that changes with each new connection. Raises StoreUnavailable."""
         return await self._line.ready()
 
     async def close(self) -> None:
@@ -220,10 +221,11 @@ class Committer:
         ]
 
     def _steps(self, record: Record) -> tuple[bytes, ...]:
-        """How often a record's script is called: whether its writes have to be put down first (lua/ledger.lua)."""
+        """The last argument of each call of a record's script: one call, or two where its writes have to be put down
+        first (lua/ledger.lua)."""
         if isinstance(record, ChangeRecord):
-            return PUT_DOWN, FINISH  # everywhere: it may take back what was there, and it is rare
-        # The same call again executes what the first has put down, and answers the numbers after it.
+            return PUT_DOWN, FINISH  # on every server: a change may take counts back, and it is rare
+        # The second call executes the redo record and returns the resulting counts.
         return (PUT_DOWN, PUT_DOWN) if self._line.two_steps else (AT_ONCE,)
 
     def _call(self, work: Work) -> Call:
@@ -239,7 +241,7 @@ class Committer:
         ]  # fmt: skip
 
     def _keys(self, batch: Batch, hour: int) -> list[str]:
-        """The names of a batch's keys: made once for a site, day, hour and half hour, not for each batch."""
+        """The names of a batch's keys. They are made once for each site, day, hour and half hour, not for each batch."""
         name = (batch.site, batch.day, hour, batch.half_hour)
         found = self._days.get(name)
         if found is None:
@@ -260,7 +262,7 @@ class Committer:
 
 
 def _joined(replies: list[Any]) -> Any:
-    """Join the replies of a record's steps: what was decided, with the numbers that came of it."""
+    """Join the replies of a record's two steps: the decisions of the first, the counts of the second."""
     first, last = replies[0], replies[-1]
     if len(replies) == 1 or isinstance(first, Exception) or first[0] != b"ok":
         return first
@@ -283,7 +285,8 @@ def _result(work: Work, reply: Any, asked: Dated) -> Result:
     try:
         numbers = asked.counts(counts)
     except ValueError as error:
-        # Of another day than the batch's: the record is in the ledger, and cannot be answered. Only its site waits.
+        # A count of another day than the batch's is damaged: the record is in the ledger, but has no answer. Only its
+        # site waits.
         return Refused(f"a count of site {work.record.site} is no number: {error}")
     return Committed(
         fresh=word == b"ok",

@@ -1,4 +1,4 @@
-"""Where the dated counts of a site are: a few fields of the hashes of years, of months and their days."""
+"""Finds the dated counts of a site: a few fields of the hashes of years, of months and their days."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Dated(NamedTuple):
     packed: bytes
     """The fields as `lua/commit` takes them: msgpack."""
     order: tuple[int, ...]
-    """The place of each count of `core.numbers.counters_of` among the fields; of several kinds one after the other."""
+    """The place of each count of `core.numbers.counters_of` among the fields; several kinds follow one after the other."""
 
     def counts(self, found: Sequence[Sequence[bytes | None]]) -> list[int]:
         """Read what was found in the fields of each key. Raises ValueError for what is no number."""

@@ -27,12 +27,12 @@ from visitstats.store.reads import mark_of
 MAGIC = b"vsdump1\n"
 LENGTH = struct.Struct("<I")
 PAGE = 1000
-"""Fields of one command."""
+"""How many fields one command reads."""
 KEYS = 250
 FRAME_BYTES = 1 << 18
 RECENT = frozenset({"salt", "seen", "hits", "taken", "redo", "packing"})
-"""What the store forgets within two days. Most of it tells, with the day's salt, who was here: it is in a file of its
-so that it can be deleted when the salt is past its life."""
+"""The keys that the store forgets within two days. With the day's salt, most of them tell who was here: they go into a
+file of their own, which is deleted when the salt's life has ended."""
 LEFT_OUT = frozenset({"lease"})
 
 
@@ -51,13 +51,13 @@ class Piece(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Totals(msgspec.Struct):
-    """What a dump holds of a site, to be compared after it was loaded."""
+    """Sums over what a dump holds of a site, to be compared after it was loaded."""
 
     visits: int = 0
     views: int = 0
     articles: int = 0
     hits: int = 0
-    """Hits of all writers, by the watermarks."""
+    """The hits of all writers, as the watermarks say."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -77,7 +77,7 @@ class DumpWriter:
         self.keys = 0
         self._last = b""
         self.strange: list[str] = []
-        """Keys under our names that are none of ours: they are left out."""
+        """Keys with names like ours that another program wrote: they are left out."""
         for file in self._files.values():
             file.write(MAGIC)
 
@@ -152,7 +152,7 @@ def read_dump(path: Path) -> Iterator[list[Piece]]:
 
 
 async def dump_all(client: Redis, writer: DumpWriter, progress: Callable[[int, int], None]) -> None:
-    """Write all our keys of a store in which nobody else is at work. Raises StoreUnavailable."""
+    """Write all our keys of a store that no other process uses. Raises StoreUnavailable."""
     with translated():
         total = int(await client.dbsize())
     done = 0
@@ -224,9 +224,10 @@ def _flat(kind: str, page: Any) -> list[bytes]:
 # Reading a store in which others are at work -------------------------------------------------------------------------
 
 AT_ONCE = 20_000
-"""Fields of a site that are read in one transaction without another thought: it holds the server for some 10 ms."""
+"""A site with no more fields is read in one transaction at once, which holds the server for some 10 ms."""
 MOST_AT_ONCE = 500_000
-"""A site with more, in which every try to read it in pieces met a commit, is not read at one moment."""
+"""A site with more fields is never read in one transaction: when each try to read it in pieces met a commit, it is not
+read at one moment."""
 TRIES = 5
 
 
@@ -241,7 +242,7 @@ async def dump_beside(client: Redis, writer: DumpWriter, progress: Callable[[int
     inexact: set[str] = set()
     read: dict[str, bytes] = {}
     while True:
-        # A key that is made behind the back of a scan is found by the next one: then its site is read anew.
+        # A key that is made while the scan has passed its place is found by the next scan: then its site is read anew.
         by_site: dict[str, list[bytes]] = {}
         async for page in _names(client):
             for name in page:
@@ -278,7 +279,8 @@ async def _site(client: Redis, site: str, names: list[bytes]) -> tuple[list[Piec
 
 
 async def _state(client: Redis, site: str) -> Any:
-    """What is another after each change of a ledger: its watermarks; and which months are packed, by which keys go."""
+    """Return what differs after each change of a ledger: its watermarks, and the packed months, because packing removes
+    keys."""
     with translated():
         async with client.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.marks(site))

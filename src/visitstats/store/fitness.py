@@ -34,7 +34,7 @@ PINGS = 5
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """How a server is set up and how it is. A text is empty, and a number -1, when the server does not tell."""
+    """The configuration and the state of a server. A text is empty, and a number -1, when the server does not tell."""
 
     server: str
     """redis or valkey."""
@@ -47,7 +47,7 @@ class Condition(msgspec.Struct, frozen=True):
     append_error: str
     """What the last write or rewrite of its append-only file failed with; empty when it did not."""
     snapshot_error: str
-    """The same of its last snapshot (RDB)."""
+    """What its last snapshot (RDB) failed with; empty when it did not."""
     snapshots: bool
     """Whether it makes snapshots by itself."""
     policy: str
@@ -160,7 +160,7 @@ class Fitness:
 
 
 class Parts(NamedTuple):
-    """What the commands need of one connection."""
+    """The parts of the store that commands use, over one connection."""
 
     url: str
     client: Redis
@@ -182,7 +182,7 @@ async def opened(url: str, clock: Callable[[], int], answer_seconds: float = ANS
 
 
 def _counted_in(site: Site, now_ms: int) -> list[str]:
-    """The keys of a site that its next hits are counted in."""
+    """The keys in which the next hits of a site are counted."""
     day = Calendar(site.timezone, site.week_start).day_at(now_ms)
     half_hour = now_ms // HALF_HOUR_MS
     return [
@@ -203,7 +203,7 @@ def _counted_in(site: Site, now_ms: int) -> list[str]:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Tell a store that refuses to be read by us from one that is away."""
+    """Distinguish a store that does not let us read from one that is away."""
     try:
         with translated():
             yield

@@ -1,5 +1,5 @@
-"""Reading a site's history: its hours, and its days of any years. Reads only, in pieces of a year: 64 commands of some
-10 µs each."""
+"""Reads a site's history: its hours, and its days of any years. A year is one round trip of 64 commands, of some 10 µs
+each; nothing is written."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ from visitstats.store import keys
 from visitstats.store.client import translated
 
 UNKNOWN_HOUR = "x"
-"""Counts of a day of which the hour is not known: from before hours were kept."""
+"""The name of counts of a day whose hour is not known, because they are from before hours were kept."""
 KINDS = ("visits", "views", "hits")
 
 
@@ -65,7 +65,7 @@ class SiteHistory:
         return ""
 
     async def undated(self, site_id: str) -> dict[str, Corrected]:
-        """Return what was imported of months and years that no day of them has, by month or year."""
+        """Return what was imported for months and years as a whole, and for none of their days, by month or year."""
         with translated():
             raw: Any = await self._client.hgetall(keys.layer(site_id, keys.IMPORTS))
         of_years, found = _texts(raw), dict[str, Corrected]()
@@ -95,7 +95,7 @@ class SiteHistory:
         return sorted({year for field in fields if (year := field.decode().partition(":")[2]).isdigit()})
 
     async def baseline(self, site_id: str) -> tuple[int, int]:
-        """Return what of the total was counted before: visits and views."""
+        """Return the site's baselines of visits and views, which are a part of its totals."""
         with translated():
             found: list[Any] = await self._client.hmget(
                 keys.counts(site_id), [f"{kind}:{NUMBERS_BASELINE}" for kind in ("visits", "views")]
@@ -113,8 +113,8 @@ class SiteHistory:
         return found
 
     async def hours(self, site_id: str, day: Day, now_ms: int) -> list[Row]:
-        """Return the rows of a day's hours, those that are still to come left out; and of what was counted in a
-        hour that is not known, if anything was, a last row. Nothing when the hours of the day are not kept."""
+        """Return the rows of a day's hours, without those that are still to come. A last row has what was counted in an
+        unknown hour, if anything was. Nothing when the hours of the day are not kept."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.hours(site_id, day.date))
@@ -173,7 +173,7 @@ class SiteHistory:
                 name.partition(":")[2]: n for name, n in ignored[day.month].items() if name.startswith(f"{number}:")
             }
             brought = _amounts_of(imported[day.month], number)
-            # What was imported alone, nobody here has received.
+            # On a day that has only imported numbers, the service has received nothing.
             own = [n for n, of_import in zip(found, (brought.visits, brought.views, 0), strict=True)
                    if _whole(n) != of_import]  # fmt: skip
             known = _known(ran, day.start_ms, day.end_ms, now_ms, bool(own) or bool(reasons))
@@ -194,10 +194,11 @@ def _amounts_of(layer: dict[str, str], number: str) -> Corrected:
 
 
 def _known(ran: dict[int, bytes], start_ms: int, end_ms: int, now_ms: int, counted: bool) -> Known:
-    """Whether a service ran from one moment to another, as far as that is past. What was counted was received."""
+    """Whether a service ran from one moment to another, or up to now. Where hits were `counted`, one ran at least for a
+    part of the time."""
     quarters = -(-(min(end_ms, now_ms + 1) - start_ms) // QUARTER_MS)
     year, first = keys.quarter_of(start_ms)
-    # Of a day that is in two years (UTC) the rest is at the beginning of the next one.
+    # A day may lie in two years (UTC): then its second part is at the beginning of the next year's bits.
     next_year, last = keys.quarter_of(start_ms + (quarters - 1) * QUARTER_MS)
     rest = 0 if next_year == year else last + 1
     running = _ones(ran[year], first, quarters - rest) + (_ones(ran[next_year], 0, rest) if rest else 0)
@@ -207,7 +208,7 @@ def _known(ran: dict[int, bytes], start_ms: int, end_ms: int, now_ms: int, count
 
 
 def _ones(bits: bytes, first: int, many: int) -> int:
-    """How many of so many bits are set, from the first on (numbered as SETBIT does)."""
+    """How many of the `many` bits from `first` on are set (numbered as SETBIT does)."""
     piece = bits[first // 8 : (first + many + 7) // 8]
     skipped, kept = first % 8, 8 * len(piece)
     number = int.from_bytes(piece, "big") & ((1 << kept) - 1 >> skipped)

@@ -1,4 +1,4 @@
-"""Imports in the store: what is kept of each, and how far it is made."""
+"""Imports in the store: the record of each, and how far it is made."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -17,28 +17,28 @@ PAGE = 200
 
 
 class Imported(msgspec.Struct, frozen=True, array_like=True):
-    """What is kept of an import for ever. The layout is frozen."""
+    """The record of an import, which is kept for ever. The layout is frozen."""
 
     hash: str
-    """Of the content of its files, and of the options by which they were read."""
+    """A digest of the content of its files and of the options with which they were read."""
     files: tuple[str, ...]
     reader: str
     strategy: str
     options: str
     """JSON."""
     places: tuple[str, ...]
-    """Of each part its place: a date, a month, a year, or "" for no time."""
+    """The place of each part: a date, a month, a year, or "" for amounts without a date."""
     visits: int
     views: int
-    """How much the site's of all time have grown."""
+    """How much the site's counts of all time have grown."""
     articles: int
-    """How many articles have a number in it."""
+    """How many articles the import has numbers of."""
     first: str = ""
     last: str = ""
     """The first and the last of its days."""
     warnings: tuple[str, ...] = ()
     rows: tuple[tuple[str, int], ...] = ()
-    """read, taken, and the reasons for which rows were left out."""
+    """How many rows were read, were taken, and were left out for each reason."""
 
 
 class PartAmounts(NamedTuple):
@@ -47,7 +47,7 @@ class PartAmounts(NamedTuple):
     visits: int
     views: int
     articles: list[tuple[bytes, int]]
-    """Ids and amounts."""
+    """The ids of articles, and the amount of each."""
 
 
 class State(NamedTuple):

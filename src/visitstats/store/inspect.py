@@ -1,5 +1,5 @@
-"""Looking at the store's keys as they are, for `visitstats verify`. Reads only, in pieces, so that no command holds the
-server for long, however large a site is."""
+"""Reads the store's keys as they are, for `visitstats verify`: in pieces, so that no command holds the server for long,
+however large a site is. Nothing is written."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -17,14 +17,14 @@ from visitstats.store.import_records import Imports
 from visitstats.store.tiles import Tiles
 
 PAGE = 500
-"""Fields of one command: half a millisecond on the server, 0.7 for names of a million articles."""
+"""How many fields one command reads: half a millisecond on the server, 0.7 for names of a million articles."""
 KEYS = 250
-"""Keys of one command."""
+"""How many keys one command looks at."""
 KINDS_OF_COUNTS = ("visits", "views", "hits")
 KINDS_OF_SUMS = (*KINDS_OF_COUNTS, "corrected")
 KINDS_OF_AMOUNTS = ("visits", "views", "articles")
 AT_ONCE = 5000
-"""So many fields at most are asked for in one transaction."""
+"""The most fields that are asked for in one transaction."""
 
 
 class Found(NamedTuple):
@@ -37,17 +37,17 @@ class Found(NamedTuple):
 
 
 class Share(msgspec.Struct):
-    """What the ledger holds of an article, with what was merged into it, at one moment."""
+    """What the ledger holds of an article and of the articles that were merged into it, at one moment."""
 
     views: int = 0
-    """Of all time, with the baseline."""
+    """Views of all time, with the baseline."""
     base: int = 0
     days: int = 0
-    """Of all days together, and what was corrected of no day."""
+    """Views of all days together, and corrections that have no date."""
 
     @property
     def right(self) -> bool:
-        """Whether the parts are the whole."""
+        """Whether the parts add up to the views of all time."""
         return self.views - self.base == self.days
 
 
@@ -57,10 +57,10 @@ class Inspector:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self.tiles = Tiles(client)
-        """Packed history, as it is read."""
+        """Reads packed history."""
         self.closings = Closings(client)
         self.imports = Imports(client)
-        """Closed months, as they are read."""
+        """Reads closed months."""
 
     async def keys(self, site: str = "") -> AsyncIterator[list[Found]]:
         """Yield the keys of a site, or all of them, with types and ends of life. One may come twice."""
@@ -136,7 +136,7 @@ class Inspector:
         return await self._dated(names, months, KINDS_OF_AMOUNTS)
 
     async def beside(self, site: str, months: list[str]) -> dict[str, dict[str, int]]:
-        """Return the sums of all layers together: what is not our own counting."""
+        """Return the sums of all layers together: the part that we have not counted ourselves."""
         found: dict[str, dict[str, int]] = {kind: {} for kind in KINDS_OF_AMOUNTS}
         for layer in keys.LAYERS:
             for kind, sums in (await self.layered(site, layer, months)).items():
@@ -274,5 +274,5 @@ class Inspector:
 
 
 def number(value: Any) -> int:
-    """Read a stored count; 0 for none and for what is no number, which is reported elsewhere."""
+    """Read a stored count; 0 for a missing one, and for a value that is no number (another check reports it)."""
     return int(value) if value and value.removeprefix(b"-").isdigit() else 0

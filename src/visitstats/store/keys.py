@@ -18,22 +18,22 @@ DAY_MS = 24 * HOUR_MS
 
 
 SKETCHES = 8
-"""One has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Of eight together, each with
-its share of the visitors, it is 0.29 %: one in a thousand. They take 12 KiB each when a site has many thousands of
-visitors a day, and next to nothing else."""
+"""One sketch has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Eight sketches, each with
+its share of the visitors, together have 0.29 %: one in a thousand. Each takes 12 KiB when a site has many thousands of
+visitors a day, and next to nothing when it has few."""
 UNIQUES_LIFE_MS = 40 * DAY_MS
 PACKING_LIFE_MS = 26 * HOUR_MS
 """How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
 CLAIMS_LIFE_MS = 8 * DAY_MS
-"""An editor sees on Monday what was said in the week before."""
+"""Claims are kept for eight days, so that an editor sees on Monday what was said in the week before."""
 REFUSALS_LIFE_MS = 30 * DAY_MS
 PRUNED_LIFE_MS = 7 * DAY_MS
-"""How long pages that gave their places back can be given them again. As none does in its first week, no more pages are
-kept at a time than a site has places."""
+"""How long pages that gave their places back can get them again. No page gives its place back in its first week, so no
+more pages are kept at a time than a site has places."""
 HOURS_LIFE_MS = 90 * DAY_MS
 """How long after its end the hours of a day are kept; days, months and years are kept for ever."""
 MOST_TOUCHED = 65_536
-"""Places of the ring of touched entries (512 KiB): whoever reads it is never so many behind, or reads all entries."""
+"""How many places the ring of touched entries has (512 KiB). An index that is further behind reads all entries."""
 DECIDING_MS = 25 * HOUR_MS
 """How long what decides about a hit is kept (who was here, what was read, which beacons came): an hour longer than the
 journal, so that all that a replay brings back is decided as it was the first time. `journal_keep_hours` is at most
@@ -41,17 +41,18 @@ journal, so that all that a replay brings back is decided as it was the first ti
 
 
 class Kind(NamedTuple):
-    """One row of the key space. Called with what its name says, after the site for a key of one, it builds the name."""
+    """One row of the key space. Called with the parts of a name (for a key of a site, the site first), it builds the
+    name."""
 
     word: str
-    """What the code calls it."""
+    """What the code calls this kind of key."""
     template: str
-    """The name; of a site, what follows "vs:{SITE}:"."""
+    """The template of the name; for a key of a site, what follows "vs:{SITE}:"."""
     type: str
-    """As the command TYPE says it."""
+    """The type, as the command TYPE names it."""
     life_ms: int | None
-    """None: for ever. Else how long after what the name says (a day, a half hour; else: after now) the store may keep
-    it at most."""
+    """How long the store may keep the key at most, after the end of the day or half hour in its name, or else from now
+    on; None for ever."""
     of_site: bool
     pattern: re.Pattern[str]
     form: str
@@ -62,7 +63,7 @@ class Kind(NamedTuple):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What the name says, in its order: SITE, DATE."""
+        """The variable parts of the name, in their order, as SITE, DATE."""
         return (*(("SITE",) if self.of_site else ()), *re.findall(r"<(\w+)>", self.template))
 
 
@@ -92,15 +93,15 @@ def _key(word: str, template: str, kind: str, life_ms: int | None = None) -> Kin
 # The table. What is in angle brackets is part of the name, and an argument of the row.
 
 SCHEMA = _shared("schema", "vs:schema", "string")()
-"""String: the schema number (`core.schema`) of whoever wrote here first."""
+"""String: the schema number (`core.schema`) with which the store is written."""
 SITES = _shared("sites", "vs:sites", "hash")()
 """Hash: site id → record (JSON)."""
 SITES_VERSION = _shared("sites:version", "vs:sites:version", "string")()
-"""A random text that is another after each change of a site, so that workers see changes within a second."""
+"""String: a random text that differs after each change of a site, so that workers see changes within a second."""
 SITES_REMOVED = _shared("sites:removed", "vs:sites:removed", "hash")()
 """Hash: id of a site that was removed → when, and its record (`store.removals.Removed`)."""
 SITES_ALIASES = _shared("sites:aliases", "vs:sites:aliases", "hash")()
-"""Hash: site id → a random text that is another after each change of the site's aliases."""
+"""Hash: site id → a random text that differs after each change of the site's aliases."""
 TOKENS = _shared("tokens", "vs:tokens", "hash")()
 """Hash: SHA-256 of an access token → what it may do (JSON)."""
 TOKENS_USED = _shared("tokens:used", "vs:tokens:used", "hash")()
@@ -114,11 +115,11 @@ ran = _shared("ran", "vs:ran:<YEAR>", "string")
 TASKS = _shared("tasks", "vs:tasks", "hash")()
 """Hash: scheduled task → how its last run went (JSON)."""
 lease = _shared("lease", "vs:lease:<TASK>", "string", DAY_MS)
-"""String: some worker runs a scheduled task just now."""
+"""String, there while a worker runs the scheduled task."""
 marks = _key("marks", "marks", "hash")
 """Hash: writer id → "sequence:hits" of the writer's last record that the ledger has (lua/ledger.lua)."""
 redo = _key("redo", "redo", "string", DAY_MS)
-"""String, seldom there: the writes of a record that are put down and not executed yet (lua/ledger.lua)."""
+"""String, seldom there: the writes of a record that are put down and not yet executed (lua/ledger.lua)."""
 _salt = _key("salt", "salt:<DATE>", "string", SALT_LIFE_MS)
 """String: the salt of a site-day (rule 2)."""
 seen = _key("seen", "seen:<DATE>", "hash", DECIDING_MS)
@@ -160,15 +161,15 @@ names = _key("names", "names", "hash")
 claims = _key("claims", "claims:<DATE>", "hash", CLAIMS_LIFE_MS)
 """Hash: article id → what readers say of it on a date (`core.entries.Claim`)."""
 taken = _key("taken", "taken:<DATE>", "hash", DECIDING_MS)
-"""Hash, of what has a limit on a day. Four bytes for a network and one for an hour → articles that it has brought;
-id of an article that found no place → four bytes for the network that read it; "#" → readings and hit ids that are
-kept (twice four bytes, the highest first)."""
+"""Hash: what has been used of the limits of a day. Four bytes for a network and one for an hour → how many articles it
+has brought; id of an article that found no place → four bytes for the network that read it; "#" → how many readings and
+hit ids are kept (twice four bytes, the highest first)."""
 base = _key("base", "base", "hash")
 """Hash: article id → baseline, the part of `articles` that an older counter counted."""
 aliases = _key("aliases", "aliases", "hash")
 """Hash: id of an article that was merged into another → the other's id (8 bytes), followed by its key."""
 changes = _key("changes", "changes", "hash")
-"""Hash, to which is only ever added: id of a change → its record (`store.changes.Change`),
+"""Hash in which nothing is ever replaced: id of a change → its record (`store.change_records.Change`),
 "ID:undone" → the id of the change that undid it, "ALIAS:kept" → "1" for an alias
 that was put back without its record, after the store had lost both."""
 order_of_changes = _key("order of changes", "changes:order", "string")
@@ -187,7 +188,7 @@ under "articles" the part of the views that is in articles, too. They are a part
 layer_days = _key("layer of days", "layer:<LAYER>:<MONTH>", "hash")
 """Hash: "visits" of a month and "visits:24" of a day of it, as in `layer`: a part of what `days` has."""
 imports = _key("imports", "imports", "hash")
-"""Hash, to which is only ever added: id of the change that imported something → what that was
+"""Hash in which nothing is ever replaced: id of the change that made an import → the record of the import
 (`store.import_records.Imported`)."""
 import_parts = _key("parts of an import", "import:<CHANGE>", "hash")
 """Hash: number of a part → its amounts, "N:names" → dictionary entries of its articles until it is made, "N:made" and
@@ -195,12 +196,12 @@ import_parts = _key("parts of an import", "import:<CHANGE>", "hash")
 closed = _key("closed", "closed", "hash")
 """Hash: month → the closing that is in force (`core.closing.Closing`)."""
 frozen = _key("frozen", "closed:<MONTH>", "hash")
-"""Hash, to which is only ever added: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what was
+"""Hash in which nothing is ever replaced: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what was
 frozen, in pieces."""
 pruned = _key("pruned", "pruned:<CHANGE>", "hash", PRUNED_LIFE_MS)
-"""Hash: article id → what a page had that gave its place back by a change: (entry, (date, views, …))."""
+"""Hash: id of a page that gave its place back by a change → what it had: (entry, (date, views, …))."""
 sketch = _key("unique", "unique:<DATE>:<PART>", "string", UNIQUES_LIFE_MS)
-"""HyperLogLog: of the tokens without the visit id (rule 9) those whose first byte modulo SKETCHES is PART."""
+"""HyperLogLog: those tokens without the visit id (rule 9) whose first byte modulo SKETCHES is PART."""
 hour_sketch = _key("unique of an hour", "unique:<DATE>:h<HOUR>", "string", UNIQUES_LIFE_MS)
 """HyperLogLog: the tokens without the visit id of the readers of one hour."""
 uniques = _key("uniques", "uniques:<YEAR>", "hash")
@@ -221,11 +222,11 @@ class Named(NamedTuple):
     kind: Kind
     site: str
     words: tuple[str, ...]
-    """What the name says: a date, a half hour."""
+    """The variable part of the name: a date, a half hour …"""
 
 
 def parse(name: str) -> Named | None:
-    """Take the name of a key apart; None for one that nobody here writes."""
+    """Take the name of a key apart; None for a key that no part of this project writes."""
     found = _NAME.fullmatch(name)
     site, rest = (found[1], found[2]) if found else ("", name)
     for kind in KINDS:
@@ -311,11 +312,11 @@ CORRECTIONS = "corrections"
 IMPORTS = "imports"
 """The layer of what older counters have brought along."""
 LAYERS = (CORRECTIONS, IMPORTS)
-"""What is beside our own counting in counts."""
+"""The layers: the parts of counts that we have not counted ourselves."""
 
 
 def _of_record(site: str) -> list[str]:
-    """What `record.lua` takes, before the keys of each change."""
+    """The keys that `record.lua` takes, before those of each change."""
     return [marks(site), changes(site), order_of_changes(site), changes_of_articles(site)]
 
 
@@ -350,7 +351,7 @@ def of_import(site: str, change: str, place: str) -> list[str]:
 
 
 def of_facts(site: str) -> list[str]:
-    """Return the keys of what an article is called, in the order in which `facts.lua` takes them."""
+    """Return the keys for setting facts of an article, in the order in which `facts.lua` takes them."""
     return [*_of_record(site), names(site), counts(site), touched(site), set_by(site), redo(site)]
 
 

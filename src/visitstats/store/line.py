@@ -15,25 +15,24 @@ Call = tuple[str, list[str], list[bytes | str | int]]
 
 
 class Answered(Exception):
-    """What a server answers in place of a reply: its own words, the code first."""
+    """An error that the server answers in place of a reply: its own words, with the code first."""
 
 
 REFUSES = {"READONLY": "replica", "OOM": "full"} | dict.fromkeys(
     ("NOPERM", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"), "refusing"
 )
-"""By the first word of its answer: how a server refuses all writes (`core.link`)."""
+"""The first word of a server's error → in which way it refuses all writes (`core.link`)."""
 
 
 def _refusal(error: Answered) -> str:
-    """Say how a server refuses all writes, by its answer to one; empty when it refuses this one alone."""
+    """Tell from a server's error in which way it refuses all writes; empty when it refuses only this one."""
     return REFUSES.get(str(error).partition(" ")[0], "")
 
 
 def executes_cut_transactions(info: bytes) -> bool:
     """Whether a server executes the beginning of a transaction that its append-only file ends in (lua/ledger.lua), from
-    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (docs/store-facts.md); others are
-    taken
-    for the worse."""
+    what it says about itself (INFO server). Redis 7.0 and 8.2 do, Valkey 9.1 does not (docs/store-facts.md); any other
+    server is assumed to be affected."""
     found = re.search(rb"valkey_version:(\d+)\.(\d+)", info)
     return found is None or (int(found[1]), int(found[2])) < (9, 1)
 
@@ -49,8 +48,8 @@ def packed(*command: bytes | str | int) -> bytes:
 
 
 class Wire(asyncio.Protocol):
-    """Takes a connection over that redis-py has opened: what is written and read there for each batch goes through five
-    of its objects, which took a tenth of what a batch costs at a portal's rate."""
+    """Takes over a connection that redis-py has opened. In redis-py, what is written and read for a batch goes through
+    five objects, which took a tenth of what a batch costs at a portal's rate."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -103,7 +102,7 @@ class Wire(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Give the error to the task that waits for replies."""
         self._fail(exc or ConnectionResetError("the connection was closed"))
 
     def _give_up(self) -> None:
@@ -117,7 +116,7 @@ class Wire(asyncio.Protocol):
 
 
 class ScriptLine:
-    """One connection of its own for the scripts."""
+    """One connection, for scripts alone."""
 
     def __init__(self, url: str, scripts: dict[str, bytes]) -> None:
         # With a time limit of its own, redis-py makes a task and a timer for each thing that it sends or reads.
@@ -127,7 +126,7 @@ class ScriptLine:
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
         self.generation = 0
-        """Another after each new connection: the server behind it may be another one, or have lost data."""
+        """A number that changes with each new connection: the server behind it may be another one, or have lost data."""
         self.two_steps = True
         """Whether the server behind it executes cut transactions, so that writes must be put down first."""
 
@@ -137,7 +136,7 @@ class ScriptLine:
         return self._wire is not None and not self._wire.lost
 
     async def ready(self) -> int:
-        """Connect, if need be, and return the generation. Raises StoreUnavailable."""
+        """Connect if necessary, and return the generation. Raises StoreUnavailable."""
         if not self.connected:
             with translated():
                 await self._connect()
@@ -159,7 +158,8 @@ class ScriptLine:
             for reply in replies:
                 if isinstance(reply, Answered) and (kind := _refusal(reply)):
                     if kind == "replica":
-                        # A failover left us with it: the same address may lead to the new primary.
+                        # After a failover we are still connected to the old primary; the same address may lead to the
+                        # new one.
                         await self.close()
                     code = str(reply).partition(" ")[0].lower()
                     raise StoreRefuses(f"the store takes no writes: {reply}", kind, code)
@@ -202,7 +202,8 @@ class ScriptLine:
             # Were a watermark evicted, the journal would be applied a second time.
             raise StoreUnavailable(reason)
         if b"\nrole:slave" in info:
-            # Before the first hit is refused: after a failover the old primary is a replica, with old numbers.
+            # Refuse before the first hit would be refused: after a failover the old primary is a replica with old
+            # numbers.
             raise StoreRefuses("the store is a replica, which takes no writes", "replica", "readonly")
         loaded: dict[str, bytes] = {}
         for name, source in self._scripts.items():

@@ -1,4 +1,4 @@
-"""Loading a dump into an empty store, so that nobody counts in it before it is whole.
+"""Loads a dump into an empty store, so that no service counts in it before it is whole.
 
 The first key that is written is `vs:sites:version` with a word that names the backup, the last is `vs:schema`. A store
 with sites and without a schema number is refused by every service (`store.schema`). A load that was broken off can be
@@ -53,7 +53,7 @@ async def load_dump(client: Redis, paths: list[Path], backup: str, progress: Cal
     StoreNotEmpty, StoreUnavailable, DumpDamaged and OSError."""
     if not await check_empty(client, backup):
         with translated():
-            # Whoever else claims the store at this moment is the first, or we are.
+            # A service that starts at this moment claims the store with the same key: only one of us gets it.
             if not await client.set(keys.SITES_VERSION, _word(backup), nx=True):
                 raise StoreNotEmpty(IN_USE)
     await _check_unused(client)
@@ -86,7 +86,7 @@ async def load_dump(client: Redis, paths: list[Path], backup: str, progress: Cal
 
 
 async def _check_unused(client: Redis) -> None:
-    """Refuse a store that a service has taken for a new one since we looked."""
+    """Refuse a store in which a service has begun to count since we looked."""
     with translated():
         if await client.exists(keys.SCHEMA):
             raise StoreNotEmpty(IN_USE)

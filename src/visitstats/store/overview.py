@@ -1,4 +1,4 @@
-"""What a scrape shows of all sites: read in a few writes of plain commands, on a connection of its own.
+"""Reads what a scrape shows of all sites, in a few writes of plain commands, on a connection of its own.
 
 Rule 1: at most COMMANDS commands a site, on any day of the month. Estimates of closed days come from the hash that
         keeps them; sketches are asked for today's alone.
@@ -24,10 +24,10 @@ from visitstats.store.reads import mark_of
 log = logging.getLogger(__name__)
 
 COMMANDS = 17
-"""Eight, a PFCOUNT for each sketch of today (from the cardinality that the server has cached), and one for all of
-yesterday's while that day is not closed."""
+"""Eight commands, a PFCOUNT for each sketch of today (the server caches the cardinality), and one PFCOUNT for all of
+yesterday's sketches while that day is not closed."""
 PIECE = 25
-"""Sites that are asked for in one write: the server answers all of it before it looks at another client."""
+"""How many sites are asked for in one write: the server answers all of it before it looks at another client."""
 
 
 class Asked(NamedTuple):
@@ -43,16 +43,16 @@ class Found(msgspec.Struct, frozen=True):
 
     site: str
     hits: int
-    """Hits that were ever committed, duplicates among them: what the watermarks of all writers say."""
+    """Hits that were ever committed, with duplicates: the sum of the watermarks of all writers."""
     online: int
     visits: list[int]
-    """In the order of `core.numbers.counters_of` the day, as are the views."""
+    """In the order of `core.numbers.counters_of` for the day; so are the views."""
     views: list[int]
     articles: int
     uniques: dict[str, int]
     """Estimates by date."""
     peaks: dict[str, int]
-    """The most that were online at once, by date, of the days of this month."""
+    """The most visitors online at once on each day of this month, by date."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -63,13 +63,13 @@ class About(msgspec.Struct, frozen=True):
     """Bytes that it uses, and may use; 0 for no limit."""
     memory_limit: int
     persistent: bool
-    """It keeps an append-only file, and its last writes to the disk went right."""
+    """Whether it keeps an append-only file and its last writes to the disk succeeded."""
     writers: int
-    """Slots of journals, of all hosts, that it knows."""
+    """How many slots of journals, on all hosts, it knows."""
 
 
 class Overview:
-    """Reads all sites. Not for two callers at once."""
+    """Reads all sites. Two callers must not use it at the same time."""
 
     def __init__(self, url: str) -> None:
         self._pool = open_pool(url, None)  # kept: with Sentinel the connection asks it where the primary is
@@ -82,7 +82,7 @@ class Overview:
         self._damaged: frozenset[str] = frozenset()
 
     async def read(self, asked: list[Asked], now_ms: int) -> list[Found]:
-        """Read sites. One of which the store has something that is no number is left out. Raises StoreUnavailable."""
+        """Read sites. A site with a count that is no number is left out. Raises StoreUnavailable."""
         with translated():
             try:
                 found = await self._read(asked, now_ms)
@@ -218,7 +218,7 @@ class Overview:
 
 
 def _is_to_come(key: str, asked: Asked) -> bool:
-    """Whether a key is that of the next month: a week that reaches into it has nothing there yet."""
+    """Whether a key is of the next month: nothing is counted there yet, although this week reaches into it."""
     return key > keys.days(asked.site, asked.day.month)
 
 

@@ -1,14 +1,14 @@
-"""Packing a closed month: the hashes of its days become tiles, an article's day little more than a byte.
+"""Packs a closed month: the hashes of its days become tiles, in which an article's day takes little more than a byte.
 
 It may be done at any time, twice, by several hosts at once, and be killed anywhere: until the month is sealed
-(lua/seal.lua) nothing of it is read, and the hashes of the days are there. Then it is
+(lua/seal.lua) nothing of it is read, and the hashes of the days are there. The steps, on one connection:
 
- 1. looked up on one connection whether the month is due, and what the site's views of each of its days are;
- 2. read, day by day; each day's articles together must have the site's views of the day, without what was corrected of
-    the site alone, or the month is left alone;
- 3. numbered: articles that have no number yet get one;
- 4. written, block by block; every tile is read again, and must be what was read, article by article and day by day;
- 5. sealed, if no day has other views or another number of articles by now.
+ 1. Look up whether the month is due, and what the site's views of each of its days are.
+ 2. Read the articles of each day. Together they must have the site's views of the day (less what was corrected of the
+    site alone), or the month is left as it is.
+ 3. Give a number to each article that has none.
+ 4. Write the tiles, block by block. Every tile is read again, and must hold what was read, for each article and day.
+ 5. Seal the month, if no day has other views or another number of articles by now.
 
 A store that loses what it had (a crash, a failover) breaks the connection. If it is still the same one when the last
 tile is written, then whatever was read was there before the first tile. A store that comes back older after that lacks
@@ -41,7 +41,7 @@ PACK_AFTER_MS = 7 * DAY_MS
 still bring is in the hashes."""
 MOST_NUMBERINGS = 5
 Progress = Callable[[int, int], None]
-"""Told how many steps of a month are done, of how many."""
+"""Is called with how many steps of a month are done, and how many there are."""
 
 
 class Outcome(NamedTuple):
@@ -49,8 +49,9 @@ class Outcome(NamedTuple):
 
     month: str
     word: Literal["packed", "already", "early", "empty", "moved", "unequal"]
-    """packed: it is now. already: it was. early: it is not due. empty: it has no views. moved: something was counted or
-    lost meanwhile; a later try may do it. unequal: its numbers contradict each other, and it stays as it is."""
+    """packed: it is packed now. already: it was packed before. early: it is not due. empty: it has no views. moved:
+    something was counted or lost meanwhile; a later try may succeed. unequal: its numbers contradict each other, so it
+    stays as it is."""
     detail: str = ""
 
 
@@ -228,7 +229,7 @@ class _Work:
                 names, counts = blocks[(number - 1) // BLOCK]
                 names.append((number - 1) % BLOCK << DAY_BITS | day)  # `cell`, but for a million calls
                 counts.append(n)
-            await asyncio.sleep(0)  # others have work, too
+            await asyncio.sleep(0)  # let other tasks run
         return dict(sorted(blocks.items()))
 
     async def _write(self, blocks: Blocks, record: Packed) -> Packed:

@@ -1,8 +1,8 @@
 """Pages that only one network ever read: which of them may give their places back, and the records by which they do.
 
-A change that people may undo for PRUNED_LIFE_MS (`store.keys`), and as long as none of the days is packed: what went to
-"(other)" cannot be taken out of a tile. `lua/prune.lua` decides by itself, of each page, whether it is still as it was
-found here.
+People may undo such a change for PRUNED_LIFE_MS (`store.keys`), and only while none of the days is packed: what went to
+"(other)" cannot be taken out of a tile. `lua/prune.lua` decides by itself whether each page is still as it was found
+here.
 """
 
 from collections.abc import AsyncIterator
@@ -26,14 +26,14 @@ PRUNING = ("prune", "restore")
 VOUCHED = "ise"
 """Standings of what is imported, signed or set by an editor (`core.entries.Standing`): such a page is real."""
 PAGES_A_RECORD = 200
-"""The script holds the store some 2 ms for them."""
+"""How many pages one record has: the script holds the store for some 2 ms."""
 DATES_A_RECORD = 40
 SCAN = 1000
 
 _pack = msgspec.msgpack.Encoder().encode
 _decode_saved = msgspec.msgpack.Decoder(tuple[msgspec.Raw, list[str | int]]).decode
 Head = tuple[str | int | msgspec.Raw, ...]
-"""Of a change: `store.changes.Change.head`."""
+"""The head of a change (`store.change_records.Change.head`)."""
 
 
 class Lone(NamedTuple):
@@ -53,12 +53,13 @@ class Register(msgspec.Struct):
     """What a look at a site's articles has found."""
 
     articles: int = 0
-    """In the dictionary, without "(other)"."""
+    """Articles in the dictionary, without "(other)"."""
     agreed: int = 0
-    """Those of which three networks have said the same: where there is none, all readers may look like one network."""
+    """Articles about which three networks have said the same. When there is none, all readers may look like one network
+    (behind a proxy that hides their addresses), and no page can be called lone."""
     kept: int = 0
-    """Pages that one network alone has read, and that keep their places: one of their days is packed or closed, they
-    have a baseline or amounts, or another article stands for them."""
+    """Pages that only one network has read, and that keep their places all the same: one of their days is packed or
+    closed, they have a baseline or amounts, or an alias stands for them."""
 
 
 class Prunes:

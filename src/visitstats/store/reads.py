@@ -1,4 +1,4 @@
-"""Reading numbers. Nothing in here writes a count, and no call holds the server for long."""
+"""Reads numbers. Nothing in here writes a count, and no call holds the server for long."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ MONTHS_PAGE = 12
 
 
 class Mark(NamedTuple):
-    """A watermark: up to which record, and which hit, a ledger has a writer's."""
+    """A watermark: the sequence of the writer's last record that a ledger has, and how many of its hits."""
 
     sequence: int
     total: int
@@ -123,8 +123,8 @@ class Reads:
         return msgspec.structs.replace(found, by_hand={day: n for day, n in by_hand.items() if n})
 
     async def marks(self, sites: list[str]) -> Marks:
-        """Return the watermarks of all writers in the ledgers of these sites; without those of which they cannot be
-        read: the key is none of ours, and only its site waits for that."""
+        """Return the watermarks of all writers in the ledgers of these sites. A site whose key was written by another
+        program is left out, so that only this site waits."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for site_id in sites:
@@ -215,7 +215,7 @@ class Reads:
             return []
 
     async def baseline_of(self, site_id: str, article: bytes) -> int:
-        """Return what of an article's views was counted before."""
+        """Return an article's baseline, which is a part of its views."""
         with translated():
             found: Any = await self._client.hget(keys.base(site_id), article)
         return int(found or 0)
@@ -242,7 +242,7 @@ class Reads:
         return {reason: n for reason, n in found.items() if reason not in counting.NOTES}
 
     async def noted(self, site_id: str, day: Day) -> dict[str, int]:
-        """Return what is told of a day's beacons beside the reasons (`counting.NOTES`)."""
+        """Return the day's counts that are no reasons (`counting.NOTES`)."""
         found = await self._reasons(site_id, day)
         return {note: found.get(note, 0) for note in sorted(counting.NOTES)}
 
@@ -264,7 +264,7 @@ class Reads:
         return (await self.uniques_of(site_id, [day]))[day.date]
 
     async def uniques_of(self, site_id: str, days: list[Day]) -> dict[str, int]:
-        """Return the estimates of several days, by date: of a day its sketches', or the one that was kept of them."""
+        """Return the estimates of several days, by date: from the day's sketches, or the estimate that was kept."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 for day in days:
@@ -274,13 +274,13 @@ class Reads:
                         pipe.pfcount(sketch)
                 replies = await pipe.execute()
         each = 1 + keys.SKETCHES
-        # A sketch may have been begun anew by a late hit, when that of its day was gone: then it has less.
+        # A late hit may have begun a sketch anew after its day's was gone: then the kept estimate is higher.
         return {
             day.date: max(int(replies[n] or 0), sum(replies[n + 1 : n + each]))
             for day, n in zip(days, range(0, len(replies), each), strict=True)
         }
 
-    # What a hit would meet: for the explanation of one ----------------------------------------------------------------
+    # What a hit would find in the store: for `explain` ----------------------------------------------------------------
 
     async def salt(self, site_id: str, day: Day) -> bytes | None:
         """Return the salt of a site-day if there is one."""
@@ -311,7 +311,7 @@ class Reads:
                 for section in ("server", "memory", "persistence"):
                     pipe.info(section)
                 pipe.get(keys.SCHEMA)
-                # What a node of a cluster says of a key matters less than what it says of itself.
+                # A node of a cluster refuses the key; its other answers say that it is such a node.
                 *about, schema = await pipe.execute(raise_on_error=False)
             for each in about:
                 if isinstance(each, Exception):
@@ -323,7 +323,7 @@ class Reads:
                 raise StoreUnfit(reason)
         if schema != b"%d" % SCHEMA_NUMBER:
             await claim_store(self._client)
-        # While it reads its append-only file it says that it has none.
+        # While a server reads its append-only file, it answers that it has none.
         loading = any(int(persistence.get(name, 0)) for name in ("loading", "async_loading"))
         if loading or int(persistence.get("aof_enabled", 0)):
             return []
@@ -331,8 +331,8 @@ class Reads:
 
     async def glance(self) -> bytes:
         """Look at what may change while a store runs, in one round trip: refuse it (StoreUnfit) when it may evict now,
-        and
-        return what is another after each change of a site. Each new connection looks at the rest (`store.line`)."""
+        and return a value that differs after each change of a site. The rest is looked at on each new connection
+        (`store.line`)."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.info("memory")
@@ -349,7 +349,7 @@ def mark_of(text: bytes | None) -> Mark:
     try:
         return Mark(int(sequence), int(total))
     except ValueError:
-        return Mark(0, 0)  # not one of ours: the script says so
+        return Mark(0, 0)  # another program wrote it: the script reports that
 
 
 def _is_date(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Records that people make: sites and access tokens; and the salts, which nobody makes twice."""
+"""The records that people make (sites and access tokens), and the salts, each of which is made only once."""
 
 import logging
 import secrets
@@ -29,19 +29,19 @@ _decode_site = msgspec.json.Decoder(Site).decode
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the bearer of a token may do. The token itself is not kept, only its SHA-256."""
+    """What the bearer of a token may do. Only the SHA-256 of the token itself is kept."""
 
     name: str
     scope: str
     site: str = ""
-    """The first of the sites it is good for; empty for all."""
+    """The first of the sites for which it is valid; empty for all."""
     more: tuple[str, ...] = ()
-    """The others of its sites. A version that knows only `site` lets it read too little, and not too much."""
+    """Its further sites. A version of this program that knows only `site` lets it read too little, and not too much."""
     created: str = ""
     by: str = ""
-    """The name of the token by which it was made; empty: the command line."""
+    """The name of the token with which it was made; empty when it was made on the command line."""
     expires: str = ""
-    """The moment from which it is good for nothing; empty: never."""
+    """The moment at which it stops being valid; empty for never."""
 
     def __post_init__(self) -> None:
         if self.expires and datetime.fromisoformat(self.expires).tzinfo is None:
@@ -49,7 +49,7 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The sites it is good for; empty for all."""
+        """The sites for which it is valid; empty for all."""
         return (self.site, *self.more) if self.site else ()
 
 
@@ -59,7 +59,7 @@ class Tokens(NamedTuple):
     good: dict[str, AccessToken]
     """By their SHA-256 (hex)."""
     damaged: tuple[str, ...] = ()
-    """The SHA-256 of those whose records cannot be read. Nobody is let in by them."""
+    """The SHA-256 of the tokens whose records cannot be read. They let nobody in."""
 
 
 _decode_token = msgspec.json.Decoder(AccessToken).decode
@@ -86,7 +86,7 @@ class Records:
     # Sites ---------------------------------------------------------------------------------------------------------
 
     async def sites_version(self) -> bytes:
-        """Return a value that is another after every change of a site."""
+        """Return a value that differs after every change of a site."""
         with translated():
             version: Any = await self._client.get(keys.SITES_VERSION)
         return version or b""
@@ -96,7 +96,7 @@ class Records:
         return (await self.listing()).sites
 
     async def listing(self) -> Sites:
-        """Return all sites. A damaged record is told once in the log, and spoils no other."""
+        """Return all sites. A damaged record is logged once, and does not affect the others."""
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.SITES)
         sites: dict[str, Site] = {}
@@ -117,8 +117,8 @@ class Records:
 
     async def put_site(self, site: Site) -> None:
         """Make or replace a site. Raises InvalidSite for rewrite rules that cannot be applied, and for a host that
-        belongs to another site, when one of the two wants its hosts for itself; an archived site wants none. A site
-        that was removed goes on with its counts; while they are being deleted it cannot be added."""
+        belongs to another site, unless both share their hosts or one of them is archived. A site that was removed gets
+        its counts back; while they are being deleted it cannot be added."""
         KeyRules(site, linear_pattern)
         with translated():
             while not await self._put_site(site):
@@ -148,7 +148,7 @@ class Records:
             await pipe.watch(keys.SITES, keys.SITES_REMOVED)
             await self._check(site, await pipe.hget(keys.SITES_REMOVED, site.id))
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(keys.SCHEMA, SCHEMA_NUMBER, nx=True)  # whoever comes here was not refused (store.schema)
+            pipe.set(keys.SCHEMA, SCHEMA_NUMBER, nx=True)  # the store was not refused (store.schema)
             pipe.hset(keys.SITES, site.id, _encode(site))
             pipe.hdel(keys.SITES_REMOVED, site.id)
             try:
@@ -194,14 +194,14 @@ class Records:
         return site
 
     async def discard_site(self, site_id: str, now_ms: int) -> None:
-        """Take a site off the list that was only just made, with all that is kept of it."""
+        """Remove a site that has only just been made, with everything that is kept of it."""
         await self.removals.delete_now(site_id, now_ms)
         with translated():
             await self._client.set(keys.SITES_VERSION, _version())
 
     async def forget_removed(self, now_ms: int) -> list[str]:
-        """Delete what is kept of sites that were removed 30 days ago, and the rights on them of access tokens; return
-        which sites."""
+        """Delete what is kept of sites that were removed 30 days ago, and the rights of access tokens on them. Return the
+        ids of these sites."""
         gone = await self.removals.delete_due(now_ms)
         if dead := {site for site, removed in (await self.removals.all()).items() if removed.deleted_ms}:
             for digest, token in (await self.tokens()).good.items():
@@ -249,7 +249,7 @@ class Records:
         return None if record is None else _read_token(digest, record)
 
     async def tokens(self) -> Tokens:
-        """Return all tokens; those whose records are damaged spoil no other."""
+        """Return all tokens; a damaged record does not affect the others."""
         with translated():
             found: dict[Any, Any] = await self._client.hgetall(keys.TOKENS)
         read = {raw.decode(errors="replace"): record for raw, record in found.items()}

@@ -1,4 +1,4 @@
-"""What was refused to whom: counted by day, kept for 30 days, at most MOST_ROWS different ones a day."""
+"""Counts requests that were refused, by day, reason and network: at most MOST_ROWS rows a day, kept for 30 days."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from visitstats.store import keys
 from visitstats.store.client import translated
 
 MOST_ROWS = 500
-"""Different refusals of a day; those beyond it are counted together (OTHERS). With 200 bytes a row, 3 MB in 30 days."""
+"""How many different refusals are kept of a day; further ones are counted together (OTHERS). With 200 bytes a row, this
+is 3 MB in 30 days."""
 DAYS = keys.REFUSALS_LIFE_MS // keys.DAY_MS
 _VALUE = re.compile(rb"(\d{1,16}) (\d{1,16})")
 
@@ -58,7 +59,7 @@ class Refusal(NamedTuple):
 
 
 OTHERS = Refusal(0, "others", "", "", "", "")
-"""Stands for all that are more than a day has rows for."""
+"""Stands for all refusals for which the day has no row left."""
 
 
 class Refused(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the index of articles reads of the store: which articles there are, what has changed, and the views of days.
+"""Reads for the index of articles: which articles there are, what has changed, and the views of days.
 
 No command holds the server for more than some milliseconds, and none writes.
 """
@@ -19,35 +19,36 @@ from visitstats.store.client import translated
 ID = 8
 """Bytes of an article's id."""
 PIECE = 65_536
-"""Bytes of the list of ids, or of the ring of touched ones, that one command reads."""
+"""How many bytes of the list of ids, or of the ring of touched ones, one command reads."""
 PAGE = 1000
-"""Articles that one command reads: one to two ms on the server, of a site with a million."""
+"""How many articles one command reads: one to two ms on the server, for a site with a million."""
 TILES = 16
-"""Tiles that one command reads: some 250 KB."""
+"""How many tiles one command reads: some 250 KB."""
 CORRECTED = "+"
-"""Behind a date or a year: how often views of articles were corrected there, which their sum may not show."""
+"""The suffix of a date or year for the number of corrections of articles there, which the sum of views may not show."""
 ROUND = 20_000
-"""Counts that one round trip reads."""
+"""How many counts one round trip reads."""
 
 
 class Month(msgspec.Struct, frozen=True, array_like=True):
     """A month whose views per article and day are packed into tiles."""
 
     nonce: str
-    """Another one when it was packed again."""
+    """Differs when the month was packed again."""
     days: tuple[int, ...]
     """The views of its days that are in the tiles."""
 
 
 class State(msgspec.Struct, frozen=True):
-    """By what one sees that something about a site's articles has changed. Two commands when nothing has."""
+    """Differs as soon as something about a site's articles has changed. Reading it takes two commands when nothing
+    has."""
 
     ids: int = 0
-    """Places of the list of numbers."""
+    """How many places the list of numbers has."""
     touched: int = 0
     """How often an entry, a baseline or an alias was changed."""
     changes: int = 0
-    """Merges and undos, and what else people have changed."""
+    """How many changes people have made, merges and undos among them."""
     years: dict[str, int] = {}
     """Views by year; under the year with CORRECTED, how often articles were corrected on its days."""
     packed: dict[str, Month] = {}
@@ -62,11 +63,11 @@ class Facts(msgspec.Struct, frozen=True):
     entry: Entry | None
     """None when the dictionary has none, or a damaged one."""
     total: int | None
-    """Views of all time; None for one that is not in the register, as everything that was merged."""
+    """Views of all time; None for an article that is not in the register, for example one that was merged."""
 
 
 class Repacked(Exception):
-    """A month is not packed as it was."""
+    """A month was packed again meanwhile."""
 
 
 class Register:

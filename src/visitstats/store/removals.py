@@ -1,8 +1,8 @@
-"""Sites that were removed: their counts are kept for 30 days, in which they are brought back by adding the same id;
-then their keys are deleted, in pieces that hold the server for well under a millisecond.
+"""Sites that were removed. Their counts are kept for 30 days, and come back when a site with the same id is added; then
+their keys are deleted, in pieces that hold the server for well under a millisecond.
 
-Their watermarks stay 30 days longer. They are what a replay of a journal goes by: a record that the ledger once had is
-not applied again, so no journal brings the counts back that were deleted.
+Their watermarks stay 30 days longer, so that no replay of a journal brings deleted counts back: a record at or below
+the watermark is not applied again.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from visitstats.store.client import translated
 KEPT_MS = 30 * keys.DAY_MS
 """How long after its removal a site may be brought back."""
 MARKS_MS = 30 * keys.DAY_MS
-"""How long after that its watermarks are kept: journals keep records for a day."""
+"""How long its watermarks are kept after that. Journals keep records for a day."""
 SCANNED, DELETED = 500, 50
-"""Keys that one command looks at, and deletes."""
+"""How many keys one command looks at, or deletes."""
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -27,11 +27,11 @@ class Removed(msgspec.Struct, frozen=True):
 
     at_ms: int
     record: str = ""
-    """As it was (JSON)."""
+    """The site's record (JSON)."""
     deleting_ms: int = 0
     """Since when its keys are being deleted: it cannot be brought back any more."""
     deleted_ms: int = 0
-    """When that was done."""
+    """When all of its keys were deleted."""
 
     @property
     def is_kept(self) -> bool:
@@ -96,7 +96,7 @@ class Removals:
         await self._delete(site, Removed(now_ms), now_ms)
 
     async def _delete(self, site: str, removed: Removed, now_ms: int) -> bool:
-        # From here on nobody can add the site: half of its counts would be worse than none.
+        # From here on the site cannot be added again: half of its counts would be worse than none.
         begun = msgspec.structs.replace(removed, deleting_ms=removed.deleting_ms or now_ms)
         if not await self._note(site, begun):
             return False

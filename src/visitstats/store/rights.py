@@ -1,4 +1,4 @@
-"""The rights that a store's user needs (ACL): the table, and whether the user that we are has them.
+"""The rights (ACL) that visitstats needs in the store: the table, and the check of our own user.
 
 `deploy/redis/visitstats.acl` is this table as a server reads it; tests hold both to the commands that the code uses.
 Keys are those below `vs:`.
@@ -73,7 +73,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "zrange": (_KEY, "0", "1"),
     "zscan": (_KEY, "0"),
 }
-"""Command → arguments with which it may be asked for."""
+"""Command → arguments with which the server can be asked for the right to it."""
 SNAPSHOT: dict[str, tuple[str, ...]] = {"sync": (), "replconf": ("capa", "eof")}
 """Rights for more than our own keys, without which a backup reads the store site by site (`store.snapshot`)."""
 
@@ -83,7 +83,7 @@ class Rights(NamedTuple):
 
     user: str
     missing: list[str]
-    """Of RIGHTS, as `ACL SETUSER` takes them, without the +."""
+    """The rights of RIGHTS that are missing, as `ACL SETUSER` takes them, without the +."""
     snapshot: bool
     """Whether a backup may take a snapshot."""
 

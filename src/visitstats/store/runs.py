@@ -20,9 +20,9 @@ class Run(msgspec.Struct, frozen=True):
     """What it did, or why it failed; in a line."""
     host: str
     succeeded_ms: int = 0
-    """When a run that went right began last; 0 for never."""
+    """When the last successful run began; 0 for never."""
     problems: int | None = None
-    """How many contradictions it found; None when it looks for none, or could not."""
+    """How many contradictions it found; None when the task does not look for any, or could not."""
 
 
 _encode = msgspec.json.Encoder().encode

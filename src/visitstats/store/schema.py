@@ -1,4 +1,4 @@
-"""The schema number of the store (`core.schema`): another one is refused in one line."""
+"""Checks the schema number of the store (`core.schema`): any other is refused in one line."""
 
 from contextlib import suppress
 from typing import Any
@@ -25,15 +25,15 @@ async def claim_store(client: Redis) -> None:
 
 async def refuse_cluster(client: Redis) -> None:
     """Refuse (StoreUnfit) a node of a cluster. Raises StoreUnavailable."""
-    with translated(), suppress(ResponseError):  # of one that does not tell
+    with translated(), suppress(ResponseError):  # a server that does not tell is let pass
         server: Any = await client.info("server")
         if "cluster" in (server.get("redis_mode"), server.get("server_mode")):
             raise StoreUnfit(IN_CLUSTER)
 
 
 async def check_schema(client: Redis) -> bool:
-    """Refuse (StoreUnfit) a store of another schema and a node of a cluster, and say whether it bears our number; a new
-    one bears none. Nothing is written. Raises StoreUnavailable."""
+    """Refuse (StoreUnfit) a store of another schema and a node of a cluster. Return whether the store has our number; a
+    new one has none. Nothing is written. Raises StoreUnavailable."""
     await refuse_cluster(client)
     with translated():
         try:
@@ -47,7 +47,7 @@ async def check_schema(client: Redis) -> bool:
                 version: Any = await client.get(keys.SITES_VERSION)
                 if (version or b"").startswith(RESTORING):
                     raise StoreUnfit(
-                        "a backup is being restored into the store, or was and not to its end: run visitstats restore"
+                        "a backup is being restored into the store, or a restore broke off: run visitstats restore"
                     )
             raise StoreUnfit(f"the store was written by a version before schema {OLDEST_SCHEMA}; use an empty database")
     if number is not None and number != str(SCHEMA_NUMBER).encode():

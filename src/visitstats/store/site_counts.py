@@ -1,4 +1,4 @@
-"""Reading all of a site's own counts and of its articles, for an export. Reads only, in pieces."""
+"""Reads all counts of a site and of its articles, for an export: in pieces, and without writing."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from visitstats.store.client import translated
 
 KINDS = ("visits", "views")
 TOGETHER = 13
-"""Months that are read at one moment with the counts of years: those that hits still change. 0.3 ms on the server."""
+"""How many months are read at one moment with the counts of years: hits still change these. 0.3 ms on the server."""
 MONTHS_PAGE = 12
 PAGE = 1000
 

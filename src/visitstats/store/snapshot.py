@@ -1,4 +1,4 @@
-"""A copy of a whole store at one moment, taken as a new replica takes it (SYNC), while the store goes on working.
+"""Takes a copy of a whole store at one moment, in the way of a new replica (SYNC), while the store goes on working.
 
 The server forks, and the child writes what was there at that moment; the parent is held for the fork alone (some
 milliseconds for each GiB). It needs the right to SYNC, which hosted servers refuse.
@@ -19,7 +19,8 @@ from visitstats.store.client import open_pool, translated
 from visitstats.system.files import CREATE, write_all
 
 SILENCE_SECONDS = 60.0
-"""A server that writes its copy says so with an empty line every second; after so long without a byte it is gone."""
+"""While a server prepares its copy, it sends an empty line every second. After this long without a byte, the connection
+is given up."""
 PIECE = 1 << 18
 _MARK_BYTES = 40
 _HEAD = re.compile(rb"\$(?:(\d{1,18})|EOF:([0-9a-f]{40}))")
@@ -39,7 +40,8 @@ async def receive_snapshot(url: str, path: Path, progress: Callable[[int], None]
             await connection.connect()
             for words in (("REPLCONF", "capa", "eof"), ("REPLCONF", "rdb-only", "1")):
                 await connection.send_command(*words)
-                # Without the first it writes a file of its own first; without the second it keeps what comes after.
+                # Without the first option the server writes a file of its own before it sends anything; without the
+                # second it buffers what is written after the copy.
                 with contextlib.suppress(ResponseError):
                     await connection.read_response()
             await connection.send_command("SYNC")

@@ -1,9 +1,9 @@
-"""The packed history of articles in the store: reading numbers, tiles and what is beside them, and the writing of a
+"""The packed history of articles in the store: reads article numbers, tiles and the hashes beside them, and writes a
 packed month (`store.packing` says when).
 
-Whatever reads asks `packed` first: a month without a record there has no tiles, and all of it is in the hashes of its
-days. Of a month that has one, the hash of a day is there again when something was counted for that day later; then the
-site's views of the day are others than those that were packed.
+Each reader asks `packed` first: a month without a record there has no tiles, and all of it is in the hashes of its days.
+In a packed month, the hash of a day exists again when something was counted for that day later; then the site's views
+of the day differ from those that were packed.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -23,11 +23,11 @@ from visitstats.store.line import Answered, ScriptLine
 
 ID_BYTES = 8
 IDS_PAGE = 65_536
-"""Ids that one command reads: 0.1 ms on the server."""
+"""How many ids one command reads: 0.1 ms on the server."""
 TILES_PAGE = 32
-"""Tiles that one command reads or writes: 0.5 MB, 0.1 ms on the server."""
+"""How many tiles one command reads or writes: 0.5 MB, 0.1 ms on the server."""
 PAGE = 4000
-"""Fields of a day's hash that one command reads: 0.6 ms on the server. With 500 it costs us twice as much."""
+"""How many fields of a day's hash one command reads: 0.6 ms on the server. With 500, reading takes us twice as long."""
 PERIODS_PAGE = 500
 ARTICLES_PAGE = 1000
 
@@ -42,7 +42,7 @@ def views_at(site: str, when: str) -> tuple[str, str]:
 
 
 class Tiles:
-    """Reads. Every method may raise StoreUnavailable, and TileDamaged for what it cannot read."""
+    """Reads packed history. Every method may raise StoreUnavailable, and TileDamaged for what it cannot read."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
@@ -214,8 +214,8 @@ class TileWriter:
         self._site = site
 
     async def connection(self) -> tuple[str, int]:
-        """Return what is another after each new connection and each restart of the server: after one of these the
-        store may have come back older."""
+        """Return a value that differs after each new connection and each restart of the server, since the store may then
+        have come back older."""
         with translated():
             info: Any = await self._client.info("server")
             return str(info.get("run_id", "")), int(await self._client.client_id())
@@ -227,11 +227,11 @@ class TileWriter:
         return bool(await self._run("number", [keys.ids(self._site), keys.redo(self._site)], values))
 
     async def settle(self) -> None:
-        """Finish what was put down and not executed: a month that was sealed by half, if there is one."""
+        """Finish what was put down and not executed: a month that is sealed halfway, if there is one."""
         await self._run("seal", [keys.redo(self._site)], [], (FINISH,))
 
     async def stage(self, month: str, nonce: str, tiles: Mapping[int, bytes]) -> None:
-        """Write tiles, which mean nothing until they are sealed, and are forgotten when they never are."""
+        """Write tiles. They have no effect until they are sealed, and expire when they never are."""
         name = keys.packing(self._site, month, nonce)
         fields: Any = {str(block): tile for block, tile in tiles.items()}
         with translated():
@@ -248,9 +248,9 @@ class TileWriter:
     async def seal(
         self, span: Span, record: Packed, articles: list[int], views: list[int], corrected: list[int]
     ) -> Sealed:
-        """Have the tiles read from now on, and remove the hashes of the days: if the site's views of each day of the
-        month, how often articles were corrected on it, and the `articles` that each hash has, are still what was
-        read."""
+        """Seal the month, so that its tiles are read from now on, and remove the hashes of its days. It is refused unless
+        the site's views of each day, how often articles were corrected on it, and the number of `articles` in each hash
+        are still what was read."""
         dates = span.dates
         asked = [views_at(self._site, date) for date in dates]
         [sums] = {name for name, _ in asked}

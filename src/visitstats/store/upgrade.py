@@ -1,8 +1,8 @@
-"""Bringing a store to this program's schema: forward only, in pieces, site by site.
+"""Brings a store to this program's schema: forward only, in pieces, site by site.
 
-It runs at a start, before anything is counted. Each site is brought over in one transaction, which removes what it has
-read: a run that was cut off is taken up by the next one, two hosts that start at once do the same thing once, and one
-that comes late finds nothing to do. `core.schema` says what each number stands for.
+It runs at a start, before anything is counted. Each site is converted in one transaction, which removes the old form: a
+run that broke off is continued by the next one, two hosts that start at once convert each site once, and a host that
+comes late finds nothing to do. `core.schema` says what each number stands for.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -45,7 +45,7 @@ end
 """
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is done, how much of it, and how much there is."""
+"""Is called with what is being done, how much of it is done, and how much there is."""
 
 
 async def upgrade_store(client: Redis, now_ms: int, progress: Progress = lambda what, done, of: None) -> bool:
@@ -53,7 +53,7 @@ async def upgrade_store(client: Redis, now_ms: int, progress: Progress = lambda 
     after which it may be called again, and StoreUnfit."""
     await refuse_cluster(client)
     found: Any = None
-    with translated(), suppress(ResponseError):  # of another type, which is refused by whoever looks next
+    with translated(), suppress(ResponseError):  # a key of another type: the check at the start refuses it
         found = await client.get(keys.SCHEMA)
     if found is None or not found.isdigit() or not OLDEST_SCHEMA <= int(found) < SCHEMA_NUMBER:
         return False
@@ -104,9 +104,9 @@ async def _number_articles(client: Redis, site: str, progress: Progress) -> None
 
 
 async def _judge_entries(client: Redis, site: str) -> None:
-    """Say of what articles are called how far it can be trusted, which schema 2 did not. What came along with a
-    baseline was imported. Everything else was said by readers, for as long as the article is known: it counts as
-    agreed, and gives way to what more of them say."""
+    """Give each fact of an entry its standing, which schema 2 did not have. Facts that came with a baseline were
+    imported. All others were said by readers for as long as the article is known: they count as agreed, and give way
+    to what more readers say."""
     script = client.register_script(_REPLACE)
     cursor = 0
     with translated():
@@ -204,7 +204,8 @@ async def _hash(pipe: Any, name: str) -> dict[str, bytes]:
 
 
 def _quarters(calendar: Calendar, days: set[str]) -> dict[int, bytearray]:
-    """The quarter hours of days on which something was counted: the service ran then, as far as anybody knows."""
+    """The quarter hours of all days on which something was counted: schema 2 has no record of when the service ran, so
+    it is taken to have run on these days."""
     found: dict[int, bytearray] = {}
     for name in sorted(days):
         day = calendar.day_named(name)

@@ -1,5 +1,5 @@
-"""What scheduled tasks write. Everything is recomputed and set, so that running a task twice, late, or on several hosts
-at once changes nothing."""
+"""Writes for scheduled tasks. Everything is recomputed and set, so that running a task twice, late, or on several hosts at
+once changes nothing."""
 
 from typing import Any
 
@@ -33,7 +33,8 @@ class Upkeep:
         self._raise = client.register_script(_RAISE)
 
     async def lease(self, task: str, seconds: int) -> bool:
-        """Take a task for a while; False when another worker has it. It saves work and decides nothing."""
+        """Claim a task for a while; False when another worker has it. The lease only saves work: a task that runs twice
+        does no harm."""
         with translated():
             return bool(await self._client.set(keys.lease(task), "1", nx=True, ex=seconds))
 
@@ -67,7 +68,7 @@ class Upkeep:
         return len(wanted)
 
     async def forget_hours(self, site_id: str, day: Day) -> None:
-        """Delete the sketches of a day's hours, of which the estimates are kept and no hit is waited for any more: the
+        """Delete the sketches of a day's hours once their estimates are kept and no hit for them can come any more: the
         store would keep them for weeks."""
         hours = range(day.hours)
         with translated():

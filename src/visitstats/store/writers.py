@@ -1,4 +1,4 @@
-"""The writers of all hosts, and what the ledgers have of each: asked for once a second, so it has to cost little."""
+"""Reads the writers of all hosts, and their watermarks in the ledgers: once a second, so it has to cost little."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -17,7 +17,8 @@ PIECE = 200
 
 
 UNKNOWN = b"?"
-"""No site's watermarks; one that has none has an empty text."""
+"""Stands for the watermarks of a site that were not read yet; it equals no answer. A site without watermarks answers an
+empty text."""
 
 
 class Writers:
@@ -68,5 +69,5 @@ class Writers:
                     writer.decode("ascii", "replace"): mark_of(mark)
                     for writer, mark in zip(marks[::2], marks[1::2], strict=True)
                 }
-        self._known |= known  # of what is returned, and not of what was lost on the way
+        self._known |= known  # only now: what was lost on the way is asked for again
         return found

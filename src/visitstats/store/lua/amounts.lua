@@ -12,11 +12,11 @@
 --         says of each amount, the site's visits and views first, where they are not 0: [key or '' for the site, kind, amount,
 --         what the place had or -1], to which what all of time had is added here; what else it says
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua. Refused are besides, but only when somebody else made a change since it was worked out: short (a
--- count would be below zero; `word` is which), closed (the place's month is)
+-- Output: that of record.lua. It is also refused, but only when another change was made since it was worked out: short (a
+-- count would be below zero; `word` is which), closed (the place's month is closed)
 --
--- After a loss the count that is lowered may come later, from another host; so nothing else is a reason to refuse. For the same
--- reason an amount that was taken back before it came is written down, and changes nothing.
+-- After a loss the hits that a change lowers may be applied after it, from another host; so nothing else is a reason to refuse.
+-- For the same reason the record of an amount whose undo was applied before it is written down without any effect.
 
 local id, undoes, seen, head, place, site, ids, amounts, entries, said, more = unpack(cmsgpack.unpack(ARGV[6]))
 local CLOSED = KEYS[13]

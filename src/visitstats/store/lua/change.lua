@@ -7,18 +7,18 @@
 --         11 touched entries  12 amounts of articles
 --   ARGV  5 merge, undo or baseline   6 msgpack of what this kind wants, see below
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua; of a baseline record is ''. Refused are besides:
+-- Output: that of record.lua; for a baseline, `record` is ''. It is also refused:
 --   Merge: alias (one of the two is one by now), too-many. Undo: unknown, later (the target was merged itself), moved (the
 --   alias is another one), short (the target has less in the list `word` than is to be given back). Baseline: moved
 --   (somebody merged since it was worked out), short (amounts take more from the site's total than would be left)
 --
--- A merge moves the views of all time and the baseline; what an article was read on each day stays with it, and whoever
--- reads days adds an alias's to those of the article for which it stands. What the two articles have is no reason to refuse
--- (who orders a merge is told before it is journalled): after a loss the hits that made one known may come later, from
--- another host, and the merge must not be lost for that.
+-- A merge moves the views of all time and the baseline. Views per day stay with each article; readers of days add those of
+-- an alias to those of its article. A merge is not refused because an article has no views (that is checked before it is
+-- journalled): after a loss the hits that made the article known may be applied later, from another host, and the merge must
+-- not be lost then.
 --
--- The amounts of an article (amounts.lua) are a part of its views. An undo gives back what was counted until the merge, and
--- the amounts that are in force now: one may have been made or taken back in between.
+-- The amounts of an article (amounts.lua) are a part of its views. An undo gives back what was counted before the merge, and
+-- the amounts that are in force now, because some may have been made or taken back in between.
 
 local ALIASES, ARTICLES, BASES, NAMES, COUNTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local NUMBERS, TOUCHED, AMOUNTS = KEYS[10], KEYS[11], KEYS[12]
@@ -31,7 +31,7 @@ local function both(from, into)
     {count(amounts[1]), count(amounts[2])}
 end
 
--- How many entries were touched so far, and how long the list of numbers is.
+-- Return how many entries were touched so far, and the length of the list of numbers.
 local function places()
   redis.call('STRLEN', TOUCHED)
   return {count(redis.call('HGET', COUNTS, 'touched')), redis.call('STRLEN', NUMBERS)}
@@ -122,7 +122,7 @@ local function undo(id, merged, from, into, head)
   local record = record_of(head, seat.number, views, bases, amounts)
   if had[1] >= 0 then
     write('HSET', ARTICLES, from, digits(math.max(views[1], 0) + back))
-    -- What was not there before the merge is not there again, unless it was read since.
+    -- An article that the site did not have before the merge is removed again, unless it was read since.
     if had[2] < 0 and views[2] == back then
       write('HDEL', ARTICLES, into)
     else
@@ -150,7 +150,7 @@ local function undo(id, merged, from, into, head)
 end
 
 local function with_pinned(stored, entry)
-  -- What is brought along for an article that has a dictionary entry: what an editor has said of it stays.
+  -- Return the new entry of an article that has one already, with the facts that an editor has set.
   local known_entry, _, _, _, _, packed_entry, fact_of, standing_of, set_fact = weighing()
   local old, new = known_entry(stored), known_entry(entry)
   if not old then

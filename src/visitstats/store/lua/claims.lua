@@ -1,7 +1,7 @@
--- What readers' beacons say of articles, weighed against what is known of them: the rules and their numbers are those of
+-- Weighs what readers' beacons say about articles against what is known of them, by the rules and numbers of
 -- core/entries.py. It stands before commit/, change.lua and facts.lua, and touches no key.
 --
--- All of it is made only for a batch that says something: most say what is known.
+-- The functions are made only for a batch that says something new about an article; most batches do not.
 --
 -- An entry is {key, title, url, author, category, published, standings, origin}; a claim of a day {fact, value, second,
 -- voices}, its value empty for what the entry says.
@@ -71,7 +71,7 @@ local function weighing()
   end
 
   local function first_entry(new, how, network, day, is_new)
-    -- What is said first. An article that was there before has its place for good.
+    -- Return the entry that the first claim makes. An article that was there before keeps its place, so its origin is 0.
     local entry = {new[1], '', '', '', '', '', '-----', 0}
     for fact = 1, FACTS do
       if fact_of(new, fact) ~= '' then
@@ -93,7 +93,7 @@ local function weighing()
   end
 
   local function make_room(list, bytes)
-    -- For one more claim. Those of one network give way, the oldest first; without them there is none.
+    -- Make room for one more claim: claims of a single network give way, the oldest first. Return whether there is room.
     local size = bytes
     for n = 1, #list do
       size = size + #list[n][2] + #list[n][4] + 8
@@ -162,7 +162,7 @@ local function weighing()
   end
 
   local function take(entry, list, fact, claim, standing)
-    -- A claim becomes what the entry says, and what it said a claim.
+    -- Swap a claim with the entry: the entry takes its value, and the entry's old value becomes a claim.
     local before, value = claim_of(list, fact, ''), claim[2]
     if before then
       before[2] = fact_of(entry, fact)
@@ -176,7 +176,7 @@ local function weighing()
   end
 
   local function weigh_fact(entry, list, fact, value, network, second)
-    -- What one network says of a fact that is known. Returns whether the entry says something else now.
+    -- Weigh what one network says of a fact that is known. Returns whether the entry changed.
     local now, standing, voice = fact_of(entry, fact), standing_of(entry, fact), sub(network, 2)
     if value == now then
       if standing ~= 'p' and not has_rivals(list, fact) then
@@ -208,8 +208,8 @@ local function weighing()
   end
 
   local function weigh(entry, list, new, how, network, second)
-    -- Weigh what one beacon says of an article that has an entry. Returns whether the entry says something else now, and
-    -- whether the claims may be others.
+    -- Weigh what one beacon says of an article that has an entry. Returns whether the entry changed, and whether the claims
+    -- may have changed.
     local changed, spoken = false, false
     local origin = entry[8]
     if origin ~= 0 and (how == SIGNED or network ~= '' and origin % 256 ~= byte(network, 1)) then
@@ -218,7 +218,7 @@ local function weighing()
     for fact = 1, FACTS do
       local value, standing = fact_of(new, fact), standing_of(entry, fact)
       if value == '' then
-        -- What a beacon does not say (a picture has no title) stays as it is.
+        -- A fact that a beacon does not give (a picture has no title) stays as it is.
       elseif how == SIGNED then
         if standing ~= 'e' and (standing ~= 's' or value ~= fact_of(entry, fact)) then
           set_fact(entry, fact, value, 's')

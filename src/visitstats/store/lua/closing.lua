@@ -8,10 +8,10 @@
 --         closing that is to be in force ('' for none), the id of the change that froze it, its pieces, the id of the closing
 --         that is in force now ('' for none), what the record says
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua; of a piece record is ''. Refused are besides: moved (another closing is in force), lacking (a piece
--- is not there)
+-- Output: that of record.lua; for a piece, `record` is ''. It is also refused: moved (another closing is in force), lacking (a
+-- piece is not there)
 --
--- What was frozen is kept for ever, also of a period that was opened again: the undo of that closes it as it was.
+-- What was frozen is kept for ever, even when the period is opened again: an undo of the opening closes it as it was.
 
 local CLOSED, FROZEN = KEYS[5], KEYS[6]
 

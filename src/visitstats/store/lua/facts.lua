@@ -1,17 +1,17 @@
 #!lua
--- Say what an article is called, or whether lists have it, and undo that. It stands behind record.lua and claims.lua.
+-- Set facts of an article, or whether lists show it, and undo that. It stands behind record.lua and claims.lua.
 --
 -- Input
 --   KEYS  1 to 4 what record.lua wants  5 names  6 counts  7 touched entries  8 who has set what
 --   ARGV  5 facts   6 msgpack: id of the change, id of the change that it takes back or '', the record's head, the article's
 --         id, its key, the facts: [place, value]: places from 1 as in core.entries.FACTS, TYPE and HIDDEN behind them
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua. Refused are besides, of an undo alone: later (`word` is the change that has set one of the facts
--- since: it has to be undone first)
+-- Output: that of record.lua. An undo is also refused: later (`word` is the change that has set one of the facts since: it
+-- has to be undone first)
 --
--- What an editor has set gives way to no reader (claims.lua). Of each fact it is known which change has set it, and each
--- record says what was there before, with its standing, and who had set that. An undo whose change is not there (after a loss,
--- that change may come later, from another host) is written down; then the change is, and changes nothing.
+-- No reader's claim replaces a fact that an editor has set (claims.lua). For each fact the store knows which change has set it,
+-- and each record has the value before, its standing, and the change that had set it. After a loss an undo may be applied before
+-- its change, which comes from another host: the undo is written down, and the change then has no effect.
 
 local TYPE, HIDDEN = FACTS + 1, FACTS + 2
 local NAMES, COUNTS, TOUCHED, SET_BY = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -73,7 +73,7 @@ if undoes ~= '' then
     end
   end
   for i = 1, #had do
-    -- As the record of that change has it: place, before, after, standing before, who had set that.
+    -- The record of that change has: place, before, after, standing before, the change that had set it.
     local place, before, _, standing, setter = unpack(had[i])
     local now, now_standing = value_of(place)
     said[i] = {place, now, before, now_standing, undoes}

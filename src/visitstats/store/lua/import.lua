@@ -1,10 +1,10 @@
 #!lua
--- Bring the numbers of an old counter, and take them back. It stands behind record.lua, claims.lua and layers.lua.
+-- Add the numbers of an old counter, and take them back. It stands behind record.lua, claims.lua and layers.lua.
 --
 -- An import is one change of many records. Its parts are put into the store first, where they do nothing (stage); then one
--- record writes the change down (begin), from where on it is bound to be made as a whole; then each part is made (part). An
--- undo writes itself down (begin), and then takes each part back. Parts are independent of each other and of everything
--- that came in between, so whoever finds some that are not made, or not taken back, goes on with them.
+-- record writes the change down (begin), and from then on it will be made as a whole; then each part is made (part). An undo
+-- writes itself down (begin), and then takes each part back. Parts are independent of each other and of everything in
+-- between, so any process that finds parts that are not made, or not taken back, goes on with them.
 --
 -- Input
 --   KEYS  1 to 4 what record.lua wants  5 to 12, 14 to 16 what layers.lua wants  13 the parts of the import  17 imports
@@ -14,15 +14,15 @@
 --                   was worked out, the record's head, what the record says, a note, how many parts, the import's own record
 --         5 part    6 msgpack: id of the import, number of the part, its place, 1 or -1 (take it back)
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua; of stage and part record is ''. Refused are besides: lacking (a part is not there), moved (somebody
--- else has imported since it was worked out)
+-- Output: that of record.lua; for stage and part, `record` is ''. It is also refused: lacking (a part is not there), moved
+-- (another import was made since it was worked out)
 --
--- In the hash of the parts "3" is the third, "3:names" the entries of its articles until it is made, "3:made" and "3:back" say
--- that it was made or taken back. What was taken back before it was made (after a loss) is never made.
+-- In the hash of the parts "3" is the third part, "3:names" the entries of its articles until it is made, "3:made" and "3:back"
+-- say that it was made or taken back. A part that was taken back before it was made (after a loss) is never made.
 
 local PARTS, IMPORTS = KEYS[13], KEYS[17]
 local known_entry, _, _, _, _, packed_entry, fact_of, standing_of, set_fact = weighing()
--- Staged parts whose change never came are forgotten.
+-- Staged parts expire when their change never comes.
 local STAGED_LIFE = 48 * 3600
 
 local function stage(id, number, part, entries)
@@ -61,7 +61,7 @@ local function begin(id, undoes, seen, head, said, note, parts, own)
 end
 
 local function filled(stored, new)
-  -- The entry of an article with what an import says where nothing is known, or only what one reader has said.
+  -- Return the entry of an article with the import's facts where nothing is known, or only a reader's unconfirmed claim.
   local entry, given = known_entry(stored), known_entry(new)
   if not entry or not given then
     return nil

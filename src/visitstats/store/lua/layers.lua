@@ -1,15 +1,15 @@
 #!lua
--- What amounts do to counts, wherever they come from: it stands behind record.lua, and before amounts.lua and import.lua.
+-- Adds amounts to counts, for corrections and for imports. It stands behind record.lua, and before amounts.lua and import.lua.
 --
 -- KEYS  5 aliases  6 articles  7 names  8 counts  9 numbers of articles  10 touched entries  11 amounts of articles
 --       12 the layer's sums of years and of all time; of the place, if it has a month: 14 counts of the month and its days
 --       15 the layer's sums of the same  16 articles of the day
 --
--- A layer has sums of its own, under the names of the counts that they are a part of: counts without their layers are our own
+-- A layer has sums of its own, with the names of the counts of which they are a part: counts minus their layers are our own
 -- counting. Amounts are added, so that they may be taken back in any order, whatever came in between.
 --
--- `articles` among a layer's kinds is the part of its views that is in articles, too. `corrected` of the counts tells who
--- reads days of articles that a day has amounts: its sums may be what they were.
+-- `articles` among a layer's kinds is the part of its views that is in articles, too. `corrected` among the counts tells the
+-- readers of a day's articles that amounts were added on that day, even when its sums are the same as before.
 
 local ALIASES, ARTICLES, NAMES, COUNTS, NUMBERS, TOUCHED = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local AMOUNTS, LAYER, DAYS, LAYER_DAYS, DAY = KEYS[11], KEYS[12], KEYS[14], KEYS[15], KEYS[16]
@@ -62,7 +62,8 @@ local function read_amounts(place, site, ids, amounts, entries, tell)
     raise_all(COUNTS, DAYS, 'corrected', 1)
   end
 
-  -- Articles: what was merged into another has its amounts there, and each on the way remembers what it would take along.
+  -- Articles: the amounts of a merged article are added to the one at the end of its chain of aliases. Each article on the
+  -- way notes them as well, because an undo of the merge takes them along.
   local ends, parts, days = found.ends, found.parts, found.days
   if #ids > 0 then
     local there_on_day = date and redis.call('HMGET', DAY, unpack(ids)) or {}

@@ -1,29 +1,28 @@
--- What stands before every script that writes to a ledger: what they share.
+-- The part that all scripts which write to a ledger share. It stands before each of them.
 --
 -- KEYS  1 watermarks of the writers   … the last: the ledger's redo record
---       Only the last for what is no writer's record (seal.lua, number.lua): it may be done by anybody, at any time
+--       Only the last for work that is no writer's record (seal.lua, number.lua) and may be done by any process at any time
 -- ARGV  1 the writer's id  2 the record's sequence  3 the sequence of the writer's record before it for this site
 --       4 how many hits the writer has journalled for this site, this record included
 --       … the last: '' when the script is to write, 'put down' when it is only to put down what it would write, 'finish'
 --       when it is only to finish what was put down
 --
 -- A watermark is "sequence:hits" of the last record of a writer that the ledger has. It is written last, so that a record
--- is either in the ledger as a whole or not at all as far as anybody is told. The rules for every script:
+-- is either wholly in the ledger or counts as missing. The rules for every script:
 --
---   - Everything is read and decided before the first write, so that an error of the server's changes nothing.
+--   - Everything is read and decided before the first write, so that an error of the server changes nothing.
 --   - Writes are absolute (HSET, SADD, PFADD, SETRANGE, EXPIREAT; COPY, PERSIST, UNLINK), never increments: the beginning of
---     a transaction that was cut off the append-only file may be executed twice. None may fail when it is.
+--     a transaction that was cut off in the append-only file may be executed twice. No write may fail the second time.
 --
 -- Some servers (Redis 7.0 to 8.2) execute such a beginning at the next restart but one, together with whatever was written
--- since. What was written since was decided without it, and absolute writes alone do not make that harmless. So on these
--- servers a record takes two steps. The first is a single command, which cannot be cut into halves: it puts down all writes
--- of the record, its watermark among them. The second executes them and removes what was put down. A script that comes to
--- the ledger in between finishes the second step first, so that nothing is ever decided beside writes that may come up
--- again.
+-- since. Those writes were decided without it, and being absolute does not make that harmless. So on these servers a record
+-- takes two steps. The first is a single command, which cannot be cut: it puts down all writes of the record, with its
+-- watermark, in the redo record. The second executes them and removes the redo record. A script that comes in between
+-- finishes the second step first, so that nothing is ever decided while writes are still to be executed.
 
 local REDO = KEYS[#KEYS]
--- It ends before any key of its day does: executed later, it would make one anew that never ends. A record that ended with
--- it is still in the journal.
+-- The redo record expires before any key of its day does: executed later, it would make such a key again, without an end of
+-- life. A record of the journal that is lost with it is still in the journal.
 local REDO_LIFE = 24 * 3600
 do
   local open = redis.call('GET', REDO)
@@ -39,10 +38,10 @@ if ARGV[#ARGV] == 'finish' then
   return 0
 end
 
--- What the loops over hits use: looked up once, and not for each hit (a script's globals are tables behind guards).
+-- Functions that the loops over hits use, looked up once and not for each hit (reading a script's globals is slow).
 local byte, char, floor, find, sub, insert, min = string.byte, string.char, math.floor, string.find, string.sub, table.insert, math.min
 
--- Long lists are handed over in pieces: Lua's unpack takes some 8,000 values at most.
+-- Calls a function with long lists in pieces: Lua's unpack takes some 8,000 values at most.
 local PIECE = 4000
 local function each_piece(list, call)
   for from = 1, #list, PIECE do
@@ -69,7 +68,8 @@ local function watermark()
 end
 
 local function touch(counts, ring, before, ids)
-  -- Note that entries of articles were changed, behind `before` others (store/keys.py): lists read these anew.
+  -- Note in the ring, behind the `before` earlier ones, that entries of articles were changed (store/keys.py): lists read
+  -- these anew.
   for i, id in ipairs(ids) do
     write('SETRANGE', ring, digits(8 * ((before + i - 1) % MOST_TOUCHED)), id)
   end
@@ -84,7 +84,7 @@ local function all_written()
 end
 
 local function written()
-  -- The same for a writer's record: its watermark is the last write.
+  -- To be called in place of all_written for a writer's record: its watermark is the last write.
   write('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
   all_written()
 end

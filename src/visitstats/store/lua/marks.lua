@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Which sites' watermarks are others than those that are known, and what they are now: asked for once a second, of all
--- sites in one command (visitstats.hosts).
+-- Return the watermarks of those sites where they differ from the known ones: once a second, for all sites in one command
+-- (store/writers.py).
 --
--- KEYS  the watermarks of sites        ARGV  for each, those that are known, as they are answered
+-- KEYS  the watermarks of sites        ARGV  for each site, the known ones, as they were answered last
 -- Output: for each site that has moved {its place from 0, all watermarks in one text, {writer, watermark, writer, …}}
 
 local call, concat = redis.call, table.concat

@@ -1,5 +1,5 @@
 #!lua
--- Write down a change that is made elsewhere: of the site's settings, which stand in the list of sites. It stands behind
+-- Write down a change that is made elsewhere: settings of a site, which are kept in the list of sites. It stands behind
 -- record.lua.
 --
 -- Input

@@ -5,8 +5,8 @@
 --   KEYS  1 ids in the order of their numbers
 --   ARGV  1 how many bytes KEYS[1] has, as far as is known  2 ids to append
 --   and at the end of both what ledger.lua wants
--- Output: 1 when they have numbers. 0 when KEYS[1] has another length, and nothing was done: somebody else gave numbers, or
--- the store has lost some.
+-- Output: 1 when they have numbers. 0 when KEYS[1] has another length, and nothing was done: another process gave numbers,
+-- or the store has lost some.
 
 if redis.call('STRLEN', KEYS[1]) ~= tonumber(ARGV[1]) then
   return 0

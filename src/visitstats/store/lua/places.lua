@@ -1,18 +1,18 @@
--- Places for new articles: which of them get counts of their own (the numbers are those of core/limits.py). It stands
+-- Decides which new articles get a place, that is counts of their own (the numbers are those of core/limits.py). It stands
 -- before commit/, and touches no key.
 --
--- An article that is new takes a place. Those of one network in an hour are limited, and the last places of a large site are
--- kept for articles that two networks read, that the portal has signed, or that a network of the site's own reads. Beyond
--- that, and beyond the site's cap, an article is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
+-- One network may bring only so many new articles in an hour, and the last places of a large site are kept for articles that
+-- two networks read, that the portal has signed, or that a network of the site's own reads. Any other new article, and each
+-- one beyond the site's cap, is counted as "(other)" and leaves no trace of its own (hostile-inputs row 13).
 
 local SETTLED, OPEN, NO_PLACE, RESERVED = 0, 1, 2, 3 -- core.batch.State
 
 local function placing(ids, saying, times, cap, taken, new_taken)
-  -- `saying`: of each article what beacons say of it. `taken`: what of the day's places is taken, by field; it is filled in
-  -- after `fields` was asked, and what `enter` takes is noted in it and in `new_taken`.
-  -- Returns the functions `fields` (what of `taken` matters to these articles) and `enter` (whether the article in a place
-  -- of the batch may have a place of its own: SETTLED, or the state that says why not).
-  local NOBODY = string.rep('?', 1 + VOICE) -- who brings an article without saying anything of it
+  -- `saying`: for each article, what beacons say about it. `taken`: how many of the day's places are taken, by field. The
+  -- caller fills it in after it has called `fields`; what `enter` takes is noted in it and in `new_taken`.
+  -- Returns the functions `fields` (the fields of `taken` that matter to these articles) and `enter` (whether an article of
+  -- the batch may have a place: SETTLED, or the state that says why not).
+  local NOBODY = string.rep('?', 1 + VOICE) -- stands for the network of a beacon that says nothing about its article
 
   local function bringers(i)
     return saying[i] or {{0, 0, STRANGER, NOBODY}}
@@ -23,7 +23,7 @@ local function placing(ids, saying, times, cap, taken, new_taken)
   end
 
   local function shared(field)
-    -- Those for whom there is no row share one.
+    -- Networks for which there is no row left share one.
     return sub(NOBODY, 2) .. sub(field, -1)
   end
 

@@ -1,6 +1,6 @@
 #!lua
--- Asks whether the server takes writes, and writes nothing: a script that does not say `no-writes` is refused by a
--- server that is out of memory, a replica, short of replicas, or that cannot save.
+-- Finds out whether the server takes writes, and writes nothing: a server refuses a script without the flag `no-writes` when
+-- it is out of memory, a replica, short of replicas, or cannot save.
 --
 -- Output: 1
 

@@ -1,6 +1,6 @@
 #!lua
--- Have pages that only one network ever read give their places back: their views go to "(other)", of all time and of
--- each of their days. Or undo that.
+-- Let pages that only one network ever read give their places back: their views, of all time and of each of their days, go
+-- to "(other)". Or undo that.
 --
 -- It stands behind record.lua.
 --
@@ -10,12 +10,11 @@
 --         they were  15… articles of each date
 --   ARGV  5 prune or restore   6 msgpack of what this kind wants, see below
 --   and at the end of both what ledger.lua wants
--- Output: that of record.lua. Refused are besides: moved (somebody has changed something since it was worked out),
+-- Output: that of record.lua. It is also refused: moved (a change was made since it was worked out),
 --   unknown, fixed (one of the dates is packed or closed), short ("(other)" has less than is to be given back)
 --
--- A change has as many records as it needs. Each finds by itself what is left of what was worked out: a page that another
--- network has read since, or that has other views, keeps its place. What it decides depends on the ledger alone, so that a
--- replay decides alike.
+-- A change has as many records as it needs. Each checks its pages again: a page that another network has read since, or
+-- whose views have changed, keeps its place. The decision depends on the ledger alone, so that a replay decides the same.
 
 local ARTICLES, BASES, NAMES, COUNTS, NUMBERS, TOUCHED = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local AMOUNTS, PACKED, CLOSED, PAGES, FIRST_DATE = KEYS[11], KEYS[12], KEYS[13], KEYS[14], 14
@@ -44,8 +43,8 @@ local function change_of(head, stored, number, views, pages)
 end
 
 local function is_lone(stored, newest)
-  -- Whether only one network has read a page, first on a day up to `newest` (core.entries.Entry.origin), and nobody else
-  -- has said anything of it: no import, signature or editor.
+  -- Whether only one network has read a page, first on a day up to `newest` (core.entries.Entry.origin), and no import,
+  -- signature or editor has said anything about it.
   local whole, entry = pcall(cmsgpack.unpack, stored)
   local origin = whole and type(entry) == 'table' and entry[8]
   return type(origin) == 'number' and origin >= 256 and floor(origin / 256) <= newest
@@ -59,14 +58,14 @@ local function set(key, list)
 end
 
 local function settled(stored)
-  -- A page's entry once it has got its place back by a person: nothing takes that again.
+  -- Return the entry of a page to which a person has given its place back: nothing takes the place again.
   local entry = cmsgpack.unpack(stored)
   entry[8] = 0
   return cmsgpack.pack(entry)
 end
 
 local function settle(views, moved, pruned)
-  -- Write what "(other)" has from now on: of all time, and of each date.
+  -- Write the new views of "(other)", of all time and of each date.
   local other = redis.call('HGET', ARTICLES, OTHER_ID)
   local numbers = not other and redis.call('STRLEN', NUMBERS)
   local days = {}

@@ -1,18 +1,18 @@
 #!lua
--- What stands before the scripts of changes that people make: their place in the ledger, and how they are written down.
+-- The part that the scripts of people's changes share: a change's place in the ledger, and how it is written down.
 --
 -- KEYS  1 watermarks  2 changes  3 the order of changes  4 changes of articles  … what the script itself wants
 -- ARGV  1 to 4 what ledger.lua wants
--- Constants from store/changes.py: MOST_CHANGES, MOST_OF_ARTICLE
+-- Constants from store/change_records.py: MOST_CHANGES, MOST_OF_ARTICLE
 -- Answers of every such script
 --   {'gap', watermark}          nothing was written: go back to the record after the watermark
 --   {'seen'}                    the ledger had the record
 --   {'ok', record}              made
---   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Of every kind: id (it is taken), full (there
---                               are MOST_CHANGES); of an undo: undone (it is already)
+--   {'refused', reason, word}   the record is in the ledger, and has changed nothing. Any change: id (its id is taken), full (the
+--                               site has MOST_CHANGES); an undo: undone (the change is undone already)
 --
--- What a change costs does not grow with those before it. Its id goes to the end of their order, and to the end of those of
--- its article (the last MOST_OF_ARTICLE alone).
+-- The cost of a change does not grow with the number of earlier ones. Its id is appended to their order, and to the last
+-- MOST_OF_ARTICLE changes of its article.
 
 do
   local mark = watermark()
@@ -36,7 +36,7 @@ local function refuse(reason, word)
 end
 
 local function record_of(head, ...)
-  -- store.changes.Change: what the caller knows, and what is known here.
+  -- Make the store.change_records.Change from what the caller knows and what is known here.
   local record = {}
   for i = 1, #head do
     record[i] = head[i]
@@ -48,7 +48,7 @@ local function record_of(head, ...)
 end
 
 local function earlier()
-  -- The ids of a site whose changes were made before there was an order: by the numbers in their records.
+  -- Return the ids of changes that were made before there was an order of them, sorted by the numbers in their records.
   local found, numbers = redis.call('HGETALL', CHANGES), {}
   local ids = {}
   for i = 1, #found, 2 do
@@ -67,8 +67,8 @@ local function earlier()
   return table.concat(ids)
 end
 
--- Read what a change with this id needs to be written down: its seat, or why it has none. `articles` are the ids of those that
--- it is of.
+-- Read what is needed to write down a change with this id: returns its seat, or why it has none. `articles` are the ids of the
+-- articles that it is about.
 local function seat_of(id, articles)
   local seat = {id = id, length = redis.call('STRLEN', ORDER), number = redis.call('HLEN', CHANGES), articles = articles}
   if redis.call('HEXISTS', CHANGES, id) == 1 then

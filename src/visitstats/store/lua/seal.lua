@@ -1,5 +1,5 @@
 #!lua
--- Seal a packed month: from now on its tiles are read, and not the hashes of its days.
+-- Seal a packed month: from now on its tiles are read in place of the hashes of its days.
 --
 -- Input
 --   KEYS  1 the tiles that were written  2 where they are to be  3 records of packed months  4 the site's views per day
@@ -11,11 +11,12 @@
 -- Output
 --   {'ok'}             done
 --   {'packed'}         the month is packed already
---   {'lost'}           the tiles are not all there, or end too soon: the store has lost some, or they are too old
+--   {'lost'}           some tiles are missing, or expire too soon: the store has lost some, or they are too old
 --   {'moved', day}     another number of views or articles: a hit came in between, or the store has lost one
 --
--- Whoever packs has read everything on one connection before the first tile was written. A store that comes back older
--- therefore lacks tiles, or has everything that they were made of; what was counted since is seen by the sums, and by the number of corrections where these leave a sum as it was.
+-- The packer has read everything on one connection before it wrote the first tile. So a store that comes back older either
+-- lacks tiles, or has everything from which they were made. Hits since then show in the sums; corrections that leave a sum as
+-- it was show in their number.
 
 local days = cmsgpack.unpack(ARGV[4])
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then

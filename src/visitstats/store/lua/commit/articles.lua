@@ -2,13 +2,14 @@
 
 -- Articles: which one a view of each counts for ---------------------------------------------------------------------------
 
--- Of each article: what is to be done about it, the id for which its views count, and whether its name is not known yet.
+-- For each article: its core.batch.State, the id for which its views count, and whether its name is not known yet.
 local states, target, unknown, new_places = {}, {}, {}, {}
 do -- a script has 200 local variables at most
 local is_read, enter, registered, is_full
 
 local function read_places()
-  -- Which articles have a hit that was not delivered before, and what of places is taken by those who bring new ones.
+  -- Find out which articles have a hit that was not delivered before, and which places the networks that bring new articles
+  -- have taken.
   is_read = {}
   local fresh, taken, fields = {}, {}, nil
   for event = 1, events do
@@ -67,7 +68,8 @@ for _, i in ipairs(said_of) do
       local _, event, how, network, said = unpack(claim)
       local new = cmsgpack.unpack(said)
       if not entry then
-        -- Also of one that is called nothing yet: a worker did not know that it had given its place back (prune.lua).
+        -- This also holds for an article without an entry: its worker did not know that it had given its place back
+        -- (prune.lua).
         local is_new = not all[ids[i]] or all[ids[i]] == day[ids[i]]
         entry, changed = first_entry(new, how, network, floor(day_start / 86400000), is_new), true
       else
@@ -80,7 +82,7 @@ for _, i in ipairs(said_of) do
       if not claimed[i] then
         many_claimed = (many_claimed or redis.call('HLEN', KEYS[16])) + 1
       end
-      -- Without room for what is said, what they are called stays as it is.
+      -- Without room for more claims, the entry stays as it is.
       if claimed[i] or many_claimed <= MOST_CLAIMED then
         claims_of[i] = cmsgpack.pack(claims)
       elseif named[i] then

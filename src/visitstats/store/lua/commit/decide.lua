@@ -4,15 +4,15 @@
 
 local changed, moved = {}, {}
 
--- What lies further ahead than the ring reaches was noted by a clock that was put right since: it gives way to whatever
--- comes now, or nobody who comes would be online before that moment has come.
+-- A moment further ahead than the ring reaches was noted while a clock was wrong. It gives way to the present moment, or
+-- this visitor would not be online again until then.
 local HORIZON = tonumber(ARGV[6]) - LEAST_LIFE + RING - ONLINE / 1000
 local function is_ahead(moment)
   return moment / 1000 >= HORIZON
 end
 
 local function seen_at(name, moment)
-  -- Move a visitor from the second of one last sign to that of another.
+  -- Note when a visitor was last seen: move it from one second of the ring to another.
   local before = last[name]
   if before ~= moment then
     if before then
@@ -27,7 +27,8 @@ local function seen_at(name, moment)
 end
 
 local function leave(name, moment)
-  -- Rule 2: who has a token of today is not online under yesterday's. The old presence stays, for late hits of yesterday.
+  -- Rule 2: a visitor with a token of today is not online under yesterday's. The old presence stays, for late hits of
+  -- yesterday.
   local left = moment - ONLINE - 1000
   if last[name] and left < last[name] then
     seen_at(name, left)
@@ -38,7 +39,7 @@ local started, new_uniques = 0, {}
 local folded, lost_readings, lost_ids = 0, 0, 0
 local most_readings, most_ids = READINGS_A_VISITOR * most_visitors, IDS_A_VISITOR * most_visitors
 local function is_full()
-  -- Whether the day has so many visitors that one who was not here yet is not told apart; else takes a place.
+  -- Whether the day already has its most visitors, so that a new one is not told apart; if not, takes a place.
   if visitors >= most_visitors then
     return true
   end
@@ -63,7 +64,7 @@ local function visit(name, moment, unique)
 end
 
 local function is_new_reading(name, reading)
-  -- Rule 5. Each reading behind the half hour in which its visit began.
+  -- Rule 5. Each reading stands behind the half hour in which its visit began.
   local kept, one = read[name], char(half_hour[name]) .. reading
   local at = find(kept, one, 1, true)
   while at and (at - 1) % READING ~= 0 do
@@ -73,7 +74,8 @@ local function is_new_reading(name, reading)
     return false
   end
   if kept_readings >= most_readings then
-    -- The day has too many: the visitor's oldest gives way, and without one this load counts, and is not known again.
+    -- The day already has its most readings: the visitor's oldest one gives way. A visitor without any gets none: this load
+    -- counts, and so will the next one.
     lost_readings = lost_readings + 1
     kept = sub(kept, READING + 1)
     one = #read[name] > 0 and one or ''
@@ -120,13 +122,13 @@ for i = 1, events do
         kept_ids = kept_ids + 1
         new_ids[#new_ids + 1] = id
       else
-        lost_ids = lost_ids + 1 -- the beacon is not known again
+        lost_ids = lost_ids + 1 -- a second delivery of this beacon will count again
       end
     end
     if last[name] and half_hour[name] ~= CARRIED and moment < day_start + half_hour[name] * HALF_HOUR - GAP
       and not is_ahead(last[name]) then
-      -- A hit from before the visitor's present visit, applied late (from another host, or from a worker that hung): it
-      -- belongs to an earlier visit, which is followed under a name of its own.
+      -- A hit from before the visitor's present visit, which is applied late (from another host, or from a worker that hung),
+      -- belongs to an earlier visit, which gets a name of its own.
       name = name .. '<'
       if not last[name] then
         take_in(name, redis.call('HGET', KEYS[2], name))

@@ -1,6 +1,6 @@
 #!lua
--- Commit one batch: who was here, and what was read (rules 2 to 5, 8 and 9 of core/counting.py). One script in four
--- parts: what is read (here), articles.lua, decide.lua, write.lua.
+-- Commit one batch (rules 2 to 5, 8 and 9 of core/counting.py). One script in four parts: the reads (this file),
+-- articles.lua, decide.lua, write.lua.
 --
 -- Input
 --   KEYS  1 watermarks  2 presences of the batch's day  3 of the day before  4 hit ids of the batch's half hour  5 of the
@@ -26,11 +26,12 @@
 --        duplicates: a byte per event, 1 for a hit that was delivered before. started: new visits. articles, for each of
 --        the batch's: its views of all time; -1 when it is counted as "(other)"; -2 - views when its name is not known
 --        here yet. added, for each: the views that it got, negative when they went to "(other)". states: a byte for
---        each, what to do about it (core.batch.State). capped: hits of visitors who were not told apart, readings and hit
+--        each, its core.batch.State. capped: hits of visitors who were not told apart, readings and hit
 --        ids that were not kept, because the day has too many. ring: see core.counting.online_in. seen: the ledger had
 --        the batch; duplicates and states are '', started, added and capped are 0
 --
--- What a hit costs does not grow with the site: hashes, sets and strings only, and each is asked for what it needs.
+-- The cost of a hit does not grow with the site: only hashes, sets and strings are used, and only the needed fields are
+-- read.
 
 local FIRST_SKETCH = 21
 local FIRST_ANSWER = FIRST_SKETCH + SKETCHES
@@ -44,7 +45,7 @@ local day_start, day_end, tokens, times, which, hit_ids, uniques, readings, carr
   unpack(cmsgpack.unpack(ARGV[5]))
 local events, articles = #tokens, #ids
 if not most_visitors then
-  -- A record of schema 2 says neither who brought a name nor how many visitors a day may have.
+  -- A record of schema 2 names neither the network of a claim nor the most visitors of a day.
   most_visitors = 2 ^ 31
   local event_of = {}
   for i = events, 1, -1 do
@@ -58,8 +59,8 @@ end
 
 -- What is known of the articles ------------------------------------------------------------------------------------------
 
--- A batch may be older than a merge (a replay, another worker): what was read of the old article counts for the one that
--- it was merged into (core/keys.py, rule 7). Merges make no loops; the bound is for a damaged store.
+-- A batch may be older than a merge (a replay, another worker): views of the old article count for the one into which it
+-- was merged (core/keys.py, rule 7). Merges make no loops; the bound is for a damaged store.
 local merged = {}
 if articles > 0 and redis.call('EXISTS', KEYS[13]) == 1 then
   for _ = 1, 1000 do
@@ -107,7 +108,7 @@ local function answer(word, duplicates, started, target, unknown, gains, states,
   for i = 1, articles do
     local count = all[ids[i]]
     if target and target[i] ~= ids[i] or not target and not count then
-      shown[i] = -1 -- of a batch that the ledger had: what is not registered by now went to "(other)"
+      shown[i] = -1 -- the ledger had the batch: views of an article that is not registered by now went to "(other)"
     elseif unknown and unknown[i] then
       shown[i] = -2 - (count or 0)
     else
@@ -150,7 +151,7 @@ local function read_presences(key, names, prefix)
   end
 end
 
--- What is known of a visitor under the token of the day before has a longer name: tokens have 8 bytes.
+-- Puts a visitor's token of the day before apart from today's: tokens have 8 bytes, and these names are longer.
 local BEFORE = '--'
 local old_tokens, old_of = {}, {}
 for i = 1, #carries do
@@ -202,7 +203,7 @@ if events > 0 then
 end
 local readings_before, ids_before = kept_readings, kept_ids
 
--- What beacons say of articles: of each article, in the order of the events. Whatever is not counted says nothing.
+-- What beacons say about each article, in the order of the events. A beacon that is not counted says nothing.
 local saying, said_of = {}, {}
 if #entries > 0 then
   local first = {}
@@ -212,7 +213,7 @@ if #entries > 0 then
   for n = 1, #entries do
     local place, event = entries[n][1] + 1, entries[n][2] + 1
     local id = hit_ids[event]
-    -- An entry of an article that was merged names the old one.
+    -- The entry that a beacon sent for an article that was merged has the old key.
     if not merged[place] and ids[place] ~= OTHER_ID and (id == '' or not delivered[id] and first[id] == event) then
       if not saying[place] then
         saying[place] = {}

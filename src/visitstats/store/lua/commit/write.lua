@@ -1,4 +1,4 @@
--- Last part of the commit (read.lua): what some batches need besides, and the writes. All values are absolute.
+-- Last part of the commit (read.lua): reads that only some batches need, and the writes. All values are absolute.
 
 -- Read what only some batches need ---------------------------------------------------------------------------------------
 
@@ -9,8 +9,8 @@ if added[OTHER_ID] then
 end
 local use_other = added[OTHER_ID] and not all[OTHER_ID]
 
--- Articles that are known from now on get the next numbers, by which history and lists call them. An article's number is
--- its first place: one that was forgotten and is read again may be written once more.
+-- New articles get the next numbers, which history and lists use. An article's number is its first place in the list: an
+-- article that was forgotten and is read again may be written once more.
 local numbered, touched = {}, {}
 for i = 1, articles do
   local id = target[i]
@@ -24,10 +24,10 @@ end
 local numbers = #numbered > 0 and redis.call('STRLEN', KEYS[18])
 local touches = #touched > 0 and number(redis.call('HGET', KEYS[8], 'touched') or '0', KEYS[8])
 if touches then
-  redis.call('STRLEN', KEYS[19]) -- an error before anything is written, should it be something else
+  redis.call('STRLEN', KEYS[19]) -- fails here, before anything is written, if the key has another type
 end
 
--- Which keys are made now, and are to end. Of most it is known by what was read of them.
+-- Find out which keys are made now, and so need an end of life. For most of them, what was read of them tells.
 local fresh_seen = next(changed) and visitors_before == 0
 local fresh_ids = #new_ids > 0 and redis.call('SCARD', KEYS[4]) == 0
 local fresh_sketches = next(new_uniques)
@@ -45,7 +45,7 @@ local fresh_claims = next(claims_of) and redis.call('EXISTS', KEYS[16]) == 0
 local holds_more = kept_readings ~= readings_before or kept_ids ~= ids_before
 local fresh_taken = not is_held and (next(new_places) or holds_more) and redis.call('EXISTS', KEYS[17]) == 0
 
--- What is raised: of each key the fields, with their values from now on.
+-- Counts that are raised: for each key, its fields and their new values.
 local raised = {}
 local function raise(key, fields, amounts)
   -- Returns whether none of the fields was there.
@@ -77,7 +77,7 @@ if #readers > 0 then
   raise(KEYS[9], days, twice)
   local none = raise(KEYS[14], hours, once)
   fresh_hours = none and redis.call('EXISTS', KEYS[14]) == 0
-  -- The sketch of an hour is there as its counts are, until it is forgotten, when the day is over.
+  -- The sketch of an hour exists as long as its counts do, until it is deleted after the end of the day.
   local over = tonumber(ARGV[6]) - LEAST_LIFE >= day_end / 1000
   fresh_readers = (none or over) and redis.call('EXISTS', KEYS[20]) == 0
 end
@@ -95,14 +95,15 @@ end
 end
 
 local function expire(key, moment)
-  -- When the key is made. A batch that is applied late makes keys that may be past their time already; they live on until
-  -- its successors are applied.
+  -- Called when the key is made. A batch that is applied late may make keys that would expire at once; they live until the
+  -- batches behind it are applied.
   write('EXPIREAT', key, digits(math.max(floor(moment / 1000), tonumber(ARGV[6]))))
 end
 
 -- Write ------------------------------------------------------------------------------------------------------------------
 
--- The sketches first: they are the only keys of which nothing was read, and adding to them twice changes nothing.
+-- The sketches come first: they are the only keys that were not read before, so their type may be wrong, and adding to them
+-- twice changes nothing.
 for part, members in pairs(new_uniques) do
   local key = KEYS[FIRST_SKETCH + part]
   each_piece(members, function(...) write('PFADD', key, ...) end)
