@@ -8,8 +8,8 @@ from visitstats.core.link import TABLE, WORDS, Event, Link, State
 
 # Rows are states, columns events; a dot: the event changes nothing.
 EVENTS = (
-    "ANSWERED   NO_ANSWER  LACKS      REPLAY     CAUGHT_UP  LOST       IS_REPLICA IS_FULL    REFUSES    DOUBTED    "
-    "TRUSTED    STOP"
+    "ANSWERED   NO_ANSWER  LACKS      REPLAY     CAUGHT_UP  LOST       IS_REPLICA IS_FULL    REFUSES    UNFIT      "
+    "FIT        STOP"
 )
 STATES = """
 CONNECTED   .          LATE       BEHIND     .          .          AWAY       REPLICA    FULL       REFUSING   UNFIT      .          CLOSING
@@ -29,8 +29,8 @@ CASES = [
     for state, *row in ROWS
     for event, after in zip(EVENTS.split(), row, strict=True)
 ]
-# What each state means to whoever asks: the word, whether batches are committed, whether a hit waits for the store's
-# answer, whether the store may be counted in.
+# What each state means for answers and metrics: the word, whether batches are committed, whether a hit waits for the
+# store's answer, whether the store may be counted in.
 MEANING = {
     State.CONNECTED: ("ok", True, True, True),
     State.LATE: ("away", True, False, True),
@@ -104,9 +104,9 @@ def test_the_reason_of_a_failure_stays_until_all_is_well() -> None:
 def test_a_store_that_must_not_be_counted_in_is_brought_up_before_anything_is_committed() -> None:
     """Whatever happens to its connection meanwhile, only the word that it is fit ends that."""
     link = link_in(State.CONNECTED)
-    link.on(Event.DOUBTED, "it may evict")
+    link.on(Event.UNFIT, "it may evict")
     for event in (Event.ANSWERED, Event.LOST, Event.REPLAY, Event.CAUGHT_UP):
         link.on(event, "another story")
     assert (link.word, link.reason) == ("unfit", "it may evict")
-    link.on(Event.TRUSTED)
+    link.on(Event.FIT)
     assert (link.state, link.commits) == (State.BEHIND, False)

@@ -19,7 +19,8 @@ from visitstats.store.commit import Changed, Committed, Result, Work
 log = logging.getLogger(__name__)
 
 CAPS = {State.NO_PLACE: "network", State.RESERVED: "reserve"}
-"""State of an article that was counted as "(other)" → the reason in the metric; for any other state, the site is full."""
+"""State of an article that was counted as "(other)" → the reason in the metric; for any other state, the site is
+full."""
 SCRIPT_NOTES = (CAPPED, READINGS_CAPPED, IDS_CAPPED)
 """What each number of `Committed.capped` counts."""
 
@@ -104,7 +105,8 @@ class Answering:
             self._from_journal(self._waiting.pop(sequence))
 
     def refused(self, sequence: int) -> None:
-        """Answer the requests that wait for a record which the store refuses. Only its site waits until it is accepted."""
+        """Answer the requests that wait for a record which the store refuses. Only its site waits until it is
+        accepted."""
         waiting = self._waiting.pop(sequence, None)
         if waiting is not None:
             self._from_journal(waiting)

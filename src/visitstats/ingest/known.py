@@ -89,7 +89,8 @@ class Known:
             self._forget(site, articles[place])
 
     def forget_all(self) -> None:
-        """Forget all articles, so that everything is said once more, because the store lacks some unknown part of it."""
+        """Forget all articles, so that everything is said once more, because the store lacks some unknown part of
+        it."""
         self.entries.clear()
         self._voices.clear()
 

@@ -21,7 +21,7 @@ class Replayed(NamedTuple):
     records: Counter[str]
     """Hits by site."""
     hits: Counter[str]
-    """By site, those that were delivered twice included."""
+    """By site, duplicates included."""
 
 
 async def replay_once(

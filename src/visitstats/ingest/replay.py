@@ -180,7 +180,7 @@ class Replay:
     def read(self, mine: Positions) -> None:
         """Read what a writer has in its journal. Blocks."""
         for slot in self._scan(mine.writer, None):
-            mine.know(slot.newest)
+            mine.note_newest(slot.newest)
 
     async def bring_up(self, mine: Positions, applied: Applied) -> set[str]:
         """Return when the store has everything that the slots of this machine hold, by this process or by another that
@@ -290,7 +290,7 @@ class Replay:
             slots = await asyncio.to_thread(self._scan, only, within)
             for slot in slots:
                 if slot.writer == mine.writer:
-                    mine.know(slot.newest)
+                    mine.note_newest(slot.newest)
             sites = {site for slot in slots for site in slot.newest}
             marks = await self._marks(mine, sites)
             refused |= sites - marks.keys()
@@ -394,8 +394,8 @@ class Replay:
             self._refusals[site] = (item.writer, item.sequence, error)
 
     async def _again(self, item: Work, reached: dict[tuple[str, str], int]) -> Result:
-        """Commit a record once more after the script has answered that an earlier one is missing. Raises _Older when the
-        earlier one is in the journal: then the store has lost it since."""
+        """Commit a record once more after the script has answered that an earlier one is missing. Raises _Older when
+        the earlier one is in the journal: then the store has lost it since."""
         before = reached[item.writer, item.record.site]
         if item.previous > before:
             # The search began at the watermark itself and found nothing in between.

@@ -119,8 +119,9 @@ class OpenJournal:
     def open(cls, root: Path, *, max_bytes: int, keep_seconds: float, fsync: bool = True, above: int = 0) -> Self:
         """Take the first free slot under `root` that can be read, or make one. Raises JournalFull if the disk refuses.
 
-        Sequences go on above `above`. A caller that takes `above` from the clock is safe from a journal that has lost its
-        end (a restored copy, a disk that lied): sequences that the store has seen are then never used for new batches.
+        Sequences go on above `above`. A caller that takes `above` from the clock is safe from a journal that has lost
+        its end (a restored copy, a disk that lied): sequences that the store has seen are then never used for new
+        batches.
         """
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,8 +183,8 @@ class OpenJournal:
         return sum(segment.size for segment in self._segments)
 
     def append(self, payloads: list[bytes], *, durable: bool = True) -> None:
-        """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once (unless they need not be
-        `durable`, like heartbeats).
+        """Write records, the first with sequence `last_sequence` + 1, and fsync them all at once (unless they need not
+        be `durable`, like heartbeats).
 
         Raises JournalFull; then none of them was acknowledged, and the segment is not written again (after a failed
         fsync the kernel may have dropped the pages: a second try would only seem to succeed).

@@ -92,8 +92,8 @@ NO_JOURNAL: Journalled = _NoJournal()
 
 
 class SiteDirectory:
-    """All sites. Changes in the store are seen within `REFRESH_SECONDS`. `draw_salt` returns 32 random bytes. `on_loss` is
-    called with the sites that are known here when the store turns out to have lost everything, before they are put
+    """All sites. Changes in the store are seen within `REFRESH_SECONDS`. `draw_salt` returns 32 random bytes. `on_loss`
+    is called with the sites that are known here when the store turns out to have lost everything, before they are put
     back."""
 
     def __init__(

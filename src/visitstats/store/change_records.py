@@ -20,8 +20,8 @@ from visitstats.store import keys
 from visitstats.store.prunes import PRUNING, pages_of
 
 MOST_ALIASES = 20_000
-"""The most aliases of a site. Each takes some 250 bytes in every worker. Addresses that follow a pattern are joined by a
-rewrite rule instead (rule 6 of keys)."""
+"""The most aliases of a site. Each takes some 250 bytes in every worker. Addresses that follow a pattern are joined by
+a rewrite rule instead (rule 6 of keys)."""
 MOST_CHANGES = 100_000
 """The most changes of a site: 50 MB at worst."""
 MOST_OF_ARTICLE = 256
@@ -117,11 +117,12 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     amounts: tuple[int, int] = (0, 0)
     """Their amounts before the change, which are a part of the views."""
     place: str = ""
-    """The date to which amounts were added, empty for amounts without a date; or the period that was closed or opened."""
+    """The date to which amounts were added, empty for amounts without a date; or the period that was closed or
+    opened."""
     said: tuple[Amount, ...] = ()
     note: str = ""
-    """For an amount, the date for which it was meant, when the period of that date is closed. For a closing, its SHA-256.
-    For settings, what they were and are (`Change.settings`)."""
+    """For an amount, the date for which it was meant, when the period of that date is closed. For a closing, its
+    SHA-256. For settings, what they were and are (`Change.settings`)."""
     facts: tuple[FactSet, ...] = ()
 
     @property
@@ -289,8 +290,8 @@ def noting(site: str, change_id: str, change: Change) -> ChangeRecord:
 
 
 def staging(site: str, change_id: str, number: int, part: bytes, entries: list[bytes]) -> ChangeRecord:
-    """Write a part of an import (`import_records.encode_part`) and the entries of its articles (packed, or empty) for the
-    journal. The part has no effect until the import is begun."""
+    """Write a part of an import (`import_records.encode_part`) and the entries of its articles (packed, or empty) for
+    the journal. The part has no effect until the import is begun."""
     body = (change_id, number, text(part), [text(each) for each in entries])
     return ChangeRecord(site, 0, 0, 0, "stage", _pack(body))
 

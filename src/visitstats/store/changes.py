@@ -234,13 +234,14 @@ class Changes:
         """Make all workers read the site's aliases anew. Until they have, only the script resolves them."""
         with translated():
             await self._client.hset(keys.SITES_ALIASES, site, secrets.token_hex(8))
-            # Do not make the version in a store that has lost everything: workers notice the loss because it is missing.
+            # Do not make the version in a store that has lost everything: workers notice the loss because it is
+            # missing.
             await self._client.set(keys.SITES_VERSION, secrets.token_hex(8), xx=True)
 
 
 def resolved(steps: dict[bytes, tuple[bytes, str]]) -> dict[bytes, str]:
-    """Follow the steps (alias → article, its key) to the keys at their ends. Merges make no loops; in a loop of a damaged
-    store the last key before it closes is taken."""
+    """Follow the steps (alias → article, its key) to the keys at their ends. Merges make no loops; in a loop of a
+    damaged store the last key before it closes is taken."""
     found: dict[bytes, str] = {}
     for alias, (article, key) in steps.items():
         seen = {alias}

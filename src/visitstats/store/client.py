@@ -92,8 +92,8 @@ def open_pool(url: str, answer_seconds: float | None = ANSWER_SECONDS) -> Connec
 
 
 class _Sentinels(Sentinel):
-    """Asks one Sentinel after the other, beginning with the last one that knew the primary. redis-py's own class reports
-    a failure with the representations of objects; this one says what each Sentinel answered."""
+    """Asks one Sentinel after the other, beginning with the last one that knew the primary. redis-py's own class
+    reports a failure with the representations of objects; this one says what each Sentinel answered."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the address of the primary. Raises MasterNotFoundError with what each Sentinel says."""

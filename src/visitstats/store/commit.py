@@ -1,7 +1,7 @@
 """The scripts and their typed faces: the only way in which hits and people's changes get into the store.
 
-A ledger takes each record of a writer once: the script answers `seen` for a record that the ledger has, and `gap` when an
-earlier one is missing. So a record may be sent as often as one likes, by any process that has read it in a journal.
+A ledger takes each record of a writer once: the script answers `seen` for a record that the ledger has, and `gap` when
+an earlier one is missing. So a record may be sent as often as one likes, by any process that has read it in a journal.
 """
 
 from importlib.resources import files
@@ -241,7 +241,8 @@ class Committer:
         ]  # fmt: skip
 
     def _keys(self, batch: Batch, hour: int) -> list[str]:
-        """The names of a batch's keys. They are made once for each site, day, hour and half hour, not for each batch."""
+        """The names of a batch's keys. They are made once for each site, day, hour and half hour, not for each
+        batch."""
         name = (batch.site, batch.day, hour, batch.half_hour)
         found = self._days.get(name)
         if found is None:

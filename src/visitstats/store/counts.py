@@ -20,7 +20,8 @@ class Dated(NamedTuple):
     packed: bytes
     """The fields as `lua/commit` takes them: msgpack."""
     order: tuple[int, ...]
-    """The place of each count of `core.numbers.counters_of` among the fields; several kinds follow one after the other."""
+    """The place of each count of `core.numbers.counters_of` among the fields; several kinds follow one after the
+    other."""
 
     def counts(self, found: Sequence[Sequence[bytes | None]]) -> list[int]:
         """Read what was found in the fields of each key. Raises ValueError for what is no number."""

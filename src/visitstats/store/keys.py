@@ -18,9 +18,9 @@ DAY_MS = 24 * HOUR_MS
 
 
 SKETCHES = 8
-"""One sketch has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Eight sketches, each with
-its share of the visitors, together have 0.29 %: one in a thousand. Each takes 12 KiB when a site has many thousands of
-visitors a day, and next to nothing when it has few."""
+"""One sketch has a standard error of 0.81 %: one estimate in five would be off by more than 1 %. Eight sketches, each
+with its share of the visitors, together have 0.29 %: one in a thousand. Each takes 12 KiB when a site has many
+thousands of visitors a day, and next to nothing when it has few."""
 UNIQUES_LIFE_MS = 40 * DAY_MS
 PACKING_LIFE_MS = 26 * HOUR_MS
 """How long tiles are kept that were written and not sealed: longer than `redo`, which may still have to seal them."""
@@ -196,8 +196,8 @@ import_parts = _key("parts of an import", "import:<CHANGE>", "hash")
 closed = _key("closed", "closed", "hash")
 """Hash: month → the closing that is in force (`core.closing.Closing`)."""
 frozen = _key("frozen", "closed:<MONTH>", "hash")
-"""Hash in which nothing is ever replaced: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what was
-frozen, in pieces."""
+"""Hash in which nothing is ever replaced: id of the change that closed a month → its closing; "ID:0", "ID:1" … → what
+was frozen, in pieces."""
 pruned = _key("pruned", "pruned:<CHANGE>", "hash", PRUNED_LIFE_MS)
 """Hash: id of a page that gave its place back by a change → what it had: (entry, (date, views, …))."""
 sketch = _key("unique", "unique:<DATE>:<PART>", "string", UNIQUES_LIFE_MS)

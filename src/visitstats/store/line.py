@@ -126,7 +126,8 @@ class ScriptLine:
         self._scripts = scripts
         self._sha: dict[str, bytes] = {}
         self.generation = 0
-        """A number that changes with each new connection: the server behind it may be another one, or have lost data."""
+        """A number that changes with each new connection: the server behind it may be another one, or have lost
+        data."""
         self.two_steps = True
         """Whether the server behind it executes cut transactions, so that writes must be put down first."""
 

@@ -200,8 +200,8 @@ class Records:
             await self._client.set(keys.SITES_VERSION, _version())
 
     async def forget_removed(self, now_ms: int) -> list[str]:
-        """Delete what is kept of sites that were removed 30 days ago, and the rights of access tokens on them. Return the
-        ids of these sites."""
+        """Delete what is kept of sites that were removed 30 days ago, and the rights of access tokens on them. Return
+        the ids of these sites."""
         gone = await self.removals.delete_due(now_ms)
         if dead := {site for site, removed in (await self.removals.all()).items() if removed.deleted_ms}:
             for digest, token in (await self.tokens()).good.items():

@@ -1,9 +1,9 @@
 """The packed history of articles in the store: reads article numbers, tiles and the hashes beside them, and writes a
 packed month (`store.packing` says when).
 
-Each reader asks `packed` first: a month without a record there has no tiles, and all of it is in the hashes of its days.
-In a packed month, the hash of a day exists again when something was counted for that day later; then the site's views
-of the day differ from those that were packed.
+Each reader asks `packed` first: a month without a record there has no tiles, and all of it is in the hashes of its
+days. In a packed month, the hash of a day exists again when something was counted for that day later; then the site's
+views of the day differ from those that were packed.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -214,8 +214,8 @@ class TileWriter:
         self._site = site
 
     async def connection(self) -> tuple[str, int]:
-        """Return a value that differs after each new connection and each restart of the server, since the store may then
-        have come back older."""
+        """Return a value that differs after each new connection and each restart of the server, since the store may
+        then have come back older."""
         with translated():
             info: Any = await self._client.info("server")
             return str(info.get("run_id", "")), int(await self._client.client_id())
@@ -248,9 +248,9 @@ class TileWriter:
     async def seal(
         self, span: Span, record: Packed, articles: list[int], views: list[int], corrected: list[int]
     ) -> Sealed:
-        """Seal the month, so that its tiles are read from now on, and remove the hashes of its days. It is refused unless
-        the site's views of each day, how often articles were corrected on it, and the number of `articles` in each hash
-        are still what was read."""
+        """Seal the month, so that its tiles are read from now on, and remove the hashes of its days. It is refused
+        unless the site's views of each day, how often articles were corrected on it, and the number of `articles` in
+        each hash are still what was read."""
         dates = span.dates
         asked = [views_at(self._site, date) for date in dates]
         [sums] = {name for name, _ in asked}

@@ -1,5 +1,5 @@
-"""Writes for scheduled tasks. Everything is recomputed and set, so that running a task twice, late, or on several hosts at
-once changes nothing."""
+"""Writes for scheduled tasks. Everything is recomputed and set, so that running a task twice, late, or on several hosts
+at once changes nothing."""
 
 from typing import Any
 
