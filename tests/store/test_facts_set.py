@@ -120,8 +120,8 @@ async def test_a_hidden_article_is_counted_and_in_no_list(merging: Merging) -> N
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({}, "say what is to be another"),
-        ({"title": " \u200b"}, "the title is to be what"),
+        ({}, "say what to change"),
+        ({"title": " \u200b"}, "the title cannot be empty"),
         ({"title": "x" * 301}, "the title is longer than 300 bytes"),
         ({"author": "ế" * 34}, "the author is longer than 100 bytes"),
         ({"published": "24/11/2036"}, "is no date: write it as"),

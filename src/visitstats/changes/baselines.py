@@ -18,7 +18,7 @@ class Baselines:
         self._site = site
 
     async def set(self, total: int | None, articles: dict[Entry, int]) -> None:
-        """Set the site's total (None: leave it) and what articles have. Repeatable.
+        """Set the baselines of the site's total (None: leave it) and of articles. Repeatable.
 
         Of entries with the same key, the last one counts. The baseline of an alias is added to the one of its article,
         so that the same list may be set again after a merge without loss. Raises BaselineRefused, before anything is
@@ -31,7 +31,7 @@ class Baselines:
             done = await self._set(total, wanted)
 
     async def _set(self, total: int | None, wanted: dict[str, tuple[Entry, int]]) -> bool:
-        # Changes are only ever added: if there are as many, they are the same.
+        # Changes are never removed: as long as their number is the same, they are the same.
         many = await self._changes.many(self._site)
         if total is not None:
             counted, _ = await self._changes.totals(self._site, "visits")
@@ -47,7 +47,7 @@ class Baselines:
             last = number == len(pieces) - 1
             made = await self._recorder.change(setting_baselines(self._site, many, total if last else None, piece))
             if made is None:
-                pending = True  # journal the rest as well: this command has ended when the store is back
+                pending = True  # journal the rest as well: this command will have ended before the store is back
             elif made.reason == "short":
                 raise BaselineRefused(
                     f"the baseline would bring the {made.detail} below zero; undo what takes away first"
@@ -65,7 +65,7 @@ class Baselines:
         for key, (entry, n) in wanted.items():
             end = aliases.get(article_id(key), key)
             before, named = found.get(end, (0, b""))
-            # The old address's title is not the article's.
+            # The title of an alias is not the title of the article.
             found[end] = (before + n, encode_entry(entry) if key == end else named)
         if aliases:
             for key, least in _kept_for_undo(await self._changes.all(self._site)).items():
@@ -78,7 +78,7 @@ class Baselines:
 
 
 def _kept_for_undo(changes: list[Logged]) -> dict[str, int]:
-    """The baselines that the merges into each article have moved there, and that an undo takes away again."""
+    """Return by article the baselines that merges have moved to it: an undo of a merge takes them away again."""
     found: dict[str, int] = {}
     for each in changes:
         if each.change.kind in ("merge", "alias") and not each.undone and each.change.bases[0] > 0:

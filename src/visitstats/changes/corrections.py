@@ -1,9 +1,9 @@
-"""Corrections: amounts that are added to what was counted, or taken away: of a site's visits or views, or of an
-article's views, on a day or at no time. A reset is one, too: what brings a site's total to a number.
+"""Corrections: amounts that are added to counts or taken away: visits or views of a site, or views of an article, on a
+day or without a date. A reset is a correction that brings a site's total to a given number.
 
-An amount belongs to its change, and its layer has sums of its own (`lua/amounts.lua`); so it may be undone whatever
-came after it, unless a count would then be below zero. A closed period keeps its numbers: what is meant for one of its
-days is booked today, and says so.
+Each amount belongs to its change, and the layer of corrections has sums of its own (`lua/amounts.lua`); so a correction
+can be undone whatever came after it, unless a count would then be below zero. A closed period keeps its numbers: a
+correction for one of its days is booked today, and its record names the day.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,12 +29,12 @@ from visitstats.store.closings import Closings
 from visitstats.store.commit import Changed
 
 UNDATED = "none"
-"""What is said instead of a date for an amount that belongs to no day."""
+"""The word in place of the date for an amount that belongs to no day."""
 FIRST_DAY = "1990-01-01"
 MOST = 10**12
-"""Of one amount."""
+"""The largest amount."""
 LOOKED_THROUGH = 1000
-"""So many last changes are looked through for the one that has to be undone first."""
+"""How many of the last changes are searched for the one that has to be undone first."""
 TRIES = 3
 
 Of = Literal["visits", "views"]
@@ -43,14 +43,14 @@ DayViews = Callable[[str, list[bytes], str], Awaitable[int]]
 
 
 class Adjustment(msgspec.Struct, frozen=True):
-    """What is to be adjusted. Either `by` or `to` is given."""
+    """An adjustment that somebody asks for. Either `by` or `to` is given."""
 
     of: Of = "visits"
     article: str = ""
     """Key or address; empty for the site."""
     by: int | None = None
     to: int | None = None
-    """What the day, or all of time for UNDATED, is to have."""
+    """The count that the day, or all of time for UNDATED, is to have."""
     day: str = ""
     """Empty for today."""
 
@@ -115,7 +115,7 @@ class Corrections:
             made = found
             if made.reason not in ("short", "closed"):
                 break
-            # Somebody else has made a change meanwhile: look again, and say what is wrong now.
+            # Another change was made meanwhile: look again, so that the error says what is wrong now.
         reason = made.reason if made else ""
         raise refusal(made or Changed("refused"), {"undone": "the change is undone already"}.get(
             reason, f"the numbers have changed just now ({reason}); try again"
@@ -171,7 +171,7 @@ class Corrections:
         return own_id, change, seen
 
     async def _place(self, day: str) -> tuple[str, str]:
-        """Return the date on which an amount is booked, and the one for which it is meant when that is closed."""
+        """Return the date on which an amount is booked; and, when its own date is closed, that one."""
         today = self._calendar.day_at(self._recording.clock()).date
         if day == UNDATED:
             return "", ""
@@ -192,7 +192,8 @@ class Corrections:
         return today, day
 
     async def _counts(self, key: str, kind: str, place: str) -> tuple[int | None, int, str]:
-        """Return what a count has on a date (None for no date) and of all time, and the key where it is now."""
+        """Return a count on a date (None without a date) and of all time, and the key of the article that has it
+        now."""
         if not key:
             on_day = await self._changes.on(self._site, kind, place) if place else None
             return on_day, sum(await self._changes.totals(self._site, kind)), ""
@@ -213,7 +214,7 @@ class Corrections:
             found = [(each.day, f"{what} on {change.place}")] if change.place else []
             found.append((each.total, f"{what} of all time"))
             if each.key:
-                # The site has what its articles have.
+                # A correction of an article changes the site's views as well.
                 on_day, total, _ = await self._counts("", each.kind, change.place)
                 found += [(on_day or 0, f"the site's views on {change.place}")] if change.place else []
                 found.append((total, "the site's views of all time"))

@@ -1,4 +1,4 @@
-"""All changes of one site in one place: the undo of whatever kind, and the log of them."""
+"""All changes of one site in one place: the undo of every kind of change, and the log of changes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,9 +25,9 @@ from visitstats.store.closings import Closings
 from visitstats.store.import_records import Imports
 
 AT_ONCE = 200
-"""Changes that are read at once."""
+"""How many changes are read at once."""
 LOOKED_THROUGH = 5000
-"""So many changes at most are looked through for a page of the log; its cursor goes on from there."""
+"""How many changes are searched for a page of the log; the cursor of the page goes on from there."""
 PLACES = ("prune",)
 AMOUNTS, FACTS, PERIODS, MERGES = (
     ("adjust", "reset"), ("rename", "hide", "unhide", "type", "accept"), ("close", "reopen"), ("merge", "alias"),
@@ -38,7 +38,7 @@ KINDS = (*MERGES, *AMOUNTS, *FACTS, *PERIODS, *PLACES, *IMPORTS, SETTINGS, "undo
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which changes are asked for; empty is any. `cursor` goes on behind a page."""
+    """Which changes are asked for; an empty field means any. `cursor` is that of the page before."""
 
     kind: str = ""
     who: str = ""
@@ -52,7 +52,7 @@ class Page(NamedTuple):
 
     changes: list[Logged]
     cursor: str
-    """Goes on behind it; empty at the end."""
+    """The cursor of the next page; empty at the end."""
     damaged: int
     """Records that cannot be read, and were left out."""
 
@@ -79,8 +79,8 @@ class ChangeDesk:
     # Undo ------------------------------------------------------------------------------------------------------------
 
     async def look_at_undo(self, change_id: str) -> Change:
-        """Return what the undo of a change would do: of amounts and facts what is there now and what they are to be.
-        Raises NotFound, and ChangeRefused when it cannot be undone now."""
+        """Return what the undo of a change would do, with the amounts and facts before and after it. Raises NotFound,
+        and ChangeRefused when the change cannot be undone now."""
         made = await self._to_undo(change_id)
         undo = msgspec.structs.replace(made.change, kind="undo", undoes=made.id)
         if made.change.kind in AMOUNTS:
@@ -159,7 +159,7 @@ class ChangeDesk:
             ids = None
         places = await self._changes.places(self._site.id) if ids is None else len(ids)
         if ids is None and not places:
-            # Made before there was an order of changes, which comes with the next one.
+            # The changes are older than the order of changes, which the next change makes.
             ids = [each.id for each in await self._changes.all(self._site.id)][::-1]
             places = len(ids)
         end = min(int(wanted.cursor), places) if wanted.cursor else places

@@ -1,5 +1,5 @@
-"""What an editor says of an article: what it is called (title, author, category, publication, address, type), and
-whether lists show it. What was said so is stated as an editor's, and gives way to no reader's beacon."""
+"""Facts that an editor sets for an article (title, author, category, publication, address, type), and whether lists
+show it. No reader's beacon replaces them."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -29,11 +29,11 @@ from visitstats.store.reads import Reads
 MAX_TYPE_BYTES = 60
 _MOST_BYTES = {"title": MAX_TITLE_BYTES, "published": MAX_MOMENT_BYTES, "type": MAX_TYPE_BYTES, "url": MOST_TEXT_BYTES}
 LOOK_DAYS = 8
-"""Days back in which readers' claims are kept."""
+"""For how many days readers' claims are kept."""
 
 
 class Renaming(msgspec.Struct, frozen=True):
-    """What an article is to be called; None leaves a fact as it is."""
+    """The new facts of an article; None leaves a fact as it is."""
 
     title: str | None = None
     author: str | None = None
@@ -43,7 +43,7 @@ class Renaming(msgspec.Struct, frozen=True):
 
 
 class Naming:
-    """Says what the articles of one site are called. Every method may raise StoreUnavailable, ChangeRefused,
+    """Sets facts of the articles of one site. Every method may raise StoreUnavailable, ChangeRefused,
     NoSuchArticle, Pending, JournalFull and Overloaded."""
 
     def __init__(self, recording: Recording, site: Site) -> None:
@@ -52,13 +52,13 @@ class Naming:
         self._site = site
 
     async def rename(self, article: str, facts: Renaming, order: Order) -> Logged:
-        """Say what an article is called."""
+        """Set facts of an article."""
         if before := await self._recording.made_before(order, "rename"):
             return before
         key = await self._recording.article(article)
         found = {name: value for name in FACTS if (value := getattr(facts, name)) is not None}
         if not found:
-            raise ChangeRefused("say what is to be another: title, author, category, published or url")
+            raise ChangeRefused("say what to change: title, author, category, published or url")
         return await self._set(
             "rename", key, {name: self._checked(name, key, value) for name, value in found.items()}, order
         )
@@ -81,8 +81,8 @@ class Naming:
     async def accept(
         self, article: str, fact: str, value: str, order: Order, reads: Reads, days: Callable[[int], list[str]]
     ) -> Logged:
-        """Have an article be called what readers say: the value as the list of claims has it. `days` names the last so
-        many days."""
+        """Set a fact to a value that readers claim, as the list of claims shows it. `days` are the days whose claims
+        are searched."""
         if before := await self._recording.made_before(order, "accept"):
             return before
         key = await self._recording.article(article)
@@ -162,7 +162,7 @@ class Naming:
         else:
             found = line(value, 4 * MAX_TITLE_BYTES)
         if not found and name != "type":
-            raise ChangeRefused(f"the {name} is to be what? It cannot be empty")
+            raise ChangeRefused(f"the {name} cannot be empty")
         most = _MOST_BYTES.get(name, MAX_LABEL_BYTES)
         if len(found.encode()) > most:
             raise ChangeRefused(f"the {name} is longer than {most} bytes")
@@ -179,7 +179,7 @@ class Naming:
 
 
 def value_of(entry: Entry, place: int) -> str:
-    """Return what an entry says of a fact, as the records of changes have it."""
+    """Return the value of a fact in an entry, in the form of the records of changes."""
     if place == HIDDEN:
         return "1" if entry.hidden else ""
     if place == TYPE:

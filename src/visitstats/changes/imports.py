@@ -1,8 +1,8 @@
-"""Imports: what an older counter had, brought as one change of many records, and taken back as a whole.
+"""Imports: the numbers of an older counter, added as one change of many records, and taken back as a whole.
 
-Its parts are put into the store first, where they do nothing; one record then writes the change down, from where on it
-is bound to be made; then each part is made (`lua/import.lua`). Whoever finds parts that are not made goes on with them:
-the command itself, a task of the service, the next start. An undo is made in the same way.
+The parts are put into the store first, where they have no effect. One record then writes the change down, and from then
+on it will be made as a whole. Then each part is made (`lua/import.lua`). Parts that are not made yet are made by the
+command itself, by a task of the service, or by the next start. An undo is made in the same way.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,8 +23,8 @@ PAGE = 1000
 
 
 class NewPart(NamedTuple):
-    """Amounts at one place (a date, a month, a year, "" for no time): of the site alone, and of at most some hundred
-    articles: key, amount, dictionary entry (or nothing)."""
+    """Amounts at one place (a date, a month, a year, "" for none): of the site alone, and of at most some hundred
+    articles, each with its key, amount and dictionary entry (or nothing)."""
 
     place: str
     visits: int
@@ -96,8 +96,9 @@ class Importing:
         kind: Kind = "import",
         progress: Callable[[int], None] = lambda n: None,
     ) -> Logged:
-        """Make an import; `what.places` are those of its parts. `progress` is told how many of twice as many records
-        are written. Raises ChangeRefused, before anything has changed, Pending, JournalFull and Overloaded."""
+        """Make an import; `what.places` are the places of its parts. `progress` is called with the number of records
+        that are written; there are two for each part. Raises ChangeRefused before anything has changed, Pending,
+        JournalFull and Overloaded."""
         change_id, change = self._recording.begin(kind, order)
         if pending := await self.unfinished():
             raise ChangeRefused(f"import {pending[0]} is not finished yet; the service goes on with it within a minute")
@@ -140,7 +141,7 @@ class Importing:
         """Raise ChangeRefused when an import cannot be taken back now."""
         what = (await self._imports.all(self._site)).get(made.id)
         if what is None:
-            raise ChangeRefused(f"what is kept of import {made.id} is lost; visitstats verify says more")
+            raise ChangeRefused(f"the record of import {made.id} is lost; visitstats verify says more")
         if made.id in await self.unfinished():
             await self.finish(made.id)
         await self.check(what.places)
@@ -188,15 +189,15 @@ class Importing:
                 yield part
 
     async def _in_the_way(self, made: Logged) -> str:
-        """Say what has to be undone before an import: a later one that has put a smaller number in place of a larger
-        one, or what else took something away."""
+        """Say what has to be undone before an import: a later import that has replaced a number by a smaller one, or
+        any other change that took something away."""
         names = list(await self.in_force())
         later = names[names.index(made.id) + 1 :] if made.id in names else []
         return f"undo import {later[-1]} first" if later else "undo first what took them away"
 
     async def finish(self, import_id: str) -> bool:
-        """Go on with an import, or with its undo, where somebody has stopped. Returns whether there was anything to
-        do. Raises Pending, JournalFull and Overloaded."""
+        """Complete an import, or its undo, that was cut off. Returns whether there was anything to do. Raises Pending,
+        JournalFull and Overloaded."""
         what = (await self._imports.all(self._site)).get(import_id)
         logged = await self._changes.one(self._site, import_id)
         if what is None or logged is None or import_id not in await self.unfinished():
@@ -215,7 +216,7 @@ class Importing:
         try:
             made = await self._recording.make(logged, record)
         except Pending:
-            return logged  # it is in the journal, and so are the parts that follow
+            return logged  # the record is in the journal, and so will be the parts that follow
         if isinstance(made, Changed):
             raise refusal(
                 made,

@@ -1,8 +1,9 @@
-"""Merges: two addresses that turned out to be one article (rule 7 of keys), and how to part them again.
+"""Merges: two addresses that turned out to be one article (rule 7 of keys), and how to separate them again.
 
-From a merge on, the old key stands for the other one: hits on its address are counted for the other, questions for its
+From a merge on, the old key is an alias of the other one: hits on its address are counted for the other article, its
 views are answered with the other's, and its own numbers are kept in the record of the change. An undo gives it back
-exactly what it had at the merge; what was counted since stays with the other. A site's totals never change.
+exactly the numbers that it had at the merge; what was counted since stays with the other article. A site's totals never
+change.
 """
 
 import msgspec
@@ -14,7 +15,7 @@ from visitstats.store.commit import Changed
 
 
 class Sides(msgspec.Struct, frozen=True):
-    """What a merge is about to do."""
+    """The two articles of a merge, before it is made."""
 
     source: str
     target: str
@@ -94,12 +95,12 @@ class Merges:
         return made
 
     async def _by(self, key: str) -> Logged | None:
-        """Return the change by which a key stands for another; None when that is not on record."""
+        """Return the change that made a key an alias; None when it is not on record."""
         ids = await self._changes.of_article(self._site, key)
         for each in await self._changes.logged(self._site, ids):
             if each is not None and _stands(each, key):
                 return each
-        # Made before changes of articles were kept, or too long ago.
+        # The change is older than the lists of an article's changes, or is not among its last ones.
         return next((each for each in await self._changes.all(self._site) if _stands(each, key)), None)
 
     async def _no_undo(self, reason: str, merge: Logged, detail: str = "") -> ChangeRefused:

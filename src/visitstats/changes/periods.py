@@ -1,8 +1,8 @@
-"""Closed periods: a month whose numbers are frozen, so that what was reported and paid for stays what it was.
+"""Closed periods: months whose numbers are frozen, so that a number that was reported and paid for never changes.
 
-Months are closed in their order, and only the last one is opened again. What comes for a closed month later (a hit of
-another host, the undo of a merge) is in its live numbers and not in what is frozen; the next month that is closed takes
-it over (`ClosedRow.late`), so that nothing is lost and nothing is in two periods.
+Months are closed in their order, and only the last one can be opened again. Counts that come for a closed month later
+(a hit of another host, the undo of a merge) are in its live numbers and not in the frozen ones; the next month that is
+closed takes them over (`ClosedRow.late`), so that nothing is lost and nothing is in two periods.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from visitstats.store.closings import Closings
 from visitstats.store.commit import Changed
 
 Freeze = Callable[[str], Awaitable[Frozen]]
-"""Reads what is to be frozen of a month (`reading.closings`)."""
+"""Reads the numbers of a month that are to be frozen (`reading.closings`)."""
 
 
 class Periods:

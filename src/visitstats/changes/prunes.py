@@ -1,7 +1,7 @@
-"""Places that are given back: pages that only one network ever read for a week go to "(other)", with their views.
+"""Gives places back: pages that only one network has read, a week ago or earlier, go to "(other)" with their views.
 
-Made-up addresses are such pages; so is a page of an archive that one reader has opened. Therefore it is done by itself
-only where places run short, it is on the list of changes, and it can be undone.
+Made-up addresses are such pages; so is a page of an archive that one reader has opened. Therefore the service does this
+by itself only where places run short; it is on the list of changes, and can be undone.
 """
 
 import logging
@@ -25,22 +25,23 @@ from visitstats.system.patterns import linear_pattern
 log = logging.getLogger(__name__)
 
 SHOWN = 20
-"""Pages that are named of those that would go."""
+"""How many of the pages that would go are named."""
 BY_ITSELF = Order("visitstats", "places run short")
-"""Who makes a change that no person asked for, and why."""
+"""The order of a change that the service makes by itself."""
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What would happen, or what was done."""
+    """What a prune would do, or has done."""
 
     taken: int
-    """Places that are taken, before it."""
+    """How many places are taken before it."""
     places: int
     pages: int
-    """Pages that give their places back."""
+    """How many pages give their places back."""
     views: int
     kept: int
-    """Pages that one network alone has read, and that keep their places: a day of theirs is packed, for example."""
+    """How many pages that only one network has read keep their places, for example because one of their days is
+    packed."""
     some: tuple[str, ...] = ()
     """Keys of the first of them."""
     change: str = ""
@@ -49,7 +50,7 @@ class Looked(msgspec.Struct, frozen=True):
 
     @property
     def is_short(self) -> bool:
-        """Whether places are given back by themselves."""
+        """Whether places run short, so that the service gives places back by itself."""
         return self.taken * limits.SHORT_SHARE >= self.places
 
 
@@ -76,8 +77,8 @@ class Places:
         )
 
     async def give_back(self) -> Looked | None:
-        """Have pages give their places back if places run short. None where they do not, and where all readers may look
-        like one network: then a page that only one network has read says nothing. Raises what `prune` does."""
+        """Let pages give their places back if places run short. None where they do not, and where all readers may look
+        like one network: then a page that only one network has read means nothing. Raises what `prune` does."""
         if await self._prunes.taken(self._site.id) * limits.SHORT_SHARE < self._site.max_articles:
             return None
         looked = await self.look()
@@ -96,8 +97,8 @@ class Places:
         return text
 
     async def prune(self, order: Order) -> Looked:
-        """Have all pages give their places back that only one network ever read for a week. Raises ChangeRefused when
-        somebody changes something meanwhile, Pending, JournalFull and Overloaded."""
+        """Let all pages give their places back that only one network has read, a week ago or earlier. Raises
+        ChangeRefused when another change is made meanwhile, Pending, JournalFull and Overloaded."""
         return await self._prune(await self.look(), order)
 
     # Shared --------------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ async def give_again(recording: Recording, prune: Logged, order: Order) -> Logge
 
 
 async def _made(recording: Recording, logged: Logged, record: ChangeRecord) -> Change:
-    """Have a record of a change made; return the change as it is by now."""
+    """Make a record of a change; return the change after it."""
     made = await recording.apply(record)
     if made is None:
         raise Pending(logged)

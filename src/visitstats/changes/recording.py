@@ -1,4 +1,4 @@
-"""What all changes of people have in common: who, when and why; how one is made, once; and what may become of it."""
+"""The common part of all changes that people make: who, when and why; how a change is made once; and its errors."""
 
 from collections.abc import Callable
 
@@ -31,11 +31,11 @@ class UndoFirst(ChangeRefused):
 
 
 class PeriodClosed(ChangeRefused):
-    """What cannot be done while a month is closed."""
+    """A change that cannot be made while a month is closed."""
 
 
 class NothingChanges(ChangeRefused):
-    """A change after which everything would be as it is."""
+    """A change that would have no effect."""
 
 
 class Pending(ChangePending):
@@ -53,8 +53,8 @@ class NoSuchArticle(NotFound):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Who orders a change, and why. `id` is the change's id, when whoever orders it has drawn one, so that an order
-    that is sent twice is made once."""
+    """Who orders a change, and why. `id` is the id of the change when the sender of the order has drawn one, so that an
+    order that is sent twice is carried out once."""
 
     who: str
     why: str = ""
@@ -84,21 +84,21 @@ class Recording:
         if len(why) > LONGEST_REASON:
             raise ChangeRefused(f"the reason is longer than {LONGEST_REASON} characters")
         if needs_reason and not why:
-            raise ChangeRefused("say why: whoever reads the log later has nothing else to go by")
+            raise ChangeRefused("give a reason: the log shows it to its later readers")
         if order.id and (len(order.id) != ID or not _LETTERS.issuperset(order.id)):
             raise ChangeRefused(f"the id of a change is {ID} hexadecimal digits, as 0a1b2c3d")
         return order.id or new_id(), Change(kind, self.clock(), who, why, "", "", "")
 
     async def made_before(self, order: Order, kind: Kind) -> Logged | None:
-        """Return the change that an order which is sent again has made already. Raises ChangeRefused when its id is
-        another change's."""
+        """Return the change that the same order, sent before, has made. Raises ChangeRefused when its id is that of
+        another change."""
         found = await self.changes.one(self.site, order.id) if order.id else None
         if found is not None and (found.change.kind != kind or found.change.who != visible(order.who)):
             raise ChangeRefused(f"change {order.id} is another change already; draw a new id")
         return found
 
     async def make(self, logged: Logged, record: ChangeRecord) -> Logged | Changed:
-        """Have a change made; returns what the ledger refuses. Raises Pending, JournalFull and Overloaded."""
+        """Make a change; returns a `Changed` when the ledger refuses it. Raises Pending, JournalFull and Overloaded."""
         made = await self.apply(record)
         if made is None:
             raise Pending(logged)
@@ -106,7 +106,7 @@ class Recording:
             return made
         if made.word:
             return Logged(logged.id, decode_change(made.record))
-        # Another process has applied our record already (it replayed the journal after a loss).
+        # `seen`: another process has applied our record already, in a replay after a loss.
         try:
             found = await self.changes.find(self.site, logged.id)
         except StoreUnavailable as error:
@@ -114,7 +114,7 @@ class Recording:
         return Changed("refused", "again") if found is None else Logged(logged.id, found)
 
     async def apply(self, record: ChangeRecord) -> Changed | None:
-        """Have a record of the journal made that is no change by itself; None when it waits for the store."""
+        """Journal and apply a record that is not a whole change; None when it waits for the store."""
         if self._recorder is None:
             raise ChangeRefused("nothing can be changed without a journal")
         return await self._recorder.change(record)
@@ -122,7 +122,7 @@ class Recording:
     # Articles --------------------------------------------------------------------------------------------------------
 
     def key(self, named: str) -> str:
-        """Return the key that is meant by a key or an address, before its aliases. Raises ChangeRefused."""
+        """Return the key that a key or an address names, before aliases are followed. Raises ChangeRefused."""
         try:
             key = self._rules.named(named)
         except HitRejected as refused:
@@ -134,8 +134,8 @@ class Recording:
         return key
 
     async def article(self, named: str) -> str:
-        """Return the key of the article that is meant, where its aliases lead. Raises ChangeRefused, and NoSuchArticle
-        for one under which nothing was ever counted."""
+        """Return the key of the article that a key or an address names, with aliases followed. Raises ChangeRefused,
+        and NoSuchArticle for a key under which nothing was ever counted."""
         key = self.key(named)
         end = (await self.changes.path(self.site, key))[-1]
         if end == OTHER_KEY:
@@ -147,7 +147,7 @@ class Recording:
 
 
 def refusal(made: Changed, otherwise: str) -> ChangeRefused:
-    """Say why the ledger refuses a change, as far as that is the same for all kinds."""
+    """Say why the ledger refuses a change; `otherwise` is for reasons that are not common to all kinds."""
     return ChangeRefused(
         {
             "id": "the id that was drawn for this change is taken; try again",

@@ -1,4 +1,4 @@
-"""How a command writes changes beside a running service: into its own slot of the journal."""
+"""Lets a command write changes beside a running service: into its own slot of the journal."""
 
 import asyncio
 import logging
@@ -39,10 +39,10 @@ class Recorder(Protocol):
 
 
 class Scribe:
-    """A writer of changes. It is not made for hits, because each record is committed before the next. What could not
-    be committed is in the slot, and is applied by a worker within seconds, or when the service starts. `clock` gives
-    the moment in milliseconds; `replaying` says whether a worker replays the journals just now: what is older comes
-    first."""
+    """A writer of changes. It is too slow for hits, because each record is committed before the next. A change that
+    could not be committed stays in the slot; a worker applies it within seconds, or when the service starts. `clock`
+    returns the moment in milliseconds; `replaying` says whether a worker is replaying the journals: then older records
+    come first."""
 
     def __init__(
         self,
@@ -111,7 +111,8 @@ class Scribe:
             return None
         if isinstance(made, Refused):
             log.error("the store refuses the change: %s", made.error)
-        # Or an earlier record in this slot, of a worker that is gone, is not applied yet: this one is applied with it.
+        # Else an earlier record in this slot, of a worker that is gone, is not applied yet: this one is applied with
+        # it.
         return None
 
     async def _commit(self, sequence: int, record: Record, now: int) -> Result:

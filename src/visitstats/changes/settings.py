@@ -1,8 +1,8 @@
-"""Changes of a site's settings: written down among the other changes of the site, with what was there before.
+"""Changes of a site's settings: written down among the other changes of the site, with the values before.
 
-The record of a site stands beside those of all other sites, and not in its ledger; so the change is journalled first,
-and the record is put afterwards. Should that be refused, a second change says so. It is not undone from the log:
-whoever wants it back sets it again, which is a change, too.
+The record of a site is kept with those of all other sites, and not in its ledger; so the change is journalled first,
+and the record is written afterwards. If that is refused, a second change says so. A change of settings cannot be undone
+from the log: setting the old value again is a new change.
 """
 
 from hashlib import sha256
@@ -16,9 +16,9 @@ from visitstats.core.sites import Site
 from visitstats.store.change_records import Logged, SettingSaid, encode_settings, noting
 
 LONGEST_SAID = 1000
-"""Characters of a setting that a change says; of what is longer the beginning."""
+"""How many characters of a setting a change shows; of a longer one it shows the beginning."""
 SECRET = 8
-"""Letters of the SHA-256 by which a secret is told from another one."""
+"""How many letters of its SHA-256 stand for a secret, to tell it from others."""
 NOT_SAVED = "was not saved"
 
 
@@ -58,14 +58,14 @@ class SettingsLog:
         try:
             made = await self._recording.make(logged, noting(self._recording.site, own_id, logged.change))
         except Pending as pending:
-            return pending.logged  # it is in the journal, and comes into the log with what waits there
+            return pending.logged  # it is in the journal, and gets into the log when that is applied
         if not isinstance(made, Logged):
             raise refusal(made, f"the settings cannot be changed ({made.reason})")
         return made
 
 
 def differences(before: Site, after: Site) -> list[SettingSaid]:
-    """Return which settings are others: what they were and what they are, as texts."""
+    """Return the settings that differ, with their values before and after, as texts."""
     return [
         SettingSaid(field.name, _text(field.name, one), _text(field.name, two))
         for field in msgspec.structs.fields(Site)
@@ -74,7 +74,7 @@ def differences(before: Site, after: Site) -> list[SettingSaid]:
 
 
 def _text(name: str, value: Any) -> str:
-    if name == "signing_secrets":  # never what it is
+    if name == "signing_secrets":  # never the secret itself
         value = tuple(sha256(each.encode()).hexdigest()[:SECRET] for each in value)
     if isinstance(value, bool):
         return "yes" if value else "no"

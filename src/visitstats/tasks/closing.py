@@ -1,4 +1,4 @@
-"""What is kept for ever of hours and days when they are over: unique visitors, peaks, and that the service ran."""
+"""Tasks that keep for ever what hours and days leave: unique visitors, peaks, and when the service ran."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -11,11 +11,11 @@ from visitstats.store import keys
 from visitstats.store.upkeep import Upkeep
 
 LATE_DAYS = 3
-"""Days back that are closed again with each run, for hits that were applied late: the journal reaches back a day."""
+"""How many days back each run closes again, for hits that were applied late: the journal reaches back a day."""
 SKETCHED_DAYS = keys.UNIQUES_LIFE_MS // keys.DAY_MS
-"""Days back of which the store may still have sketches: these are closed after a stop, however long it was."""
+"""For how many days back the store may still have sketches: the first run after a stop closes all of these days."""
 MOST_QUARTERS = 4 * 24 * 7
-"""Moments that are remembered while the store is away: a week of quarter hours."""
+"""How many moments are remembered while the store is away: a week of quarter hours."""
 
 
 class NoSuchDay(VisitstatsError):
@@ -39,7 +39,7 @@ class Closing:
         self._caught_up: set[str] = set()
         """Sites of which this process has closed all days that have sketches."""
         self._hours_caught_up: set[str] = set()
-        """The same, of their hours."""
+        """Sites of which this process has closed all hours that have sketches."""
 
     async def close_hours(self, date: str) -> str:
         """Keep the estimates of unique visitors of every hour that has sketches; forget those of days past."""
@@ -81,8 +81,8 @@ class Closing:
 
 
 class Presence:
-    """What each process notes of itself: that it runs, and the peaks that it has seen. What the store does not take is
-    noted later."""
+    """Notes that each process makes of itself: that it runs, and the peaks that it has seen. A note that the store does
+    not take is made later."""
 
     def __init__(self, upkeep: Upkeep, sites: Sites, stats: Stats, clock: Callable[[], int]) -> None:
         self._upkeep = upkeep

@@ -1,7 +1,8 @@
-"""Scheduled tasks: a table of what is done every so often, by APScheduler and by hand (`visitstats tasks`).
+"""Scheduled tasks: a table of periodic work, which APScheduler runs, or a person (`visitstats tasks`).
 
 No task decides a count. Each recomputes something and sets it, so that it may run twice, late, on several hosts at
-once, or be killed half way; and each begins with what no run could do before, however long the service was stopped.
+once, or be killed halfway. Each begins with the work that earlier runs have missed, however long the service was
+stopped.
 """
 
 import asyncio
@@ -24,9 +25,9 @@ from visitstats.system.ending import end
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 5.0
-"""How often it is looked whether the clock was set back."""
+"""How often the scheduler checks whether the clock was set back."""
 LONGEST = 500
-"""Characters that are kept of what a run says."""
+"""How many characters are kept of a run's report."""
 
 
 class Task(NamedTuple):
@@ -37,11 +38,12 @@ class Task(NamedTuple):
     seconds: int
     """How often it runs."""
     run: Callable[[str], Awaitable[str]]
-    """Does it, for a date ("" for what is due), and says in a line what was done. Raises VisitstatsError, OSError."""
+    """Does the work, for a date ("" for what is due), and returns in a line what was done. Raises VisitstatsError and
+    OSError."""
     everywhere: bool = False
-    """Whether each process has to run it, for itself. Any other is run by one process for all."""
+    """Whether each process has to run it. Any other task is run by one process for all."""
     first_seconds: float = 2.0
-    """How long after a start it runs for the first time: what a stop has left undone is not left for long."""
+    """How long after a start it runs for the first time: short, so that work which a stop has left is done soon."""
 
 
 class Tasks:
@@ -71,13 +73,14 @@ class Tasks:
 
     def start(self) -> None:
         """Run each task from now on. Needs a running event loop."""
-        # Each job only begins a task of the event loop, at once: what APScheduler waits for itself it cancels when it
-        # stops, and complains of that with a stack.
+        # Each job only starts a task on the event loop, and returns at once: when APScheduler stops, it cancels jobs
+        # that it waits for, and logs the cancellation with a stack trace.
         self._scheduler = AsyncIOScheduler(timezone="UTC", executors={"default": DebugExecutor()})
         now = time.time()
         for task in self.table:
             first = datetime.fromtimestamp(now + task.first_seconds, UTC)
-            # A run that comes late is a run: APScheduler's own grace of a second drops one whenever the loop stalls.
+            # A late run must not be dropped: with APScheduler's default grace of a second, each stall of the loop would
+            # drop one.
             self._scheduler.add_job(
                 self._begin, IntervalTrigger(seconds=task.seconds, timezone="UTC"), [task], name=task.name,
                 next_run_time=first, misfire_grace_time=None, coalesce=True,
@@ -86,7 +89,7 @@ class Tasks:
         self._following = asyncio.create_task(self._follow_the_clock(self._scheduler))
 
     async def stop(self) -> None:
-        """End what runs. Whatever it is in the middle of is done by its next run."""
+        """Stop the tasks that are running. The next run does what they have not finished."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
         await end(*filter(None, [self._following, *self._running.values()]))
@@ -110,7 +113,7 @@ class Tasks:
 
     async def _scheduled(self, task: Task) -> None:
         try:
-            # By the first that comes; should it die, by another one a little later.
+            # The first process that comes runs the task; if it dies, another one runs it a little later.
             if task.everywhere or await self._upkeep.lease(task.name, max(1, task.seconds * 4 // 5)):
                 await self._run(task, "")
         except StoreUnavailable as error:

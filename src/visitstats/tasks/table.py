@@ -1,4 +1,4 @@
-"""The tasks that one process does for all: the table of `visitstats tasks`, and a part of each worker's."""
+"""The tasks that one process does for all: the table of `visitstats tasks`, and a part of the table of each worker."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from visitstats.tasks.closing import Closing, Sites
 from visitstats.tasks.schedule import Task
 
 LATER_SECONDS = 300.0
-"""How long after a start the work begins that takes long."""
+"""How long after a start long work begins."""
 VERIFY = "from visitstats.cli import main; main()"
 
 
@@ -29,7 +29,7 @@ class Contradictions(VisitstatsError):
 
 
 class Desk(Protocol):
-    """Does what takes long for a site, not in the process that answers readers."""
+    """Does long work for a site, outside the process that answers readers."""
 
     async def pack(self, site: Site) -> list[str]: ...
 
@@ -37,7 +37,7 @@ class Desk(Protocol):
 
 
 class Finishing(Protocol):
-    """Goes on with imports that somebody has begun and not finished."""
+    """Completes imports that were begun and not finished."""
 
     async def finish(self, live: LiveSite) -> list[str]:
         """Return the ids of those that were finished."""
@@ -53,8 +53,8 @@ def shared(
     imports: Finishing,
     removed: Callable[[], Awaitable[list[str]]],
 ) -> list[Task]:
-    """Return the tasks that are also run by hand. `places` has pages of a site give their places back, and says how
-    many did, or nothing; `removed` deletes what is kept of sites that were removed long ago, and says of which."""
+    """Return the tasks that are also run by hand. `places` lets pages of a site give their places back, and returns how
+    many did, or nothing; `removed` deletes what is kept of sites that were removed long ago, and returns their ids."""
 
     async def pack(date: str) -> str:
         told = [line for live in sites.all() for line in await desk.pack(live.site)]

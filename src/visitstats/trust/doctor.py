@@ -1,5 +1,5 @@
-"""Doctor: checks whether the surroundings of the service are as they must be. Each check is one row of a table: what
-was found, and what to change.
+"""Doctor: checks the store, the data folder and the machine on which the service runs. Each check is one row of a
+table: what was found, and what to change.
 
 `fail` means that counts may get lost or hits are refused; `warn` that it may come to that, or that it could be better.
 Nothing is changed, but for one small file that is written, synced and removed again in the data folder.
@@ -49,7 +49,7 @@ FREE_MIB = 256
 """The embedded store rewrites its file beside the old one."""
 INODES = 1000
 FILES = 4096
-"""Open files of a worker, fewer than which are too few: its connections, the store's, its own."""
+"""The fewest open files that a worker should be allowed: for its connections, the store's, its own."""
 NETWORK_MOUNTS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph"})
 VOLATILE_MOUNTS = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 LIBRARIES = ("redis", "uvicorn", "starlette", "msgspec", "uvloop", "httptools", "APScheduler", "prometheus-client")
@@ -235,7 +235,7 @@ def _proxy(settings: Settings) -> Row:
     when = datetime.fromtimestamp(found.seen_ms / 1000, UTC).isoformat(" ", "minutes")
     return Row(
         "proxy", "warn", f"hits of many readers came from {found.peer} ({when}): all of them are one network",
-        f'name your proxy: trusted_proxies = ["{found.peer}"] (docs/settings.md); if it is not yours, it is played',
+        f'name your proxy: trusted_proxies = ["{found.peer}"] (docs/settings.md); else the hits are forged',
     )  # fmt: skip
 
 

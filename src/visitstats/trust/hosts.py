@@ -8,7 +8,7 @@ the number of hits up to there:
 
     hosts/lock          flock of the process that does it
     hosts/noted.json    writer → its host, site → watermark: never lowered
-    hosts/lacking.json  host → hits that the store lacks, for the other processes; there while there are any
+    hosts/lacking.json  host → hits that the store lacks, for the other processes; exists only while it lacks any
 
 As long as the store has less than was noted, `readyz`, the metric `visitstats_store_lacks_hits`, `visitstats verify`
 and one line of the log say so. It ends by itself when the store has caught up: the host is back, or a copy of its
@@ -65,7 +65,7 @@ _decode_lacking = msgspec.json.Decoder(dict[str, int]).decode
 
 
 def read_noted(data_dir: Path) -> dict[str, Noted]:
-    """Return what a host has noted of the writers on others. A damaged note is made anew."""
+    """Return what this host has noted about the writers on other hosts. A damaged note is made anew."""
     try:
         return _decode_noted((data_dir / FOLDER / NOTED).read_bytes())
     except FileNotFoundError:
@@ -84,8 +84,8 @@ def lacking(noted: Mapping[str, Noted], marks: Marks) -> Iterator[Lack]:
 
 
 class Hosts:
-    """A worker's eye on the other hosts. `name` is this host's, `writer` the worker's own, `sites` says which sites
-    there are."""
+    """Watches the other hosts for a worker. `name` is the name of this host, `writer` the worker's own id, `sites`
+    returns the ids of all sites."""
 
     def __init__(
         self, data_dir: Path, writers: Writers, writer: str, name: str, sites: Callable[[], Iterable[str]]
@@ -106,7 +106,7 @@ class Hosts:
         self._told = 0
         """How many missing hits were logged."""
         self.lacks: dict[str, int] = {}
-        """Host → hits that the store had of it, and lacks now."""
+        """Host → how many hits of it the store had, and lacks now."""
 
     async def close(self) -> None:
         """Release what it holds."""
@@ -116,7 +116,7 @@ class Hosts:
             self._lock = None
 
     async def look(self) -> None:
-        """Look at the watermarks, or, if another process of this host does that, at what it has found. To be called
+        """Look at the watermarks, or, if another process of this host does that, read what it has found. To be called
         once a second. Raises OSError."""
         leads = self._leads()
         try:
@@ -129,8 +129,8 @@ class Hosts:
             log.debug("the watermarks of other hosts cannot be read: %s", error)
 
     def _leads(self) -> bool:
-        """Take the lock, if it is free; else read what the one who has it has found. In this thread: a hand-over to
-        another one would take longer."""
+        """Take the lock if it is free; else read what the process that holds it has found. This runs in the event
+        loop's thread, because handing it to another one would take longer."""
         if self._lock is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = try_lock(self._folder)

@@ -1,4 +1,4 @@
-"""Losses: an empty store beside a data folder that knows better.
+"""Losses: a store that is empty although the data folder shows that it had counts.
 
 The journal brings back what it keeps (a day, by default), and the sites are put back from what a worker has kept on
 disk; older counts are gone unless a backup is restored. Without this module, the box would say 3 where it said 152.400
@@ -76,8 +76,8 @@ def settle_loss(folder: Path, back: set[str]) -> None:
 
 
 async def look_for_loss(records: Records, data_dir: Path, now_ms: int) -> str:
-    """Look, at the start of the service, whether the store has lost what this data folder knows of, and write it down.
-    Return one line for the operator, empty when all is well. Raises StoreUnavailable and OSError."""
+    """Find out, at the start of the service, whether the store has lost counts that this data folder knows of, and
+    write that down. Return one line for the operator, empty when all is well. Raises StoreUnavailable and OSError."""
     folder = data_dir / "last"
     if await records.sites_version() or await records.sites():
         loss = read_loss(folder)
@@ -136,7 +136,7 @@ class LossWatch:
             self.load()
 
     def note(self, sites: list[LiveSite]) -> None:
-        """Write down what the sites of a store that has lost everything have shown last."""
+        """Write down the last shown totals of these sites, because the store has lost everything."""
         shown = {live.site.id: self._stats.last(live).numbers.total for live in sites}
         totals = {site: total for site, total in shown.items() if total}
         if not totals:

@@ -1,4 +1,4 @@
-"""Doctor from outside: what a reader's browser would meet at the address of the counter, proxies and all.
+"""Doctor from outside: checks what a reader's browser would get at the address of the counter, through all proxies.
 
 Each check is a row, as in `trust.doctor`. Nothing is counted: only the widget, a preflight, numbers, and paths that
 must not be there are asked for. No redirect is followed.
@@ -25,16 +25,16 @@ SLOW_SECONDS = 1.0
 FAR = "https://portal.example.vn"
 """An origin that is not the counter's: a page of a portal under another name."""
 HIDDEN = ("/metrics", "/v1/admin/sites", "/readyz", "/openapi.json")
-"""What no reader needs."""
+"""Paths that no reader needs."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class BadAddress(VisitstatsError):
-    """What was given is no address of a counter."""
+    """A text that is not the address of a counter."""
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; headers as they came, in lower case, the same name perhaps more than once."""
+    """An HTTP answer. Headers are in the order in which they came, in lower case; a name may come more than once."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -93,7 +93,7 @@ def look(url: str, site: str, now: float, page: str = "") -> Iterator[Row]:
     try:
         widget = counter.ask("GET", f"{counter.path}/widget.js", Accept_Encoding="gzip")
     except (OSError, http.client.HTTPException) as error:
-        advice = "look whether the name, the port and the certificate are right, and whether the proxy runs"
+        advice = "check whether the name, the port and the certificate are right, and whether the proxy runs"
         yield Row("reach", "fail", f"{counter.host}: {_reason(error)}", advice)
         return
     yield _reached(widget)
@@ -105,7 +105,9 @@ def look(url: str, site: str, now: float, page: str = "") -> Iterator[Row]:
         try:
             yield check(counter, site)
         except (OSError, http.client.HTTPException) as error:
-            yield Row(check.__name__.strip("_"), "fail", _reason(error), "it answered once, and then no more")
+            yield Row(
+                check.__name__.strip("_"), "fail", _reason(error), "it answered the first request, and this one not"
+            )
     try:
         yield _policy(counter, counter.ask("GET", page or "/"))
     except (OSError, http.client.HTTPException) as error:
@@ -115,7 +117,9 @@ def look(url: str, site: str, now: float, page: str = "") -> Iterator[Row]:
 def _reached(widget: Answer) -> Row:
     found = f"{widget.seconds * 1000:.0f} ms for the widget"
     if widget.seconds > SLOW_SECONDS:
-        return Row("reach", "warn", found, "look at the network, and whether the proxy keeps connections (keepalive)")
+        return Row(
+            "reach", "warn", found, "check the network, and whether the proxy keeps connections open (keepalive)"
+        )
     return Row("reach", "ok", found)
 
 
@@ -169,7 +173,7 @@ def _preflight(counter: Counter, site: str) -> Row:
     if len(origins) > 1 or any("," in origin for origin in origins):
         return Row(
             "cors", "fail", f"{len(origins)} Access-Control-Allow-Origin headers: {', '.join(origins)}",
-            "take it out of the proxy: the service says it itself, and browsers refuse two",
+            "remove it from the proxy: the service sends it itself, and browsers refuse two",
         )  # fmt: skip
     if answer.status in REDIRECTS:
         return Row("cors", "fail", f"redirected to {answer.first('location')[:200]}", "browsers follow none here")
@@ -257,7 +261,7 @@ def _plain(answer: Answer) -> bytes:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not good: {error.verify_message}"
+        return f"its certificate is not valid: {error.verify_message}"
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return f"it does not speak HTTP ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""A proxy that nobody has named: what a worker has seen of one, kept for `visitstats doctor`."""
+"""A proxy that is missing in `trusted_proxies`: a worker notes it here for `visitstats doctor`."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ class Unnamed(msgspec.Struct, frozen=True):
 
 
 def note_unnamed(folder: Path, found: Unnamed) -> None:
-    """Keep it. A disk that refuses it is no reason to stop: the log has said it."""
+    """Keep the note. An error of the disk is ignored, because the log has the same warning."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(folder / FILE, msgspec.json.encode(found))

@@ -6,10 +6,10 @@ each article, with what was merged into it = its days + its baseline + its corre
 each article has its baseline at least, with its corrections
 every article has a name; every name and every baseline has an article
 
-A site may have a million articles, and each of them many days. So they are not loaded: for each of CHECKSUMS parts of
-the articles one number is kept, to which every count that is read adds the article's id times the count, with its sign.
-Ids are hashes, so that a part whose number is zero in the end is right; only articles of the others are looked at one
-by one.
+A site may have a million articles, and each of them many days. So they are not loaded: the articles are divided into
+CHECKSUMS parts, and for each part one number is kept. Every count that is read adds the article's id times the count to
+it, with the sign that it has in the equation. Ids are hashes, so that a part whose number is zero in the end is right;
+only articles of the other parts are looked at one by one.
 """
 
 from collections import Counter
@@ -27,12 +27,12 @@ from visitstats.trust.verify.packed import PackedHistory
 
 CHECKSUMS = 1 << 16
 MOST_SUSPECTS = 20_000
-"""So many articles at most are looked at one by one; a look that finds more has found enough."""
+"""How many articles are looked at one by one at most: more examples of the same problem would not help."""
 
 
 class Articles:
-    """The check of one site. `found` are its keys that are what they should be, `broken` the names of the others,
-    `merged` has been read, `packed` has been checked."""
+    """The check of one site. `found` are its keys that passed their own check, `broken` the names of the others.
+    `merged` has been read before, `packed` has been checked before."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Articles:
         self.known = 0
         """How many articles the site has."""
         self.of_aliases: Counter[bytes] | None = None
-        """The views of all days that articles had before they were merged into others; None when that is not known."""
+        """The views that aliases had on their own days; None when that is not known."""
 
     async def check(self) -> None:
         """Check everything. Raises StoreUnavailable."""
@@ -102,7 +102,7 @@ class Articles:
                     "baseline", keys.base(self._site),
                     f"the baselines of all articles are {bases} views, the site's is {after}", "all",
                 )  # fmt: skip
-        # Without one of the days nobody knows what an article has.
+        # If one of the days is missing, the views of an article cannot be summed up.
         if self._packed.legible and self._merged.whole and not any(":articles:" in name for name in self._broken):
             self.of_aliases = of_aliases
             await self._one_by_one()
@@ -154,8 +154,8 @@ class Articles:
         return views, bases
 
     async def _unregistered(self, name: str) -> int:
-        """Report what a hash has of articles that there are not, and return the sum of it. What was merged into
-        another article keeps its name."""
+        """Report the articles of a hash that are not in the register, and return the sum of their numbers. An alias
+        keeps its name, so it is not reported."""
         total = 0
         is_base = name == keys.base(self._site)
         async for page in self._store.fields(name):
@@ -185,8 +185,8 @@ class Articles:
         self._wrong("day", name, f"its articles together have {articles} views, {date} has {site}")
 
     def _counts(self, name: str, page: dict[bytes, bytes]) -> Iterator[tuple[bytes, int]]:
-        """Yield articles (ids) with their counts, and report those that are none. Beside what is packed of a day there
-        may be less than nothing."""
+        """Yield articles (ids) with their counts, and report values that are no counts. A day's hash beside a packed
+        month may have counts below zero."""
         is_count = valid_sum if name.rpartition(":")[2] in self._packed.days else valid_number
         for article, value in page.items():
             if len(article) == ID_BYTES and is_count(value):
@@ -228,7 +228,7 @@ class Articles:
         for alias, end in self._ends.items():
             if end in groups:
                 groups[end].append(alias)
-        # Hits may have come in between: what an article has at one moment decides.
+        # Hits may have come in between, so each article is read again, all of it at one moment.
         for article, share in (await self._store.shares(self._site, groups, self._days)).items():
             share.days += packed[article]
             if not share.right:

@@ -1,5 +1,6 @@
-"""What every key must hold: its type, its end, and whole, sensible values. One function for each kind of key; presences
-are checked with the ring of seconds (`verify.online`), articles with the sums (`verify.articles`).
+"""Checks what every key must hold: its type, its end of life, and whole, sensible values. There is one function for
+each kind of key; presences are checked with the ring of seconds (`verify.online`), articles with the sums
+(`verify.articles`).
 
 A check yields one line for each thing that is wrong. It reads every item of the key, in pieces.
 """
@@ -28,11 +29,11 @@ from visitstats.store.refusals import read_refusal
 from visitstats.store.removals import decode_removed
 
 MOST = 2**53
-"""A script's numbers are exact below it."""
+"""Numbers in a script are exact below this."""
 ID_BYTES = 8
 SLACK_S = 26 * 3600
-"""A name tells a date, not a zone: its day ends up to 12 hours before and 14 after that of UTC. A batch that is applied
-late keeps its keys for at least an hour more."""
+"""The name of a key has a date and no zone: its day ends up to 12 hours before or 14 hours after that of UTC. A batch
+that is applied late keeps its keys for at least an hour more."""
 
 WRITER = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(rb"\d{1,16}")
@@ -46,7 +47,7 @@ _decode_token = msgspec.json.Decoder(AccessToken).decode
 
 
 class Complaint(NamedTuple):
-    """One thing that is wrong in a key; `what` names it, for telling it from others."""
+    """One problem in a key; `what` tells it from the others."""
 
     what: str
     detail: str
@@ -82,7 +83,7 @@ def shape(found: Found, named: Named, now_ms: int) -> Iterable[Complaint]:
         if word[:4].isdigit() and "-" in word and not valid_date(f"{word}-01"[:10]):
             yield Complaint("name", f"{word} is no date and no month")
     if kind.life_ms is None:
-        # Parts of an import that is not begun are forgotten, if it never is.
+        # Parts of an import that is not begun yet have an end of life.
         if found.expires_at >= 0 and kind.word != "parts of an import":
             yield Complaint(
                 "life", f"the store will forget it at {moment(found.expires_at)}; it is to be kept for ever"
@@ -124,7 +125,7 @@ async def contents(store: Inspector, name: str, named: Named) -> Lines:
 
 
 def _fields(pattern: str, value: re.Pattern[bytes], expected: str) -> Callable[[Inspector, str, Named], Lines]:
-    """The check of a hash whose fields look like this, and whose values do."""
+    """Return the check of a hash whose fields and values have these forms."""
     field = re.compile(pattern.encode())
 
     async def check(store: Inspector, name: str, named: Named) -> Lines:
@@ -138,7 +139,7 @@ def _fields(pattern: str, value: re.Pattern[bytes], expected: str) -> Callable[[
 
 
 _BELOW_ZERO = frozenset({b"visits:all", b"views:all"})
-"""What a reset may bring below zero: a baseline comes on top of it."""
+"""The form of a count that a reset may bring below zero, because a baseline comes on top of it."""
 
 
 def _is_small(text: bytes) -> bool:
@@ -192,7 +193,7 @@ async def _pruned(store: Inspector, name: str, named: Named) -> Lines:
                 entry, days = _decode_pruned(value)
                 trouble = entry_trouble(article, bytes_of(entry))
                 if not trouble and not all(map(valid_date, map(str, days[::2]))):
-                    trouble = f"article {article.hex()} has days that are none"
+                    trouble = f"article {article.hex()} has days that are not dates"
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 trouble = f"article {article[:ID_BYTES].hex()} cannot be read: {error}"
             if trouble:
@@ -256,7 +257,7 @@ async def _removed(store: Inspector, name: str, named: Named) -> Lines:
     async for page in store.fields(name):
         for raw, value in page.items():
             if decode_removed(value) is None:
-                yield Complaint(shown(raw), f"what is kept of removed site {shown(raw)} is damaged")
+                yield Complaint(shown(raw), f"the record of removed site {shown(raw)} is damaged")
 
 
 async def _tokens(store: Inspector, name: str, named: Named) -> Lines:
@@ -311,7 +312,7 @@ async def _taken(store: Inspector, name: str, named: Named) -> Lines:
         for raw, value in page.items():
             whole = {1: len(value) == ID_BYTES, 5: valid_number(value), ID_BYTES: len(value) == 4}.get(len(raw), False)
             if not whole:
-                yield Complaint(raw.hex(), f"{raw[:40].hex()} is {shown(value)}: nothing that has a limit")
+                yield Complaint(raw.hex(), f"{raw[:40].hex()} is {shown(value)}: no use of a limit")
 
 
 async def _amounts(store: Inspector, name: str, named: Named) -> Lines:
@@ -356,7 +357,7 @@ async def _imports(store: Inspector, name: str, named: Named) -> Lines:
             except msgspec.DecodeError:
                 whole = False
             if not whole:
-                yield Complaint(shown(raw), f"what is kept of import {shown(raw)} is damaged")
+                yield Complaint(shown(raw), f"the record of import {shown(raw)} is damaged")
 
 
 async def _parts(store: Inspector, name: str, named: Named) -> Lines:
@@ -425,5 +426,5 @@ def _whole(data: bytes) -> str:
 
 
 def shown(data: bytes) -> str:
-    """Write what was stored for people."""
+    """Write a stored value in a form for people."""
     return data[:80].decode("utf-8", "backslashreplace")

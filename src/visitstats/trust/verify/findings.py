@@ -1,18 +1,18 @@
-"""What a look at a store brings up."""
+"""The problems that a look at a store has found."""
 
 from collections import Counter
 
 import msgspec
 
 EXAMPLES = 20
-"""Of one kind of problem so many are told one by one."""
+"""How many problems of one kind are reported one by one."""
 
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong."""
 
     site: str
-    """Empty for what belongs to no site."""
+    """The site; empty for a problem that belongs to none."""
     check: str
     """The rule that is broken, as a word."""
     subject: str
@@ -24,21 +24,21 @@ class Problem(msgspec.Struct, frozen=True):
 class Look:
     """One look at everything.
 
-    A problem is known again in the next look by its site, check, subject, and what must not have moved in between for
-    it to be the same: a watermark that has moved is a worker that works.
+    A problem is the same in the next look if its site, check and subject are, and its `unmoved`: a value that changes
+    when work goes on. (A watermark that has moved means that a worker is at work.)
     """
 
     def __init__(self) -> None:
         self.problems: dict[tuple[str, str, str, str], Problem] = {}
         self.notes: list[str] = []
-        """What is worth knowing and not wrong."""
+        """Notes: what is worth knowing and not wrong."""
         self.keys = 0
         self.records = 0
-        """Of the journals."""
+        """How many records of the journals were read."""
         self._told: Counter[tuple[str, str]] = Counter()
 
     def wrong(self, site: str, check: str, subject: str, detail: str, unmoved: object = "") -> None:
-        """Note a problem; from the one after EXAMPLES of its kind on, only how many there are."""
+        """Note a problem. After EXAMPLES problems of a kind, only the number of further ones is kept."""
         self._told[site, check] += 1
         more = self._told[site, check] - EXAMPLES
         if more > 0:

@@ -12,7 +12,7 @@ from visitstats.trust.hosts import lacking, read_noted
 from visitstats.trust.verify.findings import Look
 
 LISTED = 5
-"""So many sequences of unapplied records are named."""
+"""How many sequences of unapplied records are named."""
 NOTHING = Newest(0, 0)
 
 
@@ -27,7 +27,7 @@ class _Break(NamedTuple):
 
 
 class _Trail:
-    """What a journal says of one site, record by record: whether each follows the one before."""
+    """The records of one site in a journal: checks whether each follows the one before."""
 
     def __init__(self) -> None:
         self.newest = NOTHING
@@ -45,8 +45,7 @@ class _Trail:
 
 
 class Journals:
-    """The check of the journals under `root`, of one site alone if `only` is named. `writers` are those of which the
-    store has watermarks, by site."""
+    """The check of the journals under `root`, for one site alone if `only` is given."""
 
     def __init__(self, store: Inspector, reads: Reads, root: Path, look: Look, only: str = "") -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Is what people have corrected, set and closed what the records of their changes say?
+"""Do the corrections, facts and closed months in the store agree with the records of changes?
 
 the sums of the layer of corrections = the amounts of all changes that are in force, by day, month, year and of all time
 the amounts of each article = those of the changes that are in force, with what was merged into it
@@ -23,8 +23,8 @@ from visitstats.trust.verify.merged import Merged
 
 
 class Layers:
-    """The check of one site. `found` are its keys that are what they should be, `broken` the names of the others,
-    `merged` has been read."""
+    """The check of one site. `found` are its keys that passed their own check, `broken` the names of the others.
+    `merged` has been read before."""
 
     def __init__(
         self, store: Inspector, site: str, found: Mapping[str, Named], broken: set[str], merged: Merged, look: Look
@@ -98,7 +98,7 @@ class Layers:
         length, data = await self._store.text(name, ID * (len(self._merged.changes) + 1000))
         ids = Counter(data[n : n + ID].decode("utf-8", "backslashreplace") for n in range(0, len(data) - ID + 1, ID))
         if not length:
-            return  # all of them are older than the order, which comes with the next one
+            return  # all changes are older than the order, which the next change makes
         for change_id in sorted(self._merged.changes.keys() | ids.keys()):
             if ids[change_id] != 1 or change_id not in self._merged.changes:
                 times = f"{ids[change_id]} times in the order of changes"
@@ -113,7 +113,7 @@ class Layers:
                 try:
                     closing = decode_closing(value)
                 except msgspec.DecodeError:
-                    continue  # told with the contents of the key
+                    continue  # `contents` has reported it
                 made = self._merged.changes.get(closing.id)
                 if self._merged.whole and (made is None or made.kind != "close" or made.note != closing.sha256):
                     self._wrong("closed", name, f"no change on record has closed {month} as it is closed", month)

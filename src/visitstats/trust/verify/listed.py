@@ -1,8 +1,8 @@
-"""Does the index of articles (`reading/index.py`) say what the store says?
+"""Does the index of articles (`reading/index.py`) agree with the store?
 
-each article of the register is in the index, with its views of all time; no other one has any
+each article of the register is in the index, with its views of all time; no other article of the index has views
 
-The index follows the store, so it is brought up to date first. One that was never asked for cannot be wrong.
+The index follows the store, so it is brought up to date first. An index that does not exist yet is not checked.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ an alias leads to an article, without a loop, in no more steps than the scripts 
 an alias was made by a change that is on record and was not undone, or put back after a loss (`Changes.keep_aliases`)
 a merged article is not on the list of articles any more
 a change that is on record can be read, and is in force or marked as undone by an undo that is on record
-a merge that is in force has moved what the article's days and its baseline are together
+a merge that is in force has moved as many views as the article's days and its baseline have together
 """
 
 import re
@@ -24,14 +24,14 @@ from visitstats.store.inspect import KINDS_OF_AMOUNTS, PAGE, Inspector, number
 from visitstats.trust.verify.findings import Look
 
 MOST_STEPS = 1000
-"""So many steps of a chain the scripts follow (lua/commit/read.lua)."""
+"""How many steps of a chain of aliases the scripts follow (lua/commit/read.lua)."""
 ID_BYTES = 8
 
 _ID = re.compile(r"[0-9a-f]{8}")
 _ALIASES = ("merge", "alias")
 IMPORTS = ("import", "baseline")
 PARTS = 50
-"""Parts of an import that are read at once."""
+"""How many parts of an import are read at once."""
 _decode = msgspec.msgpack.Decoder(Change).decode
 Steps = dict[bytes, tuple[bytes, str]]
 """Alias → the id and the key of the article for which it stands."""
@@ -52,11 +52,11 @@ class Merged:
         self.changes = self._changes
         """The records by id, as far as they can be read."""
         self.whole = self._legible
-        """Whether all of them can be."""
+        """Whether all records can be read."""
         self.ends: dict[bytes, bytes] = {}
         """Alias → the article (both by id) for which it stands in the end."""
         self.undated: Counter[bytes] = Counter()
-        """What was added to articles (ids) at no time, with their amounts in force."""
+        """Article id → the amounts in force that have no date."""
         self.within: Counter[bytes] = Counter()
         """The amounts in force of articles, and of those that were merged into them."""
         self._undated_within: Counter[bytes] = Counter()
@@ -68,7 +68,7 @@ class Merged:
         """Read aliases and changes. Raises StoreUnavailable."""
         if not self._legible:
             return
-        # The changes first: what is an alias by now was on record before.
+        # The changes are read first: an alias that exists by then was on record before.
         await self._read_changes()
         async for page in self._store.fields(keys.aliases(self._site)):
             for alias, value in page.items():
@@ -160,8 +160,8 @@ class Merged:
                     self._add_amount(article, n, 0 if len(place) == len("2026-11-24") else n)
 
     async def check(self, days: Mapping[bytes, int] | None) -> None:
-        """Check everything; `days` says what each merged article was read on its own days, when that is known. Raises
-        StoreUnavailable."""
+        """Check everything; `days` are the views that each merged article had on its own days, when they are known.
+        Raises StoreUnavailable."""
         if not self._legible:
             return
         self._records()
@@ -253,11 +253,11 @@ class Merged:
                 )
 
     def _moved(self, days: Mapping[bytes, int]) -> None:
-        """What an article had when it was merged is what it and those that had been merged into it were read on their
-        days, and its baseline: since then nothing is counted for any of them."""
+        """Check that each merge has moved what the article and those merged into it had on their days, plus its
+        baseline: since the merge, nothing was counted for any of them."""
         own = Counter(days)
         for alias in self.ends:
-            # Each also counts for those on its way to the end, but for the end itself.
+            # The views of an alias also belong to each article on its way, except to the one at the end.
             here, n = self._steps[alias][0], days.get(alias, 0)
             while here in self.ends:
                 own[here] += n

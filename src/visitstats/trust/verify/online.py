@@ -1,9 +1,9 @@
-"""Who is online: is every presence whole, and does the ring of seconds say of each second how many visitors were last
-seen then?
+"""Who is online: is every presence whole, and does the ring of seconds have the number of visitors that were last seen
+in each second?
 
-The ring counts for every moment that is not so old that presences of it may be forgotten. While hits come in, visitors
-move from second to second: of a second that is past they only go away, so that the number before and after the
-presences were read bounds it; the last seconds are left out.
+Seconds whose presences may have expired are left out. While hits come in, visitors move from a second to a later one,
+so that the number of a past second only falls: the numbers before and after the presences were read are its bounds. The
+last seconds are left out, because visitors still come to them.
 """
 
 from collections import Counter
@@ -30,13 +30,13 @@ from visitstats.trust.verify.findings import Look
 ZONES_MS = (14 * HOUR_MS, 36 * HOUR_MS)
 """How long before and after the midnight of UTC that begins a date some place on Earth has that date."""
 LONGEST_DAY = 50
-"""Half hours: it has 25 hours."""
+"""The half hours of the longest day, which has 25 hours."""
 LATEST_S = 5
-"""Of the last seconds it is not known whether visitors still come to them."""
+"""How many of the last seconds are left out, because visitors may still come to them."""
 READING = 1 + READING_BYTES
 CELL = 4
 EARLIER = b"<"
-"""Behind the token of a visitor of whom an earlier visit is followed (lua/commit/decide.lua)."""
+"""The suffix of a visitor's token for an earlier visit, to which late hits belong (lua/commit/decide.lua)."""
 
 
 class Online:
@@ -104,9 +104,9 @@ class Online:
         return {cells[n] * RING + n: cells[RING + n] for n in range(RING) if cells[n]}
 
     def _presences(self, name: str, date: str, page: Iterable[tuple[bytes, bytes]]) -> Iterable[int]:
-        """Yield the second of each presence of a day, and report those that are none."""
+        """Yield the second of each presence of a day, and report values that are no presences."""
         midnight = int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp() * 1000)
-        # Who is here under today's token was put back by so much under yesterday's (rule 2).
+        # A visitor with a token of today was moved back by this much under yesterday's token (rule 2).
         first, end = midnight - ZONES_MS[0] - ONLINE_MS - 1000, midnight + ZONES_MS[1]
         for token, stored in page:
             if trouble := presence_trouble(token, stored, first, end):

@@ -1,11 +1,11 @@
 """Is the packed history of a site's articles what was sealed, and does it agree with itself?
 
-the tiles of a month are those that its record tells of: how many, their checksum, their sums
+the tiles of a month agree with its record: their number, their checksum, their sums
 the days of a record together are its views; there are as many as the month has
-every tile can be read, and is of articles that there are; no tiles are there without a record
+every tile can be read, and is of articles that the site has; no tiles are there without a record
 
-What the tiles say of each article and day is then compared with the rest (`verify.articles`). The packing itself has
-compared every tile with what it was made of; the checksum says that it is still the same.
+The views in the tiles are then compared with the rest (`verify.articles`). The packing itself has compared every tile
+with the hashes from which it was made; the checksum shows that it is still the same.
 """
 
 import zlib
@@ -34,7 +34,7 @@ class PackedHistory:
         """Date → the packed views of all articles together."""
         names = {keys.packed(site), keys.ids(site)}
         self.legible = not any(name in names or ":tiles:" in name for name in broken)
-        """Whether all of it can be read."""
+        """Whether all packed history can be read."""
 
     async def check(self) -> None:
         """Check everything. Raises StoreUnavailable."""
@@ -121,7 +121,7 @@ class PackedHistory:
             totals[start + place] += n
 
     def _numbers(self) -> None:
-        """An id that is there twice has its first place as number; nothing is packed under another."""
+        """Check that nothing is packed under a second place of an id: the first place is the article's number."""
         if len(frozenset(self._ids)) == len(self._ids):
             return
         first: dict[bytes, int] = {}

@@ -1,4 +1,4 @@
-"""Do a site's counts agree with each other, and with what is shown?
+"""Do a site's counts agree with each other, and with the numbers that are shown?
 
 days = months = years = "all", in visits, views and hits, without what was corrected (`verify.layers`)
 hours = days, also in what was ignored
@@ -120,7 +120,7 @@ class Sums:
     # What is shown -------------------------------------------------------------------------------------------------
 
     async def _shown(self) -> None:
-        """The numbers as `stats` and the box make them, against sums over all days."""
+        """Compare the numbers that `stats` and the box show with sums over all days."""
         if self._site is None or {keys.online(self._name), keys.marks(self._name)} & self._broken:
             return
         calendar = Calendar(self._site.timezone, self._site.week_start)
@@ -149,13 +149,13 @@ def _sum(counts: dict[str, bytes], by_hand: Counter[str], of: Callable[[str], bo
 
 
 def _both(counts: Counts, day: Day) -> list[dict[str, int]]:
-    """What is shown, as visits and as views."""
+    """The shown numbers, as visits and as views."""
     both = [sum_up(day, counts.online, each) for each in (counts.visits, counts.views)]
     return [{period: int(getattr(numbers, period)) for period in PERIODS} for numbers in both]
 
 
 def _by_days(raw: dict[str, bytes], by_hand: Counter[str], day: Day) -> dict[str, int]:
-    """The same from the days alone, and what was corrected."""
+    """The same numbers from the days alone, with corrections."""
     days = {field: _number(value) - by_hand[field] for field, value in raw.items() if valid_date(field)}
 
     def counted(name: str) -> int:

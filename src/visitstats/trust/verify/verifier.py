@@ -1,12 +1,12 @@
 """Verify: do the numbers agree with each other, with the journal, and with what every key must hold?
 
 Nothing is written, nothing is locked, and no command holds the server for long, so that it may be run beside a working
-service. There the numbers move while they are read. What belongs together is therefore read in one transaction where it
-is small; a long list is read between two looks at the count that it must be equal to, which then bound it; and whatever
-is found wrong is looked at a second time after a pause. Only what is still wrong is reported: work that was going on
-has moved by then.
+service, whose numbers move while they are read. Therefore values that belong together are read in one transaction if
+they are few; a long list is read between two reads of the count that it must equal, which are then its bounds; and each
+problem is looked at a second time after a pause. Only problems that are still there are reported: ongoing work has
+moved on by then.
 
-A count that was changed everywhere at once, in all lists and sums, cannot be told from a true one.
+A count that was changed consistently in all lists and sums cannot be told from a true one.
 """
 
 import asyncio
@@ -49,15 +49,15 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was found."""
+    """The result of a verification."""
 
     sites: list[Summary]
     problems: list[Problem]
     notes: list[str]
-    """What is worth knowing and not wrong."""
+    """Notes: what is worth knowing and not wrong."""
     keys: int
     records: int
-    """Records of the journals that were read."""
+    """How many records of the journals were read."""
 
     @property
     def right(self) -> bool:
@@ -66,8 +66,8 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Verifier:
-    """Looks at a store and at the journals under `root`. `now` gives the moment in milliseconds, `progress` is told
-    what is being read, `listed` checks the index of articles of this host."""
+    """Looks at a store and at the journals under `root`. `now` returns the moment in milliseconds, `progress` is called
+    with what is being read, `listed` checks the index of articles of this host."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Verifier:
         self._articles[site] = articles.known
 
     async def _keys(self, only: str, look: Look) -> tuple[dict[str, dict[str, Named]], dict[str, set[str]]]:
-        """Check every key by itself. Return, by site, those that can be read on, and the names of the others."""
+        """Check every key by itself. Return, by site, the keys that passed, and the names of the others."""
         self._progress("keys")
         found: dict[str, dict[str, Named]] = {}
         broken: dict[str, set[str]] = {}
@@ -170,6 +170,6 @@ class Verifier:
         try:
             records = await self._records.sites()
         except StoreUnavailable:
-            await self._store.totals("")  # an answer: the records alone are at fault
+            await self._store.totals("")  # if the store answers, the records themselves are damaged
             return {}
         return {name: site for name, site in records.items() if not only or name == only}
