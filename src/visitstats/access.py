@@ -1,4 +1,4 @@
-"""Access tokens: bearer tokens with a scope, shown once and kept as a hash; and what was refused to whom."""
+"""Access tokens: bearer tokens with a scope, shown once and kept as a hash; and the requests that were refused."""
 
 import asyncio
 import logging
@@ -31,19 +31,19 @@ PREFIX = "vs_"
 """A fixed prefix, by which leaked tokens can be searched for in files and logs."""
 LONGEST_TOKEN = 100
 SHORTEST_TOKEN = 32
-"""Characters of a text that was not made here."""
+"""The fewest and the most characters of a token that somebody else has made."""
 _SECRET = re.compile(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST_TOKEN},{LONGEST_TOKEN}}}")
 MOST_TOKENS = 1000
-"""Of an installation: an editor for each of several hundred portals."""
+"""The most tokens of an installation: enough for an editor of each of several hundred portals."""
 MOST_SITES = 200
-"""That one token names; a token for more of them is one for all."""
+"""The most sites that one token names; a token for more sites is one for all of them."""
 MOST_DAYS = 3650
 YEAR_DAYS = 365
 ID_DIGITS = 16
-"""Of the SHA-256, by which a token is told from others; it is no secret."""
+"""How many letters of its SHA-256 are the id of a token. The id is no secret."""
 KEPT = "scrapers.json"
 SECONDS = 1.0
-"""For the store to say whose a token of a scrape is."""
+"""How long a scrape waits for the store to look its token up."""
 HOUR_MS = 3_600_000
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Made(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A token in a list, and when it was last used ("" for never), to the hour."""
+    """A token in a list, with the hour in which it was last used ("" for never)."""
 
     id: str
     token: AccessToken
@@ -80,8 +80,8 @@ class Access:
     """Makes, checks and revokes tokens. `clock` gives the moment in milliseconds. Every method may raise
     StoreUnavailable.
 
-    The hashes of tokens that may read the metrics are remembered, and kept in a folder where there is one: while the
-    store is away somebody must be able to see that. `pause` is for how many seconds a braked network's unknown token
+    The hashes of tokens that may read the metrics are remembered, and kept in a folder if one is given, so that the
+    metrics can be read while the store is away. `pause` is for how many seconds an unknown token of a braked network
     waits.
     """
 
@@ -107,8 +107,8 @@ class Access:
     async def add(
         self, name: str, scope: str, sites: Iterable[str] = (), text: str = "", *, days: int = 0, by: str = ""
     ) -> Made:
-        """Make a token for some sites, or for all of them, that is good for so many days (0: for ever); or one of a
-        text that somebody else has made, which may be done again. `by` is who makes it. Raises InvalidToken."""
+        """Make a token for some sites, or for all of them, that is valid for `days` days (0: for ever). With a `text`
+        that somebody else has drawn, it may be made again. `by` is who makes it. Raises InvalidToken."""
         first, *more = dict.fromkeys(sites) or [""]
         if scope not in SCOPES:
             raise InvalidToken(f"scope {scope!r}: use one of {', '.join(SCOPES)}")
@@ -174,9 +174,9 @@ class Access:
         """Return the token of a request if it has a scope for a site, for all of them ("") or for any (None); with no
         scope asked for, any token will do. Raises Denied.
 
-        What may read the metrics is remembered (`remember`): the store is asked only for what is not, and for a second
-        at most. Of a `braked` network (too many wrong ones) unknown tokens are looked up together, once in a `pause`:
-        guessing is slow and costs next to nothing, and whoever has a right token gets in.
+        Tokens that may read the metrics are remembered (`remember`): the store is asked only for others, and for a
+        second at most. Unknown tokens of a `braked` network (one that sent too many wrong ones) are looked up together,
+        once in a `pause`: guessing is slow and costs next to nothing, and a right token is still let in.
         """
         text = _text(authorization)
         if not text:
@@ -199,8 +199,8 @@ class Access:
         return token
 
     async def _found(self, digest: str, scope: Scope | None, braked: bool) -> AccessToken | None:
-        # The text is looked up by its SHA-256: what an attacker could learn from the time of that look-up is about a
-        # hash that he does not choose.
+        # The token is looked up by its SHA-256: the time of that look-up could only tell an attacker about a hash,
+        # which nobody can choose.
         if braked and digest not in self._digests:
             return await self._at_the_next_look(digest)
         if scope != "metrics":
@@ -220,18 +220,18 @@ class Access:
         try:
             await asyncio.sleep(self._pause)
         finally:
-            self._look = None  # who comes from now on may have a token that this reading does not find
+            self._look = None  # a request from now on may have a token that is too new for this reading
         return (await self._records.tokens()).good
 
     async def close(self) -> None:
-        """Stop what is being looked up."""
+        """Stop the look-ups that are under way."""
         if self._look is not None:
             await end(self._look)
 
     # What is remembered --------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read which tokens may read the metrics, as it was kept in the folder."""
+        """Read from the folder which tokens may read the metrics."""
         if self._kept is None:
             return
         try:
@@ -242,13 +242,13 @@ class Access:
             log.warning("the kept hashes of metrics tokens cannot be read: %s", error)
 
     def note_loss(self) -> None:
-        """The store has lost everything, tokens too. Nobody may be blind just then: `remember` puts those back that may
-        read the metrics."""
+        """Note that the store has lost everything, with all tokens. The metrics must be readable just then: `remember`
+        puts the tokens back that may read them."""
         self._lost = True
 
     async def remember(self) -> None:
-        """Remember which tokens may read the metrics from now on, and keep which were used; after a loss, put back what
-        is remembered. Raises OSError, too."""
+        """Remember which tokens may read the metrics, and write the last uses of tokens to the store; after a loss, put
+        the remembered tokens back. Raises OSError as well."""
         if self._lost:
             for digest, token in self._scrapers.items():
                 await self._records.put_token(digest, token)
@@ -260,12 +260,12 @@ class Access:
         except StoreUnavailable:
             self._unwritten = uses | self._unwritten
             raise
-        # A token that was made since then and is used already stays, too.
+        # Tokens that were made and used since the last reading stay as well.
         now = self._clock() // HOUR_MS
         self._used = {digest: hour for digest, hour in self._used.items() if digest in tokens or hour == now}
         none_before, self._none_since_last = self._none_since_last, not tokens
         if not tokens and not none_before:
-            return  # that it has lost everything is found out in a moment
+            return  # the directory of sites will find out in a moment that the store has lost everything
         self._digests = frozenset(tokens)
         scrapers = {
             digest: token for digest, token in tokens.items() if token.scope in GOOD_FOR["metrics"] and not token.site
@@ -286,7 +286,7 @@ class Access:
 
 
 class Refusals:
-    """What this process has refused, until it is kept in the store: at most MOST_ROWS different ones."""
+    """The refusals of this process that are not in the store yet: at most MOST_ROWS different ones."""
 
     def __init__(self, rows: RefusalRows, clock: Callable[[], int]) -> None:
         self._rows = rows
@@ -313,8 +313,7 @@ class Refusals:
             found = {name: told for name, told in found.items() if name[0] != day}
 
     async def last(self, days: int) -> list[Refused]:
-        """Return what was refused in the last days (UTC), today among them, by all processes. Raises
-        StoreUnavailable."""
+        """Return the refusals of all processes in the last days (UTC), with today. Raises StoreUnavailable."""
         await self.keep()
         return await self._rows.of(datetime.fromtimestamp(self._clock() / 1000, UTC).date(), days)
 

@@ -1,9 +1,9 @@
-"""Prometheus metrics: a worker's own work as counters, right with several workers and across restarts.
+"""Prometheus metrics: a worker's own work as counters, correct with several workers and across restarts.
 
 Each worker writes its values into files named by its journal slot, so that there are as many files as slots and a
-counter goes on after a restart; any worker answers a scrape for all (`reading.scrape`). What a worker is just now is on
-the board (`board`), and the numbers of the sites come from the store at the moment of the scrape. Labels are bounded:
-site ids, reasons of a closed set, periods; never a path or an agent.
+counter goes on after a restart; any worker answers a scrape for all of them (`reading.scrape`). The present state of a
+worker is on the board (`system.board`), and the numbers of the sites are read from the store at the moment of the
+scrape. Labels are bounded: site ids, reasons of a closed set, periods; never a path or an agent.
 """
 
 import os
@@ -21,7 +21,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 TASK_SECONDS = (0.01, 0.1, 1, 10, 60, 600)
 HITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CLASSES = ("2xx", "4xx", "5xx")
-"""Of answers, as far as every route has its series from the start."""
+"""The classes of statuses for which every route has a series from the start."""
 FILES = {"counter": 1 << 20, "histogram": 1 << 16}
 """The library's files of one slot, and the bytes that are reserved for each: the counters of about 500 sites."""
 
@@ -29,8 +29,8 @@ FILES = {"counter": 1 << 20, "histogram": 1 << 16}
 class Metrics:
     """The metrics of one worker process. There is one at a time: the library's files are chosen process-wide.
 
-    A worker without a slot (None) has no files either: what it counts is in memory alone, and nobody sees it. Raises
-    OSError, for a slot.
+    A worker without a slot (None) has no files either: its counts are in its memory alone, and in no scrape. Raises
+    OSError if it has a slot.
     """
 
     def __init__(self, directory: Path, slot: int | None) -> None:
@@ -38,7 +38,7 @@ class Metrics:
         self._tallies: list[_Tally] = []
         self._counted: dict[tuple[Counter, tuple[str, ...]], int] = {}
         self.live_streams = 0
-        """Streams of numbers as they change that are open."""
+        """How many streams of live numbers are open."""
         if slot is None:
             values.ValueClass = values.MutexValue
         else:
@@ -91,7 +91,7 @@ class Metrics:
             "visitstats_hits_refused", "Hits answered 503, by reason.", ["reason"], registry=registry
         )
         self.unknown_site = Counter(
-            "visitstats_unknown_site", "Hits that name a site that there is not.", registry=registry
+            "visitstats_unknown_site", "Hits for a site that does not exist.", registry=registry
         )
         self.requests_refused = Counter(
             "visitstats_requests_refused",
@@ -156,7 +156,7 @@ class Metrics:
             "visitstats_loop_lag_seconds",
             "How late a worker's event loop was with something due, measured each second, in seconds.",
         ).add
-        """Note how late something was that was due at a moment, in seconds."""
+        """Note how late the event loop did something, in seconds."""
 
     def _tally(self, name: str, about: str, buckets: tuple[float, ...] = SECONDS) -> "_Tally":
         tally = _Tally(Histogram(name, about, buckets=buckets, registry=self._registry), buckets)
@@ -169,7 +169,7 @@ class Metrics:
         self._journal.add(seconds)
 
     def count(self, counter: Counter, n: int, *labels: str) -> None:
-        """Add to a counter with labels what is written down at the next `flush`."""
+        """Add to a counter with labels; it is written down at the next `flush`."""
         name = counter, labels
         self._counted[name] = self._counted.get(name, 0) + n
 
@@ -183,12 +183,12 @@ class Metrics:
         self.count(self.requests, n, route, f"{status // 100}xx")
 
     def know_route(self, route: str) -> None:
-        """Have the series of a route there before it is asked for."""
+        """Make the series of a route before its first request."""
         for each in CLASSES:
             self.requests.labels(route, each)
 
     def know_task(self, task: str) -> None:
-        """Have the series of a scheduled task there before it runs."""
+        """Make the series of a scheduled task before its first run."""
         for result in ("ok", "failed"):
             self.task_runs.labels(task, result)
         self.task_seconds.labels(task)
@@ -199,7 +199,8 @@ class Metrics:
         self.task_seconds.labels(task).observe(seconds)
 
     def flush(self) -> None:
-        """Write down what was noted. Once a second, not for each batch: the library takes some 5 µs for each number."""
+        """Write down what was noted. It is called once a second and not for each batch, because the library takes some
+        5 µs for each number."""
         for tally in self._tallies:
             tally.flush()
         counted, self._counted = self._counted, {}
@@ -213,8 +214,8 @@ class Metrics:
                 self.capped.labels(site, cap).inc(views)
 
     def merged(self) -> list[Metric]:
-        """Return every metric that is declared here, with what all workers have counted; of the others it is at most a
-        second old. One with labels has no samples before its first event."""
+        """Return every metric that is declared here, summed over all workers; the counts of the other workers are at
+        most a second old. A metric with labels has no samples before its first event."""
         self.flush()
         if self._directory.is_dir():
             registry = CollectorRegistry()
@@ -226,7 +227,7 @@ class Metrics:
 
 
 class _Tally:
-    """What a histogram is told, in plain memory until it is written down: 0.2 µs for each value."""
+    """Collects the values of a histogram in plain memory until they are written down: 0.2 µs for each value."""
 
     def __init__(self, histogram: Histogram, bounds: tuple[float, ...]) -> None:
         self._histogram = histogram
@@ -240,7 +241,7 @@ class _Tally:
         self._sum += value
 
     def flush(self) -> None:
-        """Write down what was noted, as so many calls of `observe` would."""
+        """Write down what was noted, with the same result as one call of `observe` for each value."""
         # The library has no way to say "so many values in this bucket".
         for place, n in enumerate(self._counts):
             if n:
@@ -252,7 +253,7 @@ class _Tally:
 
 
 class _Registry(CollectorRegistry):
-    """Remembers what was declared: the files of several processes only have what has happened."""
+    """Remembers all declared metrics, because the files of the processes have only those that had an event."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a worker takes of the disk when it starts: a slot of the journal, and the files of its metrics."""
+"""Opens the parts of a worker that are on the disk: a slot of the journal, and the files of its metrics."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,15 +13,15 @@ from visitstats.settings import Settings
 
 
 class Disk(NamedTuple):
-    """What a worker has on its disk."""
+    """The parts of a worker that are on the disk."""
 
     journal: Journal
     metrics: Metrics
 
 
 def open_disk(settings: Settings, clock: Callable[[], int]) -> Disk:
-    """Take a slot of the journal, and the files of its metrics. A disk that refuses them is no reason not to answer
-    reads: the journal that is returned then has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
+    """Take a slot of the journal, and the files of its metrics. When the disk refuses them, the worker can still answer
+    reads: then the returned journal has a `reason`, and takes no hits. Raises FolderUnfit. Blocks."""
     root, metrics = settings.data_dir / "journal", settings.data_dir / "metrics"
     limits = Limits.of(settings.journal_max_mb, settings.journal_keep_hours)
     try:

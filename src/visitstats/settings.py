@@ -1,6 +1,7 @@
-"""What an operator may set, where a value comes from, and what is refused.
+"""The settings: what an operator may set, where a value comes from, and what is refused.
 
-Rule 1: every setting is one field of `Settings`, which says all about it; nothing else reads the environment.
+Rule 1: every setting is one field of `Settings`, which declares everything about it; nothing else reads the
+environment.
 Rule 2: command line > environment (`VISITSTATS_<NAME>`) > `visitstats.toml` > default.
 Rule 3: a name or a value that is not understood stops the start with one line; nothing is silently ignored
         or clamped (a misspelt `VISITSTATS_REDIS_URL` would quietly count into an empty store).
@@ -24,7 +25,7 @@ from visitstats.core.storeaddress import parse_address, shown, with_password
 PREFIX = "VISITSTATS_"
 CONFIG_FILE = "visitstats.toml"
 LONGEST_SOCKET = 107
-"""Bytes of a unix socket's path, by the kernel."""
+"""The most bytes of a unix socket's path that the kernel takes."""
 
 # Kubernetes describes every Service of a namespace in such variables; a Service called "visitstats" (or
 # "visitstats-metrics") must not look like a misspelt setting, nor its VISITSTATS_PORT=tcp://… like a port.
@@ -41,11 +42,11 @@ class InvalidSetting(VisitstatsError):
 
 
 class _Refused(Exception):
-    """What a value should have been; `_read` adds the name and the place."""
+    """A value is not allowed. The text says what it should have been; `_read` adds the name and the place."""
 
 
 class Kind(NamedTuple):
-    """What may be a setting's value: a word for it, and what reads it or refuses it."""
+    """A kind of value: a word for it, and the function that reads or refuses a value."""
 
     word: str
     parse: Callable[[object], Any]
@@ -181,7 +182,7 @@ _TEXT, _REDIS_URL, _NETWORKS = Kind("text", _text), Kind("text", _redis_url), Ki
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting with a value that is allowed. Made by `load`; frozen, so that all parts see the same."""
+    """All settings, each with an allowed value. Made by `load`; frozen, so that all parts see the same values."""
 
     data_dir: Annotated[Path, _FOLDER, "Journal, last snapshots and the embedded Valkey's data live here."] = Path(
         "visitstats-data"
@@ -254,7 +255,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _whole(1, 1_048_576, "MiB"),
         "Disk that a worker's journal may use: applied records are dropped first; full of others, hits are refused.",
     ] = 512
-    # What decides about a hit is kept in the store for an hour more (`store.keys.DECIDING_MS`).
+    # The sets that decide about a hit are kept in the store for an hour longer (`store.keys.DECIDING_MS`).
     journal_keep_hours: Annotated[
         int, _whole(1, 24, "hours"), "How long applied records are kept to heal a Redis that comes back older."
     ] = 24
@@ -316,8 +317,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str] | None = None,
         config: Path | None = None,
     ) -> tuple[Settings, dict[str, str]]:
-        """The same, and where the value of each setting comes from, by its name; those with their default are left
-        out."""
+        """Load the settings as `load` does, and return with them where each value comes from, by the name of the
+        setting; settings with their default are left out."""
         overrides = {name: value for name, value in (overrides or {}).items() if value is not None}
         from_environment = _from_environment(environ or {})
         named = from_environment.pop("config", "")
@@ -418,7 +419,7 @@ def _from_file(path: Path | None) -> tuple[dict[str, object], Callable[[str], st
     for name, value in values.items():
         row = SETTINGS.get(name)
         if row and isinstance(value, str) and row.kind.word in ("number", "networks"):
-            # The parsers take strings because the environment has nothing else; a file can say what it means.
+            # The parsers take strings because the environment has no other type; a TOML file has numbers.
             raise InvalidSetting(f'{name} in {path} is "{value}"; expected {_expected(row)}, without quotes around it')
     return values, lambda name: f"{name} in {path}"
 
@@ -434,7 +435,7 @@ def _read(setting: Setting, value: object, place: str) -> Any:
 
 
 def _with_password(settings: Settings) -> Settings:
-    """Put the password of `redis_password_file` into the address; the file is done with then."""
+    """Put the password of `redis_password_file` into the address. The file is not read again."""
     path = settings.redis_password_file
     if path is None:
         return settings
@@ -443,7 +444,7 @@ def _with_password(settings: Settings) -> Settings:
     try:
         password = path.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise InvalidSetting(f"redis_password_file {path} cannot be read: {reason}") from error
     if not password:
         raise InvalidSetting(f"redis_password_file {path} is empty")

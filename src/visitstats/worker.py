@@ -1,4 +1,4 @@
-"""A worker process: everything that one needs, built in one place, started and stopped in order."""
+"""A worker process: all of its parts are built here, and started and stopped in order."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ COMPARE_SECONDS = 5
 
 
 class Duty(NamedTuple):
-    """What a worker looks after: what it is, how it is done, and every how many seconds."""
+    """Periodic work of a worker: what it is, the function that does it, and every how many seconds."""
 
     what: str
     run: Callable[[], Awaitable[None]]
@@ -75,8 +75,8 @@ class Duty(NamedTuple):
 
 
 class Worker:
-    """The parts of one process. `url` is the store's address, `clock` gives the moment in milliseconds, `connections`
-    says how many the server has.
+    """The parts of one process. `url` is the store's address, `clock` returns the moment in milliseconds, `connections`
+    the number of connections that the server has.
 
     Without a journal (`disk.journal.reason`) it answers reads, refuses hits, and writes nothing to the disk.
     """
@@ -178,9 +178,9 @@ class Worker:
         self.ready = False
 
     async def start(self) -> None:
-        """Read what was kept, bring the store up to the journal, then be ready. A store that is away is no reason not
-        to start, and neither is one that must not be counted in: who starts the service is told that (`visitstats
-        serve`), a worker that takes the place of a dead one has nobody to tell."""
+        """Read what was kept on disk, bring the store up to the journal, then be ready. The worker also starts while
+        the store is away or must not be counted in: `visitstats serve` tells that to whoever starts the service, but a
+        worker that replaces a dead one has nobody to tell."""
         self.sites.load(self.clock())
         self.stats.load()
         self.losses.load()
@@ -232,7 +232,7 @@ class Worker:
         await self._client.connection_pool.disconnect()
 
     async def scrape(self, *, ask_store: bool = True) -> bytes:
-        """Return the text of a scrape: of all workers, and of all sites as far as the store answers."""
+        """Return the text of a scrape: the metrics of all workers, and of all sites if the store answers."""
         self._tell()
         backup = read_state(self.settings.data_dir)
         service = Service(
@@ -243,39 +243,39 @@ class Worker:
 
     @property
     def told(self) -> list[Report]:
-        """What all workers of the service say of themselves, this one as it is now."""
+        """Return the reports of all workers of the service; that of this worker is made now."""
         self._tell()
         return self._seat.board.reports()
 
     @property
     def supervision(self) -> Supervision | None:
-        """What the supervisor says; None without one."""
+        """Return the report of the supervisor; None without one."""
         return self._seat.board.supervision()
 
     async def glance(self) -> Glance | None:
-        """Return how tasks went and what the store says of itself; None when it does not answer."""
+        """Return how the tasks went, and what the store says about itself; None when it does not answer."""
         return await self._scrape.glance()
 
     @property
     def duties(self) -> list[Duty]:
-        """What a worker asks the store every few seconds. Not by the scheduler, which costs some 0.5 ms each time:
-        together these would be half of what an idle worker takes."""
+        """Return the questions that a worker asks the store every few seconds. They are not run by the scheduler, which
+        costs some 0.5 ms each time: together they would be half of the work of an idle worker."""
         found = [
-            Duty("look whether the store may evict, and whether sites have changed", self._look, 1),
-            Duty("look whether counts that the store has lost are back", self._look_for_losses, 2),
+            Duty("check whether the store may evict, and whether sites have changed", self._look, 1),
+            Duty("check whether counts that the store has lost are back", self._look_for_losses, 2),
             Duty("remember which tokens may read the metrics", self._remember_scrapers, 5),
-            Duty("keep what was refused", self._keep_refusals, 5),
+            Duty("keep the refusals of requests", self._keep_refusals, 5),
         ]
         if self.journalled:
             found += [
                 Duty("note what the store has of other hosts", self.hosts.look, 1),
-                Duty("look whether the store came back older", self._compare, COMPARE_SECONDS),
-                Duty("apply what a dead worker left in its slot", self._adopt, 2),
+                Duty("check whether the store came back older", self._compare, COMPARE_SECONDS),
+                Duty("apply the records that a dead worker left in its slot", self._adopt, 2),
             ]
         return found
 
     def _own_tasks(self) -> list[Task]:
-        """What each worker has to do by itself."""
+        """Return the tasks that each worker has to run for itself."""
         found = [
             Task("salts", "have the salts of today and tomorrow ready, drop old ones", 600, self._salts, True, 600),
             Task("running", "note that the service runs", 60, self._presence.note_running, True),
@@ -284,17 +284,17 @@ class Worker:
         if self.journalled:
             what = "delete journal segments past the retention"
             found.append(Task("prune", what, 60, self._prune, everywhere=True, first_seconds=60))
-            # Each host has a journal of its own to keep; which of its workers does it, they settle by a lock.
+            # Each host has to back its own journal up; a lock decides which of its workers does it.
             found.append(Task("backup", "make the nightly backup", 600, self._nightly.run, True, first_seconds=300))
         return found
 
     @property
     def chores(self) -> list[Duty]:
-        """What a worker does without the store: a store that hangs does not hold it up."""
+        """Return the periodic work that does not need the store, so that a store that hangs does not delay it."""
         found = [
-            Duty("tell the other processes how this one is", self._report, 1),
-            Duty("have the store asked whether it takes writes, also without hits", self._probe, 5),
-            Duty("look how much room the disk has", self._look_at_disk, 5),
+            Duty("report the state of this process to the others", self._report, 1),
+            Duty("ask the store whether it takes writes, also without hits", self._probe, 5),
+            Duty("measure the free space of the disk", self._look_at_disk, 5),
         ]
         return [*found, Duty("keep the last numbers on disk", self._keep, 1)] if self.journalled else found
 
@@ -310,7 +310,7 @@ class Worker:
                     await self._do(duty)
 
     async def _do(self, duty: Duty) -> None:
-        """Do what has to be done again and again, and outlive what goes wrong."""
+        """Do periodic work until the worker stops; an error is logged, and does not end it."""
         try:
             await duty.run()
         except (VisitstatsError, OSError) as error:
@@ -374,7 +374,7 @@ class Worker:
         )
 
     async def _look_at_disk(self) -> None:
-        with contextlib.suppress(OSError):  # whatever is wrong with it, the journal says
+        with contextlib.suppress(OSError):  # the journal reports errors of the disk
             self._disk = await asyncio.to_thread(disk, self.settings.data_dir)
 
     async def _probe(self) -> None:
@@ -403,7 +403,7 @@ class Worker:
             log.warning("abandoned slots wait for the disk: %s", error)
 
     async def _compare(self) -> None:
-        # An idle service would not find out.
+        # Without hits, nothing else would notice that the store came back older.
         if self._replay is None or not self.applier.link.commits:
             return
         try:
@@ -419,7 +419,7 @@ class Worker:
         await self.losses.check(self.sites)
 
     async def _check_fit(self, reads: Reads) -> list[str]:
-        """Look whether the store may be counted in, and commit nothing while it may not; return warnings. Raises
+        """Check whether the store may be counted in, and commit nothing while it may not; return warnings. Raises
         StoreUnavailable."""
         try:
             warnings = await reads.check_fit()

@@ -114,7 +114,7 @@ class Slots:
         assert (item.writer, item.sequence) not in self.replayed
         self.replayed.append((item.writer, item.sequence))
         if item.writer == self.positions.writer:
-            self.positions.apply(item.record.site, item.sequence)
+            self.positions.note_applied(item.record.site, item.sequence)
 
 
 @pytest_asyncio.fixture(params=[False, True], ids=["at once", "in two steps"])

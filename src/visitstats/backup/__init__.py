@@ -1,1 +1,1 @@
-"""Backups: folders that hold all that an installation needs to go on elsewhere; how they are tried and restored."""
+"""Backups: folders with everything that an installation needs to go on elsewhere; making, trying and restoring them."""

@@ -1,4 +1,4 @@
-"""Trying a backup: it is restored into a throw-away store and a throw-away folder, replayed, verified and compared."""
+"""Tries a backup: restores it into a throw-away store and a throw-away folder, replays, verifies and compares it."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ from visitstats.trust.verify.findings import Problem
 from visitstats.trust.verify.verifier import Verifier
 
 LIMITS = Limits(1 << 40, 24 * 3600.0)
-"""Nothing is pruned here."""
+"""Limits that are never reached, so that nothing of the copied journal is pruned."""
 
 
 class SiteRow(NamedTuple):
@@ -30,7 +30,7 @@ class SiteRow(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What was found."""
+    """The result of trying a backup."""
 
     backup: Backup
     sites: list[SiteRow]

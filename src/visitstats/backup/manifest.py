@@ -1,15 +1,15 @@
-"""What a backup is on the disk: a folder, and a manifest that says what must be in it.
+"""The form of a backup on the disk: a folder, and a manifest that says what must be in it.
 
     visitstats-20261129T181500Z/
       manifest.json     versions, moments, totals of the sites, size and SHA-256 of each file; a seal on all of it
-      store.dump        what the store holds (`store.dump`)
-      recent.dump       the part of it that is forgotten within two days
-      data/…            the data folder, without what is derived
+      store.dump        the keys of the store that last (`store.dump`)
+      recent.dump       the keys that the store forgets within two days
+      data/…            the data folder, without derived files
 
-Rule 1: a folder under such a name is whole. It is written under another one, synced, and renamed.
-Rule 2: what tells who was here is not kept longer than the store keeps it: `recent.dump`, `data/journal/` and the salts
-        are deleted from a backup when the salts in it are past their life. What is left has all counts still.
-Rule 3: every byte counts: one that is changed, and a file that is missing or was added, make it be refused.
+Rule 1: a folder with such a name is complete. It is written under another name, synced, and renamed.
+Rule 2: data that tells who was here is not kept longer than the store keeps it: `recent.dump`, `data/journal/` and the
+        salts are deleted from a backup when the salts in it are past their life. The rest still has all counts.
+Rule 3: every byte counts: a backup with a changed byte, a missing file or an added one is refused.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class BackupDamaged(VisitstatsError):
 
 
 class BackupFailed(VisitstatsError):
-    """A backup could not be made. There is none of that name."""
+    """A backup could not be made. Nothing is left of it."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class File(msgspec.Struct, frozen=True):
     size: int
     sha256: str
     recent: bool = False
-    """Whether rule 2 is about it."""
+    """Whether rule 2 applies to it."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,16 +64,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Maker and version of the server."""
     host: str
     method: str
-    """snapshot: all keys are of one moment; read: each site's are."""
+    """snapshot: all keys are of one moment. read: the keys of each site are of one moment."""
     begun_ms: int
     journal_ms: int
-    """When the journal began to be copied: what this host had acknowledged until then is in the backup."""
+    """When copying the journal began: all hits that this host had acknowledged by then are in the backup."""
     sites: dict[str, Totals]
-    """What `store.dump` holds; the journal may have more."""
+    """The totals in `store.dump`; the journal may have more hits."""
     notes: list[str]
     files: dict[str, File]
     seal: str = ""
-    """SHA-256 of all of this with an empty seal."""
+    """The SHA-256 of the manifest with an empty seal."""
 
     @property
     def bytes(self) -> int:
@@ -94,7 +94,7 @@ class Backup:
 
     @property
     def has_recent(self) -> bool:
-        """Whether rule 2 has not come upon it yet."""
+        """Whether it still has the files that rule 2 deletes."""
         return (self.folder / RECENT).exists()
 
     @property
@@ -144,13 +144,13 @@ def backups_in(target: Path) -> list[Path]:
 
 
 def rotate(target: Path, keep: int, now_ms: int) -> list[Path]:
-    """Delete all but the newest `keep` backups of a folder, and from the others what is forgotten by now (rule 2).
-    Return those that are gone. Raises OSError."""
+    """Delete all but the newest `keep` backups of a folder, and from the kept ones what rule 2 demands. Return the
+    deleted ones. Raises OSError."""
     found = backups_in(target)
     gone = found[: max(len(found) - keep, 0)]
     for path in gone:
         drop = path.with_name(f".{path.name}{PARTIAL}")
-        path.rename(drop)  # never half a backup under its name
+        path.rename(drop)  # a folder that is half deleted must not have the name of a backup
         shutil.rmtree(drop)
     for path in found[len(gone) :]:
         forget(path, now_ms)
@@ -163,7 +163,7 @@ def forget(folder: Path, now_ms: int) -> None:
     try:
         manifest = _read_manifest(folder)
     except BackupDamaged:
-        return  # whoever checks or restores it is told
+        return  # `open_backup` reports the damage when it is checked or restored
     if now_ms - manifest.begun_ms < SALT_LIFE_MS:
         return
     for name, file in manifest.files.items():
@@ -181,7 +181,7 @@ def digest_of(path: Path) -> tuple[int, str]:
 
 
 def copy_file(source: Path, target: Path) -> tuple[int, str]:
-    """Copy a file as far as it goes by now, sync it, and return its size and SHA-256. Raises OSError."""
+    """Copy the present content of a file, sync the copy, and return its size and SHA-256. Raises OSError."""
     found, size = hashlib.sha256(), 0
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(target, os.O_WRONLY | os.O_EXCL | CREATE, 0o600), "wb") as file:

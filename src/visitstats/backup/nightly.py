@@ -1,7 +1,8 @@
 """The nightly backup: `visitstats backup` in a process of its own, so that no hit waits for it.
 
-Each host makes its own, because its journal is its own. Of its workers the first that comes makes it, behind a lock in
-the data folder, where it is noted, too. One that was missed, or that failed, is made as soon as the service runs again.
+Each host makes its own, because each has its own journal. The first of its workers that gets a lock in the data folder
+makes the backup, and notes it there. A backup that was missed, or that failed, is made as soon as the service runs
+again.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ class Nightly:
     async def run(self, date: str) -> str:
         """Make a backup if one is due, whatever the date. Raises BackupFailed and OSError."""
         if self._settings.backup_dir is None:
-            return "backup_dir is not set: none is made"
+            return "backup_dir is not set: no backup is made"
         due = last_due(datetime.fromtimestamp(self._clock() / 1000).astimezone(), self._settings.backup_hour)
         if read_state(self._settings.data_dir).made_ms >= due.timestamp() * 1000:
             return "the last one is of this night"

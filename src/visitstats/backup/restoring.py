@@ -1,8 +1,8 @@
-"""Restoring a backup: into an empty store, and into a data folder of which nothing is overwritten.
+"""Restores a backup into an empty store, and into a data folder, in which nothing is overwritten.
 
-What the data folder still has is newer than the backup. So its journal stays, and is replayed on top of the backup, to
-the last hit that was acknowledged. What it does not have any more is put back from the backup: a whole folder on
-another machine, or the older segments of its own journal.
+Files that the data folder still has are newer than the backup. So its journal stays, and is replayed on top of the
+backup, up to the last acknowledged hit. Files that it lacks are put back from the backup: the whole folder on another
+machine, or older segments of its own journal.
 """
 
 import asyncio
@@ -33,26 +33,26 @@ class Plan(NamedTuple):
 
     backup: Backup
     again: bool
-    """One that was broken off is carried on."""
+    """Whether it continues a restore that was broken off."""
     files: list[tuple[Path, Path]]
-    """Of the backup, and where each is put."""
+    """The files of the backup that are put back, and their places."""
     own_journal: bool
-    """Whether the data folder has a journal: then the numbers go up to the last acknowledged hit."""
+    """Whether the data folder has a journal: then the restored numbers go up to the last acknowledged hit."""
 
 
 class Restored(NamedTuple):
-    """What was done."""
+    """The result of a restore."""
 
     replayed: Replayed
     lost: dict[str, int]
     """By site, hits that are neither in the backup nor in the journal."""
     until_ms: int
-    """Up to here the numbers go."""
+    """The moment up to which the numbers go."""
     totals: dict[str, Totals]
 
 
 def check_stopped(data_dir: Path) -> None:
-    """Refuse a data folder that a process works with."""
+    """Refuse a data folder that a running service uses."""
     held = [path.name for path in slot_folders(data_dir / "journal") if is_held(path)]
     if held:
         raise RestoreRefused(
@@ -61,7 +61,7 @@ def check_stopped(data_dir: Path) -> None:
 
 
 async def plan_restore(backup: Backup, data_dir: Path, parts: Parts) -> Plan:
-    """Look what is to be done. Nothing is changed. Raises RestoreRefused, StoreNotEmpty, StoreUnfit and
+    """Work out what a restore has to do. Nothing is changed. Raises RestoreRefused, StoreNotEmpty, StoreUnfit and
     StoreUnavailable."""
     check_stopped(data_dir)
     again = await check_empty(parts.client, backup.manifest.seal)
@@ -73,8 +73,8 @@ async def restore(
     plan: Plan, data_dir: Path, parts: Parts, limits: Limits, clock: Callable[[], int],
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Restored:  # fmt: skip
-    """Carry a plan out. When it is broken off it can be done again. Raises StoreUnavailable, StoreNotEmpty,
-    FolderUnfit, DumpDamaged and OSError."""
+    """Carry a plan out. It can be repeated when it was broken off. Raises StoreUnavailable, StoreNotEmpty, FolderUnfit,
+    DumpDamaged and OSError."""
     backup = plan.backup
     await asyncio.to_thread(claim_folder, data_dir)
     for n, (source, target) in enumerate(plan.files, 1):
@@ -135,7 +135,7 @@ def _files(backup: Backup, data_dir: Path) -> list[tuple[Path, Path]]:
             raise BackupDamaged(f"{slot} has no writer")
         place = own.get(writer)
         if place is None:
-            # Another writer's records may be in the folder of this number: they stay where they are.
+            # The folder with this number may hold another writer's records: they stay, and these get another number.
             name = next(name for n in range(MOST_SLOTS) if (name := slot.name if n == 0 else f"{n:02d}") not in taken)
             taken.add(name)
             place = data_dir / "journal" / name
@@ -148,7 +148,7 @@ def _files(backup: Backup, data_dir: Path) -> list[tuple[Path, Path]]:
 
 
 def _put(source: Path, target: Path) -> None:
-    """Put a file where there is none: at once, or not at all."""
+    """Copy a file to a place where there is none, as a whole or not at all."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target.with_name(f"{target.name}.restored.new")
     fresh.unlink(missing_ok=True)

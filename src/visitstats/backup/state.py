@@ -1,5 +1,5 @@
-"""What the data folder knows of its backups, for metrics: when the last was made, how large it is, when one was
-checked."""
+"""A note in the data folder about its backups, for metrics: when the last one was made, how large it is, and when one
+was checked."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "backup.json"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Moments are milliseconds since the epoch; 0 for never."""
+    """The note. Moments are milliseconds since the epoch; 0 for never."""
 
     path: str = ""
     made_ms: int = 0
@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(State).decode
 
 
 def read_state(data_dir: Path) -> State:
-    """Return what is known; nothing for a note that cannot be read."""
+    """Return the note; an empty one if it cannot be read."""
     try:
         return _decode((data_dir / FILE).read_bytes())
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError):

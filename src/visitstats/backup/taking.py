@@ -1,8 +1,8 @@
-"""Making a backup beside a running service.
+"""Makes a backup beside a running service.
 
-The store first, then the data folder: so the journal in the backup has everything that the store in it may lack. The
-store gives a snapshot of one moment (`store.snapshot`), which a throw-away server of our own reads: so nobody waits,
-and a dump of it can be written in peace. A store that gives none is read site by site.
+The store is copied first, then the data folder, so that the journal in the backup has everything that the copy of the
+store may lack. The store gives a snapshot of one moment (`store.snapshot`), which a throw-away server of our own loads:
+so the dump is written without holding up the store. A store that gives no snapshot is read site by site.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ from visitstats.store.snapshot import SnapshotRefused, receive_snapshot
 from visitstats.system.files import CREATE, sync_directory
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how far, and of how much (0: not known)."""
+"""Is called with what is being done, how much of it is done, and how much there is (0: not known)."""
 
 DERIVED = (
     "valkey",
@@ -65,14 +65,14 @@ DERIVED = (
     "*.lock",
     "replay",
 )
-"""What of the data folder is in no backup, by the name of a file or folder: the embedded store's files and the salts
-(they are in the dump), what is made anew from the rest, and what belongs to running processes."""
+"""Names of files and folders of the data folder that are in no backup: the embedded store's files and the salts (they
+are in the dump), files that are derived from the rest, and files of running processes."""
 OF_PERSONS = "journal/*"
-"""What tells, with the salts, who was here (`manifest`, rule 2)."""
+"""Folders that, with the salts, tell who was here (`manifest`, rule 2)."""
 
 
 class Made(NamedTuple):
-    """What has been done."""
+    """The result of making a backup."""
 
     backup: Backup
     gone: list[Path]
@@ -84,7 +84,7 @@ def make_backup(
     progress: Progress = lambda *_: None, snapshots: bool = True,
 ) -> Made:  # fmt: skip
     """Make a backup of the store at an address and of a data folder, in a folder below `target`; keep the newest
-    `keep`. Not with `snapshots`, the store is read site by site.
+    `keep`. Without `snapshots`, the store is read site by site.
 
     Call it from the main thread. Raises BackupFailed, StoreUnavailable and StoreUnfit; nothing is left behind then.
     """
@@ -124,7 +124,7 @@ def make_backup(
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """One backup at a time; what one that was killed has left is removed."""
+    """Make sure that this is the only backup under way, and remove what a killed one has left."""
     handle = os.open(target / ".lock", os.O_RDWR | CREATE, 0o600)
     try:
         try:
@@ -168,7 +168,7 @@ def _dump(
             refused = str(error)
     writer, inexact = asyncio.run(_write(url, folder, now_ms, progress, beside=True))
     notes = [f"no snapshot ({refused}): each site is of a moment of its own"]
-    notes += [f"site {site} is large, and hits came all the while: its keys are of several moments" for site in inexact]
+    notes += [f"site {site} is large, and hits kept coming: its keys are of several moments" for site in inexact]
     return server, "read", _notes(writer, notes), writer
 
 
@@ -214,7 +214,7 @@ def _same_database(url: str, copy: str) -> str:
 
 
 def _notes(writer: DumpWriter, notes: list[str]) -> list[str]:
-    return notes + [f"the key {name} is none of ours and was left out" for name in writer.strange[:20]]
+    return notes + [f"the key {name} was written by another program and is left out" for name in writer.strange[:20]]
 
 
 # The data folder ------------------------------------------------------------------------------------------------------

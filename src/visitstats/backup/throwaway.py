@@ -1,4 +1,4 @@
-"""A store of one's own for as long as a block takes: to read a snapshot in, and to try a backup in."""
+"""A temporary store for the length of a block: it loads a snapshot, or a backup that is tried."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -51,7 +51,7 @@ BOTS = (
     "Mozilla/5.0 (compatible; coccocbot-web/1.0; +http://help.coccoc.com/searchengine)",
     "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
 )
-# Where a reader comes from; "" is a typed address or a page that keeps its own to itself.
+# Where a reader comes from; "" is a typed address, or a page that sends no referrer.
 _REFERRERS = ("", "https://www.google.com/", "https://coccoc.com/", "https://l.facebook.com/", "https://zalo.me/")
 
 # The alphabet of the widget's ids; 22 of these are 110 bits.

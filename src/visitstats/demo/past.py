@@ -1,8 +1,8 @@
 """The demo's past: a hundred days of made-up readers, so that its pages for editors open with something to see.
 
-They are committed as a worker commits hits, day by day, under the name of a writer that is nobody's: days, hours,
-articles and records are counted by the scripts, and nothing is set by hand. The seed's article is not among what they
-read: it goes on from the views that it had on the portal that it comes from.
+Their hits are committed as a worker commits hits, day by day, with a writer id that no worker has: the scripts count
+days, hours, articles and records, and nothing is set by hand. They do not read the seed's article, which goes on from
+the views that it had on its own portal.
 """
 
 import random
@@ -24,20 +24,20 @@ from visitstats.store.commit import Committed, Committer, Numbering, Work
 
 DAYS = 100
 VISITORS = 70
-"""On an ordinary working day."""
+"""How many visitors come on an ordinary working day."""
 MOST = 255
-"""Hits of a batch."""
+"""The most hits of a batch."""
 BY_HOUR = (2, 1, 1, 1, 1, 3, 6, 12, 22, 26, 27, 22, 12, 14, 18, 18, 16, 11, 7, 7, 7, 6, 5, 3)
-"""How the visitors of a day come: offices read in the morning and in the afternoon."""
+"""The share of a day's visitors in each hour: offices read in the morning and in the afternoon."""
 SPIDERS = 0.7
-"""Of the programs those that are search engines."""
+"""Which of the programs are search engines."""
 
 
 async def live_through(
     url: str, site: Site, now_ms: int, key_of: Callable[[str], str], rng: random.Random
 ) -> list[int]:
-    """Commit the past of a site up to a moment, and return moments of all quarter hours of it. `key_of` gives the key
-    of an address of the site. Raises StoreUnavailable."""
+    """Commit the past of a site up to a moment, and return a moment of each of its quarter hours. `key_of` returns the
+    key of an address of the site. Raises StoreUnavailable."""
     calendar = Calendar(site.timezone, site.week_start)
     articles = tuple(each for each in load_articles() if each.path)
     entries = {each.path: _entry(each, key_of(f"http://{site.hosts[0]}/demo/{each.path}")) for each in articles}

@@ -13,13 +13,13 @@ from visitstats.demo.traffic import TrafficStats, play
 
 
 def start_player(address: str, rate: float) -> None:
-    """Play `rate` visitors a minute against a running demo, until this process ends, however it ends. In a process of
-    its own: the supervisor forks its workers, and may have no threads."""
+    """Play `rate` visitors a minute against a running demo, until this process ends, however it ends. The player is a
+    process of its own, because the supervisor forks its workers and must not have threads."""
     multiprocessing.get_context("spawn").Process(target=_run, args=(address, rate), daemon=True, name="traffic").start()
 
 
 def _run(address: str, rate: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, with which this ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the demo, and the player ends with it
     asyncio.run(_play(address, rate))
 
 

@@ -19,7 +19,7 @@ from visitstats.demo.crowd import Reading, Visitor, draw_visitor, next_gap
 from visitstats.demo.loopback import Answer, LoopbackClient, NoAnswer
 
 HEARTBEAT = 60.0  # seconds, as the widget
-# More than this many at a time, bots included, and the next one waits at the door: memory and sockets stay bounded.
+# When this many visitors are there, bots included, the next one waits, so that memory and sockets stay bounded.
 MOST_AT_ONCE = 500
 
 _IGNORED = re.compile(r"ignored; reason=([a-z-]{1,40})")
@@ -45,7 +45,7 @@ class TrafficStats:
     """Answers 200 or 202."""
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    """What went wrong, by name: refused, timeout, closed, bad-answer, status-N; and answers of the wrong kind:
+    """How often something went wrong, by name: refused, timeout, closed, bad-answer, status-N; and wrong answers:
     `bot-counted`, and `ignored-REASON` for a person."""
 
 
@@ -81,7 +81,7 @@ async def play(
 
 
 class _Stopped(Exception):
-    """Leaves the task group, which cancels everybody in it."""
+    """Leaves the task group, which cancels all visitors in it."""
 
 
 class _Player:
@@ -155,7 +155,7 @@ class _Player:
         return url
 
     async def _stay(self, visitor: Visitor, seconds: float) -> None:
-        """Keeps a page open, with a heartbeat a minute; bots read the page and no clock."""
+        """Keeps a page open, with a heartbeat a minute; bots send no heartbeats."""
         while not visitor.is_bot and seconds > HEARTBEAT:
             await self._sleep(HEARTBEAT)
             seconds -= HEARTBEAT

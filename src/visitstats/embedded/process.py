@@ -158,9 +158,9 @@ class EmbeddedStore:
         return True
 
     def compact(self) -> bool:
-        """Have the server write its append-only file anew; True when it has begun.
+        """Make the server rewrite its append-only file; True when it has begun.
 
-        What was deleted (a salt that is past its life) is in the old file until then, however small the file is.
+        Until then, deleted values (a salt that is past its life) are still in the old file, however small it is.
         """
         return _ask(self._socket, b"BGREWRITEAOF").startswith(b"+")
 
@@ -268,7 +268,7 @@ class EmbeddedStore:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
-            # A backup takes its snapshot as a replica does; nobody else comes whom it were worth to wait for.
+            # A backup takes its snapshot as a replica does; there are no other replicas to wait for.
             "repl-diskless-sync-delay": "0",
             # An evicted watermark would apply the journal a second time.
             "maxmemory-policy": "noeviction",
@@ -349,13 +349,13 @@ def _url(path: Path) -> str:
 
 
 def _ping(path: Path) -> str:
-    """ "PONG", "LOADING" while the server reads its data, or "" when nobody answers within a second."""
+    """ "PONG", "LOADING" while the server reads its data, or "" when no answer comes within a second."""
     answer = _ask(path, b"PING")
     return "PONG" if answer.startswith(b"+PONG") else "LOADING" if answer.startswith(b"-LOADING") else ""
 
 
 def _ask(path: Path, command: bytes) -> bytes:
-    """The first line of the answer to a command, nothing when nobody answers within a second."""
+    """The first line of the answer to a command; empty when no answer comes within a second."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
@@ -367,7 +367,7 @@ def _ask(path: Path, command: bytes) -> bytes:
 
 
 def _lock(path: Path) -> int:
-    """An open file that is locked by nobody but us, or -1 if another process holds it."""
+    """An open file that this process has locked, or -1 if another process holds the lock."""
     handle = os.open(path, os.O_RDWR | CREATE, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

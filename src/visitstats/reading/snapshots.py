@@ -74,7 +74,7 @@ class Watch(Protocol):
         """The sequence up to which a site's records are known to be in the store."""
         ...
 
-    def look(self, site: str, sequence: int, total: int, expected: int) -> None:
+    def note_mark(self, site: str, sequence: int, total: int, expected: int) -> None:
         """Take note of a watermark."""
         ...
 
@@ -327,7 +327,7 @@ class Stats:
         except (StoreUnavailable, TimeoutError):
             return self.last_known(live)
         if counts.mark.sequence < applied:
-            self._watch.look(live.site.id, counts.mark.sequence, counts.mark.total, applied)
+            self._watch.note_mark(live.site.id, counts.mark.sequence, counts.mark.total, applied)
             # These numbers are older than those that were shown: healing will bring better ones.
             return self.last(live)
         if (newer := self._snapshots.get(live.site.id)) is not before and newer is not None:

@@ -1,7 +1,7 @@
-"""What the processes of one service tell each other: a piece of shared memory with a row for each of them.
+"""The board: shared memory with a row for each process of a service, in which it reports its state to the others.
 
-The supervisor makes it and hands it to its workers. Nothing of it is on a disk, so that it also works when the disk is
-full; it is gone with the service. A row is written by one process and read by any.
+The supervisor makes it and hands it to its workers. It is not on a disk, so that it also works when the disk is full,
+and it ends with the service. A row is written by one process and read by any.
 """
 
 import fcntl
@@ -16,19 +16,20 @@ from typing import Self, TypeVar
 import msgspec
 
 ROWS = 160
-"""The supervisor's, and those of twice as many workers as there may be: a reload has some of both sets."""
+"""The number of rows: one for the supervisor, and twice as many as there may be workers, because old and new workers
+run side by side during a reload."""
 ROW_BYTES = 64 * 1024
 CAUSES = 512
-"""Lines of the log that are known at a time (`visitstats.system.logs`)."""
+"""How many causes of log lines are known at a time (`visitstats.system.logs`)."""
 _HEAD = struct.Struct("=II")
 _CAUSE = struct.Struct("=QdI4x")
 _SIZE = ROWS * ROW_BYTES + CAUSES * _CAUSE.size
 MOST_SITES = 2000
-"""Sites that a worker names as lagging; ids are at most some 30 bytes long."""
+"""How many lagging sites a worker names."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself, once a second."""
+    """The state of a worker, which it writes once a second."""
 
     pid: int
     slot: int
@@ -41,42 +42,42 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     journal: bool = True
     """Whether it takes hits."""
     lagging: tuple[str, ...] = ()
-    """Sites of which its journal has what the store lacks."""
+    """Sites of which its journal has records that the store lacks."""
     gaps: int = 0
     journal_bytes: int = 0
     store_lost: int = 0
     connections: int = 0
     streams: int = 0
     files: int = 0
-    """Files that it has open."""
+    """How many files it has open."""
     most_files: int = 0
     waiting_hits: int = 0
-    """Hits that wait to be journalled, of `most_waiting`."""
+    """How many hits wait to be journalled; at most `most_waiting` may."""
     most_waiting: int = 0
     unapplied_records: int = 0
-    """Records that are in its journal, and not known to be in the store."""
+    """How many records are in its journal and not known to be in the store."""
     unapplied_bytes: int = 0
     unapplied_since_ms: int = 0
     """When the oldest of them was journalled; 0 for none."""
     journal_limit: int = 0
-    """Bytes that its journal may hold."""
+    """How many bytes its journal may hold."""
     oldest_shown_ms: int = 0
     """The moment of the oldest numbers that it has shown lately, because the store did not answer; 0 for none."""
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
     disk_free: int = 0
-    """Bytes that the service may still write to the disk of its data folder, and how many that has."""
+    """How many bytes the service may still write to the disk of its data folder, and the size of that disk."""
     disk_size: int = 0
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor says."""
+    """The state of the supervisor."""
 
     workers: int
-    """How many there are to be."""
+    """How many workers there should be."""
     started_ms: int
     restarts: dict[str, int]
-    """Workers that were started in the place of others, by why."""
+    """How many workers were started in place of others, by reason."""
     store_restarts: int = 0
 
 
@@ -113,7 +114,7 @@ class Board:
         self._write(row, _encode(told))
 
     def report(self, row: int) -> Report | None:
-        """Read a worker's row; None when nobody has it."""
+        """Read a worker's row; None when no worker has it."""
         return self._read(row, _decode_report)
 
     def reports(self) -> list[Report]:
@@ -121,12 +122,12 @@ class Board:
         return [found for row in range(1, ROWS) if (found := self.report(row)) is not None]
 
     def clear(self, row: int) -> None:
-        """Forget who had a row."""
+        """Empty a row."""
         self._write(row, b"")
 
     def _write(self, row: int, data: bytes) -> None:
         if len(data) > ROW_BYTES - _HEAD.size:
-            raise ValueError("what is told is too long")
+            raise ValueError("the report is too long for its row")
         start = row * ROW_BYTES
         turn = _HEAD.unpack_from(self._memory, start)[0] | 1  # odd while it is being written
         _HEAD.pack_into(self._memory, start, turn, 0)
@@ -143,14 +144,14 @@ class Board:
                     return decode(data) if data else None
                 except msgspec.MsgspecError:
                     return None
-        return None  # whoever writes there was killed in the middle of it
+        return None  # its writer was killed in the middle of writing
 
     # Causes --------------------------------------------------------------------------------------------------------
 
     def claim(self, cause: int, now: float, seconds: float, more: int, least: int = 0) -> int | None:
-        """Take the right to write a line of a cause, and return how many were left out since the last one, `more` among
-        them. None, when some process has written one in the last `seconds`: then `more` is remembered. With fewer than
-        `least` left out nothing is taken."""
+        """Take the right to log a line of a cause, and return how many lines were left out since the last one, `more`
+        included. Returns None when any process has written one in the last `seconds`: then `more` is remembered. With
+        fewer than `least` lines left out, the right is not taken."""
         with self._locked():
             place = self._place(cause)
             known: int
@@ -168,18 +169,18 @@ class Board:
             return left_out
 
     def says(self, about: int, word: int) -> bool:
-        """Whether the last line about something has said this (both are 32 bits and more, of which 32 are kept)."""
+        """Whether the last line about a subject said `word` (of both numbers, 32 bits are kept)."""
         with self._locked():
             known, _, said = _CAUSE.unpack_from(self._memory, self._place(about))
             return bool(known == about and said == word & 0xFFFFFFFF)
 
     def say(self, about: int, word: int, now: float) -> None:
-        """Remember what the last line about something has said."""
+        """Remember what the last line about a subject said."""
         with self._locked():
             _CAUSE.pack_into(self._memory, self._place(about), about, now, word & 0xFFFFFFFF)
 
     def _place(self, cause: int) -> int:
-        """Where a cause is, or may be put: in the place of the one that was written longest ago, of four."""
+        """Return the place of a cause; a new cause replaces the one of four that was logged longest ago."""
         best, oldest = 0, float("inf")
         for step in range(4):
             place = ROWS * ROW_BYTES + (cause + step) % CAUSES * _CAUSE.size
@@ -192,7 +193,7 @@ class Board:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        # A record lock belongs to a process, not to an open file that several have.
+        # A record lock belongs to a process; a lock of the open file would be shared by all forked processes.
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -213,7 +214,7 @@ class Seat:
         return cls(Board(), 1)
 
     def tell(self, told: Report) -> None:
-        """Say something of oneself."""
+        """Write the worker's report."""
         self.board.tell(self.row, told)
 
 

@@ -1,4 +1,4 @@
-"""The machine's clock. Everything else is given one, so that tests can set it."""
+"""The machine's clock. All other modules get a clock as an argument, so that tests can set the time."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""How many files this process may have open, and has: a connection is one, and journal and store need some."""
+"""Open files of this process, and their limit. Each connection is an open file; the journal and the store need some."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError, ValueError):  # macOS says that more is allowed than it allows
+        with contextlib.suppress(OSError, ValueError):  # macOS reports a higher limit than it allows
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             soft = most
     return MOST_FILES if soft == resource.RLIM_INFINITY else soft
@@ -42,8 +42,8 @@ def _is_open(file: int) -> bool:
 
 
 def let_go(files: Iterable[int]) -> None:
-    """Let go of files that a forked process has from its parent. Their numbers stay taken, by /dev/null: an object of
-    the parent's that is cleared away later would close what has got its number since."""
+    """Close files that a forked process has inherited, and open /dev/null under their numbers: an object of the parent
+    that is destroyed later would otherwise close a new file with the same number."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for file in files:
         os.dup2(null, file, inheritable=False)

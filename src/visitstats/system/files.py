@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 CREATE = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-"""How a file of ours is made or opened: never through a link."""
+"""The flags with which our files are made or opened: never through a link."""
 
 
 def write_all(file: int, data: bytes) -> None:

@@ -1,12 +1,12 @@
 """The log of the service: one line a message, and one cause at most once a minute, whichever process writes it.
 
-Rule 1: what is written on and on while something lasts is written once; the next line of the kind, a minute later,
-        has the number of those that were left out. So neither a store that refuses nor a stranger fills a disk.
-Rule 2: lines of one cause come from the same place in the code, or name the cause (`extra={"cause": …}`), whatever they
-        tell of a request or a site.
-Rule 3: a line that says how something is (`extra={"about": …}`) is written when it says something else than the last
-        one about it, of whichever process, and told later only if it is still right.
-Rule 4: an event that happens once (`extra=ALWAYS`: a start, a worker that died) is never left out.
+Rule 1: of lines that repeat while something lasts, only the first is written; the next line of the kind, a minute
+        later, has the number of those that were left out. So neither a store that refuses nor a stranger fills a disk.
+Rule 2: lines have the same cause when they come from the same place in the code, or name the same cause
+        (`extra={"cause": …}`), whatever request or site they mention.
+Rule 3: a line that tells the state of something (`extra={"about": …}`) is written when it differs from the last line
+        about it, of any process. A line that was left out is written later only if it is still true.
+Rule 4: a line about an event that happens once (`extra=ALWAYS`: a start, a worker that died) is never left out.
 """
 
 import json
@@ -22,42 +22,42 @@ from typing import Any, TextIO
 from visitstats.system.board import Board
 
 AGAIN_SECONDS = 60.0
-"""One line of a cause in so long a time."""
+"""How long after a line of a cause no other one is written."""
 LOOK_SECONDS = 5.0
-"""How often a process asks the others whether a line that was left out may be told by now."""
+"""How often a process checks whether a line that was left out may be written by now."""
 ALWAYS = {"always": True}
 FORMS = ("text", "json")
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""Of the system's log (sd-daemon(3))."""
+"""Level → priority in the system's log (sd-daemon(3))."""
 
 
 def set_up_logging(level: str, form: str = "text", board: Board | None = None) -> None:
-    """Log to stderr, as text or as JSON. With a board the processes that share it write one cause once a minute
-    together."""
+    """Log to stderr, as text or as JSON. Processes that share a board together write one line of a cause a minute."""
     handler = Lines(sys.stderr, OncePerMinute(board or Board()))
     handler.setFormatter(JsonForm() if form == "json" else TextForm(for_system_log=_is_system_log(sys.stderr)))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A job that takes longer than its period is left out once; APScheduler warns of that each time.
+    # APScheduler warns each time that it skips a job whose last run has not ended.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 def tell_left_out() -> None:
-    """Write lines that were left out a minute ago, each with the number of its kind. To be called each second."""
+    """Write one line for each cause whose lines were left out for a minute, with their number. To be called each
+    second."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Lines):
             handler.tell_left_out()
 
 
 def forget_left_out() -> None:
-    """Forget what was left out in the process that this one was forked from: that tells it itself."""
+    """Forget the lines that were left out in the parent of a forked process: the parent writes them itself."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Lines):
             handler.forget_left_out()
 
 
 class _Seen:
-    """What a process knows of a cause."""
+    """A cause, as one process knows it."""
 
     __slots__ = ("last", "left_out", "until")
 
@@ -107,7 +107,7 @@ class OncePerMinute(logging.Filter):
             return False
         for other, seen in self._seen.items():
             if other != cause and seen.last is not None and getattr(seen.last, "about", "") == about:
-                seen.last = None  # it is not right any more
+                seen.last = None  # it is not true any more
         return self._board.says(_number(about), cause)
 
     def _say(self, record: logging.LogRecord, cause: int, now: float) -> None:
@@ -115,11 +115,11 @@ class OncePerMinute(logging.Filter):
             self._board.say(_number(about), cause, now)
 
     def forget(self) -> None:
-        """Know of no line that was left out."""
+        """Forget all lines that were left out."""
         self._seen.clear()
 
     def due(self, *, at_once: bool = False) -> list[logging.LogRecord]:
-        """Return the last line of each cause of which lines were left out, and none was written for a minute."""
+        """Return the last line of each cause whose lines were left out and that had no line for a minute."""
         now, found = self._clock(), list[logging.LogRecord]()
         for cause, seen in self._seen.items():
             if seen.last is None or (now < seen.until and not at_once):
@@ -140,7 +140,7 @@ class OncePerMinute(logging.Filter):
 def _cause(record: logging.LogRecord) -> int:
     named = getattr(record, "cause", None)
     if named is None and not record.name.startswith("visitstats"):
-        # Of other people's code the texts differ with each request: the kind of the error must do.
+        # The texts of libraries differ with each request, so the type of the error stands for the cause.
         named = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
     elif named is None:
         named = record.msg
@@ -160,7 +160,7 @@ class Lines(logging.StreamHandler[TextIO]):
         self.addFilter(once)
 
     def tell_left_out(self, *, at_once: bool = False) -> None:
-        """Write what is due."""
+        """Write the lines that are due."""
         self.acquire()
         try:
             for record in self._once.due(at_once=at_once):
@@ -169,11 +169,11 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
     def forget_left_out(self) -> None:
-        """Write nothing of what was left out so far."""
+        """Forget the lines that were left out so far."""
         self._once.forget()
 
     def close(self) -> None:
-        """Write what was left out so far."""
+        """Write the lines that were left out so far, and close."""
         self.tell_left_out(at_once=True)
         super().close()
 

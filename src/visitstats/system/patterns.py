@@ -1,6 +1,6 @@
 """Regular expressions that cannot hang a worker: RE2's, which are matched in linear time (hostile-inputs row 35).
 
-RE2 has no look-around and no back references; all the rest is as everywhere: https://github.com/google/re2/wiki/Syntax
+RE2 has no look-around and no back references; its syntax: https://github.com/google/re2/wiki/Syntax
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from visitstats.core.errors import InvalidSite
 
 try:
     import re2
-except ImportError:  # no build for this machine: everything but rewrite rules and presets works
+except ImportError:  # there is no build for this machine: everything works but rewrite rules and presets
     re2 = None
 
 MOST_MEMORY = 256 * 1024

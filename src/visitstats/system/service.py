@@ -1,4 +1,4 @@
-"""Which service runs on a data folder: a file that its supervisor holds locked, so that other commands find it."""
+"""The file by which commands find the service that runs on a data folder: its supervisor holds it locked."""
 
 import fcntl
 import os
@@ -12,13 +12,13 @@ FILE = "service"
 
 
 class State(msgspec.Struct, frozen=True):
-    """What the supervisor says of itself."""
+    """The state that the supervisor writes into the file."""
 
     pid: int
     reloads: int = 0
     """How often the settings were read again since the start."""
     trouble: str = ""
-    """What was wrong with that the last time."""
+    """Why reading them again failed the last time; empty when it did not."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -26,8 +26,8 @@ _decode = msgspec.json.Decoder(State).decode
 
 
 class ServiceFile:
-    """The file of one folder. Of two services on one folder, which may share a store of the operator's, the second has
-    none: it is told by its process id alone."""
+    """The file of one folder. When two services run on one folder (with a store of the operator's), the second has no
+    file, and is known by its process id alone."""
 
     def __init__(self, data_dir: Path) -> None:
         """Raises OSError."""
@@ -41,12 +41,12 @@ class ServiceFile:
     def tell(self, state: State) -> None:
         """Write the state, if the file is ours. Raises OSError."""
         if self.mine:
-            data = _encode(state).ljust(512)  # over a longer one, in one write
+            data = _encode(state).ljust(512)  # one write that covers a longer state before
             os.lseek(self._file, 0, os.SEEK_SET)
             write_all(self._file, data)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the file."""
         os.close(self._file)
 
 
