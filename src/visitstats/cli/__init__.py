@@ -68,7 +68,7 @@ def application(only: str = "") -> typer.Typer:
 def main() -> None:
     """Run the command line; the entry point of the program `visitstats`."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows no Vietnamese shows ? for its letters, and no traceback.
+        # A terminal that cannot show Vietnamese letters gets ? for them, and no traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     keep_private()
@@ -80,7 +80,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(0)
     except BrokenPipeError:
-        # The reader of our output went away (| head): not an error of ours.
+        # The program that reads our output has ended (| head): that is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -30,7 +30,7 @@ from visitstats.system.clock import wall_clock
 app = typer.Typer(help="Make a backup, and try one.", invoke_without_command=True)
 
 POLITE = 10
-"""Added to the niceness of a backup: hits come first."""
+"""How much the niceness of a backup is raised, so that hits come first."""
 
 
 class NothingFound(VisitstatsError):
@@ -38,25 +38,25 @@ class NothingFound(VisitstatsError):
 
 
 class NotAccessible(VisitstatsError):
-    """The disk, or a right of this user, is in the way of a check or a restore."""
+    """An error of the disk, or a missing right of this user, prevents a check or a restore."""
 
 
 @app.callback()
 def backup(
     context: typer.Context,
     to: Annotated[
-        Path | None, typer.Option(help="Folder in which it is made (else the setting backup_dir).", show_default=False)
+        Path | None, typer.Option(help="Folder for the backup (else the setting backup_dir).", show_default=False)
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(help="How many are kept there (else backup_keep).", min=1, show_default=False)
+        int | None, typer.Option(help="How many backups are kept there (else backup_keep).", min=1, show_default=False)
     ] = None,
     read: Annotated[
         bool, typer.Option("--read", help="Read the store site by site, without asking it for a snapshot.")
     ] = False,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Make a backup beside a running service: of the store with sites and tokens, the journal, and all else that is not
-    derived."""
+    """Make a backup beside a running service: the store with sites and tokens, the journal, and all other files that
+    are not derived."""
     if context.invoked_subcommand:
         return
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url, backup_dir=to, backup_keep=keep)
@@ -186,7 +186,7 @@ def _moment(ms: int) -> str:
 
 
 class _Bar:
-    """A bar for each thing that is done, on a terminal."""
+    """A progress bar for each step, on a terminal."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -203,7 +203,7 @@ class _Bar:
         self._progress.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Show how far something is."""
+        """Show how far a step is."""
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=None)
         self._progress.update(self._tasks[what], completed=done, total=total or None)
@@ -219,7 +219,7 @@ def _in_one_line() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the log's warnings of single records off the terminal: what matters of them is printed."""
+    """Keep the log's warnings about single records off the terminal; the result has what matters."""
     logging.disable(logging.WARNING)
     try:
         yield

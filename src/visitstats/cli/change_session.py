@@ -1,4 +1,4 @@
-"""What the commands that change something have in common."""
+"""The common part of all commands that change something."""
 
 import getpass
 import os
@@ -38,7 +38,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would ch
 
 
 class Bench:
-    """What a command works with: a site, its changes, its closed months, its lists."""
+    """The parts that a command uses: a site, its changes, its closed months, its lists."""
 
     def __init__(self, parts: Parts, site: Site, recorder: Recorder | None, articles: Articles | None) -> None:
         self.site = site
@@ -71,7 +71,7 @@ class Session:
         self._site = site
 
     def run(self, work: Callable[[Bench], Awaitable[T]], *, changes: bool = False, lists: bool = False) -> T:
-        """Do something on the site; `changes`: also write; `lists`: also read lists of articles."""
+        """Do some work on the site. `changes`: the work also writes. `lists`: it also reads lists of articles."""
 
         async def on(parts: Parts) -> T:
             site = await find_site(parts.records, self._site)
@@ -90,7 +90,7 @@ class Session:
 
 
 def ordered(who: str | None, why: str) -> Order:
-    """Return who orders a change."""
+    """Return the order of a change: who makes it, and why."""
     return Order(who or _user(), why)
 
 
@@ -102,12 +102,12 @@ def _user() -> str:
 
 
 def how_to_undo(site_id: str, made: Logged) -> None:
-    """Say how a change is taken back."""
+    """Print how a change is taken back."""
     print(f"Change {made.id}; to take it back: visitstats undo {site_id} {made.id}")
 
 
 def told(change: Change) -> list[str]:
-    """Say in lines what a change adds, takes away or calls otherwise."""
+    """Return lines that say what a change adds, takes away or renames."""
     lines = [line for each in change.said for line in _amount(change, each)]
     if change.note and len(change.place) == len("2026-11-24"):
         lines.append(f"{change.note[:7]} is closed: what was meant for {change.note} is booked on {change.place}.")
@@ -117,7 +117,7 @@ def told(change: Change) -> list[str]:
 
 
 def settings_told(change: Change) -> list[str]:
-    """Say in lines which settings of the site are others."""
+    """Return lines that say which settings of the site were changed."""
     return [f"{each.name}: {each.before or '—'} → {each.after or '—'}" for each in change.settings]
 
 
@@ -131,5 +131,5 @@ def _amount(change: Change, amount: Amount) -> list[str]:
 
 
 def steps(before: int, by: int) -> str:
-    """Write what a number was and is: 1.524.318 → 206.114."""
+    """Write a number before and after a change: 1.524.318 → 206.114."""
     return f"{dots(before)} → {dots(before + by)}"

@@ -1,5 +1,4 @@
-"""visitstats merge, alias, rename, hide, accept, undo, audit: what people say of articles, and how changes are taken
-back."""
+"""visitstats merge, alias, rename, hide, accept, undo, audit: changes of articles, and how they are taken back."""
 
 from datetime import date, timedelta
 from typing import Annotated
@@ -32,7 +31,7 @@ from visitstats.core.periods import Calendar
 from visitstats.store.change_records import Change, Kind, Logged
 from visitstats.system.clock import wall_clock
 
-FromArgument = Annotated[str, typer.Argument(metavar="FROM", help="Key or address that is to stand for another.")]
+FromArgument = Annotated[str, typer.Argument(metavar="FROM", help="Key or address that becomes an alias of the other.")]
 IntoArgument = Annotated[str, typer.Argument(metavar="INTO", help="Key or address of the article that stays.")]
 ArticleArgument = Annotated[str, typer.Argument(metavar="ARTICLE", help="Its key or address.")]
 
@@ -77,7 +76,7 @@ def alias(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Have a key that was never counted stand for another article."""
+    """Make a key that was never counted an alias of an article."""
     kind: Kind = "alias"
 
     async def make(bench: Bench) -> Logged:
@@ -91,19 +90,19 @@ def alias(
 def rename(
     site_id: SiteArgument,
     article: ArticleArgument,
-    title: Annotated[str | None, typer.Option(help="What it is called.")] = None,
-    author: Annotated[str | None, typer.Option(help="Who is paid for it.")] = None,
-    category: Annotated[str | None, typer.Option(help="Where it stands.")] = None,
+    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+    author: Annotated[str | None, typer.Option(help="Its author, who is paid for it.")] = None,
+    category: Annotated[str | None, typer.Option(help="Its category.")] = None,
     published: Annotated[str | None, typer.Option(help="A date, or a moment: 2026-11-24T08:30+07:00.")] = None,
-    url: Annotated[str | None, typer.Option(help="The address that lists show, of this site.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="Its type; an empty one takes it away.")] = None,
+    url: Annotated[str | None, typer.Option(help="The address that lists show, on a host of this site.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Its type; an empty text removes it.")] = None,
     who: WhoOption = None,
     why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Say what an article is called. No reader's page changes that any more."""
+    """Set the title, author or other facts of an article. Beacons of readers no longer change them."""
     facts = Renaming(title, author, category, published, url)
 
     async def make(bench: Bench) -> list[Logged]:
@@ -128,7 +127,7 @@ def hide(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Take an article out of the lists, for readers too. It is counted as before."""
+    """Take an article out of all lists, those for readers too. It is counted as before."""
 
     async def make(bench: Bench) -> Logged:
         return await bench.desk.naming.hide(article, ordered(who, why), hidden=not show)
@@ -142,14 +141,14 @@ def accept(
     site_id: SiteArgument,
     article: ArticleArgument,
     fact: Annotated[str, typer.Argument(metavar="FACT", help=f"One of {', '.join(FACTS)}.")],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="What readers say, as visitstats claims shows it.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The value, as visitstats claims shows it.")],
     who: WhoOption = None,
     why: WhyOption = "",
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Have an article be called what its readers say."""
+    """Set a fact of an article to the value that readers claim."""
 
     async def make(bench: Bench) -> Logged:
         today = date.fromisoformat(bench.calendar.day_at(wall_clock()).date)
@@ -172,7 +171,7 @@ def undo(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Take a change back. What was counted since stays where it is."""
+    """Take a change back. Counts that came since stay where they are."""
     session = Session(config, data_dir, redis_url, site_id)
 
     async def look(bench: Bench) -> Change:
@@ -203,7 +202,7 @@ def audit(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """List what was changed by hand: when, by whom, what, what was before and after, and why."""
+    """List the changes that people made: when, who, what, the values before and after, and why."""
 
     async def read(bench: Bench) -> tuple[Calendar, Page]:
         return bench.calendar, await bench.desk.log(Wanted(kind, person, article, limit, cursor))

@@ -1,4 +1,4 @@
-"""visitstats config check, visitstats config show: what the service would start with, before it does."""
+"""visitstats config check, visitstats config show: the settings with which the service would start."""
 
 import os
 from typing import Annotated
@@ -18,7 +18,7 @@ DEFAULT = "default"
 
 @app.command("check")
 def check_config(config: ConfigOption = None) -> None:
-    """Say whether the settings are good; exit 78 when they are not, as the service would. Nothing is started."""
+    """Say whether the settings are valid; exit with 78 when they are not, as the service would. Nothing is started."""
     _, places = Settings.loaded(None, os.environ, config)
     variables = sum(place.startswith(PREFIX) for place in places.values())
     given = [
@@ -29,7 +29,7 @@ def check_config(config: ConfigOption = None) -> None:
 
 @app.command("show")
 def show_config(
-    everything: Annotated[bool, typer.Option("--all", help="Show those with their default, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show settings that have their default.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     config: ConfigOption = None,
 ) -> None:

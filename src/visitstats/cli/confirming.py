@@ -1,4 +1,4 @@
-"""Asking before what cannot be taken back with one word: the id of the site is typed."""
+"""Asks for confirmation of a change that is hard to take back: the person types the id of the site."""
 
 import sys
 
@@ -6,18 +6,17 @@ from visitstats.core.errors import VisitstatsError
 
 
 class NotConfirmed(VisitstatsError):
-    """What was not confirmed. Nothing was changed."""
+    """A change was not confirmed. Nothing was changed."""
 
 
 def check_can_ask(what: str, *, yes: bool) -> None:
-    """Raise NotConfirmed when somebody is to be asked, and there is no terminal."""
+    """Raise NotConfirmed when a confirmation is needed and there is no terminal to ask on."""
     if not yes and not sys.stdin.isatty():
         raise NotConfirmed(f"nothing was changed: there is no terminal on which to confirm it; say --yes to {what}")
 
 
 def confirm(site_id: str, what: str, *, yes: bool) -> None:
-    """Have the id of a site typed on the terminal, unless it was said that nobody is to be asked. Raises
-    NotConfirmed."""
+    """Ask on the terminal for the id of a site, unless `yes`. Raises NotConfirmed."""
     check_can_ask(what, yes=yes)
     if yes:
         return

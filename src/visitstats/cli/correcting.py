@@ -32,18 +32,18 @@ from visitstats.reading.index import IndexBuilding
 from visitstats.store.change_records import Change, Logged
 
 MonthArgument = Annotated[str, typer.Argument(metavar="MONTH", help="As 2026-10.")]
-ViewsOption = Annotated[bool, typer.Option("--views", help="Of the site's views, not of its visits.")]
+ViewsOption = Annotated[bool, typer.Option("--views", help="The site's views, in place of its visits.")]
 
 
 def adjust(
     site_id: SiteArgument,
     by: Annotated[
-        int | None, typer.Argument(metavar="[AMOUNT]", help="How much is added; -200 (behind --) takes away.")
+        int | None, typer.Argument(metavar="[AMOUNT]", help="How much is added; a negative one (after --) takes away.")
     ] = None,
     why: WhyOption = "",
     article: Annotated[str, typer.Option(help="Key or address of an article; else the whole site.")] = "",
     views: ViewsOption = False,
-    to: Annotated[int | None, typer.Option(min=0, help="Instead of AMOUNT: what the count is to be.")] = None,
+    to: Annotated[int | None, typer.Option(min=0, help="Instead of AMOUNT: the new value of the count.")] = None,
     day: Annotated[str, typer.Option(help=f"A date, or {UNDATED} for no day.", show_default="today")] = "",
     dry_run: DryRunOption = False,
     who: WhoOption = None,
@@ -51,7 +51,7 @@ def adjust(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Correct a count: visits or views of the site, or views of an article. It says what was there before."""
+    """Correct a count: visits or views of the site, or views of an article. The value before is shown."""
     session = Session(config, data_dir, redis_url, site_id)
     of: Literal["visits", "views"] = "views" if views or article else "visits"
     asked = Adjustment(of, article, by, to, day)
@@ -67,7 +67,7 @@ def adjust(
 
 def reset(
     site_id: SiteArgument,
-    to: Annotated[int, typer.Option(min=0, help="What the total is to be.")] = 0,
+    to: Annotated[int, typer.Option(min=0, help="The new total.")] = 0,
     why: WhyOption = "",
     views: ViewsOption = False,
     confirm: Annotated[str, typer.Option(help="The site's id, instead of typing it when asked.")] = "",
@@ -144,7 +144,7 @@ def reopen(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Open the last closed month again, with a reason. What was frozen is kept."""
+    """Open the last closed month again, with a reason. Its frozen numbers are kept."""
 
     async def make(bench: Bench) -> Logged:
         return await bench.desk.periods.reopen(month, ordered(who, why))
@@ -156,7 +156,7 @@ def reopen(
 
 def closed(
     site_id: SiteArgument,
-    month: Annotated[str, typer.Argument(metavar="[MONTH]", help="Write what was frozen of this one.")] = "",
+    month: Annotated[str, typer.Argument(metavar="[MONTH]", help="Write the frozen numbers of this month.")] = "",
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="Where; its SHA-256 is that of the closing.", show_default="-")
     ] = Path("-"),
@@ -164,7 +164,7 @@ def closed(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """List the closed months, or write what was frozen of one: JSON lines, a head and then each article."""
+    """List the closed months, or write the frozen numbers of one: JSON lines, a head and then each article."""
     session = Session(config, data_dir, redis_url, site_id)
 
     async def text(bench: Bench) -> bytes:

@@ -1,4 +1,4 @@
-"""visitstats site embed: what is pasted into a portal's pages, from the table of boxes."""
+"""visitstats site embed: prints the snippet for a portal's pages, from the table of boxes."""
 
 from typing import Annotated
 

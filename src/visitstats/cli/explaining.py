@@ -25,7 +25,7 @@ BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 )
 ADDRESS = "192.0.2.1"
-"""Set aside for documentation (RFC 5737): nobody's."""
+"""An address that is reserved for documentation (RFC 5737), so that it is no reader's."""
 
 
 def explain(

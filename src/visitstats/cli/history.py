@@ -1,4 +1,4 @@
-"""visitstats history: a site by hour, day, month or year; or what one article was read."""
+"""visitstats history: a site by hour, day, month or year; or the views of one article."""
 
 import csv as csv_files
 import io
@@ -34,12 +34,12 @@ COLUMNS = (
     ("Không tính", "Not counted"), ("Máy đếm chạy", "Service ran"),
 )  # fmt: skip
 IMPORTED = (("Lượt truy cập đã nhập", "Visits imported"), ("Lượt xem đã nhập", "Views imported"))
-"""What an older counter had: a part of the visits and views."""
+"""Columns for the numbers of an older counter, which are a part of the visits and views."""
 KNOWN = {"yes": ("có", "yes"), "partly": ("một phần", "partly"), "no": ("không", "no")}
 
 
 class Shown(NamedTuple):
-    """What is shown: headings in Vietnamese and English, and rows of numbers (None: not known) and words."""
+    """A table to show: headings in Vietnamese and English, and rows of numbers (None: not known) and words."""
 
     title: str
     headings: list[tuple[str, str]]

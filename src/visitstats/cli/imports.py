@@ -1,4 +1,4 @@
-"""visitstats import: old numbers from the files of other counters, looked at first, and brought as one change."""
+"""visitstats import: reads the files of other counters, shows what would change, and imports them as one change."""
 
 import asyncio
 import sys
@@ -104,7 +104,7 @@ def bring(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Bring the numbers of an old counter: total, history by day, views of articles. With --dry-run look first."""
+    """Import the numbers of an old counter: total, history by day, views of articles. Try it first with --dry-run."""
     options = _options(
         kind=kind, encoding=encoding, sheet=sheet, table=table, url=url, prefix=prefix, date_order=date_order,
         match=match, views=views, counts=counts, first=first, last=last, through=through, timezone=timezone,

@@ -1,4 +1,4 @@
-"""visitstats key: why an address has this key."""
+"""visitstats key: explains how an address becomes its key."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def explain_keys(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Say which article an address is, and step by step why."""
+    """Show the key of an address, and step by step how it is found."""
 
     async def read(records: Records, reads: Reads) -> KeyRules:
         site = await find_site(records, site_id)

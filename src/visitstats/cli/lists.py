@@ -32,7 +32,7 @@ SHOWN = 50
 """Rows of a table."""
 STDOUT = Path("-")
 LOOK_SECONDS = 0.5
-"""How often it is looked how far the making of an index is."""
+"""How often the progress of making an index is read, in seconds."""
 Shown = Literal["vi", "en"]
 
 
@@ -57,19 +57,19 @@ def show_articles(
     ] = "",
     first: Annotated[str, typer.Option("--from", metavar="DATE", help="From this day on, as 2026-11-24.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="DATE", help="Up to this day.")] = "",
-    text: Annotated[str, typer.Option(help="Is in the title or in the key.")] = "",
-    title: Annotated[str, typer.Option(help="Is in the title; case and tone marks do not matter.")] = "",
-    key_contains: Annotated[str, typer.Option(help="Is in the key.")] = "",
-    prefix: Annotated[str, typer.Option(help="With this the key begins.")] = "",
+    text: Annotated[str, typer.Option(help="The title or the key contains it.")] = "",
+    title: Annotated[str, typer.Option(help="The title contains it; case and tone marks do not matter.")] = "",
+    key_contains: Annotated[str, typer.Option(help="The key contains it.")] = "",
+    prefix: Annotated[str, typer.Option(help="The key begins with it.")] = "",
     author: Annotated[str, typer.Option()] = "",
     category: Annotated[str, typer.Option()] = "",
     kind: Annotated[str, typer.Option("--type")] = "",
     published_from: Annotated[str, typer.Option(metavar="DATE")] = "",
     published_to: Annotated[str, typer.Option(metavar="DATE")] = "",
-    min_views: Annotated[int | None, typer.Option(help="At least so many in the period.", show_default="1")] = None,
+    min_views: Annotated[int | None, typer.Option(help="The fewest views in the period.", show_default="1")] = None,
     key: Annotated[list[str] | None, typer.Option(help="Only this article; may be repeated.")] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Hidden articles, too.")] = False,
-    within: Annotated[int, typer.Option(metavar="DAYS", help="Also the views within so many days of publication.")] = 0,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Also hidden articles.")] = False,
+    within: Annotated[int, typer.Option(metavar="DAYS", help="Also the views within DAYS days of publication.")] = 0,
     compare: Annotated[bool, typer.Option("--compare", help="Also the views in the period before.")] = False,
     sort: Annotated[str, typer.Option(help=f"{', '.join(SORTS)}.")] = "views",
     direction: Annotated[str, typer.Option(help="asc or desc.", show_default="desc, of texts asc")] = "",
@@ -114,7 +114,7 @@ def show_articles(
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what a file is to be, by its name. Raises InvalidQuery."""
+    """Return the kind of a file, by its name. Raises InvalidQuery."""
     name = path.name.lower()
     if path == STDOUT or name.endswith((".csv", ".txt", ".tsv")):
         return "csv"
@@ -125,8 +125,8 @@ def kind_of(path: Path) -> Kind:
 
 @asynccontextmanager
 async def shown_progress(articles: Articles, site: Site) -> AsyncIterator[Callable[[int, int], None]]:
-    """Wait until there is an index of a site; then yield what is told how many rows of how many are written. Both are
-    shown where somebody can see it."""
+    """Wait until there is an index of a site; then yield a function to call with the number of written rows and of all
+    rows. On a terminal both are shown."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True,
@@ -146,7 +146,7 @@ async def shown_progress(articles: Articles, site: Site) -> AsyncIterator[Callab
 
 
 async def _pieces(articles: Articles, site: Site, query: Query, *, shows: bool) -> AsyncIterator[Page]:
-    """Yield a list; show how far it is, where somebody can see that."""
+    """Yield a list, and show its progress on a terminal."""
     async with shown_progress(articles, site) as told:
         done = 0
         async for page in articles.pieces(site, query):
@@ -193,9 +193,10 @@ async def _print(site: Site, query: Query, pieces: AsyncIterator[Page]) -> None:
 
 @contextmanager
 def opened_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open what is written, and a place for what is only moved there when it is complete. Raises InvalidQuery."""
+    """Open the output, and a temporary place from which a file is moved there when it is complete. Raises
+    InvalidQuery."""
     if path == STDOUT:
-        # Bytes: whatever letters the terminal claims to know, a file has all of them.
+        # As bytes, because the encoding of the terminal may lack letters that the file has.
         yield sys.stdout.buffer, path
         sys.stdout.buffer.flush()
         return

@@ -1,4 +1,4 @@
-"""How numbers of one site are brought into another: exported into a file, looked at, and imported as one change."""
+"""Moves the numbers of one site into another: exports them into a file, checks it, and imports it as one change."""
 
 import asyncio
 import tempfile
@@ -35,7 +35,7 @@ from visitstats.system.patterns import linear_pattern
 from visitstats.trust.survey import survey
 
 SETTLED_SECONDS = 1.5
-"""Workers see that a site is archived within a second; what they had taken by then is counted."""
+"""How long to wait after a site is archived: workers see it within a second, and hits that they took before count."""
 MOST_LOOKS = 40
 
 
@@ -76,7 +76,7 @@ async def exported(parts: Parts, site: Site, folder: Path) -> Exported:
 
 
 def name_of(site_id: str) -> str:
-    """How an import of a site's numbers is called in the list of changes."""
+    """The name of an import of a site's numbers in the list of changes."""
     return f"site {site_id}"
 
 
@@ -109,7 +109,7 @@ class Move:
         return await Bench(self._parts, self.site, None, None).desk.imports.made_with(plan.draft.hash)
 
     async def made_of(self, site_id: str) -> str:
-        """Return the id of the import in force of a site's numbers, whatever they were; "" for none."""
+        """Return the id of the import in force of a site's numbers, even if they have changed since; "" for none."""
         found = await Bench(self._parts, self.site, None, None).desk.imports.in_force()
         return next((name for name, what in found.items() if what.files == (name_of(site_id),)), "")
 
@@ -125,9 +125,9 @@ class Move:
                 )
 
     async def make_new(self, path: Path, order: Order) -> Logged:
-        """Make the site, and import a file into it; if that fails nothing stays of it. What was killed on the way is
-        taken up: a site with these settings of which nothing is counted, or an import of this file that was begun.
-        Raises InvalidSite for an id that is in use, or that counts are kept of, and ImportRefused."""
+        """Make the site, and import a file into it; if that fails, the site is removed again. What was killed on the
+        way is taken up: a site with these settings of which nothing is counted, or an import of this file that was
+        begun. Raises InvalidSite for an id that is in use, or that counts are kept of, and ImportRefused."""
         records, site = self._parts.records, self.site
         is_there = (await records.sites()).get(site.id) == site
         if not is_there:
@@ -143,7 +143,7 @@ class Move:
             try:
                 return await self.make(plan, order)
             except ChangePending:
-                raise  # it is written down, and will be made
+                raise  # the import is written down, and will be made
             except BaseException:
                 await records.discard_site(site.id, wall_clock())
                 raise
@@ -170,9 +170,9 @@ async def check_free(parts: Parts, site_id: str) -> None:
 
 
 async def archive(parts: Parts, site: Site, journal: Path) -> Site:
-    """Have nothing more counted for a site, and wait until all that was taken is counted: what is in the journal of
-    this machine, and what other machines add to its totals. Returns it archived. Raises ChangeRefused when that takes
-    longer than a minute."""
+    """Stop counting for a site, and wait until all hits that were taken are counted: those in the journal of this
+    machine, and those that other machines still add to its totals. Returns the archived site. Raises ChangeRefused when
+    that takes longer than a minute."""
     archived = msgspec.structs.replace(site, archived=True)
     if not site.archived:
         await parts.records.put_site(archived)

@@ -53,7 +53,7 @@ def stats(
     for column in table.columns[1:]:
         column.justify = "right"
     for name in COUNTS:
-        if name not in ("online", "search_engines"):  # these are the same in visits and in views, and stand below
+        if name not in ("online", "search_engines"):  # these two are neither visits nor views, and are printed below
             table.add_row(name.replace("_", " "), *(_written(numbers, name) for numbers in both))
     console = Console()
     console.print(table)
@@ -79,7 +79,7 @@ def show_claims(
     limit: Annotated[int, typer.Option(help="How many, those of most networks first.", min=1, max=MOST)] = 50,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """List what readers say of articles that they are not called."""
+    """List the facts of articles that readers claim and that differ from their entries."""
 
     async def read(records: Records, reads: Reads) -> list[Claimed]:
         return await claims(reads, LiveSite(await find_site(records, site_id)), wall_clock(), limit)
@@ -90,7 +90,7 @@ def show_claims(
         called = f"{each.says} ({each.standing})"
         row = (str(each.networks), each.day, each.key, each.fact, called, each.claimed)
         table.add_row(*map(escape, row))
-    Console().print(table if found else "Readers say nothing else in the last days.")
+    Console().print(table if found else "No reader claims anything else in the last days.")
 
 
 def _written(numbers: Numbers, name: str) -> str:

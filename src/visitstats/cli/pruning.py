@@ -1,4 +1,4 @@
-"""visitstats articles prune: places that made-up pages have taken."""
+"""visitstats articles prune: gets places back that made-up pages have taken."""
 
 from typing import Annotated
 
@@ -32,7 +32,7 @@ def prune(
     data_dir: DataDirOption = None,
     redis_url: RedisOption = None,
 ) -> None:
-    """Have pages give their places back that only one network ever read for a week: their views go to (other)."""
+    """Free the places of pages that only one network has read, a week ago or earlier: their views go to (other)."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
 
     async def look(parts: Parts) -> Looked:

@@ -1,4 +1,4 @@
-"""visitstats report: what an office tells its leadership of a period, and what it pays its authors by."""
+"""visitstats report: reports of a period for the leadership of an office, and for the royalties of its authors."""
 
 import asyncio
 from pathlib import Path

@@ -64,7 +64,7 @@ RELOAD_SECONDS = 300.0
 """How long the command waits for a reload, in which each worker is replaced in its turn."""
 TRAFFIC_PER_MINUTE = 20.0
 SEED_VIEWS = 822
-"""What the seed's article had on the portal that it comes from; the demo takes it over as a baseline."""
+"""The views of the seed's article on its own portal; the demo takes them over as a baseline."""
 
 
 class NotReloaded(VisitstatsError):
@@ -99,7 +99,7 @@ def serve(
 
 
 def reload(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Have the running service read its settings and sites again, without refusing a hit."""
+    """Make the running service read its settings and sites again, without refusing a hit."""
     folder = settings_of(config, data_dir=data_dir).data_dir
     before = running(folder)
     if before is None:
@@ -122,12 +122,12 @@ def demo(
     data_dir: Annotated[
         Path, typer.Option(help="Folder of the demo's numbers; a second run carries on with them.")
     ] = Path("visitstats-data/demo"),
-    traffic: Annotated[bool, typer.Option("--traffic", help="Play visitors who come, read and leave.")] = False,
+    traffic: Annotated[bool, typer.Option("--traffic", help="Simulate visitors who come, read and leave.")] = False,
     rate: Annotated[
         float, typer.Option(help="Visitors per minute with --traffic.", min=0.1, max=600)
     ] = TRAFFIC_PER_MINUTE,
 ) -> None:
-    """Show it: a small town's portal with the counter on it, on this machine, from stored numbers."""
+    """Run a demonstration on this machine: the portal of a small town with the counter on it."""
     environ = dict(os.environ)
     options = {"data_dir": data_dir, "host": "127.0.0.1", "port": port}
     _serve(
@@ -160,7 +160,7 @@ def _serve(load: Callable[[], Settings], *, demo: bool, ready: Callable[[str, st
 
             def again() -> Settings:
                 found = _with_store(load(), store)
-                # Where systemd has opened the sockets, the settings do not say which they are.
+                # Where systemd has opened the sockets, the settings do not name them.
                 same = [name for name in OPENED if getattr(found, name) == getattr(asked, name)]
                 return msgspec.structs.replace(found, **{name: getattr(settings, name) for name in same})
 
@@ -185,7 +185,7 @@ def _journal(settings: Settings) -> str:
 
 
 def _have_folder(folder: Path) -> None:
-    """Make the data folder, or refuse in one line: whoever starts the service is there to put that right."""
+    """Make the data folder, or refuse in one line, because the person who starts the service can correct that now."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -195,13 +195,13 @@ def _have_folder(folder: Path) -> None:
 
 
 async def _look(settings: Settings) -> str:
-    """Refuse a store that must not be counted in, before any worker starts; say what looks wrong otherwise. Return what
-    it is, for the log."""
+    """Refuse a store that must not be counted in, before any worker starts, and warn about anything else that looks
+    wrong. Return a description of the store, for the log."""
     if settings.durability == "os":
         complain("durability is os: a power cut may take hits that were acknowledged in the half minute before it")
     async with opened(settings.redis_url, wall_clock, START_SECONDS) as parts:
         try:
-            with suppress(StoreUnavailable):  # what is the matter with it is told below
+            with suppress(StoreUnavailable):  # the check below reports it
                 await _upgrade(parts)
             for warning in await parts.fitness.check_start():
                 complain(warning)
@@ -212,7 +212,7 @@ async def _look(settings: Settings) -> str:
             complain(f"{error}; hits are journalled until it is back")
             return f"the store at {settings.redis_url_shown} is away"
         except OSError as error:
-            complain(f"what the store has lost cannot be written down: {error}")
+            complain(f"the loss of the store cannot be written down: {error}")
             return f"the store at {settings.redis_url_shown}"
     return f"{server.server} {server.version} at {settings.redis_url_shown} ({server.role}), {sites} sites"
 

@@ -1,4 +1,4 @@
-"""What the commands share: where the settings come from, and a store to work on."""
+"""The common part of all commands: the settings, and a store to work on."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class WrongUser(VisitstatsError):
-    """A command that root must not run on a data folder of somebody else's."""
+    """A command that root must not run, because the data folder belongs to another user."""
 
 
 def option(name: str, **more: Any) -> Any:
@@ -82,13 +82,13 @@ def store_url(settings: Settings) -> Iterator[str]:
 def with_store(
     config: Path | None, data_dir: Path | None, redis_url: str | None, work: Callable[[Records, Reads], Awaitable[T]]
 ) -> T:
-    """Do something on the store that the settings name: a running one, or the embedded one for as long as it takes."""
+    """Do some work on the store that the settings name: a running one, or the embedded one for as long as it takes."""
     with store_url(settings_of(config, data_dir=data_dir, redis_url=redis_url)) as url:
         return on_store(url, work)
 
 
 def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
-    """Do something on the store at an address."""
+    """Do some work on the store at an address."""
 
     async def run() -> T:
         client = open_client(url)
@@ -103,8 +103,8 @@ def on_store(url: str, work: Callable[[Records, Reads], Awaitable[T]]) -> T:
 
 
 def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]], *, claim: bool = True) -> T:
-    """Do something on all parts of the store that the settings name, as `with_store`. What only looks at it does not
-    `claim` it: an empty one stays empty."""
+    """Do some work on all parts of the store that the settings name, as `with_store` does. Work that only reads must
+    not `claim` it, so that an empty store stays empty."""
 
     async def run(url: str) -> T:
         async with opened(url, wall_clock) as parts:
@@ -117,7 +117,7 @@ def with_parts(settings: Settings, work: Callable[[Parts], Awaitable[T]], *, cla
 
 @asynccontextmanager
 async def scribe(settings: Settings, parts: Parts) -> AsyncIterator[Scribe]:
-    """Open what writes changes, beside a running service. Raises JournalFull and FolderUnfit."""
+    """Open a writer of changes beside a running service. Raises JournalFull and FolderUnfit."""
     await asyncio.to_thread(claim_folder, settings.data_dir)
     root = settings.data_dir / "journal"
     found = await asyncio.to_thread(

@@ -66,10 +66,12 @@ OPTIONS: dict[str, Any] = {
     "show_search_engines": _switch(
         "--show-search-engines/--hide-search-engines", "Whether the box says how many pages search engines read today."
     ),
-    "publish_top": _switch("--publish-top/--hide-top", "Whether everybody may read what is read most (Xem nhiều)."),
+    "publish_top": _switch(
+        "--publish-top/--hide-top", "Whether everybody may read the list of the most read articles (Xem nhiều)."
+    ),
     "count_headless": _switch("--count-headless/--no-headless", "Whether headless browsers count as readers."),
 }
-"""By the name of the field."""
+"""The options, by the names of the fields."""
 
 
 def with_site_options(command: Command) -> Command:
@@ -100,8 +102,8 @@ def fields(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def folded(hosts: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Return hosts in their one spelling, each once, and say so of what was pasted as an address. Raises HitRejected
-    "host"."""
+    """Return hosts in their one spelling, each once, and tell about those that were pasted as addresses. Raises
+    HitRejected "host"."""
     for text in hosts:
         _tell(text)
     return hosts_meant(hosts)

@@ -60,7 +60,8 @@ def site_set(
         list[str] | None, typer.Option("--add-host", help="One more host; repeat it for each.", show_default=False)
     ] = None,
     remove_host: Annotated[
-        list[str] | None, typer.Option("--remove-host", help="A host that it had; repeat it.", show_default=False)
+        list[str] | None,
+        typer.Option("--remove-host", help="A host to remove; repeat it for each.", show_default=False),
     ] = None,
     baseline: Annotated[
         int | None, typer.Option(help="Visits that an older counter had, of all time.", min=0, show_default=False)
@@ -75,7 +76,7 @@ def site_set(
     redis_url: RedisOption = None,
     **given: Any,
 ) -> None:
-    """Change a portal's record; a running service follows within a second. Counts stay as they are, but a baseline."""
+    """Change a portal's record; a running service follows within a second. Only --baseline changes counts."""
     changes = fields(given)
     baselines = {name: n for name, n in (("visits", baseline), ("views", baseline_views)) if n is not None}
     if not (changes or add_host or remove_host or baselines):
@@ -128,12 +129,12 @@ app.command("embed")(site_embed)
 def site_sign(
     site_id: Annotated[str, typer.Argument(metavar="ID")],
     forget_old: Annotated[
-        bool, typer.Option("--forget-old", help="Make none; forget all but the newest: signatures of others are void.")
+        bool, typer.Option("--forget-old", help="Make none; forget all but the newest: those of others become void.")
     ] = False,
     who: WhoOption = None, why: WhyOption = "",
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Make a secret with which the portal signs its articles. Those before stay good until they are forgotten."""
+    """Make a secret with which the portal signs its articles. Earlier ones stay valid until they are forgotten."""
     secret = secrets.token_hex(32)
 
     async def change(bench: Bench) -> Site:
@@ -145,10 +146,10 @@ def site_sign(
 
     site = Session(config, data_dir, redis_url, site_id).run(change, changes=True)
     if forget_old:
-        print(f"Site {site_id} knows its newest secret alone.")
+        print(f"Only the newest secret of site {site_id} is valid now.")
         return
     print(f"The secret of site {site_id}, shown once: {secret}")
-    print(f"Good are this one and {len(site.signing_secrets) - 1} before it; see docs/embedding.md for how to sign.")
+    print(f"It is valid, and {len(site.signing_secrets) - 1} before it; docs/embedding.md says how to sign.")
     if site.signatures == "off":
         print(f"When the portal signs: visitstats site set {site_id} --signatures prefer")
 

@@ -1,4 +1,4 @@
-"""visitstats tasks …: what is done every so often, how it went, and doing it now."""
+"""visitstats tasks …: lists the scheduled tasks with their last runs, and runs one now."""
 
 import socket
 from datetime import datetime
@@ -43,7 +43,7 @@ class Listed(msgspec.Struct):
 
 
 class _Sites:
-    """The sites of the store, as a task wants them."""
+    """The sites of the store, in the form that tasks take."""
 
     def __init__(self, sites: list[LiveSite]) -> None:
         self._sites = sites
@@ -53,7 +53,7 @@ class _Sites:
 
 
 class _Desk:
-    """Does here what a service leaves to other processes."""
+    """Does in this process the work that a service leaves to other processes."""
 
     def __init__(self, settings: Settings, parts: Parts) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""visitstats token …: who may read what."""
+"""visitstats token …: access tokens."""
 
 import sys
 from datetime import UTC, datetime
@@ -36,12 +36,12 @@ def token_add(
     name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
     scope: Annotated[str, typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
     site: Annotated[
-        list[str] | None, typer.Option(help="A site it is good for; may be repeated.", show_default="all sites")
+        list[str] | None, typer.Option(help="A site for which it is valid; may be repeated.", show_default="all sites")
     ] = None,
     days: Annotated[
         int | None,
         typer.Option(
-            help="For how many days it is good, 0 for ever.",
+            help="For how many days it is valid; 0 for ever.",
             show_default=f"{YEAR_DAYS}; of machines (metrics, a file): 0",
         ),
     ] = None,
@@ -54,7 +54,7 @@ def token_add(
     given = "" if from_file is None else secret_in(from_file)
 
     if days is None:
-        # A machine's token that ended would blind whoever relies on it, and nobody would be told.
+        # If the token of a program expired, its monitoring would stop without any notice.
         days = 0 if given or scope == "metrics" else YEAR_DAYS
 
     async def add(records: Records, reads: Reads) -> Made:
@@ -65,18 +65,18 @@ def token_add(
     made = with_store(config, data_dir, redis_url, add)
     until = f"until {made.token.expires[:10]}" if made.token.expires else "until it is revoked"
     if given:
-        print(f"The token in {from_file} is good for {scope} now, {until}.")
+        print(f"The token in {from_file} has the scope {scope} now, {until}.")
         return
     print(made.text)
     if scope in GOOD_FOR["viewer"]:
         print(pages(settings_of(config, data_dir=data_dir, redis_url=redis_url)), file=sys.stderr)
     print(
-        f"Keep it now: it is not shown again. It is good {until}. Use it as: Authorization: Bearer …", file=sys.stderr
+        f"Keep it now: it is not shown again. It is valid {until}. Use it as: Authorization: Bearer …", file=sys.stderr
     )
 
 
 def pages(settings: Settings) -> str:
-    """Say where the pages are that a token opens."""
+    """Return where the pages are that a token opens."""
     if settings.admin_hosts:
         return f"It opens the pages at https://{settings.admin_hosts[0]}{settings.base_path}/admin/"
     return (
@@ -90,7 +90,7 @@ def secret_in(path: Path) -> str:
     try:
         text = path.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise InvalidToken(f"the token's file {path} cannot be read: {reason}") from error
     if not text:
         raise InvalidToken(f"the token's file {path} is empty")
@@ -120,7 +120,7 @@ def token_revoke(
     name: Annotated[str, typer.Argument(help="The token's name, or its id.")],
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Make an access token useless from now on."""
+    """Revoke an access token: it is refused from now on."""
 
     async def revoke(records: Records, reads: Reads) -> None:
         access = Access(records, wall_clock)
@@ -135,7 +135,7 @@ def token_refusals(
     days: Annotated[int, typer.Option(min=1, max=DAYS, help="Of how many days, today among them (UTC).")] = 7,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Show what was refused to whom, and how often."""
+    """Show the requests that were refused: for which reason, to which network or token, and how often."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
 
     async def read(parts: Parts) -> list[Refused]:

@@ -70,14 +70,14 @@ def verify(
 
 def doctor(
     url: Annotated[
-        str, typer.Option("--url", help="Look at the counter from outside instead, as at https://portal.example.vn/vs.")
+        str, typer.Option("--url", help="Check a counter from outside, at its address, as https://portal.example.vn/vs.")
     ] = "",
     site: Annotated[str, typer.Option("--site", help="With --url: one of its sites.")] = "",
     page: Annotated[str, typer.Option("--page", help="With --url: the path of a page that shows the box.")] = "/",
     json: JsonOption = False,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Check the store, the disk and the machine, and say what to change; or, from any machine, what proxies do."""
+    """Check the store, the disk and the machine, and say what to change; or check a counter through its proxies."""
     if url:
         rows = list(look(url, site, time.time(), page))
     else:
@@ -102,7 +102,7 @@ def journal_status(
     json: JsonOption = False,
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Show what is in the journal, and what of it is not in the store yet. Disturbs nobody."""
+    """Show what is in the journal, and which records are not in the store yet. A running service is not disturbed."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
     root = settings.data_dir / "journal"
 
@@ -125,8 +125,8 @@ def journal_status(
 def journal_replay(
     config: ConfigOption = None, data_dir: DataDirOption = None, redis_url: RedisOption = None,
 ) -> None:  # fmt: skip
-    """Apply now what is in the journal and not in the store, as a starting worker does. Works on a folder that was
-    copied from another host as well."""
+    """Apply the records of the journal that are not in the store, as a starting worker does. It also works on a folder
+    that was copied from another host."""
     settings = settings_of(config, data_dir=data_dir, redis_url=redis_url)
     root = settings.data_dir / "journal"
     if not root.is_dir():
@@ -277,7 +277,7 @@ def _age(since_ms: int) -> str:
 
 @contextmanager
 def _silent(level: int = logging.CRITICAL) -> Iterator[None]:
-    """Keep the log quiet: what it would say of the journal is in the report."""
+    """Keep the log quiet, because the report has everything that it would say about the journal."""
     ours = logging.getLogger("visitstats")
     before = ours.level
     ours.setLevel(level)

@@ -69,7 +69,7 @@ def site_export(
 
 
 def site_import(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What site export has written.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that site export has written.")],
     as_id: Annotated[str, typer.Option("--as", metavar="ID", help="Another id.", show_default="as it was")] = "",
     host: Annotated[
         list[str] | None, typer.Option("--host", help="Its hosts, instead of those in the file.", show_default=False)
@@ -91,13 +91,13 @@ def site_import(
     change = with_parts(options, run)
     print(f"Site {site.id} is made, and its numbers are imported: change {change}.")
     print(f"Paste the snippet into its pages: visitstats site embed {site.id}.")
-    print("Signing secrets and access tokens do not come along: make new ones where they are used.")
+    print("Signing secrets and access tokens are not in the file: make new ones where they are used.")
 
 
 def site_merge(
     source: Annotated[str, typer.Argument(metavar="FROM")],
     target: Annotated[str, typer.Argument(metavar="INTO")],
-    move_hosts: Annotated[bool, typer.Option("--move-hosts", help="INTO gets the hosts of FROM, too.")] = False,
+    move_hosts: Annotated[bool, typer.Option("--move-hosts", help="Also move the hosts of FROM to INTO.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     who: WhoOption = None,
@@ -224,7 +224,7 @@ def site_restore(
 
 @contextmanager
 def _written(name: str) -> Iterator[Callable[[bytes], object]]:
-    """Write a file that is there as a whole or not at all; - is stdout. Raises NotWritten."""
+    """Write a file as a whole or not at all; - is stdout. Raises NotWritten."""
     if name == "-":
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
