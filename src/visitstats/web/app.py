@@ -108,7 +108,7 @@ ERRORS: dict[type[VisitstatsError], tuple[int, str]] = {
     JournalFull: (503, "try-again"),
     Overloaded: (503, "try-again"),
 }
-"""Every named error that can reach a caller, and how. HitRejected and Denied carry their own status."""
+"""Named errors → the status and code of the answer. HitRejected and Denied carry their own status."""
 DISK_SECONDS = 2.0
 """How often a worker without a journal tries to open one, in seconds."""
 UNREADABLE = ("/v1/admin/", "/admin", "/metrics", "/healthz", "/readyz")
@@ -139,7 +139,7 @@ ROUTES: tuple[Route, ...] = tuple(
     )
     for route in room.ROUTES
 )
-"""Every route that there is; those of the Portal are served by the demo only."""
+"""All routes; those of the Portal are served by the demo only."""
 
 
 class Application:
@@ -154,22 +154,22 @@ class Application:
         self._demo = demo
         self._streams: LiveStreams | None = None
         self.take_at_once: Callable[[bytes, Headers, str, bytes, Answer], bool] | None = None
-        """The short way of a hit or heartbeat, for a server that has one (`web/beacons/protocol.py`)."""
+        """The short way of a hit or heartbeat, for our own protocol (`web/beacons/protocol.py`)."""
         self._limits = NetworkLimits(settings.data_dir, settings.network_hits_per_second, settings.network_burst)
         self._addresses = ClientAddress(
             settings.trusted_proxies, settings.proxy_hops, settings.proxy_header, self._limits.secret
         )
         self.peers = Peers(settings.connections_per_address, self._addresses.is_proxy)
-        """The number of connections of each address, for the same server."""
+        """The number of connections of each address, for our own protocol."""
         self.peers.closed = self._note_closed
         self.worker: Worker | None = None
         self._life = Router(lifespan=self._lifespan)
         self._answering: App = Starlette(exception_handlers=_HANDLERS)
-        """What answers requests: nothing is found before the start, then all that a worker has."""
+        """The application that answers requests. Before the start it finds nothing."""
         self._private: App = self._answering
-        """What answers those of operators, on a listener of their own."""
+        """The application that answers requests of operators, on a listener of their own."""
         self.base_path = settings.base_path.encode()
-        """What a proxy leaves before the path of a request, for the same server."""
+        """The prefix that a proxy leaves before the path of a request, for our own protocol."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection or request."""
@@ -184,11 +184,11 @@ class Application:
         return self._answering(scope, receive, send)
 
     def is_private(self, server: tuple[str, int | None] | None) -> bool:
-        """Whether a connection to this end of ours is for operators alone."""
+        """Whether a connection to this address of ours is for operators alone."""
         return is_private(self._settings, server)
 
     def _note_proxy(self, peer: str) -> None:
-        """Keep for the doctor that a proxy stands in front that is not named."""
+        """Note for the doctor that hits come through a proxy that is not in `trusted_proxies`."""
         found = Unnamed(peer, self._clock())
         asyncio.get_running_loop().run_in_executor(None, note_unnamed, self._settings.data_dir / "last", found)
 
@@ -316,8 +316,8 @@ class Application:
 def create_app(
     settings: Settings, *, clock: Callable[[], int] = wall_clock, demo: bool = False, seat: Seat | None = None
 ) -> Application:
-    """Build the application. `settings.redis_url` names the store; `clock` gives the moment in milliseconds; `demo`
-    adds the demo portal at /demo/; `seat` is a worker's place among others."""
+    """Build the application. `settings.redis_url` names the store; `clock` returns the moment in milliseconds; `demo`
+    adds the demo portal at /demo/; `seat` is the worker's row on the board."""
     return Application(settings, clock=clock, demo=demo, seat=seat)
 
 
@@ -332,7 +332,7 @@ async def _named(request: Request, error: Exception) -> Response:
     for kind in type(error).__mro__:
         if kind in ERRORS:
             status, code = ERRORS[kind]
-            # Details about this machine belong in its log, not in an answer to a stranger.
+            # Details about this machine belong in its log, and not in a public answer.
             is_secret = status == 503 and kind is not IndexBuilding
             detail = "the service cannot answer just now; try again" if is_secret else str(error)
             if is_secret:
@@ -353,7 +353,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    # The client broke off its own request: nobody reads the answer.
+    # The client broke off its own request, so no one will read the answer.
     return _problem(400, "bad-request", "the request ends too early", public=False)
 
 

@@ -1,8 +1,8 @@
-"""The door to all that needs an access token: who is let in, who is told to wait, and what is noted of refusals.
+"""The door to all routes that need an access token: it lets requests in, makes networks wait, and notes refusals.
 
 A network that tries too many wrong tokens is answered 429, by all workers of the machine, for the rest of the minute
-(`core.limits.TokenTries`). A right token is let in at any time, from a braked network too: nobody can be locked out by
-what others send.
+(`core.limits.TokenTries`). A right token is let in at any time, also from a braked network, so that nobody can be
+locked out by the requests of others.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ class Door:
             self._refusals.note(
                 Refusal(
                     denied.status, denied.reason, denied.who, network_shown(address), f"{route.method} {route.path}",
-                    # A stranger's names would fill the rows, and nobody could tell by them what exists.
+                    # Names that strangers make up would fill the rows.
                     site if denied.who and self._sites.get(site) is not None else "",
                 )
             )  # fmt: skip

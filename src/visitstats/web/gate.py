@@ -29,7 +29,7 @@ from visitstats.web.table import Asked, BadRequest, Reply, Route
 
 MOST_DIGITS = 9
 LONGEST_QUERY, MOST_PARAMETERS = 65_536, 1000
-"""Parameters are taken apart at once, in a millisecond at most."""
+"""The longest query: it is parsed in a millisecond at most."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,7 +58,7 @@ class Gate:
         return [RouterRoute(path, served) for path, served in paths.items()]
 
     async def answer(self, row: Row, request: Request) -> Response:
-        """Answer a request to a route. Raises what `web/app.py` has in its table of errors."""
+        """Answer a request to a route. Raises the errors in the table of `web/app.py`."""
         route = row.route
         token: Any = None
         live: Any = None
@@ -166,7 +166,8 @@ async def _body(route: Route, request: Request) -> Any:
         body += chunk
         if len(body) > route.most_body:
             detail = f"the body is at most {route.most_body} bytes"
-            # A page's body is refused as a beacon is, an editor's order like any other that is not right.
+            # A body that is too long is refused like a beacon on public routes, and like any bad order on those of
+            # editors.
             raise BadRequest(detail) if route.scope else HitRejected("too-large", detail, status=413)
     try:
         return msgspec.json.decode(body, type=route.body)

@@ -1,5 +1,5 @@
-"""Where the service listens: a port or a unix socket, and another one for operators that serves nothing but metrics and
-health; or what systemd has opened for it.
+"""Opens the listening sockets: a port or a unix socket, and another one for operators that serves only metrics and
+health; or takes the sockets that systemd has opened.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from visitstats.settings import Settings
 
 BACKLOG = 2048
 FIRST_FILE = 3
-"""Of those that systemd hands over (sd_listen_fds(3))."""
+"""The first descriptor that systemd hands over (sd_listen_fds(3))."""
 PRIVATE_NAME = "metrics"
 """FileDescriptorName= of the socket for operators."""
 
@@ -110,7 +110,7 @@ def _answers(path: Path) -> bool:
 
 
 def _listen(found: socket.socket) -> socket.socket:
-    # Who comes before the first worker is ready waits for it, and is not refused.
+    # A client that comes before the first worker is ready waits for it, and is not refused.
     found.listen(BACKLOG)
     found.set_inheritable(True)
     return found

@@ -1,4 +1,4 @@
-"""Running the application: the listening sockets, what uvicorn is told, and what a worker process does first."""
+"""Runs the application: the listening sockets, the settings of uvicorn, and the first steps of a worker process."""
 
 import contextlib
 import gc
@@ -27,10 +27,11 @@ from visitstats.web.listeners import BACKLOG
 from visitstats.web.supervisor import Supervisor
 
 KEPT_FILES = 64 + BEYOND
-"""Files that connections leave: 64 for the journal, the store and whatever else a worker opens, and those of
-connections that are opened in the place of others."""
+"""How many files are not for connections: 64 for the journal, the store and other files of a worker, and those of
+connections that are opened in place of others."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than nginx keeps its connections to us (60 s), so that we never close one that it is about to use."""
+"""How long an idle connection is kept: longer than nginx keeps its connections to us (60 s), so that we never close one
+that it is about to use."""
 
 
 class CannotServe(VisitstatsError):
@@ -106,7 +107,7 @@ def worker(settings: Settings, seat: Seat) -> Application:
 
 
 def demo_worker(settings: Settings, seat: Seat) -> Application:
-    """The same with the demo portal."""
+    """Build the application with the demo portal in a worker process."""
     app = create_app(settings, seat=seat, demo=True)
     _settle_in(app, settings, seat)
     return app
@@ -118,9 +119,9 @@ def _settle_in(app: Application, settings: Settings, seat: Seat) -> None:
     set_up_logging(settings.log_level, settings.log_format, seat.board)
     files = raise_file_limit()
     app.peers.limit(max(files - KEPT_FILES, files // 2))
-    # What is loaded by now stays: no collection has to look at it again. A hit makes many objects that are gone with
-    # its answer by reference counting alone; looking for cycles after each 700 of them made 23.8 µs
-    # of our part of a hit into 27.3 (medians of three runs).
+    # Objects that are loaded by now stay, so no collection has to look at them again. A hit makes many objects that
+    # reference counting frees with its answer; looking for cycles after each 700 of them raised our part of a hit from
+    # 23.8 to 27.3 µs (medians of three runs).
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -131,5 +132,5 @@ def _settle_in(app: Application, settings: Settings, seat: Seat) -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGTERM), 0, 0, 0)
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and not supervisor.is_alive():
-        # It was killed before the kernel had been asked to tell.
+        # The supervisor was killed before the kernel was asked to tell us of its death.
         sys.exit(1)

@@ -1,7 +1,7 @@
-"""The supervisor: keeps the workers and the embedded store alive, and says what it does about them.
+"""The supervisor: keeps the workers and the embedded store alive, and logs what it does.
 
-Every worker has a row of the board (`visitstats.system.board`), by which the others and the supervisor know how it is.
-One that dies, hangs or cannot start is replaced, and told of in one line and in a metric.
+Every worker reports its state in a row of the board (`visitstats.system.board`), which the others and the supervisor
+read. A worker that dies, hangs or cannot start is replaced; one line of the log and a metric tell of it.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ from visitstats.system.logs import ALWAYS, forget_left_out, set_up_logging, tell
 log = logging.getLogger(__name__)
 
 COMPACT_SECONDS = 6 * 3600
-"""How often the embedded store drops from its file what it has deleted: salts must not be found there for long."""
+"""How often the embedded store rewrites its file, so that deleted salts are not found there for long."""
 AGAIN_SECONDS = 5
 """After how long a worker that could not start in the place of a dead one is tried again."""
 MORE_SECONDS = 5
 """How long after `shutdown_seconds` a worker that has not ended is killed: its disk hangs, or it has a bug. Nothing is
-lost by that, the next start applies what its journal holds."""
+lost by that, because the next start applies the records of its journal."""
 READY_SECONDS = 120
 """How long a reload waits for a new worker, which may have a large journal to read, before it keeps the old one."""
 HUNG_SECONDS = 5
@@ -58,8 +58,8 @@ class Worker(Process):
     """A worker process with its settings and its seat.
 
     It is forked from the supervisor, which has loaded the application: it takes hits after a quarter of the CPU that a
-    new interpreter needs (0.15 s instead of 0.7), and shares the memory of what was loaded. uvicorn would start a new
-    interpreter; that is kept: a worker has nothing of the supervisor's files and signals.
+    new interpreter needs (0.15 s instead of 0.7), and shares the memory of the loaded modules. uvicorn would start a
+    new interpreter; as there, a worker has none of the supervisor's files and signal handlers.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Worker(Process):
     def start(self) -> None:
         """Start it."""
         self._foreign = descriptors() - self._kept
-        # What comes before the worker has signal handlers of its own must not run the supervisor's there.
+        # A signal that comes before the worker has its own handlers must not run the supervisor's handlers there.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             super().start()
@@ -100,7 +100,7 @@ class Worker(Process):
 
     @property
     def named(self) -> str:
-        """What the log calls it."""
+        """The worker's name in the log."""
         report = self.seat.board.report(self.seat.row)
         slot = f", slot {report.slot}" if report is not None and report.slot >= 0 else ""
         return f"worker {self.pid}{slot}"
@@ -153,9 +153,9 @@ class Supervisor(Multiprocess):
         self._all_ready = False
         self.reloads = 0
         self.on_reload: Callable[[str], None] = lambda trouble: None
-        """Told that a reload is over, and what was wrong with it."""
+        """Is called when a reload is over, with the reason when it failed."""
         self.failed = False
-        """It ended because a worker could not start, and not because it was told to."""
+        """Whether it ended because a worker could not start, and not because it was told to."""
         self._tell()
 
     # Workers ---------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Supervisor(Multiprocess):
         in a worker for ever."""
         if threading.active_count() > 1:
             raise RuntimeError(f"workers cannot be forked beside threads: {threading.enumerate()}")
-        # What is loaded by now is shared as long as no collection writes to it.
+        # Memory that is loaded by now is shared with the workers as long as no garbage collection writes to it.
         gc.collect()
         gc.freeze()
         for _ in range(self._settings.workers):
@@ -179,7 +179,7 @@ class Supervisor(Multiprocess):
         return worker
 
     def keep_subprocess_alive(self) -> None:
-        """Start again what has died; called twice a second."""
+        """Start workers and the store again when they have died. It is called twice a second."""
         if self.should_exit.is_set():
             return  # it was told to end just now
         self._tend()
@@ -217,8 +217,8 @@ class Supervisor(Multiprocess):
         return True
 
     def _go_on_without(self, place: int) -> None:
-        """uvicorn ends the service when a worker cannot start. While another one serves, that would be its readers'
-        loss: the worker is tried again in a while."""
+        """Go on without a worker that could not start, and try it again later. uvicorn would end the service, although
+        other workers still serve readers."""
         serving = [each for n, each in enumerate(self.processes) if n != place and each.is_ready(timeout=1)]
         if not serving:
             self.failed = True
@@ -232,7 +232,7 @@ class Supervisor(Multiprocess):
         self.processes[place] = self._launch()
 
     def _tend(self) -> None:
-        """Look after everything but the workers."""
+        """Look after the store, the service file and the board."""
         tell_left_out()
         if time.monotonic() >= self._alive_at:
             self._alive_at = time.monotonic() + self._alive_seconds
@@ -251,7 +251,7 @@ class Supervisor(Multiprocess):
         return report is not None and report.ready and report.pid == worker.pid
 
     def _positions(self) -> str:
-        """Where each worker's journal stands."""
+        """Return the last journal record of each worker, for the log."""
         found = list[str]()
         for worker in self.processes:
             report = self._board.report(worker.seat.row)
@@ -279,8 +279,8 @@ class Supervisor(Multiprocess):
     # Reloading -------------------------------------------------------------------------------------------------------
 
     def handle_hup(self) -> None:
-        """Read the settings anew, and replace each worker by one that has them: first the new one takes hits, then the
-        old one finishes what it has."""
+        """Read the settings anew, and replace each worker by one that has them. First the new one takes hits, then the
+        old one finishes its own."""
         trouble = ""
         try:
             trouble = self._reload_settings()
@@ -385,7 +385,7 @@ def watchdog_seconds() -> float:
 
 
 def notify(state: str) -> None:
-    """Tell systemd how the service is, where it asked for that (sd_notify(3))."""
+    """Tell systemd the state of the service, if it asked for that (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

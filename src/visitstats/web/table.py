@@ -1,7 +1,7 @@
-"""Routes as data: one row says all about a route but how it is answered.
+"""Routes as data: one row has everything about a route except its handler's code.
 
-Each room of handlers has a tuple `ROUTES` of rows. `web/gate.py` serves them, `web/routes/openapi.py` describes them,
-and a test compares both with docs/api.md. A further route is a row, a handler and a line there.
+Each class of handlers has a tuple `ROUTES` of rows. `web/gate.py` serves them, `web/routes/openapi.py` describes them,
+and a test compares both with docs/api.md. A new route is a row, a handler and a line there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,11 +18,11 @@ from visitstats.store.records import AccessToken
 from visitstats.web.beacons import answers
 
 PRIVATE: tuple[answers.Header, ...] = (answers.NEVER_STORED, (b"cross-origin-resource-policy", b"same-origin"))
-"""Headers of what no cache keeps and no page of another origin reads."""
+"""Headers of answers that no cache keeps and no page of another origin may read."""
 PUBLIC: tuple[answers.Header, ...] = (answers.NEVER_STORED, *answers.ANYBODY)
-"""Headers of what every page may read, and no cache keeps."""
+"""Headers of answers that every page may read, and no cache keeps."""
 ANY_PAGE: tuple[answers.Header, ...] = tuple(answers.ANYBODY)
-"""Headers of what every page may read; the answer says itself how long a cache may keep it."""
+"""Headers of answers that every page may read; each says itself how long a cache may keep it."""
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -35,7 +35,7 @@ def kept(seconds: int, *more: str) -> answers.Header:
 
 @dataclass(frozen=True)
 class Route:
-    """A route. `handler` is a method of the room that holds the row.
+    """A route. `handler` is a method of the class that holds the row.
 
     It takes an `Asked` and returns a msgspec struct, a Reply or a finished response; in `web/beacons/edge.py`, which
     reads and answers by itself, it takes what ASGI gives, and the site.
@@ -46,7 +46,8 @@ class Route:
     handler: Callable[..., Awaitable[Any]]
     summary: str
     answer: Any = None
-    """A struct, or the content type of what is not JSON; None: the route is no part of the published API."""
+    """The struct of the answer, or the content type of an answer that is not JSON. None: the route is not part of the
+    published API."""
     scope: Scope | None = None
     """The least scope that a bearer token needs; None: no token."""
     own_sites: bool = False
@@ -63,13 +64,14 @@ class Route:
     headers: tuple[answers.Header, ...] = PRIVATE
     """Headers of every answer of the handler, which may give others of the same names."""
     unless: Callable[[Any, Request], bool] | None = None
-    """A method of the room: when it is true of a request, that needs no token."""
+    """A method of the class: a request for which it returns true needs no token."""
     any_origin: bool = False
     """Whether a page of another site may send a request with a token."""
     head: bool = True
-    """Whether a GET may be a HEAD."""
+    """Whether a GET route also takes HEAD."""
     price: int = 1
-    """Of what everybody may read of a site: as how many hits a request is charged to its network. 0: by the handler."""
+    """The price of a public route of a site: as how many hits a request is charged to its network. 0: the handler does
+    it."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -79,8 +81,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Asked(Generic[Query, Body]):
-    """A request that has passed the gate. What its row does not ask for is None: `live` without `{site}` in the path,
-    `token` without a scope, `query` and `body` without their types."""
+    """A request that has passed the gate. Fields for which its row does not ask are None: `live` without `{site}` in
+    the path, `token` without a scope, `query` and `body` without their types."""
 
     request: Request
     live: LiveSite
@@ -99,9 +101,9 @@ class Reply:
     """The content type, if it is not that of the row."""
     headers: tuple[answers.Header, ...] = field(default=())
     etag: bytes = b""
-    """With it, a client that has the same already gets 304."""
+    """The ETag: a client that already has the same gets 304."""
     packed: bytes = b""
-    """The content for a client that takes gzip."""
+    """The packed body, for a client that takes gzip."""
 
 
 class BadRequest(VisitstatsError):

@@ -14,9 +14,9 @@ Client = tuple[str, int]
 """An address in its canonical form, and a number for its network (`networks.network_of`)."""
 
 MOST_HOPS = 20
-"""More hops than this are an attack and not a real path (hostile-inputs row 18)."""
+"""The most hops of a real path; more are an attack (hostile-inputs row 18)."""
 CACHE_SIZE, CACHE_BYTES = 32_768, 12 << 20
-"""Clients that are remembered: some 350 bytes each, up to 600 where several proxies are named."""
+"""How many clients are remembered: some 350 bytes each, up to 600 where several proxies are named."""
 LONGEST_CACHED = 256
 UNIX_PEER = ""
 """The peer of a unix socket, which is always a proxy on this machine."""
@@ -52,8 +52,8 @@ class ClientAddress:
 
     With `hops` = 0 the proxies of `networks` are believed: the first address from the right that is none of theirs is
     the client. With n hops there are exactly n proxies in front, whatever their addresses: the client is the nth entry
-    from the right. `header` is a name of NAMES. `secret` is what the numbers of networks are made with: processes that
-    are to agree on them have the same.
+    from the right. `header` is a name of NAMES. The numbers of networks are made with `secret`: processes with the same
+    secret agree on them.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ClientAddress:
         """Return the address of a request's client, and its network's number.
 
         The header is read from its trusted end: the nearest proxy has written the last entry. Anything that is not an
-        address ends the search ("unknown" and hidden names of RFC 7239, too): what stands before it can't be believed.
+        address ends the search (also "unknown" and hidden names of RFC 7239): entries before it can't be believed.
         """
         for name in self._names:
             value = headers.get(name)
@@ -103,7 +103,7 @@ class ClientAddress:
         return address == UNIX_PEER or parse(address) in self._unlimited
 
     def _network(self, address: str) -> int:
-        """Takes 1.5 µs, and is cached with the address."""
+        """Return the number of an address's network. It takes 1.5 µs, and is cached with the address."""
         name = network_of(parse(address)) or address.encode("utf-8", "replace")
         return int.from_bytes(blake2b(name, digest_size=8, key=self._secret).digest())
 
@@ -124,8 +124,8 @@ class ClientAddress:
 
 
 def _canonical(peer: str) -> str:
-    """A socket for both families names an IPv4 client `::ffff:203.0.113.9`. Anything else (a unix socket's peer, an
-    address with a zone) stays as it is."""
+    """Return an address in its canonical form: a socket for both families names an IPv4 client `::ffff:203.0.113.9`.
+    Any other text (a unix socket's peer, an address with a zone) stays as it is."""
     packed = parse(peer)
     return peer if packed is None else written(packed)
 
@@ -148,7 +148,7 @@ def _listed(value: bytes) -> Iterator[bytes | None]:
 
 
 def _forwarded(value: bytes) -> Iterator[bytes | None]:
-    """The same of Forwarded (RFC 7239): what its `for` says."""
+    """The entries of Forwarded (RFC 7239) from the right: the address in `for`, or None for anything else."""
     for hop in _from_the_right(value):
         found: list[str] = []
         for text in hop.split(";"):

@@ -81,7 +81,7 @@ async def send_bytes(send: Any, status: int, headers: Iterable[Header], body: by
 
 
 async def send_counted(scope: Any, send: Any, status: int, body: bytes, reason: str) -> None:
-    """Send the answer to a heartbeat, the short way where the server has one; with a reason it was not taken."""
+    """Send the answer to a heartbeat, by the short way if there is one. A `reason` says why it was not taken."""
     answer = short_way(scope)
     if answer is None:
         await send_bytes(send, status, [*NUMBERS, ignored_header(reason)] if reason else NUMBERS, body)
@@ -90,7 +90,7 @@ async def send_counted(scope: Any, send: Any, status: int, body: bytes, reason: 
 
 
 async def send_shown(scope: Any, send: Any, snapshot: Snapshot) -> None:
-    """Send the numbers for a shared cache: they may be a second old, and are not sent again while they are the same."""
+    """Send the numbers, for a shared cache: they may be a second old, and a client that has the same gets 304."""
     etag = snapshot.etag
     asked = dict(scope["headers"]).get(b"if-none-match", b"")
     answer = short_way(scope)

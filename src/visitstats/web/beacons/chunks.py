@@ -5,7 +5,7 @@ import re
 from visitstats.web.beacons.heads import HEAD_TOO_LARGE, Refused
 
 LONGEST_LINE = 1024
-"""Bytes of a chunk's size with its extensions."""
+"""The most bytes of the line with a chunk's size and its extensions."""
 LONGEST_TRAILERS = 8192
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -22,11 +22,11 @@ class Chunks:
 
     def __init__(self) -> None:
         self._left = 0
-        """Bytes of the chunk that are still to come, with the line break behind them."""
+        """How many bytes of the chunk are still to come, with the line break behind them."""
         self._line = b""
         """The beginning of a line that is not complete yet."""
         self._at_end = False
-        """The last chunk is here; trailers may follow."""
+        """Whether the last chunk is here; trailers may follow."""
         self._trailers = 0
         self.is_complete = False
 
@@ -74,7 +74,7 @@ class Chunks:
         else:
             self._trailers += stop - at
             if not _TRAILER.fullmatch(data, at, stop):
-                raise Refused("a trailer is no field")
+                raise Refused("a trailer is not a header field")
             if self._trailers > LONGEST_TRAILERS:
                 raise Refused("the trailers are too long", *HEAD_TOO_LARGE)
         return stop

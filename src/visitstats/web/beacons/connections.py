@@ -1,9 +1,9 @@
-"""What a connection may take: the size of a request, the time for it and for its answer, how many requests may wait,
-and how many connections an address may have (hostile-inputs rows 2 to 6). `web/beacons/requests.py` and
-`web/beacons/protocol.py` ask.
+"""The limits of connections: the size of a request, the time for it and for its answer, how many requests may wait, and
+how many connections an address may have (hostile-inputs rows 2 to 6). `web/beacons/requests.py` and
+`web/beacons/protocol.py` enforce them.
 
 A browser and a proxy send a request as soon as they have connected, and all of it at once. A client that does not is
-slow, or an attacker: it must not take what others need.
+slow, or an attacker: it must not use up what others need.
 """
 
 import asyncio
@@ -16,24 +16,24 @@ from visitstats.system.networks import parse
 LONGEST_BODY = 1024 * 1024
 """The most bytes after the head, chunk sizes and trailers included. Routes take less."""
 MOST_WAITING = 16
-"""Requests that may wait on a connection for the one before them; beyond that nothing is read. Browsers and proxies
-send the next request when they have the answer."""
+"""How many requests may wait on a connection for the one before them; beyond that nothing is read. Browsers and proxies
+send the next request only when they have the answer."""
 REQUEST_SECONDS = 15.0
 """The time for a whole request: for the first of a connection since it was opened, for a later one since its first
 byte. It is checked at this interval, so that a request may take up to twice as long."""
 ANSWER_SECONDS = 30.0
-"""A connection is cut after the other end has taken nothing of an answer for so long."""
+"""A connection is cut after the client has taken nothing of an answer for this long."""
 SILENT_SECONDS = 2.0
-"""A connection without a whole request for so long is silent. Browsers open some ahead, and a crowd that comes in one
-moment is accepted before it is read."""
+"""A connection that has sent no whole request for this long is silent. It is not zero because browsers open connections
+ahead, and a crowd that comes in one moment is accepted before it is read."""
 LOOK_AGAIN_SECONDS = 0.1
 BEYOND = 64
-"""Connections that may be opened in the place of others whose files are not free yet."""
+"""How many connections may be opened in place of others whose files are not free yet."""
 SHARE_CLOSED = 16
-"""One in so many connections is closed when there is no file for another: looking for them takes a millisecond."""
+"""When there is no file for another connection, one in this many is closed: finding them takes a millisecond."""
 CLOSED = ("address", "files", "idle", "incomplete", "not-read")
-"""Why we close a connection: its address has enough of them; there are no files for another, which takes its place or
-is refused; nothing was asked on it for long; its request did not come in whole; its answer is not taken."""
+"""The reasons for which we close a connection: its address has enough of them; there are no files, so a new one takes
+its place or is refused; it was silent for long; its request was not complete in time; its answer is not taken."""
 MOST_SILENT = 100
 """The most silent connections of one address in a worker."""
 
@@ -54,7 +54,7 @@ class Peers:
         """The most connections of all addresses together, for which the process has files."""
         self.count = 0
         self.closed: Callable[[str], None] = lambda reason: None
-        """Told why a connection was closed by us (`CLOSED`)."""
+        """Is called with the reason when we close a connection (`CLOSED`)."""
         self._most_of_one = most_of_one
         self._exempt = exempt
         self._open: dict[str | bytes, int] = {}
@@ -115,7 +115,7 @@ def group_of(address: str) -> str | bytes:
 
 
 class Unread:
-    """The part of the answers that the other end has not taken yet, in our memory or in the kernel's."""
+    """The part of the answers that the client has not taken yet, in our memory or in the kernel's."""
 
     def __init__(self, transport: asyncio.Transport, now: float) -> None:
         self._transport = transport
@@ -124,11 +124,11 @@ class Unread:
 
     @property
     def is_any(self) -> bool:
-        """Whether there was any at the last look."""
+        """Whether there was any unread data at the last look."""
         return self._waiting > 0
 
     def seconds_left(self, now: float) -> float:
-        """Look again; return how many seconds the other end still has."""
+        """Look again; return how many seconds the client still has."""
         waiting, taken = _state_of(self._transport)
         if taken > self._taken or waiting < self._waiting:
             self._since = now
@@ -137,7 +137,7 @@ class Unread:
 
 
 def _state_of(transport: asyncio.Transport) -> tuple[int, int]:
-    """Return how much waits to be taken by the other end (0 is nothing), and how many bytes it has taken so far."""
+    """Return how many bytes wait for the client to take them, and how many it has taken so far."""
     ours = transport.get_write_buffer_size()
     try:
         found = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)

@@ -44,7 +44,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROOT = "/v1/sites/"
 KINDS = frozenset({b"text/plain;charset=UTF-8", b"text/plain", b"application/json", b""})
-"""What a beacon may be; the first is what fetch() and XMLHttpRequest say of a text."""
+"""The content types of beacons; fetch() and XMLHttpRequest send the first one for a text."""
 COUNTED = frozenset({"hit", "hit.gif"})
 LONGEST_QUERY = 8192
 HIT_PATH, ALIVE_PATH = "/v1/sites/{site}/hit", "/v1/sites/{site}/alive"
@@ -71,7 +71,7 @@ class Edge:
         self._body_max_bytes = body_max_bytes
         self._streams = streams
         self._note = note
-        """Told the route, the status and the number of answers."""
+        """Is called with the route, the status and the number of answers."""
         self._routes = {
             (method, route.path.rpartition("/")[2]): route for route in self.ROUTES for method in route.methods
         }
@@ -199,8 +199,8 @@ class Edge:
         await answers.send_bytes(send, status, [*picture, *extra], answers.GIF)
 
     async def _count(self, scope: Scope, headers: Headers, live: LiveSite, beacon: HitBeacon) -> tuple[int, bytes, str]:
-        """Count a beacon, or don't; return the answer's status and body, and why the beacon was not counted ("" if it
-        was). Raises HitRejected when it is malformed."""
+        """Decide about a beacon and count it if the rules allow; return the answer's status and body, and why it was
+        not counted ("" if it was). Raises HitRejected when it is malformed."""
         try:
             taken = await self._hits.decide(headers, peer_of(scope), live, beacon)
         except HitRejected as rejected:
@@ -225,7 +225,7 @@ class Edge:
                 await self._hits.fetch_salts(live)
                 self._hits.beat(headers, peer_of(scope), live, visit_id)
         except HitRejected as rejected:
-            # Its page load is among the ignored beacons already.
+            # The page load of this visitor was counted among the ignored beacons already.
             reason = rejected.reason
             self._hits.refused_beat(live, reason)
         except StoreUnavailable as error:

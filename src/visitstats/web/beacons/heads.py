@@ -1,7 +1,7 @@
 """The rules for the head of a request: RFC 9112, without anything that two programs could read differently.
 
-The parser (llhttp) is strict about lines; here is checked what it lets pass. `docs/requests.md` has the RFC's rules one
-by one.
+The parser (llhttp) is strict about lines; this module checks what the parser lets pass. `docs/requests.md` goes through
+the RFC's rules one by one.
 """
 
 import re
@@ -13,8 +13,8 @@ Lines = list[tuple[bytes, bytes]]
 
 MOST_HEADERS = 100
 LONGEST_HEAD = 131_072
-"""Bytes of a request's head. Chrome's are 1 KB; where we share a portal's host, its cookies may add 8. A single header
-that is absurdly long is cut where it is read (hostile-inputs row 17) and does not cost its sender the hit."""
+"""The most bytes of a request's head. Chrome's has 1 KB; where we share a portal's host, its cookies may add 8. A
+single header that is absurdly long is cut where it is read (hostile-inputs row 17), and the hit still counts."""
 
 SINGLE = (b"host", b"content-length", b"content-type", b"origin", b"user-agent", b"authorization", b"expect")
 """Headers that matter here and must have one value: of two lines, two programs could take different ones."""
@@ -42,7 +42,7 @@ HEAD_TOO_LARGE = (431, "head-too-large")
 
 
 class Head:
-    """What a head says of its request. A connection has one for all of its requests."""
+    """The facts that a head tells about its request. A connection has one object for all of its requests."""
 
     __slots__ = ("chunked", "continues", "headers", "is_last", "length", "target")
 
@@ -60,7 +60,7 @@ class Head:
 
 
 def check_beginning(piece: bytes | bytearray, start: int = 0) -> None:
-    """Raise Refused for the beginning of a head that cannot become one; what is before `start` was checked before."""
+    """Raise Refused for bytes that cannot be the beginning of a head; those before `start` were checked before."""
     if not _METHOD.match(piece) and bytes(piece[:2]) not in (b"", b"\r", b"\r\n"):
         raise Refused("a request begins with its method")
     if len(piece) > LONGEST_HEAD:
@@ -136,8 +136,8 @@ def _look_closely(found: Head, *, old: bool) -> None:
         if expected.lower() != b"100-continue":
             raise Refused("the only expectation is 100-continue", 417, "expectation-failed")
         found.continues = found.chunked or found.length > 0
-        # The client may leave the body out when it is answered before it was asked for it: what comes next could be
-        # either.
+        # A client that gets the answer before a 100 may leave the body out: then the next bytes could be a body or a
+        # request.
         found.is_last = True
 
 

@@ -1,9 +1,8 @@
 """What the edge does with a beacon: a hit is put into the batch that gathers, a heartbeat is passed on, and what does
 not count is counted apart.
 
-`Hits.take` is the usual hit's way, without waiting; `Hits.decide` asks the rules (`web/beacons/rules.py`) about any
-other; `Hits.answer` says what became of it. Whatever arrives, nothing of it becomes a key, a label or a log line as it
-is.
+`Hits.take` is the way of the usual hit, without waiting; `Hits.decide` asks the rules (`web/beacons/rules.py`) about
+any other; `Hits.answer` makes the answer. No text of a beacon becomes a key, a label or a log line unchanged.
 """
 
 import logging
@@ -92,7 +91,7 @@ class Hits:
         visitor = senders.visitor(live, day, moment, address, agent, visit_id_of(headers, beacon.visit_id))
         if visitor is None:
             return None
-        # The last that can refuse it, so that a hit which has to wait for something takes from its bucket once.
+        # The rate is asked last, so that a hit which has to wait for something takes from its bucket only once.
         if not senders.allows(network, moment):
             senders.refuse_rate(live, address)
         return self._put(live, day, moment, beacon, article, (address, network) if says else None, visitor, new)
@@ -191,7 +190,7 @@ class Hits:
             self._ingest.refuse("store-away")
 
     def _tell_of_proxy(self, live: LiveSite, peer: str) -> None:
-        if HERE.isdisjoint(live.site.hosts):  # else somebody tries it on this machine
+        if HERE.isdisjoint(live.site.hosts):  # a site of this machine is only a trial
             self._proxy_told = True
             log.warning(
                 "hits come from %s, a trusted proxy, without a reader's address: all readers pass for one; have it "
@@ -202,10 +201,10 @@ class Hits:
     def unknown_site(self, site_id: str) -> None:
         """Count a hit for a site that does not exist, and log one of them per minute."""
         self._ingest.unknown_site()
-        log.warning("hits name a site that there is not: %r; see data-site in the page", site_id[:80])
+        log.warning("hits name a site that does not exist: %r; see data-site in the page", site_id[:80])
 
     async def fetch_salts(self, live: LiveSite) -> None:
-        """Have the salts here that a hit needs now. Raises StoreUnavailable."""
+        """Fetch the salts that a hit needs now. Raises StoreUnavailable."""
         moment = self._clock()
         day = live.calendar.day_at(moment)
         await self._sites.salt(live, day)
@@ -215,7 +214,7 @@ class Hits:
     def _says(self, live: LiveSite, article: Article, beacon: HitBeacon, network: int, moment_ms: int) -> bool:
         """Whether the store may have to know what a beacon says of its article."""
         if not beacon.signature and self._known.entries.young.get((live.site.id, article.id)) == hash(beacon.told):
-            return False  # the usual one
+            return False  # the usual hit
         told = self._told(live, article, beacon, moment_ms)
         return article is not OTHER and self._known.matters(live.site.id, article.id, told, network, moment_ms)
 
@@ -228,7 +227,7 @@ class Hits:
 
 
 def _entry(article: Article, beacon: HitBeacon) -> bytes:
-    """Return what a beacon says of its article. The page of an alias says nothing."""
+    """Return the entry that a beacon makes of its article. The page of an alias makes none."""
     if article.alias:
         return encode_entry(Entry(article.key))
     said = Entry(article.key, beacon.title, article.url or AS_KEY, beacon.author, beacon.category, beacon.published)
@@ -236,7 +235,7 @@ def _entry(article: Article, beacon: HitBeacon) -> bytes:
 
 
 def _signed(article: Article, beacon: HitBeacon, vouch: Vouch) -> bytes:
-    """Return what the portal has signed of what a beacon says: nothing but the key, its title and its author."""
+    """Return the part of a beacon's entry that the portal has signed: the key, the title and the author."""
     if not vouch or article.alias:
         return b""
     facts = (beacon.title, "", beacon.author) if vouch is Vouch.FACTS else ()
@@ -244,7 +243,7 @@ def _signed(article: Article, beacon: HitBeacon, vouch: Vouch) -> bytes:
 
 
 class _Counting:
-    """How the rules learn what they have to wait for, for hits that count."""
+    """Gets what the rules have to wait for, for hits that count (`rules.Ways`)."""
 
     takes = True
 
@@ -254,7 +253,7 @@ class _Counting:
         self._clock = clock
 
     async def place(self, case: Case, article: Article) -> Place:
-        """Look for a place for an article. The store is asked when none is left: what it has needs none."""
+        """Look for a place for an article. When none is left, the store is asked: an article that it has needs none."""
         live = case.live
         if _is_known(self._known, live, article):
             return "known"
@@ -266,7 +265,7 @@ class _Counting:
         return "known" if known else "none"
 
     async def fetch_salts(self, case: Case) -> None:
-        """Have the salts here that a hit needs now. Raises StoreUnavailable."""
+        """Fetch the salts that a hit needs now. Raises StoreUnavailable."""
         await self._fetch_salts(case.live)
         case.resume(self._clock())
 

@@ -56,10 +56,10 @@ def _opened(folder: Path | None) -> mmap.mmap:
 def _shared(path: Path) -> mmap.mmap:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # so that one process alone creates it
+        fcntl.flock(file, fcntl.LOCK_EX)  # so that only one process creates it
         if os.fstat(file).st_size != _SIZE or os.pread(file, len(_MAGIC), 0) != _MAGIC:
             os.ftruncate(file, 0)
-            os.posix_fallocate(file, 0, _SIZE)  # a full disk shows now, and not by a signal later
+            os.posix_fallocate(file, 0, _SIZE)  # so that a full disk is an error now, and not a signal later
             os.pwrite(file, _head(), 0)
         return mmap.mmap(file, _SIZE)
     finally:

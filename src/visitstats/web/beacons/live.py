@@ -1,8 +1,8 @@
 """The numbers of a site as they change: server-sent events (`GET …/live`), many thousand in a worker.
 
-One task for each site that is listened to looks every two seconds whether the numbers are others, and writes the same
-bytes to all of its streams: no task, queue or buffer of its own for a stream. A stream that is not read gets no more
-until it is, and is closed after a minute. Nothing is counted.
+For each site with listeners, one task checks every two seconds whether the numbers have changed, and writes the same
+bytes to all of its streams; a stream has no task, queue or buffer of its own. A stream that is not read gets nothing
+more until it is, and is closed after a minute. Nothing is counted.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from visitstats.web.beacons.safety import SAFE
 LOOK_SECONDS = 2.0
 """How often the numbers are checked, and so the shortest interval between events."""
 QUIET_LOOKS = 5
-"""After so many checks without an event a comment is sent, because proxies close silent connections."""
+"""After this many checks without an event a comment is sent, because proxies close silent connections."""
 DEAF_LOOKS = 30
-"""A stream that takes nothing at so many checks is closed."""
+"""A stream that takes nothing at this many checks is closed."""
 LIFE_SECONDS = 300
 """How long a stream lasts; the browser then opens another. A proxy may hide that the reader is gone."""
 SHARE = 20

@@ -1,5 +1,5 @@
-"""Which answers were given, for the metrics: by route and status. A route is the path as it is declared, never the one
-that was asked for."""
+"""Notes answers for the metrics, by route and status. A route is the path as it is declared, never the path of a
+request."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -8,16 +8,16 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
 Note = Callable[[str, int], None]
-"""Told the route and the status of an answer."""
+"""Is called with the route and the status of an answer."""
 
 ROUTE = "visitstats.route"
-"""Of a request's scope, the route that serves it (`web/gate.py`)."""
+"""The key of a request's scope for the route that serves it (`web/gate.py`)."""
 OTHER = "other"
-"""What no route serves."""
+"""Stands for requests that no route serves."""
 
 
 def noted(app: App, note: Note) -> App:
-    """Have the answers of an application noted; of a websocket or lifespan there are none."""
+    """Wrap an application so that its answers are noted; websockets and the lifespan have none."""
 
     async def serve(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
         async def send_noted(message: Message) -> None:
@@ -31,7 +31,7 @@ def noted(app: App, note: Note) -> App:
 
 
 def sending(send: Send, route: str, note: Note) -> Send:
-    """Have the answers of one route noted."""
+    """Wrap `send` so that the answers of one route are noted."""
 
     async def send_noted(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -44,7 +44,7 @@ def sending(send: Send, route: str, note: Note) -> Send:
 def answering(
     answer: Callable[[int, bytes, bytes], None], route: str, note: Note
 ) -> Callable[[int, bytes, bytes], None]:
-    """The same for the server's short way to answer."""
+    """Wrap the short way to answer so that the answers of one route are noted."""
 
     def answer_noted(status: int, headers: bytes, body: bytes) -> None:
         note(route, status)

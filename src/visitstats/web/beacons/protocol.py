@@ -43,19 +43,19 @@ TAKEN_AT_ONCE = (HIT, ALIVE)
 Answer = Callable[[int, bytes, bytes], None]
 """Sends a whole answer: status, header lines (each with its line break), body."""
 LONGEST_HELD = 8192
-"""Bytes. A body that is longer, or grows beyond this, is no beacon (`body_max_bytes`): its request starts at once, so
-that it can be refused."""
+"""The most bytes of a body that is held until it is complete. A longer body is no beacon (`body_max_bytes`): its
+request starts at once, so that it can be refused."""
 _NOBODY = asyncio.Event()
-"""Stands in for the event by which uvicorn wakes a reader of the request's body."""
+"""Takes the place of the event with which uvicorn wakes a reader of the request's body."""
 
 
 LEAVE_SECONDS = 0.5
-"""How long a connection on which nothing is asked stays open when the worker ends."""
+"""How long an idle connection stays open when the worker ends."""
 
 
 class HeldBeacon:
-    """A request of the data path: what uvicorn wants to know of the cycle at work, and how it is answered. A connection
-    has one for all of them, which come one after the other: a new object for each would cost 0.4 µs."""
+    """A request of the data path: it takes the place of uvicorn's cycle, and answers. A connection has one object for
+    all of its requests, which come one after the other: a new object for each would cost 0.4 µs."""
 
     __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete")
     message_event = _NOBODY
@@ -86,7 +86,7 @@ class HeldBeacon:
 
 
 class Stream:
-    """A streamed answer that has begun: anything may write to it, without a task."""
+    """A streamed answer that has begun: it needs no task, any code may write to it."""
 
     __slots__ = ("_cycle", "_protocol")
 
@@ -96,7 +96,7 @@ class Stream:
         protocol.streaming = True
 
     def write(self, data: bytes, framed: bytes) -> bool:
-        """Write data (`framed` is the same as a chunk), unless the other end has not read what was written before."""
+        """Write data (`framed` is the same as a chunk), unless the client has not read the earlier data yet."""
         cycle = self._cycle
         if cycle.disconnected or cycle.transport.is_closing():
             return True
@@ -110,7 +110,7 @@ class Stream:
         self._protocol.streaming = False
 
     def close(self) -> None:
-        """Cut the connection, even if its other end has not read everything."""
+        """Cut the connection, even if the client has not read everything."""
         self._protocol.transport.abort()
 
 
@@ -118,14 +118,14 @@ class Protocol(Requests):
     """One connection."""
 
     _private = False
-    """It is for operators: no beacon is taken on it."""
+    """Whether it is for operators: no beacon is taken on it."""
     streaming = False
     """Whether its answer is a stream."""
 
     _beacon: HeldBeacon | None = None
     """The object for the connection's data-path requests, one at a time."""
     _held: HeldBeacon | None = None
-    """The same while such a request is not complete yet."""
+    """The same object while such a request is not complete yet."""
     _before: Any = None
     """The cycle before it."""
     _quiet_since: float | None = None
@@ -163,8 +163,8 @@ class Protocol(Requests):
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
     def _close_silent(self, peers: Peers) -> bool:
-        """Close connections on which nothing has been asked for the longest time: they are worth less than a hit of
-        somebody new. Say whether there were any."""
+        """Close the connections that have been idle for the longest time, in favour of new clients. Return whether
+        there were any."""
         quiet = sorted(
             (since, id(each), each)
             for each in self.connections
@@ -238,7 +238,7 @@ class Protocol(Requests):
         if held is None:
             super().on_whole()
             if self.cycle.response_complete and not self.pipeline:
-                self.idle()  # it was answered before all of it had come
+                self.idle()  # the request was answered before all of it had come
             return
         take_at_once = getattr(self.app, "take_at_once", None)
         if take_at_once is not None and take_at_once(self.url, held.headers, self._address, held.body, held.answer):
@@ -283,7 +283,8 @@ class Protocol(Requests):
     # Deadlines -----------------------------------------------------------------------------------------------------
 
     def _unset_keepalive_if_required(self) -> None:
-        """A timer for each request would cost 1 µs; instead, one per connection checks all deadlines when it fires."""
+        """Do nothing: uvicorn's timer for each request would cost 1 µs. One timer for each connection checks all
+        deadlines instead."""
 
     def idle(self) -> None:
         self._quiet_since = self.loop.time()
@@ -296,10 +297,10 @@ class Protocol(Requests):
         left = min(left, unread.seconds_left(now))
         self._unread = unread if unread.is_any else None
         if self._unread is None and self.transport.is_closing():
-            return  # it is being closed already
+            return  # the connection is being closed already
         if left <= 0:
             self._note_closed("not-read")
-            self.transport.abort()  # the other end does not read
+            self.transport.abort()  # the client does not read
             return
         if self.transport.is_closing():
             pass
@@ -324,9 +325,9 @@ class Protocol(Requests):
         self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
-        """End the connection as soon as its answer is sent; a stream never would be. One on which nothing is asked is
-        left open for a moment: a request that is on its way to us would be lost with it, and its sender may not dare to
-        send it again."""
+        """End the connection as soon as its answer is sent; a stream is ended at once. An idle connection is left open
+        for a moment: a request that is already on its way to us would be lost with it, and its sender might not send it
+        again."""
         if self.streaming:
             self.transport.close()
         elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
@@ -339,7 +340,7 @@ class Protocol(Requests):
         if self.transport.is_closing():
             return
         if self._begun is not None:
-            self.loop.call_later(LEAVE_SECONDS, self._leave)  # it is coming in
+            self.loop.call_later(LEAVE_SECONDS, self._leave)  # a request is coming in
         elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
             self.transport.close()
 

@@ -1,11 +1,11 @@
-"""Where a request begins and ends on a connection.
+"""Finds where each request on a connection begins and ends.
 
     head, up to its blank line → checks (`web/beacons/heads.py`) → body, by its length or in chunks
     (`web/beacons/chunks.py`) → the next
 
-The parser (llhttp, through uvicorn's protocol) is handed one head, then exactly that head's body. It never decides
-itself what is a body and what the next request: with `Upgrade` it would take a body for requests. Whatever is odd is
-answered 400 and ends the connection, in its turn behind the answers to the requests before it.
+The parser (llhttp, through uvicorn's protocol) is handed one head, then exactly that head's body. It never decides by
+itself where a body ends and the next request begins: with `Upgrade` it would take a body for requests. A request that
+breaks the rules is answered 400, after the answers to the requests before it, and ends the connection.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ TOO_LARGE = ("the body is too long", 413, "too-large")
 
 
 class Flow(FlowControl):
-    """uvicorn's, which does not read on while we hold what was read."""
+    """uvicorn's flow control, which does not resume reading while we hold data back."""
 
     held = False
 
@@ -51,12 +51,12 @@ class Flow(FlowControl):
 
 
 class Requests(HttpToolsProtocol):
-    """One connection, as a row of requests."""
+    """One connection, as a sequence of requests."""
 
     flow: Flow
     _raw_head = b""
     _parsed = False
-    """The parser has come to the end of the head at work."""
+    """Whether the parser has come to the end of the head at work."""
     _rest: bytes | bytearray = b""
     """What was read and belongs to no request yet: the beginning of a head, or whole requests that have to wait."""
     _missing = 0
@@ -69,18 +69,18 @@ class Requests(HttpToolsProtocol):
     """The Host of an earlier request: most connections have one."""
     _last = False
     base = b""
-    """What a proxy in front leaves before every path."""
+    """The prefix that a proxy in front leaves before every path."""
     leaving = False
-    """The worker ends: the next request is answered, and is the connection's last."""
-    """Nothing that comes behind the request at work is taken for a request."""
+    """Whether the worker ends: then the next request is answered, and is the connection's last."""
+    """Whether bytes behind the request at work are ignored."""
     _refusal = b""
     """An answer that ends the connection, and waits for its turn."""
     _broken: RequestResponseCycle | None = None
     """The request in the pipeline whose body was refused."""
     _open = False
-    """The head at work was taken, and its request is not complete yet."""
+    """Whether the head at work was taken and its request is not complete yet."""
     _working = False
-    """What was read is being taken just now."""
+    """Whether data is being taken just now."""
     _at_work: RequestResponseCycle | None = None
     """The request that is being answered. `cycle` is the newest one, which may wait behind it."""
 
@@ -109,7 +109,7 @@ class Requests(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # uvicorn tells the newest request alone: the one that is answered would go on for nobody, and write to a closed
+        # uvicorn tells only the newest request: the one that is being answered would go on, and write to a closed
         # connection.
         cycle = self._at_work
         if cycle is not None and not cycle.response_complete:
@@ -158,7 +158,7 @@ class Requests(HttpToolsProtocol):
                     if wants_upgrade:
                         self._take_again(raw)
                     if not self._parsed:
-                        raise Refused("the head is no head")
+                        raise Refused("the head is malformed")
             if self._open:
                 self.begun()
         except Refused as refused:
@@ -290,7 +290,7 @@ class Requests(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer what is not taken, behind what was taken before it, and close."""
+        """Answer a refused request after the requests before it, and close the connection."""
         log.info("a request was refused and its connection closed: %s", refused.detail)
         if (note := getattr(self.app, "note_refused", None)) is not None:
             note(refused.code)
@@ -318,7 +318,7 @@ class Requests(HttpToolsProtocol):
         self.transport.close()
 
     def refusal(self, refused: Refused) -> bytes:
-        """Return the whole answer to what is not taken."""
+        """Return the whole answer to a refused request."""
         body = b'{"error":"%b","detail":"%b"}' % (refused.code.encode(), refused.detail.encode())
         sent = b"" if self._raw_head.startswith(b"HEAD ") else body  # RFC 9110, 9.3.2
         return (
@@ -328,11 +328,11 @@ class Requests(HttpToolsProtocol):
 
 
 def _reason(error: Exception, head: bytes) -> Refused:
-    """Return why the parser did not take what it was fed: it did not like that, or one of our methods did not."""
+    """Return why the parser failed: the bytes are malformed, or one of our methods has refused them."""
     cause = error.__context__
     if isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(head):
         try:
-            check_beginning(head, 0)  # whatever pieces it comes in, what is no head is refused as that
+            check_beginning(head, 0)  # the same refusal, in whatever pieces the bytes come
         except Refused as refused:
             return refused
         return Refused("this method is not known", 501, "not-implemented")
@@ -345,8 +345,8 @@ def _reason(error: Exception, head: bytes) -> Refused:
 
 
 def _below(base: bytes, target: bytes) -> bytes:
-    """Return a target without the path under which a proxy has us; one that is not below that is as it was: who asks us
-    directly does not know it."""
+    """Return a target without the path under which a proxy serves us. A target that is not below that path stays as it
+    is, because clients that ask us directly do not use it."""
     rest = target[len(base) :]
     if not target.startswith(base) or rest[:1] not in (b"/", b"?", b""):
         return target

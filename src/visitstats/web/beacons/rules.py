@@ -3,9 +3,10 @@
     size → page → archive → origin → agent → webdriver → prefetch → new article → network → visitor → rate
 
 `Rules.walk` asks them for a hit that does not go the short way, and stops at the first that refuses it. The explanation
-of a beacon (`web/routes/explain.py`) asks the same steps, all of them, and shows what each says; it has others of what
-the commit script decides. `Hits.take` is the short form for the usual hit: the same functions in the same order,
-without waiting. What it cannot take goes through these steps, and nothing is decided there that is not decided here.
+of a beacon (`web/routes/explain.py`) asks all of these steps, shows what each says, and has further ones for the
+decisions of the commit script. `Hits.take` is the short form for the usual hit: the same functions in the same order,
+without waiting. A hit that it cannot take goes through these steps; it makes no decision that these steps would not
+make.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,24 +27,24 @@ from visitstats.web.beacons.senders import SENDER_RULES, Senders, Visitor, agent
 from visitstats.web.beacons.signatures import Signatures
 
 USUAL_SIZE, SIZE_OF_A_HIT = 600, 200
-"""Characters of a beacon's addresses and key. Longer ones are worked out every time, and cost their network a hit more
-for each 200 characters: 4,000 take as long as some 30 usual beacons."""
+"""The most characters of a beacon's addresses and key that are remembered. Longer ones are worked out every time, and
+cost their network one hit more for each 200 characters: 4,000 take as long as some 30 usual beacons."""
 ADDRESSES, ADDRESS_BYTES = 20_000, 16 << 20
-"""Addresses of which the article is remembered: some 700 bytes each in general."""
+"""For how many addresses the article is remembered: usually some 700 bytes each."""
 
 _json = msgspec.json.Encoder().encode
 
 
 class Article(NamedTuple):
-    """What the edge knows of an address: the article's key, its id, and the key as JSON."""
+    """The article of an address, as the edge knows it: its key, its id, and the key as JSON."""
 
     key: str
     id: bytes
     json: bytes
     alias: bool = False
-    """The page is not the article's own, so that its title and address say nothing of it."""
+    """Whether the page is not the article's own, so that its title and address say nothing about it."""
     url: str = ""
-    """The page's address, without what only tracks; empty when it is the site's main host followed by the key."""
+    """The page's address without tracking parameters; empty when it is the site's main host followed by the key."""
 
 
 OTHER = Article(OTHER_KEY, OTHER_ID, _json(OTHER_KEY), alias=True)
@@ -59,7 +60,7 @@ class Articles:
     def of(self, live: LiveSite, beacon: HitBeacon, now_ms: int) -> Article:
         """Return the article that a beacon's page shows; OTHER for one without the signature that the site requires.
         Raises HitRejected, also for a page that the site excludes."""
-        # By the live site, which is another object after a change of its rules.
+        # The live site is part of the name, because it is another object after a change of its rules.
         name = (live, beacon.url, beacon.explicit_key, beacon.canonical)
         article = self._known.young.get(name) or self._known.get(name)
         if article is None:
@@ -75,7 +76,7 @@ class Articles:
 
 
 def size_of(beacon: HitBeacon) -> int:
-    """Return how many characters have to be gone through to find a beacon's article."""
+    """Return how many characters have to be read to find a beacon's article."""
     return len(beacon.url) + len(beacon.explicit_key) + len(beacon.canonical)
 
 
@@ -93,7 +94,7 @@ def _article_of(live: LiveSite, beacon: HitBeacon) -> Article:
 
 
 class Case:
-    """One hit on its way through the rules: what came, and what they have found so far."""
+    """One hit on its way through the rules: its request, and what the rules have found so far."""
 
     def __init__(self, headers: Headers, peer: str, live: LiveSite, beacon: HitBeacon, moment_ms: int) -> None:
         self.headers = headers
@@ -104,7 +105,7 @@ class Case:
         self.visit_id = visit_id_of(headers, beacon.visit_id)
         self.article: Article | None = None
         self.is_new = False
-        """The article is a newcomer, and takes one of the minute's places."""
+        """Whether the article is a newcomer, which takes one of the minute's places."""
         self.visitor: Visitor | None = None
         self.moment_ms, self.day = moment_ms, live.calendar.day_at(moment_ms)
 
@@ -114,11 +115,11 @@ class Case:
 
 
 Place = Literal["known", "room", "none"]
-"""What there is for an article in the minute's places: none is needed, one is left, none is."""
+"""The answer to a search for a place in this minute: none is needed, one is left, none is left."""
 
 
 class Ways(Protocol):
-    """How the rules learn what they have to wait for: one way for hits that count, one for explanations."""
+    """Gets what the rules have to wait for; one implementation is for hits that count, the other for explanations."""
 
     takes: bool
     """Whether a hit takes what it needs: a place among its network's visitors, a part of its rate."""
@@ -128,13 +129,13 @@ class Ways(Protocol):
         ...
 
     async def fetch_salts(self, case: Case) -> None:
-        """Have the salts here that a hit of the case's moment needs. May raise StoreUnavailable."""
+        """Fetch the salts that a hit of the case's moment needs. May raise StoreUnavailable."""
         ...
 
 
 class Rules:
-    """The rules, each of which returns what is to be said of a hit that passes it, and raises HitRejected for one that
-    does not. Nothing is counted by asking."""
+    """The rules. Each returns a note about a hit that passes it, and raises HitRejected for one that does not. Asking a
+    rule counts nothing."""
 
     def __init__(self, articles: Articles, senders: Senders, ways: Ways) -> None:
         self._articles = articles
@@ -142,14 +143,15 @@ class Rules:
         self._ways = ways
 
     async def walk(self, case: Case) -> tuple[Article, Visitor]:
-        """Ask one rule after the other, and return what the hit counts for: an article, a visitor. Raises HitRejected
-        by the first that refuses, and StoreUnavailable."""
+        """Ask one rule after the other, and return the article and the visitor of the hit. Raises the HitRejected of
+        the first rule that refuses it, and StoreUnavailable."""
         for _, ask in STEPS:
             await ask(self, case)
         return case.article, case.visitor  # type: ignore[return-value]  # the steps have found both
 
     async def size(self, case: Case) -> str:
-        """Refuse what takes long to work out, before it is worked out, when its network has used up its rate."""
+        """Refuse a hit whose addresses take long to work out, before they are, when its network has used up its
+        rate."""
         size = size_of(case.beacon)
         if size <= USUAL_SIZE:
             return ""
@@ -167,7 +169,7 @@ class Rules:
         return f"its article is {case.article.key}"
 
     async def sender(self, case: Case, rule: str) -> str:
-        """Ask one of the rules about what a sender says of itself (rule 8)."""
+        """Ask one of the rules about the headers of a sender (rule 8)."""
         verdict = self._senders.rules[rule](case.live, case.headers, case.beacon.webdriver)
         if verdict.reason:
             raise HitRejected(verdict.reason, note=verdict.note)
@@ -208,8 +210,8 @@ class Rules:
         return f"not told apart: its network has had {most} in this half hour, or its browser too many visit ids"
 
     async def rate(self, case: Case) -> str:
-        """Refuse what a network sends beyond its rate. The last that can refuse a hit, so that one which has to wait
-        for something takes from its bucket once."""
+        """Refuse hits of a network beyond its rate. This rule is the last that can refuse a hit, so that one which has
+        to wait for something takes from its bucket only once."""
         address, network = self._senders.addresses.of(case.peer, case.headers)
         if not self._senders.allows(network, case.moment_ms, self._ways.takes):
             self._senders.refuse_rate(case.live, address)
@@ -217,7 +219,7 @@ class Rules:
 
 
 def told_apart(case: Case) -> str:
-    """Say by what a visitor is told apart from others."""
+    """Return a note about how a visitor is told apart from others."""
     if case.visit_id:
         return "with the visit id"
     if case.beacon.visit_id:

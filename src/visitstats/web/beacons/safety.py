@@ -6,6 +6,6 @@ SAFE: list[Header] = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 ]
-"""What is a page, or may be in a frame, has a policy of its own instead."""
+"""Pages, and answers that may be in a frame, have a policy of their own instead."""
 LINES = b"".join([b"%b: %b\r\n" % header for header in SAFE])
 """The same as lines of an answer."""

@@ -1,9 +1,9 @@
-"""Who sent a beacon, and does it count: what rules 1, 2 and 8 of counting say of a beacon's sender.
+"""The sender of a beacon: rules 1, 2 and 8 of counting decide whether it counts, and for which visitor.
 
     archive → origin → agent → webdriver → prefetch → excluded network → token of the visitor → rate of the network
 
-Hits, pixels and heartbeats all go this way. Nothing in here waits, and nothing of a sender is kept but in caches and
-tables of a fixed size. `Hits` counts by these decisions and `web/routes/explain.py` explains by them. The rate of the
+Hits, pixels and heartbeats all go this way. Nothing in here waits, and data about senders is kept only in caches and
+tables of a fixed size. `Hits` counts by these decisions and `web/routes/explain.py` explains them. The rate of the
 network and the cap of its visitors cost 0.9 µs of the 9 µs of `Hits.take` (20,000 senders in turn, CPython 3.11, one
 core of a shared machine).
 """
@@ -29,16 +29,16 @@ from visitstats.web.beacons.limits import NetworkLimits
 
 LONGEST_AGENT = 512
 LONGEST_ORIGIN = 600
-"""Longer origins are judged every time, so that the cache's size in bytes is bounded, too."""
+"""Longer origins are judged every time, so that the cache is also bounded in bytes."""
 SENDERS, SENDER_BYTES = 8192, 4 << 20
 
 
 SENDER_RULES = ("archive", "origin", "agent", "webdriver", "prefetch")
-"""The rules about what a sender says of itself, in their order."""
+"""The rules about the headers of a sender, in their order."""
 
 
 class Verdict(NamedTuple):
-    """What one rule says of a sender: why its beacons are not counted ("" when they are), and what to note of that."""
+    """What one rule says about a sender: why its beacons are not counted ("" when they are), and a note about that."""
 
     reason: str = ""
     note: str = ""
@@ -56,11 +56,11 @@ _NO_PAGE = b"none"
 
 
 Visitor = tuple[bytes, bytes, bytes, bool]
-"""By which tokens a hit's visitor is known: its own; the one without the visit id (rule 9); yesterday's of the same
-visitor (rule 2), empty when that was too long ago to matter; and whether it is not told apart from others, because its
-network has had too many. A plain tuple: a named one costs 0.2 µs more."""
+"""The tokens of a hit's visitor: its own; the one without the visit id (rule 9); yesterday's (rule 2), empty when that
+was too long ago to matter; and whether it is not told apart from others, because its network has had too many. It is a
+plain tuple because a named one costs 0.2 µs more."""
 Parts = tuple[str, bytes, str]
-"""What a token is made of, beside the salt and the site: address (or network), agent, visit id."""
+"""The parts of a token beside the salt and the site: address (or network), agent, visit id."""
 
 
 class Senders:
@@ -79,7 +79,7 @@ class Senders:
         self.rules: Mapping[str, Callable[[LiveSite, Headers, bool], Verdict]] = dict(
             zip(SENDER_RULES, (_archive, _origin, self._agent, _webdriver, _prefetch), strict=True)
         )
-        """Each rule about what a sender says of itself, by its name and in their order."""
+        """Each rule about the headers of a sender, by its name, in their order."""
 
     # Rule 8 --------------------------------------------------------------------------------------------------------
 
@@ -126,13 +126,14 @@ class Senders:
             raise HitRejected("rate", "its network has sent more than network_hits_per_second allows")
 
     def charge(self, live: LiveSite, peer: str, headers: Headers, now_ms: int, hits: int) -> None:
-        """Take what a dear read costs from the bucket of who asks, as so many hits. Raises RateExceeded."""
+        """Take the cost of an expensive read, as a number of hits, from the bucket of the client's network. Raises
+        RateExceeded."""
         address, network = self.addresses.of(peer, headers)
         if not self.allows(network, now_ms, True, hits) and not self._is_unlimited(live, address):
             raise RateExceeded("your network asks for too much at once; try again in some seconds")
 
     def _is_unlimited(self, live: LiveSite, address: str) -> bool:
-        """Only asked for what is over a limit."""
+        """Whether the network of an address has no limit. It is only asked when a limit is exceeded."""
         name = (live, address)
         unlimited = self._unlimited.get(name)
         if unlimited is None:
@@ -141,8 +142,8 @@ class Senders:
         return unlimited
 
     def voice(self, live: LiveSite, day: Day, address: str, article: bytes) -> tuple[bytes, Said]:
-        """Return who says something of an article: what stands for the network of an address
-        (`entries.CLAIM_NETWORK_BYTES`), and whether the site trusts it. The day's salt is here. 3 µs."""
+        """Return the voice of a reader about an article: the bytes that stand for the network of an address
+        (`entries.CLAIM_NETWORK_BYTES`), and whether the site trusts it. The day's salt must be known. 3 µs."""
         name = network_name(address)
         of_day = counting.visitor_token(live.salts[day.date], live.site.id, name, b"voice", "")
         of_article = blake2b(article + name.encode(), digest_size=1).digest()
@@ -187,8 +188,8 @@ class Senders:
     def _admitted(
         self, live: LiveSite, salt: Salted, moment_ms: int, parts: Parts, token: bytes, unique: bytes, *, take: bool
     ) -> Parts:
-        """Return by what a visitor is known who was not met yet: as it is; without the visit id, when its address and
-        agent have had too many of them; or as its network, which is one visitor for all who are too many there."""
+        """Return the parts of the token of a new visitor: as they are; without the visit id, when its address and agent
+        have had too many of them; or only its network, when that has had too many visitors."""
         most = live.site.visitors_per_network
         address, agent, visit_id = parts
         if most == 0 or self._is_unlimited(live, address):
@@ -209,7 +210,7 @@ def network_name(address: str) -> str:
 
 
 def agent_of(headers: Headers) -> bytes:
-    """Return as much of the user agent as is looked at."""
+    """Return the part of the user agent that the rules look at."""
     return headers.get(b"user-agent", b"")[:LONGEST_AGENT]
 
 
@@ -225,7 +226,7 @@ def _archive(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
 def _origin(live: LiveSite, headers: Headers, webdriver: bool) -> Verdict:
     origin = _origin_of(headers)
     if origin is None or origin.startswith((_REFERRED, _CROSS_SITE)):
-        # Of a picture, or of an old browser: the page is known by its Referer, or not at all.
+        # A picture or an old browser sends no Origin: the page is known by its Referer, or not at all.
         if live.site.missing_origin == "refuse":
             return Verdict("origin")
         if origin is None:
@@ -250,12 +251,12 @@ def _origin_of(headers: Headers) -> bytes | None:
 
 
 def _page_origin(headers: Headers) -> bytes | None:
-    """Return what tells the page of a request without an Origin, marked as such: the origin of its Referer; the host to
-    which it went, when the browser says that the page is of another site; _NO_PAGE when it says that there is no page.
-    None when nothing tells it.
+    """Return what is known of the page of a request without an Origin, marked as such: the origin of its Referer; the
+    host of the request, when the browser says that the page is of another site; _NO_PAGE when it says that there is no
+    page. None when nothing is known.
 
-    No page can set fetch metadata (W3C). Who opens an address shows no picture on a page; and a request that crosses
-    sites does not come from a page of the host that it goes to.
+    No page can set fetch metadata (W3C). A reader who opens the address itself sees no page; and a cross-site request
+    does not come from a page of the host to which it goes.
     """
     if headers.get(b"sec-fetch-mode") == b"navigate":
         return _NO_PAGE

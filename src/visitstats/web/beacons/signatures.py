@@ -1,4 +1,4 @@
-"""Signatures of beacons, as one worker has checked them: an article that is read often is checked once."""
+"""Checks the signatures of beacons, and remembers the results: an article that is read often is checked once."""
 
 from sys import getsizeof
 
@@ -11,7 +11,7 @@ CHECKED, CHECKED_BYTES = 8192, 4 << 20
 
 
 class Signatures:
-    """What the signatures of beacons say."""
+    """The checked signatures of one worker."""
 
     def __init__(self) -> None:
         self._checked: Bounded[tuple[LiveSite, str, str, str, str], tuple[Vouch, int]] = Bounded(

@@ -1,7 +1,7 @@
-"""Finds out that a proxy stands in front which is not in `trusted_proxies`: then all readers are one network.
+"""Detects a proxy that is missing in `trusted_proxies`: through such a proxy, all readers are one network.
 
-What such a peer says in a forwarding header is not believed, for anybody may say it. But many different readers, said
-by one peer, are a proxy's, or somebody's who plays one; it is told once, and nothing else comes of it.
+The forwarding header of such a peer is not believed, because anybody can send one. But a peer that names many different
+readers is a proxy, or pretends to be one; that is logged once, and has no other effect.
 """
 
 import logging
@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 PEERS = 64
 READERS = 20
-"""So many different readers of one peer are a proxy's."""
+"""A peer that names this many different readers is taken for a proxy."""
 
 
 class UnnamedProxies:
-    """Looks at hits whose reader's address is the peer's own. `tell` is told the peer, once."""
+    """Looks at hits whose reader's address is that of the peer. `tell` is called with the peer, once."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._said: Bounded[str, set[int]] = Bounded(PEERS)
         self.told = False
-        """Nothing more is looked at."""
+        """Whether a proxy was found: then nothing more is looked at."""
 
     def look(self, peer: str, headers: Headers) -> None:
         """Look at one hit. 0.1 µs without a proxy."""

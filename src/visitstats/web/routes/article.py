@@ -1,5 +1,4 @@
-"""One article for editors: what it is called and how far that can be trusted, its other addresses, and what readers
-claim."""
+"""One article for editors: its facts and how far they can be trusted, its other addresses, and readers' claims."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -19,7 +18,7 @@ from visitstats.web.beacons.answers import Moment
 from visitstats.web.table import Asked, Route
 
 MOST_ALIASES = 100
-"""That are shown of one article."""
+"""How many claims are shown of one article."""
 
 
 class ArticleQuery(msgspec.Struct):
@@ -94,7 +93,7 @@ class OneArticle:
         entries = await self._reads.entries(live.site.id, numbers)
         found = {number: entry.key for number, entry in zip(numbers, entries, strict=True) if entry.key}
         if any(article_id(found.get(number, "")) != number for number in numbers):
-            # One that was never counted has no entry: its name is in the change by which it was made.
+            # An alias that was never counted has no entry: its key is in the change that made it.
             for logged in await self._changes.all(live.site.id):
                 found[article_id(logged.change.source)] = logged.change.source
         return sorted(found[number] for number in numbers if number in found)

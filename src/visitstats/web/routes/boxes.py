@@ -25,7 +25,7 @@ from visitstats.web.table import ANY_PAGE, Asked, Reply, Route, kept
 CACHE_SECONDS = 60
 THEME_SECONDS = 3600
 STALE_MS = 60_000
-"""Numbers that are older say of when they are."""
+"""Numbers that are older than this are shown with their moment."""
 COLOURS = {"vs-blue": "0a4f9e", "vs-red": "a5121c", "vs-green": "0b6339"}
 
 FRAME_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
@@ -161,7 +161,7 @@ class Boxes:
 
 
 def _theme(source: str) -> Reply:
-    """A style sheet as it is sent: without comments and without space that means nothing."""
+    """A style sheet as it is sent: without comments and without needless space."""
     text = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r" ?([{};,]) ?", r"\1", text).replace(": ", ":").replace(";}", "}").strip()
@@ -171,7 +171,7 @@ def _theme(source: str) -> Reply:
 
 def _cached(body: bytes, shown: Shown) -> Reply:
     known = any(number is not None for number in shown.numbers.values())
-    # What is not known yet, or old, is asked for again soon.
+    # Numbers that are old or not known yet may be cached only shortly.
     seconds = CACHE_SECONDS if known and not shown.stale_since else 5
     return Reply(body, headers=(kept(seconds),), etag=b'W/"%08x"' % zlib.crc32(body))
 

@@ -1,5 +1,5 @@
-"""The routes by which editors and administrators change numbers, names and periods, undo that, and read who did
-what."""
+"""The routes with which editors and administrators change numbers, facts and periods, undo changes, and read the
+log."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
@@ -27,7 +27,7 @@ from visitstats.web.routes.shown_changes import Audit, Changed, Preview, preview
 from visitstats.web.table import Asked, Reply, Route
 
 MOST_CHANGES = 1000
-"""Of one page of the log."""
+"""The most changes on one page of the log."""
 
 Id = Annotated[str, Meta(description="8 hexadecimal digits that you have drawn: sent twice, it is made once")]
 Why = Annotated[str, Meta(description="the reason, for the log")]
@@ -52,7 +52,7 @@ class UndoOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AdjustOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a correction: `by` how much, or what it is `to` be."""
+    """The body of a correction: `by` how much, or `to` which value."""
 
     why: Why
     of: Annotated[Of, Meta(description="of an article views")] = "visits"
@@ -64,7 +64,7 @@ class AdjustOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ResetOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a reset: what the site's total is brought down to."""
+    """The body of a reset: the value to which the site's total is brought down."""
 
     why: Why
     confirm: Annotated[str, Meta(description="the site's id, typed by who means it; not needed for a preview")] = ""
@@ -74,7 +74,7 @@ class ResetOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RenameOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a renaming: what is to be another."""
+    """The body of a renaming: the facts to change."""
 
     article: Annotated[str, Meta(description="key or address")]
     title: str | None = None
@@ -216,7 +216,7 @@ class ChangeRoutes:
         )
 
     async def rename(self, asked: Asked[None, RenameOrder]) -> Changed | Reply:
-        """Say what an article is called: pinned against readers' beacons."""
+        """Set facts of an article, which readers' beacons no longer change."""
         order = asked.body
         facts = Renaming(order.title, order.author, order.category, order.published, order.url)
         return await self._made(asked.live, self._desk(asked).naming.rename(order.article, facts, _order(asked)))
@@ -233,7 +233,7 @@ class ChangeRoutes:
         return await self._made(asked.live, self._desk(asked).naming.classify(order.article, order.type, _order(asked)))
 
     async def accept(self, asked: Asked[None, AcceptOrder]) -> Changed | Reply:
-        """Have an article be called what readers say."""
+        """Set a fact to a value that readers claim."""
         order, live = asked.body, asked.live
         today = date.fromisoformat(live.calendar.day_at(self._clock()).date)
 

@@ -1,4 +1,4 @@
-"""What readers say of articles that is not what the articles are called, for editors."""
+"""Readers' claims that differ from the entries of articles, for editors."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -18,7 +18,7 @@ class ClaimsQuery(msgspec.Struct):
 
 
 class ClaimsOfReaders(msgspec.Struct):
-    """What readers say of articles, those of most networks first."""
+    """Readers' claims about articles, those of the most networks first."""
 
     site: str
     at: Moment
@@ -33,7 +33,7 @@ class ClaimRoutes:
         self._clock = clock
 
     async def claims(self, asked: Asked[ClaimsQuery, None]) -> ClaimsOfReaders:
-        """Answer what readers say of articles that is not what the articles are called."""
+        """Answer readers' claims that differ from the entries of articles."""
         live, now = asked.live, self._clock()
         found = await claims(self._reads, live, now, asked.query.limit)
         return ClaimsOfReaders(live.site.id, live.calendar.iso(now), found)

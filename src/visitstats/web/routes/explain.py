@@ -1,8 +1,8 @@
-"""Why a beacon is counted, or why not: each rule of counting with its outcome, and nothing is counted.
+"""Explains why a beacon is counted or not: each rule of counting with its outcome, without counting anything.
 
 The rules before the journal are the steps that a hit itself meets (`web/beacons/rules.py`), asked without taking
-anything. What the commit script decides about a hit is read from what it would be decided by. A hit stops at the first
-rule that refuses it; here the others are asked as well, and the first refusal is the reason.
+anything. The decisions of the commit script are predicted from the state on which it would base them. A hit stops at
+the first rule that refuses it; here the others are asked as well, and the first refusal is the reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -55,7 +55,7 @@ def malformed(refused: HitRejected) -> Explained:
 
 
 class Instead(Exception):
-    """What is said of a rule that cannot be asked here."""
+    """Raised in place of a rule's own answer, where the rule cannot be asked here."""
 
     def __init__(self, outcome: str, note: str = "") -> None:
         super().__init__(note)
@@ -64,8 +64,8 @@ class Instead(Exception):
 
 
 class Explanation:
-    """Explains beacons of a site at a moment. Without the memory of a worker that counts it is not known what
-    networks have sent, and which articles were new."""
+    """Explains beacons of a site at a moment. Without the memory of a counting worker, the rates of networks and the
+    new articles of the minute are not known."""
 
     takes = False
 
@@ -132,7 +132,7 @@ class Explanation:
         if missing and missing[-1].date not in live.salts:
             raise Instead(UNKNOWN, "the salt of the day before is not known here")
 
-    # What the commit script decides, from what it decides by ----------------------------------------------------------
+    # Decisions of the commit script -----------------------------------------------------------------------------------
 
     async def duplicate(self, case: Case) -> str:
         """Rule 5: the same hit id counts once."""

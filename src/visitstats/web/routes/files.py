@@ -13,7 +13,7 @@ from visitstats.web.beacons.safety import SAFE, Header
 from visitstats.web.table import PRIVATE
 
 MOST_FILES = 8
-"""Files of one token that are made or wait in a worker."""
+"""The most files of one token that are being made or wait in a worker."""
 
 
 class Files:
@@ -45,11 +45,12 @@ class Files:
 
 
 class _Turns:
-    """Has the files of a token made one after the other: each is as long as a site has articles."""
+    """Makes sure that the files of a token are made one after the other, because each may have all articles of a
+    site."""
 
     def __init__(self) -> None:
         self._lines: dict[AccessToken, tuple[asyncio.Lock, int]] = {}
-        """Of a token with files that are made or wait: who has the turn, and how many they are."""
+        """Token → the lock of its turn, and how many of its files are being made or wait."""
 
     async def take(self, token: AccessToken) -> "_Turn":
         """Wait until no other file of a token is made. Raises RateExceeded when too many wait."""
@@ -65,7 +66,7 @@ class _Turns:
         return _Turn(self, token, lock)
 
     def leave(self, token: AccessToken) -> None:
-        """Be one fewer."""
+        """Count one file of a token less."""
         lock, many = self._lines.pop(token)
         if many > 1:
             self._lines[token] = lock, many - 1
@@ -86,7 +87,7 @@ class _Turn:
 
 
 class _File(StreamingResponse):
-    """A file, whose turn ends with it: also when its reader is gone before it has begun."""
+    """A file whose turn ends with it, also when its reader is gone before it has begun."""
 
     def __init__(self, pieces: AsyncIterator[bytes], turn: _Turn) -> None:
         super().__init__(pieces)

@@ -1,4 +1,4 @@
-"""How the installation is, for administrators: what is wrong in words that a page can say, and the parts behind it."""
+"""The state of the installation, for administrators: names of what is wrong, and the state of each part."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ OLDEST_BACKUP_MS = 2 * DAY_MS
 """Backups are made every night."""
 LONG_WAIT_MS = 60_000
 LITTLE_ROOM = 0.05
-"""Of the disk: below it the journal is near its end."""
+"""The part of the disk that should be free: below it, the journal will soon not fit."""
 
 TROUBLES = (
     "journal-refuses", "store-away", "store-unfit", "store-lost", "workers", "waiting", "other-host", "disk", "memory",

@@ -1,4 +1,4 @@
-"""What operators and their programs ask: metrics, health, readiness."""
+"""The routes for operators and their programs: metrics, health, readiness."""
 
 import gzip
 
@@ -46,7 +46,7 @@ class Operations:
     async def metrics(self, asked: Asked[None, None]) -> Reply:
         """Answer the metrics of all workers."""
         text = await self._worker.scrape()
-        # Packed only for those who take it, and not at the best level: 300 KB take 4 ms in this way, 20 ms in that.
+        # Packed only for clients that take it, and at a low level: 300 KB take 4 ms at this level, 20 ms at the best.
         takes = "gzip" in asked.request.headers.get("accept-encoding", "")
         return Reply(text, packed=gzip.compress(text, compresslevel=1, mtime=0) if takes else b"")
 

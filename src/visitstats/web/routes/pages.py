@@ -40,7 +40,7 @@ SAFE: tuple[answers.Header, ...] = (
     (b"referrer-policy", b"no-referrer"),
 )
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
-"""What proxies add. One that does not hand on the name under which it was asked may stand before a portal."""
+"""Headers that proxies add. A proxy that does not pass on the requested host may stand before a portal."""
 SHELL = "index.html"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::([0-9]{1,5}))?", re.ASCII)
 
@@ -56,7 +56,7 @@ class Pages:
         found = dict(_files(files("visitstats.web") / "admin", ""))
         digest = sha256(b"".join(name.encode() + b"\0" + body for name, body in sorted(found.items()))).hexdigest()
         self.version = f"{__version__}-{digest[:12]}"
-        """Another one whenever a file is another: under it they are kept for ever."""
+        """The version of the files, which differs whenever a file does: under it, caches keep them for ever."""
         shell = found.pop(SHELL).replace(b"VERSION", self.version.encode())
         self._shells = {keep: _reply(SHELL, shell.replace(b"KEEP", keep.encode())) for keep in ("session", "memory")}
         self._files = {name: _reply(name, body) for name, body in found.items()}

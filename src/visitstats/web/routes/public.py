@@ -21,15 +21,15 @@ from visitstats.web.table import ANY_PAGE, PUBLIC, Asked, BadRequest, Reply, Rou
 MOST_KEYS = 500
 MOST_BODY = 65_536
 BYTES_OF_A_HIT = 1000
-"""A list of keys costs its network as many hits as it has thousands of bytes, and a tenth more for each rewrite rule of
-the site: 64 KiB take 7 ms without rules, as do some 60 hits."""
+"""A list of keys costs its network one hit for each thousand bytes, and a tenth more for each rewrite rule of the site:
+64 KiB take 7 ms without rules, as long as some 60 hits."""
 TURN_SECONDS = 0.005
-"""For how long the loop is not given back while keys are found."""
+"""How long finding keys may hold the event loop at a time."""
 LONGEST_KEY = 4096
 WIDGET_SECONDS = 3600
 YEAR_SECONDS = 365 * 24 * 3600
 STALE = ("stale-while-revalidate=86400", "stale-if-error=604800")
-"""While the service is away a cache may go on with what it has: no page waits for a script then."""
+"""While the service is away, a cache may go on serving the old file, so that no page waits for a script."""
 _SCRIPT = "text/javascript; charset=utf-8"
 
 
@@ -46,7 +46,7 @@ class KeyList(msgspec.Struct):
 
 
 class Views(msgspec.Struct):
-    """The views of articles, by what they were asked for as."""
+    """The views of articles, under the keys or addresses of the request."""
 
     views: dict[str, int]
 
@@ -145,7 +145,7 @@ class Public:
 
 
 def _key(live: LiveSite, text: str) -> str:
-    """Return the key that is meant, as a hit that gives it would have it; "" when none could be counted under it."""
+    """Return the key of a key or address, as a hit that gives it would get it; "" when no hit could be counted so."""
     try:
         return live.key_rules.resolve(live.key_rules.named(text))
     except HitRejected:

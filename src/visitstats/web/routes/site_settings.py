@@ -1,4 +1,4 @@
-"""The routes of a site's settings: its record, the box that it embeds, and what its rules make of addresses."""
+"""The routes of a site's settings: its record, the box that it embeds, and the keys that its rules give addresses."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,11 +27,11 @@ from visitstats.web.snippet import SERVICE, own_box, site_snippet
 from visitstats.web.table import Asked, Route
 
 MOST_TRIED = 50
-"""Addresses in one request."""
+"""The most addresses in one request."""
 SAMPLE = 1000
-"""Articles on which changed rules are tried: the newest."""
+"""On how many of the newest articles changed rules are tried."""
 AT_ONCE = 50
-"""Addresses between two looks of the event loop: some 20 µs each."""
+"""How many addresses are worked out before other tasks may run: some 20 µs each."""
 
 _SHOWN = [field for field in msgspec.structs.fields(Site) if field.name not in ("id", "signing_secrets")]
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-"""What a token may see at a glance: whose it is, its sites with their numbers, and the numbers of one site beside those
-of the same moment of the period before."""
+"""The overview for a token: its owner, its sites with their numbers, and the numbers of one site compared with the same
+moment of the period before."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from visitstats.web.beacons.answers import Moment
 from visitstats.web.table import Asked, Route
 
 DAYS = 14
-"""Of each site in the list of sites."""
+"""How many of the last days the list of sites shows."""
 AT_ONCE = 8
-"""Sites that are read at the same time: a list of hundreds takes its turn behind the hits."""
+"""How many sites are read at the same time, so that a list of hundreds does not hold up the hits."""
 
 KEPT_MS = 30_000
-"""How long what is told of a site beside its numbers is told again: it takes some 20 commands."""
+"""How long the details of a site are kept: reading them takes some 20 commands."""
 MOST_KEPT = 1000
 
 State = Literal["counting", "quiet", "empty", "archived"]

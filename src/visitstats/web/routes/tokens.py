@@ -1,4 +1,4 @@
-"""The routes by which administrators of all sites make, list and revoke access tokens, and read what was refused."""
+"""The routes with which administrators of all sites make, list and revoke access tokens, and read the refusals."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -50,7 +50,7 @@ class TokenList(msgspec.Struct):
 
 
 class Revoked(msgspec.Struct):
-    """The token that is useless from now on."""
+    """The token that was revoked."""
 
     id: str
 
