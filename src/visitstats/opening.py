@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from visitstats.core.errors import JournalDamaged, JournalFull
-from visitstats.ingest.replay import Limits
 from visitstats.journal.closed import ClosedJournal
 from visitstats.journal.folder import claim_folder
-from visitstats.journal.log import Journal, OpenJournal
+from visitstats.journal.log import Journal, Limits, OpenJournal
 from visitstats.metrics import Metrics
 from visitstats.settings import Settings
 

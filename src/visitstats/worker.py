@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from visitstats.access import Access, Refusals
 from visitstats.backup.nightly import Nightly
+from visitstats.backup.state import State as BackupState
 from visitstats.backup.state import read_state
 from visitstats.changes.prunes import Places
 from visitstats.core.counting import SALT_BYTES
@@ -25,7 +26,8 @@ from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay, numbering
+from visitstats.ingest.replay import Replay, numbering
+from visitstats.journal.log import Limits
 from visitstats.opening import Disk, open_disk
 from visitstats.reading.closings import ClosedMonths
 from visitstats.reading.desk import Desk
@@ -234,7 +236,7 @@ class Worker:
     async def scrape(self, *, ask_store: bool = True) -> bytes:
         """Return the text of a scrape: the metrics of all workers, and of all sites if the store answers."""
         self._tell()
-        backup = read_state(self.settings.data_dir)
+        backup = self.backup
         service = Service(
             fit=self.applier.link.trusted, lacks=self.hosts.lacks, backup_made_ms=backup.made_ms,
             backup_bytes=backup.bytes, backup_verified_ms=backup.verified_ms,
@@ -246,6 +248,11 @@ class Worker:
         """Return the reports of all workers of the service; that of this worker is made now."""
         self._tell()
         return self._seat.board.reports()
+
+    @property
+    def backup(self) -> BackupState:
+        """Return the note about the backups of this host."""
+        return read_state(self.settings.data_dir)
 
     @property
     def supervision(self) -> Supervision | None:

@@ -23,7 +23,7 @@ from tests.web.inprocess import Clock, Running, running
 from visitstats.backup.manifest import open_backup
 from visitstats.backup.restoring import Restored, plan_restore, restore
 from visitstats.backup.taking import make_backup
-from visitstats.ingest.replay import Limits
+from visitstats.journal.log import Limits
 from visitstats.store.fitness import opened
 
 LIMITS = Limits(1 << 30, 24 * 3600.0)

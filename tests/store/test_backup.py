@@ -24,8 +24,7 @@ from visitstats.backup.taking import make_backup
 from visitstats.core.batch import Gathering
 from visitstats.core.counting import SALT_LIFE_MS
 from visitstats.core.errors import StoreUnfit
-from visitstats.ingest.replay import Limits
-from visitstats.journal.log import OpenJournal
+from visitstats.journal.log import Limits, OpenJournal
 from visitstats.store import dump, keys
 from visitstats.store.fitness import opened
 from visitstats.store.loading import StoreNotEmpty

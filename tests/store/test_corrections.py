@@ -13,9 +13,9 @@ from tests.store.dated import dated
 from tests.store.merging import BEFORE, CALENDAR, DAY, SITE, Merging
 from visitstats.changes.corrections import UNDATED, Adjustment
 from visitstats.changes.desk import Wanted
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order
+from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.core.entries import Entry
-from visitstats.core.errors import BaselineRefused, NotFound
+from visitstats.core.errors import BaselineRefused, NoSuchArticle, NotFound
 from visitstats.core.history import summary
 from visitstats.store import keys
 from visitstats.store.change_records import Amount, Change, Logged, adding

@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from tests.store.merging import DAY, SITE, Merging, gathered
 from visitstats.changes.facts import Renaming
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order
+from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.core.batch import Gathering, Said
 from visitstats.core.entries import Entry, Standing
 from visitstats.core.entries import encode as encode_entry
+from visitstats.core.errors import NoSuchArticle
 from visitstats.core.keys import article_id
 from visitstats.core.query import Query
 from visitstats.store import keys

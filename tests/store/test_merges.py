@@ -16,9 +16,9 @@ from tests.store.dated import dated
 from tests.store.merging import BEFORE, DAY, SITE, Merging, gathered, ledger, some_reading
 from visitstats.changes import merges, recording
 from visitstats.changes.desk import Wanted
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order
+from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.core.entries import Entry
-from visitstats.core.errors import NotFound, VisitstatsError
+from visitstats.core.errors import NoSuchArticle, NotFound, VisitstatsError
 from visitstats.core.keys import article_id
 from visitstats.store import change_records, commit, keys
 from visitstats.store.changes import resolved

@@ -22,8 +22,8 @@ from visitstats.core.batch import Batch, Gathering, encode
 from visitstats.core.errors import JournalFull, StoreRefuses, StoreUnavailable
 from visitstats.core.sites import Site
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import PIECE, Limits, Replay
-from visitstats.journal.log import OpenJournal
+from visitstats.ingest.replay import PIECE, Replay
+from visitstats.journal.log import Limits, OpenJournal
 from visitstats.store import keys
 from visitstats.store.commit import Committer, Result, Work
 from visitstats.store.line import Answered, Call, ScriptLine

@@ -22,7 +22,7 @@ from visitstats.backup.checking import check_backup
 from visitstats.backup.manifest import open_backup
 from visitstats.backup.restoring import plan_restore, restore
 from visitstats.backup.taking import make_backup
-from visitstats.ingest.replay import Limits
+from visitstats.journal.log import Limits
 from visitstats.store import keys
 from visitstats.store.fitness import opened
 from visitstats.store.rights import RIGHTS, SNAPSHOT, ask_rights

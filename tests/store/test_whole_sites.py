@@ -38,7 +38,8 @@ from visitstats.imports.places import ImportRefused
 from visitstats.imports.plan import plan_of
 from visitstats.imports.reading import draft_of
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay, numbering
+from visitstats.ingest.replay import Replay, numbering
+from visitstats.journal.log import Limits
 from visitstats.reading.article_history import ArticleHistory
 from visitstats.settings import Settings
 from visitstats.store import keys

@@ -23,9 +23,9 @@ from visitstats.ingest.apply import Applier
 from visitstats.ingest.gather import Ingest
 from visitstats.ingest.known import Known
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay, numbering
+from visitstats.ingest.replay import Replay, numbering
 from visitstats.ingest.waiting import Waiting
-from visitstats.journal.log import OpenJournal
+from visitstats.journal.log import Limits, OpenJournal
 from visitstats.metrics import Metrics
 from visitstats.reading.snapshots import Stats
 from visitstats.sites.directory import LiveSite

@@ -21,8 +21,8 @@ from visitstats.core.batch import ChangeRecord, encode
 from visitstats.core.errors import StoreUnavailable
 from visitstats.ingest import replay as replays
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay, numbering
-from visitstats.journal.log import OpenJournal
+from visitstats.ingest.replay import Replay, numbering
+from visitstats.journal.log import Limits, OpenJournal
 from visitstats.journal.reader import Newest
 from visitstats.store.commit import Changed, Gap, Refused, Result, Work
 from visitstats.store.reads import Mark, Marks

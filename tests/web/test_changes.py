@@ -25,8 +25,7 @@ from visitstats.changes.recording import Order, Pending
 from visitstats.changes.scribe import Scribe
 from visitstats.core.entries import Entry
 from visitstats.core.keys import article_id
-from visitstats.ingest import replay
-from visitstats.ingest.replay import is_replayed
+from visitstats.ingest.turn import Turn, is_replayed
 from visitstats.store import keys
 from visitstats.store.changes import Changes
 
@@ -254,7 +253,7 @@ async def test_a_command_waits_for_a_replay(app: Running, tmp_path: Path, redis_
     """What is older comes first: while the journals are replayed, a change is written down only."""
     desk = Desk(app)
     await read(app, "/old", "/new")
-    turn = replay._Turn(tmp_path / "data" / "journal")
+    turn = Turn(tmp_path / "data" / "journal")
     assert await until(lambda: _is(turn.take()), "no worker has the turn", 5)
     turn.step()
     try:

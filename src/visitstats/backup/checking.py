@@ -10,7 +10,7 @@ from visitstats.backup.manifest import DATA, Backup, open_backup
 from visitstats.backup.restoring import totals
 from visitstats.backup.throwaway import temporary_folder, throwaway_store
 from visitstats.ingest.once import replay_once
-from visitstats.ingest.replay import Limits
+from visitstats.journal.log import Limits
 from visitstats.store.dump import Totals
 from visitstats.store.fitness import Parts, opened
 from visitstats.store.loading import load_dump

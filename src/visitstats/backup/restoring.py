@@ -13,8 +13,8 @@ from typing import NamedTuple
 from visitstats.backup.manifest import DATA, Backup, BackupDamaged, copy_file
 from visitstats.core.errors import VisitstatsError
 from visitstats.ingest.once import Reach, Replayed, reach, replay_once
-from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import claim_folder
+from visitstats.journal.log import Limits
 from visitstats.journal.reader import is_held, slot_folders, slots_of, writer_of
 from visitstats.store.dump import Totals
 from visitstats.store.fitness import Parts

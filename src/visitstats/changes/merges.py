@@ -8,8 +8,9 @@ change.
 
 import msgspec
 
-from visitstats.changes.recording import ChangeRefused, NoSuchArticle, Order, Recording, UndoFirst, refusal
+from visitstats.changes.recording import ChangeRefused, Order, Recording, UndoFirst, refusal
 from visitstats.core.batch import OTHER_KEY
+from visitstats.core.errors import NoSuchArticle
 from visitstats.store.change_records import MOST_ALIASES, Kind, Logged, merging, undoing
 from visitstats.store.commit import Changed
 

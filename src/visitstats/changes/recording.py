@@ -6,7 +6,13 @@ import msgspec
 
 from visitstats.changes.scribe import Recorder
 from visitstats.core.batch import OTHER_KEY, ChangeRecord
-from visitstats.core.errors import ChangePending, HitRejected, NotFound, StoreUnavailable, VisitstatsError
+from visitstats.core.errors import (
+    ChangePending,
+    HitRejected,
+    NoSuchArticle,
+    StoreUnavailable,
+    VisitstatsError,
+)
 from visitstats.core.keys import KeyRules
 from visitstats.core.text import visible
 from visitstats.store.change_records import MOST_CHANGES, Change, Kind, Logged, decode_change, new_id
@@ -46,10 +52,6 @@ class Pending(ChangePending):
             f"change {logged.id} is written down, and is made when the store takes it; look at visitstats audit then"
         )
         self.logged = logged
-
-
-class NoSuchArticle(NotFound):
-    """A key under which nothing was ever counted."""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -21,8 +21,8 @@ from visitstats.backup.state import State, note_state
 from visitstats.backup.taking import make_backup
 from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, dots, settings_of, store_url
 from visitstats.core.errors import VisitstatsError
-from visitstats.ingest.replay import Limits
 from visitstats.journal.folder import FILE as SCHEMA_FILE
+from visitstats.journal.log import Limits
 from visitstats.settings import Settings
 from visitstats.store.fitness import opened
 from visitstats.system.clock import wall_clock

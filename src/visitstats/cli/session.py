@@ -15,7 +15,7 @@ from visitstats.changes.scribe import Scribe
 from visitstats.core.errors import NotFound, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.embedded.process import running_store
-from visitstats.ingest.replay import is_replayed
+from visitstats.ingest.turn import is_replayed
 from visitstats.journal.folder import claim_folder, guard_folder
 from visitstats.settings import SETTINGS, Settings
 from visitstats.store.client import open_client

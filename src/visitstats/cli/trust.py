@@ -21,7 +21,7 @@ from visitstats.cli.session import ConfigOption, DataDirOption, RedisOption, com
 from visitstats.core.errors import StoreUnavailable, VisitstatsError
 from visitstats.core.sites import Site
 from visitstats.ingest.once import replay_once
-from visitstats.ingest.replay import Limits
+from visitstats.journal.log import Limits
 from visitstats.reading.desk_process import updater_of
 from visitstats.reading.index import open_index
 from visitstats.settings import Settings

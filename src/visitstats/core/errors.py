@@ -107,3 +107,7 @@ class NotFound(VisitstatsError):
 
 class NoSuchSite(NotFound):
     """A site that does not exist."""
+
+
+class NoSuchArticle(NotFound):
+    """A key under which nothing was ever counted."""

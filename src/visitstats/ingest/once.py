@@ -9,7 +9,8 @@ from visitstats.core.batch import Batch
 from visitstats.core.periods import Calendar
 from visitstats.core.sites import Site
 from visitstats.ingest.positions import Positions
-from visitstats.ingest.replay import Limits, Replay
+from visitstats.ingest.replay import Replay
+from visitstats.journal.log import Limits
 from visitstats.journal.reader import slots_of
 from visitstats.store.commit import Committed, Committer, Numbering, Result, Work
 from visitstats.store.reads import NO_MARK, Marks, Reads

@@ -3,34 +3,30 @@ older.
 
 The ledgers' watermarks say what the store has, the journals what it must have. Every record above a watermark is
 decided again, in the order of the hits' moments: the records of all slots, of living processes, too, are merged by time
-and committed by one process at a time, while the others only journal (`_Turn`). So the numbers are those that the same
-hits would have made without the loss: what decides about a hit is kept in the store as long as the journal
+and committed by one process at a time, while the others only journal (`ingest.turn`). So the numbers are those that the
+same hits would have made without the loss: what decides about a hit is kept in the store as long as the journal
 (`store.keys.DECIDING_MS`). Nothing here is a guess: a record is committed in its writer's order, and the script answers
 `seen` for what the ledger has.
 """
 
 import asyncio
-import fcntl
 import logging
-import mmap
-import os
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, Self
 
 from visitstats.core.batch import Record
 from visitstats.core.periods import Calendar
 from visitstats.ingest.positions import Positions
-from visitstats.journal.log import OpenJournal
+from visitstats.ingest.turn import Turn
+from visitstats.journal.log import Limits, OpenJournal
 from visitstats.journal.reader import Slot, is_held, slot_folders, writer_of
 from visitstats.journal.segments import NAME
 from visitstats.sites.directory import LiveSite
 from visitstats.store.commit import Changed, Committer, Gap, Numbering, Refused, Result, Work
 from visitstats.store.reads import Marks, Reads
-from visitstats.system.files import CREATE
 
 log = logging.getLogger(__name__)
 
@@ -40,100 +36,8 @@ PATIENCE_SECONDS = 5.0
 """A replaying process without progress for so long is considered hung: the others then apply their own slots."""
 LOOK_SECONDS = 0.02
 PRUNE_MS = 3600 * 1000
-FILE = "replay"
-"""The name of the file in the journal's folder that the replaying process locks."""
 
 Applied = Callable[[Work, Result], None]
-
-
-class Limits(NamedTuple):
-    """How much a journal may hold, and for how long."""
-
-    max_bytes: int
-    keep_seconds: float
-
-    @classmethod
-    def of(cls, max_mb: int, keep_hours: float) -> Self:
-        """Return those of the settings `journal_max_mb` and `journal_keep_hours`."""
-        return cls(max_mb * 1024 * 1024, keep_hours * 3600)
-
-
-class _Turn:
-    """The right to replay: a lock that the kernel takes away when the process dies, and eight bytes of shared memory
-    that the others look at before each commit, for some 50 ns: 0 while no process replays, else a number that grows."""
-
-    def __init__(self, root: Path) -> None:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(root / FILE, os.O_RDWR | CREATE, 0o600)
-        if os.fstat(self._file).st_size < 8:
-            os.ftruncate(self._file, 8)
-        self._shared = mmap.mmap(self._file, 8)
-        # No two processes may show the same number.
-        self._steps = int.from_bytes(os.urandom(6), "little") + 1
-        self.mine = False
-        self.hung = 0
-        """The last number of a process that makes no progress any more."""
-
-    @property
-    def steps(self) -> int:
-        """The last number that the replaying process wrote; 0 when no process replays."""
-        return int.from_bytes(self._shared[:8], "little")
-
-    def taken(self) -> bool:
-        """Whether a process replays just now."""
-        steps = self._shared[:8]
-        if steps == bytes(8) or self.steps == self.hung:
-            return False
-        if self.mine:
-            return True
-        if self._lock():
-            # The replaying process was killed: the next comparison shows what it left undone.
-            self._shared[:8] = bytes(8)
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-            return False
-        return True
-
-    def take(self) -> bool:
-        """Take the turn, unless another process has it."""
-        if self.mine or not self._lock():
-            return False
-        self.mine = True
-        return True
-
-    def step(self) -> None:
-        """Show the others that this process replays, and makes progress."""
-        if self.mine:
-            self._steps += 1
-            self._shared[:8] = self._steps.to_bytes(8, "little")
-
-    def give_up(self) -> None:
-        """Give the turn back."""
-        self._shared[:8] = bytes(8)
-        self.mine = False
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Release the file."""
-        self._shared.close()
-        os.close(self._file)
-
-    def _lock(self) -> bool:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
-def is_replayed(root: Path) -> bool:
-    """Whether a process replays the journal under `root` just now."""
-    if not (root / FILE).exists():
-        return False
-    turn = _Turn(root)
-    try:
-        return turn.taken()
-    finally:
-        turn.close()
 
 
 class _Older(Exception):
@@ -156,7 +60,7 @@ class Replay:
         self._reads = reads
         self._numbering = numbering
         self._limits = limits
-        self._turn = _Turn(root)
+        self._turn = Turn(root)
         self._slots: dict[Path, Slot] = {}
         self._looked: dict[Path, tuple[str, int]] = {}
         self._settled: dict[Path, tuple[str, int]] = {}

@@ -18,7 +18,7 @@ import logging
 import os
 import secrets
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from visitstats.core.errors import JournalDamaged, JournalFull
 from visitstats.journal.segments import MAGIC, NAME, START, WRITER_BYTES, Segment, frame
@@ -33,6 +33,18 @@ drop."""
 SEGMENT_SECONDS = 3600
 """A segment of this age is closed, because records past the retention are deleted by whole segments."""
 MOST_SLOTS = 256
+
+
+class Limits(NamedTuple):
+    """How much a journal may hold, and for how long."""
+
+    max_bytes: int
+    keep_seconds: float
+
+    @classmethod
+    def of(cls, max_mb: int, keep_hours: float) -> Self:
+        """Return those of the settings `journal_max_mb` and `journal_keep_hours`."""
+        return cls(max_mb * 1024 * 1024, keep_hours * 3600)
 
 
 class Journal(Protocol):

@@ -21,9 +21,8 @@ from typing import Any
 
 import msgspec
 
-from visitstats.changes.recording import NoSuchArticle
 from visitstats.core.closing import ClosingDamaged
-from visitstats.core.errors import InvalidQuery, StoreUnavailable, VisitstatsError
+from visitstats.core.errors import InvalidQuery, NoSuchArticle, StoreUnavailable, VisitstatsError
 from visitstats.core.query import Query
 from visitstats.core.sites import Site
 from visitstats.reading.article_history import ArticleHistory

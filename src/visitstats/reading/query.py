@@ -14,9 +14,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from visitstats.changes.recording import NoSuchArticle
 from visitstats.core.entries import Entry
-from visitstats.core.errors import InvalidQuery, StoreUnavailable, TileDamaged
+from visitstats.core.errors import InvalidQuery, NoSuchArticle, StoreUnavailable, TileDamaged
 from visitstats.core.periods import Calendar, Day
 from visitstats.core.query import Cursor, Query, Row, Selection, cursor_of
 from visitstats.core.ranges import BEGINNING, Range, before

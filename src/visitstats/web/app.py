@@ -17,7 +17,6 @@ from visitstats.access import InvalidToken
 from visitstats.changes.recording import (
     BelowZero,
     ChangeRefused,
-    NoSuchArticle,
     NothingChanges,
     PeriodClosed,
     UndoFirst,
@@ -30,6 +29,7 @@ from visitstats.core.errors import (
     InvalidQuery,
     InvalidSite,
     JournalFull,
+    NoSuchArticle,
     NoSuchSite,
     NotFound,
     Overloaded,

@@ -6,9 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from visitstats.changes.recording import NoSuchArticle
 from visitstats.core.entries import FACTS
-from visitstats.core.errors import HitRejected
+from visitstats.core.errors import HitRejected, NoSuchArticle
 from visitstats.core.growth import CLAIM_DAYS
 from visitstats.core.keys import article_id
 from visitstats.sites.directory import LiveSite

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from visitstats import __version__
-from visitstats.backup.state import read_state
 from visitstats.system.board import Report
 from visitstats.web.beacons.answers import Moment
 from visitstats.web.table import Asked, Route
@@ -106,7 +105,7 @@ class HealthRoutes:
         glance = await worker.glance()
         about = glance.about if glance else None
         supervision = worker.supervision
-        backup = read_state(worker.settings.data_dir)
+        backup = worker.backup
         found = Condition(
             at=_moment(now_ms) or "",
             version=__version__,
