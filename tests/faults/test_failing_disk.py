@@ -108,7 +108,7 @@ async def test_a_disk_that_fails_at_its_syncs(sabotaged: Sabotaged) -> None:
 
 
 async def test_a_worker_that_nobody_sends_hits_finds_out_that_the_disk_works_again(sabotaged: Sabotaged) -> None:
-    """Who asks /readyz first sends none until it says yes."""
+    """A balancer that asks /readyz first sends no hit until the answer is yes."""
     service, sabotage = sabotaged()
     service.start()
     [first, second] = await service.connections()

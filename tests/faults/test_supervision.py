@@ -148,7 +148,7 @@ async def test_a_reload_refuses_no_hit_and_has_the_new_settings(serve: Serve, tm
 
 
 async def test_a_reload_of_settings_that_are_wrong_changes_nothing(serve: Serve) -> None:
-    """Whoever asked for it is told why, in one line."""
+    """The command says why, in one line."""
     service = serve()
     service.terminate()
     service.wait()

@@ -196,7 +196,7 @@ async def test_a_token_ends_at_its_moment_and_its_holder_is_told(access: Access,
         await access.add("never", "viewer", days=-1)
 
 
-async def test_a_damaged_record_is_skipped_and_told_and_can_be_revoked(
+async def test_a_damaged_token_is_skipped_and_reported_and_can_be_revoked(
     access: Access, raw: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Cut off, of another form, or with an end that is no moment: it lets nobody in, and spoils no other."""

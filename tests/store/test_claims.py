@@ -217,7 +217,7 @@ async def test_what_is_not_counted_says_nothing(writer: Writer, raw: Redis) -> N
     assert await raw.hget(keys.names(SITE.id), article_id("/c")) is None
 
 
-async def test_nobody_names_what_is_beyond_the_cap(writer: Writer, raw: Redis) -> None:
+async def test_the_article_of_hits_beyond_the_cap_keeps_its_name(writer: Writer, raw: Redis) -> None:
     """ "(other)" keeps its name, whoever gives it as the key of a page."""
     await say(writer, Entry("(other)", "Hacked", author="Mallory"), "one")
     assert facts(await known(raw, "(other)")) == ("",) * 5
@@ -270,7 +270,7 @@ async def test_a_replay_names_articles_alike(writer: Writer, raw: Redis, redis_u
     "damaged",
     [b"", b"\xc1", b"\x91\x01", b"\x91\x94\x01\x02\x03\x04", b"\x93\xa1a\xa1b\xa1c", b"\x81\x01\x02", b"text"],
 )
-async def test_damaged_claims_block_nobody(writer: Writer, raw: Redis, damaged: bytes) -> None:
+async def test_damaged_claims_do_not_block_a_batch(writer: Writer, raw: Redis, damaged: bytes) -> None:
     """Nor a damaged record of what the day holds: what can be read of them counts."""
     await agreed(writer)
     await raw.hset(keys.claims(SITE.id, DAY.date), article_id("/a"), damaged)

@@ -45,7 +45,7 @@ async def own(start_store: StartStore) -> AsyncIterator[tuple[Committer, Redis]]
 
 
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(committer: Committer, raw: Redis) -> None:
-    """Nothing of it is told to whoever waits."""
+    """The waiting request does not notice."""
     await raw.script_flush()
     work = [Work(WRITER, n, n - 1, batch_of((NOON + n, f"person {n}", "/a"), previous=n - 1), numbering())
             for n in (2, 3, 4)]  # fmt: skip

@@ -234,7 +234,7 @@ async def test_a_reset_only_takes_away(merging: Merging, to: int) -> None:
 
 
 async def test_two_who_take_away_at_once_do_not_go_below_zero(merging: Merging, redis_url: str) -> None:
-    """Both have looked, and both saw that there is enough: one is made, the other hears of it."""
+    """Both previews saw a count that is high enough: one correction is made, the other one is refused."""
     other = Merging(redis_url, merging.raw)
     other.name = "f" * 32
     look = merging.changes.totals

@@ -138,7 +138,7 @@ async def test_what_is_no_name_is_refused(merging: Merging, facts: dict[str, str
     assert (await merging.everything(), len(merging.records)) == (before, written)
 
 
-async def test_what_is_said_already_is_said_once(merging: Merging) -> None:
+async def test_setting_the_same_fact_twice_changes_nothing(merging: Merging) -> None:
     """Pinning what a reader said is a change; saying it again is none."""
     await rename(merging, title="Title of /old")
     assert (await entry(merging)).standing("title") is Standing.EDITOR

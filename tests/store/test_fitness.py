@@ -119,7 +119,7 @@ async def test_the_line_says_which_key_and_what_to_do(fitness: Fitness, raw: Red
 async def test_sites_that_cannot_be_read_are_refused(
     fitness: Fitness, raw: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One that cannot be is left out and told: it keeps nobody else's from being counted."""
+    """Such a site is left out and reported; other sites are counted."""
     await raw.hset(keys.SITES, "portal", "{")
     await fitness.check_start()
     assert "the record of site 'portal' in the store is damaged" in caplog.text

@@ -140,7 +140,7 @@ async def test_months_and_years_without_days_are_in_the_history(merging: Merging
     assert await troubles(merging, tmp_path) == []
 
 
-async def test_titles_are_taken_where_nobody_has_said_one(merging: Merging, tmp_path: Path) -> None:
+async def test_imported_titles_are_taken_where_none_is_known(merging: Merging, tmp_path: Path) -> None:
     await bring(merging, tmp_path, ARTICLES)
     entry = await merging.changes.entry(SITE.id, "/quiet")
     assert entry is not None

@@ -371,10 +371,10 @@ async def test_a_refused_change_is_a_record_that_was_taken_and_changed_nothing(m
     ],
     ids=["the same article", "the one that it is merged into", "the other way round"],
 )
-async def test_two_who_merge_at_once(
+async def test_of_two_merges_at_once_one_is_made(
     merging: Merging, redis_url: str, theirs: tuple[str, str], all_time: dict[str, int]
 ) -> None:
-    """Both have looked, and both were told that it can be done: one is made, the other one hears of it."""
+    """Both previews said that it can be done: one merge is made, the other one is refused."""
     await some_reading(merging)
     other = Merging(redis_url, merging.raw)
     other.name = "f" * 32

@@ -176,7 +176,7 @@ def test_several_lines_are_one_list() -> None:
 
 
 def test_a_trusted_proxy_may_have_any_number_of_connections() -> None:
-    """It speaks for many; with proxy_hops everybody who can connect is one. This machine is none by itself."""
+    """It speaks for many readers. With proxy_hops every peer is a proxy; this machine alone is not one by itself."""
     finder = ClientAddress(["10.0.0.0/8"])
     assert [finder.is_proxy(peer) for peer in ("10.1.2.3", "::ffff:10.1.2.3", "", "127.0.0.1", READER)] == [
         True, True, True, False, False,

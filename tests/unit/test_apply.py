@@ -220,10 +220,10 @@ async def test_while_the_store_is_unfit_nothing_is_committed(root: Path) -> None
     assert [sequence for _, sequence, _ in store.applied] == [1, 2, 3]
 
 
-async def test_a_bug_in_taking_note_of_an_answer_leaves_nobody_without_one(
+async def test_every_request_is_answered_even_when_noting_a_commit_fails(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever waits is answered from the journal, and the next hit is taken."""
+    """The waiting request is answered from the journal, and the next hit is taken."""
 
     class Odd(FailingStore):
         odd = True

@@ -83,8 +83,8 @@ def test_a_byte_that_is_changed_cut_or_added_makes_it_be_refused(tmp_path: Path,
     assert f"{inside} is missing" in refusal(tmp_path / "visitstats-20270115T080000Z")
 
 
-def test_so_does_any_byte_of_the_manifest(tmp_path: Path) -> None:
-    """Not one of them may be another: not a total, nor the name of a host."""
+def test_a_changed_byte_of_the_manifest_is_found(tmp_path: Path) -> None:
+    """No total and no name of a host may differ from what was written."""
     folder = made(tmp_path)
     whole = (folder / MANIFEST).read_bytes()
     for n in range(len(whole)):

@@ -100,7 +100,7 @@ def test_what_no_reader_agrees_on_is_refused_even_where_it_would_be_ignored(valu
     ],
 )
 def test_a_name_given_twice_is_refused(body: bytes) -> None:
-    """Two programs on the way could each believe another one of them."""
+    """Two programs on the way could each take another of the two values."""
     assert reason(body) == "bad-json"
 
 

@@ -83,7 +83,7 @@ def test_rule_3_every_hit_moves_the_30_minutes_on() -> None:
     assert present.half_hour == 24  # it is still the visit that began at noon
 
 
-def test_rule_3_a_hit_that_comes_late_starts_no_visit_and_takes_nobody_back_in_time() -> None:
+def test_rule_3_a_late_hit_starts_no_visit_and_moves_no_visitor_back_in_time() -> None:
     present = Presence(NOON, 24)
     assert present.hit(DAY, NOON - 5) == (present, False)
 

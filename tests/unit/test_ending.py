@@ -47,7 +47,7 @@ async def test_the_error_of_a_task_that_ends_is_told(caplog: pytest.LogCaptureFi
     assert "the disk is gone" in caplog.text
 
 
-async def test_tasks_that_have_ended_are_no_matter() -> None:
+async def test_tasks_that_have_ended_are_ignored() -> None:
     """Ending what has ended already, or nothing at all, is done at once."""
     task = asyncio.create_task(asyncio.sleep(0))
     await task

@@ -40,7 +40,7 @@ async def test_a_hit_that_comes_alone_is_committed_at_once_and_the_next_ones_gat
     assert sizes(root) == [1, 2]
 
 
-async def test_a_crowd_waits_for_nobody(root: Path) -> None:
+async def test_a_crowd_is_committed_without_waiting(root: Path) -> None:
     """The fixed price of a batch is spread over enough hits."""
     async with writing(root, FailingStore(), Settings(gather_ms=AN_HOUR_MS)) as worker:
         waiting = {worker.hit() for _ in range(gather.CROWD - 1)}

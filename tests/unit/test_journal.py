@@ -192,9 +192,7 @@ def test_whatever_is_appended_is_there_after_any_number_of_restarts(
 # Durability -----------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_waits_for_the_disk_for_heartbeats_and_the_next_hit_takes_them_along(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heartbeats_are_not_synced_until_the_next_hit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody waits for is in the file at once, for every other process, and on the disk with the next hit."""
     synced: list[int] = []
     monkeypatch.setattr(journals, "sync", lambda file: synced.append(os.fstat(file).st_size))

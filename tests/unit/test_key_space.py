@@ -300,7 +300,7 @@ def test_what_is_kept_of_a_visitor_has_an_end() -> None:
         "vs:{portal}:counts\n",
     ],
 )
-def test_what_nobody_writes_is_not_known(name: str) -> None:
+def test_keys_that_are_not_ours_are_not_parsed(name: str) -> None:
     assert keys.parse(name) is None
 
 

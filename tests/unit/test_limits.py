@@ -147,7 +147,7 @@ def test_another_network_is_not_affected() -> None:
     assert cap.admits(token(3), token(3), b"another.", 1, 1)
 
 
-def test_to_ask_admits_nobody() -> None:
+def test_asking_admits_no_visitor() -> None:
     cap = VisitorCap()
     assert cap.admits(token(1), token(1), NET, 1, 1, take=False)
     assert not cap.knows(token(1))

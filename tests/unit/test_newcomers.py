@@ -108,7 +108,7 @@ async def test_while_the_store_is_away_ten_times_as_many_are_let_in() -> None:
     assert not await newcomers.may_enter("s", name(1), NOW + MINUTE_MS, 3)
 
 
-async def test_a_store_that_is_silent_lets_nobody_in_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_store_lets_no_article_in_and_delays_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is slow because of an attack must not open the door to it. Who waits is bounded, too."""
     monkeypatch.setattr(waiting_room, "PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr(waiting_room, "MOST_WAITING", 500)

@@ -74,7 +74,7 @@ async def test_of_several_workers_one_makes_it(tmp_path: Path) -> None:
     assert await second.at("2026-11-29T12:10") == 0
 
 
-async def test_none_is_made_where_nobody_has_said_where(tmp_path: Path) -> None:
+async def test_no_backup_is_made_without_backup_dir(tmp_path: Path) -> None:
     """A disk is not filled behind anybody's back."""
     night = Night(tmp_path)
     assert await night.at("2026-11-29T12:00") == 0

@@ -385,7 +385,7 @@ def hanging(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_a_process_that_is_killed_while_it_replays_holds_nobody_up(root: Path) -> None:
+async def test_a_process_that_is_killed_while_it_replays_does_not_block_the_others(root: Path) -> None:
     """The kernel takes the turn away from it."""
     store = Store()
     with opened(root) as journal:

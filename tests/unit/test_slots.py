@@ -271,7 +271,7 @@ def test_other_peoples_folders_are_not_looked_at(root: Path, name: str) -> None:
     assert slots_of(root) == []
 
 
-async def test_without_the_store_nobody_knows_what_is_applied(root: Path) -> None:
+async def test_without_the_store_it_is_not_known_what_is_applied(root: Path) -> None:
     write(root, 2)
     [status] = await survey(root, None)
     assert (status.records, status.waiting, status.since_ms) == (2, None, NOON + 1)

@@ -118,7 +118,7 @@ async def test_a_connection_that_was_answered_before_its_body_is_not_open_for_ev
 
 
 @pytest.mark.parametrize("behind", [0, 1, 3])
-async def test_who_is_gone_is_gone_for_the_request_that_is_answered(behind: int) -> None:
+async def test_the_request_at_work_is_told_that_its_reader_has_gone(behind: int) -> None:
     """Also where others wait behind it: or its stream would go on for nobody, and keep others from having one."""
     told: list[str] = []
 
@@ -153,8 +153,8 @@ def test_a_request_in_pieces_is_taken_while_its_time_lasts() -> None:
     assert not wire.is_closing(), "it waits for its answer, and not we for it"
 
 
-def test_a_worker_that_was_held_up_closes_nobody_whose_request_is_here() -> None:
-    """It sees that time has passed before it reads what came meanwhile."""
+def test_a_worker_that_was_held_up_closes_no_connection_with_a_request() -> None:
+    """Its timers fire before it reads the bytes that came meanwhile."""
     app = App()
     crowd = [connected("192.0.2.66", app) for _ in range(2 * MOST_SILENT)]
     for protocol, _, loop, _ in crowd:
@@ -422,7 +422,7 @@ def test_the_most_silent_connection_is_closed_for_a_new_one_where_files_are_few(
     assert [wire.is_closing() for *_, wire in (served, silent, asking, new)] == [False, True, False, False]
 
 
-def test_where_nobody_is_silent_a_connection_too_many_is_refused() -> None:
+def test_where_no_connection_is_silent_a_further_one_is_refused() -> None:
     app, state = App(), ServerState()
     app.peers = Peers()
     app.peers.limit(1)

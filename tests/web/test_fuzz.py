@@ -93,7 +93,7 @@ def test_beacons_become_an_article_with_a_short_key_or_are_refused() -> None:
             decode_alive(body)
 
 
-def test_forwarding_headers_name_an_address_or_nobody() -> None:
+def test_forwarding_headers_give_an_address_or_are_ignored() -> None:
     """From a trusted peer an address comes out that can be read again; from another one its own, always."""
     chance = random.Random(SEED)
     start = [

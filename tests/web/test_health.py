@@ -50,6 +50,6 @@ async def test_a_store_that_is_away_is_said_by_a_token_that_cannot_be_looked_up(
 
 
 @pytest.mark.parametrize("scope", ["viewer", "editor"])
-async def test_nobody_else_is_told(app: Running, scope: str) -> None:
+async def test_health_is_for_administrators_alone(app: Running, scope: str) -> None:
     headers = {"authorization": await app.token(scope)}
     assert (await app.connection.request("GET", HEALTH, headers=headers)).status == 403

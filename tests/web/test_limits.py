@@ -132,7 +132,7 @@ PAGES: list[tuple[str, dict[str, str], str]] = [
 
 @pytest.mark.parametrize(("headers", "reason"), [row[1:] for row in PAGES], ids=[row[0] for row in PAGES])
 async def test_a_picture_counts_for_the_page_that_shows_it(app: Running, headers: dict[str, str], reason: str) -> None:
-    """A picture has no Origin: its page is told by Referer and fetch metadata (hostile-inputs row 24)."""
+    """A picture has no Origin: its page is known by Referer and fetch metadata (hostile-inputs row 24)."""
     sent = {"x-forwarded-for": ANN.address, "user-agent": ANN.agent} | headers
     answer = await app.connection.request("GET", f"/v1/sites/t1/hit.gif?u={OWN}/a", headers=sent)
     assert (answer.status, answer.ignored) == (200, reason)

@@ -176,7 +176,7 @@ async def test_what_cannot_be_read_is_not_known_and_what_was_known_stays(
     assert (await record(app))[1:] == (40, "2040-04-02")
 
 
-async def test_a_store_that_is_slow_to_tell_the_past_holds_nobody_up(
+async def test_a_store_that_reads_the_past_slowly_does_not_delay_the_other_numbers(
     app: Running, past: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Readers get the other numbers after a second at most, and the record when it is there."""

@@ -144,7 +144,7 @@ async def test_the_answer_is_the_same_whichever_way_a_request_takes(tmp_path: Pa
 
 @pytest.mark.parametrize("query", ["", "?x=1"], ids=["usual", "unusual"])
 async def test_a_length_that_is_too_long_is_refused_before_the_body(app: Running, query: str) -> None:
-    """On both ways: who says it will send a gigabyte need not begin."""
+    """On both ways: a client that announces a gigabyte is refused before it sends it."""
     for length in (9_000, 1_000_000_000):
         connection = await Connection.open(app.ports[0])
         head = f"POST /v1/sites/t1/hit{query} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {length}\r\n\r\n"

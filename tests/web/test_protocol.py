@@ -144,7 +144,7 @@ async def test_heartbeats_behind_hits_wait_for_their_answers(app: Running) -> No
     connection.close()
 
 
-async def test_a_reader_who_has_gone_is_counted_and_nobody_is_harmed(app: Running) -> None:
+async def test_a_hit_counts_although_its_reader_has_gone(app: Running) -> None:
     """The hit was complete: its answer is for nobody, and the next reader's is as ever."""
     for n in range(5):
         connection = await Connection.open(app.ports[0])
@@ -220,7 +220,7 @@ def test_a_shutdown_lets_a_hit_be_answered_and_closes_then(protocol: tuple[Proto
     assert b"connection: close\r\n" in wire.written[0]
 
 
-async def test_who_does_not_read_his_answers_goes_the_way_that_waits_for_it(
+async def test_a_client_that_does_not_read_its_answers_goes_the_way_that_waits(
     protocol: tuple[Protocol, App, Loop, Wire],
 ) -> None:
     """Answers that nobody reads would pile up in memory: uvicorn's way writes no more until they are read."""

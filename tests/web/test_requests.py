@@ -46,8 +46,8 @@ async def test_a_body_is_never_a_request(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-async def test_nothing_follows_the_last_request(name: str) -> None:
-    """It is answered, the connection is closed, and what is behind it is nobody's."""
+async def test_bytes_behind_the_last_request_are_ignored(name: str) -> None:
+    """It is answered, the connection is closed, and the bytes behind it are not taken for a request."""
     raw, body = ENDS[name]
     for how, pieces in deliveries(BEFORE + raw + FORGED):
         said = await sent(pieces)
@@ -58,7 +58,7 @@ async def test_nothing_follows_the_last_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("path", [HIT, VIEWS], ids=["hit", "elsewhere"])
-async def test_what_two_readers_could_take_for_different_requests(name: str, path: str) -> None:
+async def test_bytes_that_two_programs_could_split_differently_are_refused(name: str, path: str) -> None:
     """400 and close, on the usual way and on the unusual one: nothing of it is executed, and nothing behind it."""
     raw = REFUSED[name].replace(HIT.encode(), path.encode(), 1)
     for how, pieces in deliveries(BEFORE + raw + FORGED):
@@ -68,7 +68,7 @@ async def test_what_two_readers_could_take_for_different_requests(name: str, pat
         assert said.closed, how
 
 
-async def test_an_expectation_that_nobody_knows() -> None:
+async def test_an_unknown_expectation_is_refused() -> None:
     """417 (RFC 9110, 10.1.1), and closed: the client may or may not send the body now."""
     for text in ("x", "100-continue, x", "y 100-continue", "100-continue;x"):
         said = await sent([request(f"Expect: {text}", SIZE), BODY])
@@ -82,7 +82,7 @@ async def test_more_headers_than_anybody_sends(count: int) -> None:
 
 
 @pytest.mark.parametrize("piece", [1 << 20, 1000], ids=["at once", "in pieces"])
-async def test_a_target_longer_than_any(piece: int) -> None:
+async def test_a_target_that_is_too_long_is_refused(piece: int) -> None:
     """414 (RFC 9112, 3), and no more of it is kept than a head may have."""
     raw = BEFORE + request(path="/" + "a" * LONGEST_HEAD) + FORGED
     said = await sent([raw[n : n + piece] for n in range(0, len(raw), piece)])
