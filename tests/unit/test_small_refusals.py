@@ -53,7 +53,7 @@ def test_a_tokens_file_that_cannot_be_used_is_refused_without_what_is_in_it(tmp_
     with pytest.raises(InvalidToken, match="is empty"):
         secret_in(file)
     file.write_bytes(b"hush\xff")
-    with pytest.raises(InvalidToken, match="no text") as refused:
+    with pytest.raises(InvalidToken, match="not a text file") as refused:
         secret_in(file)
     assert "hush" not in str(refused.value)
     file.write_bytes(b"hush\r\n")
