@@ -285,7 +285,7 @@ class KeyRules:
             text = page.text
             if len(text) > MAX_REWRITTEN:
                 return f"not tried: longer than {MAX_REWRITTEN} characters"
-            if _CUT_KEY.fullmatch(text):
+            if "~" in text and _CUT_KEY.fullmatch(text):
                 return "not tried: the key of an address that was too long"
             made = rewrite.apply(text)
             if made is None:

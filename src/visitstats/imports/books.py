@@ -7,6 +7,7 @@ own XML, because a number that is silently missing would be a wrong import.
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 from xml.etree import ElementTree
 
@@ -31,7 +32,7 @@ def sheets(item: Item) -> list[Sheet]:
     """Return the sheets of a workbook. Raises ImportRefused."""
     found: list[Sheet] = []
     try:
-        with seekable(item) as file, calamine.CalamineWorkbook.from_filelike(file) as book:
+        with _book(item) as book:
             for meta in book.sheets_metadata:
                 if meta.typ != calamine.SheetTypeEnum.WorkSheet:
                     continue
@@ -58,6 +59,17 @@ def sheets(item: Item) -> list[Sheet]:
     return found
 
 
+@contextmanager
+def _book(item: Item) -> Iterator[calamine.CalamineWorkbook]:
+    """Open a workbook; one that is not packed without a copy of it in memory."""
+    if item.path is not None:
+        with calamine.CalamineWorkbook.from_path(str(item.path)) as book:
+            yield book
+    else:
+        with seekable(item) as file, calamine.CalamineWorkbook.from_filelike(file) as book:
+            yield book
+
+
 def _refused(item: Item, error: Exception) -> ImportRefused:
     text = str(error)
     if isinstance(error, calamine.PasswordError) or "password" in text.lower() or "encrypt" in text.lower():
@@ -69,18 +81,17 @@ def _rows(item: Item, name: str) -> Iterator[Row]:
     try:
         with seekable(item) as file:
             lost = _lost(file, name)
-            file.seek(0)
-            with calamine.CalamineWorkbook.from_filelike(file) as book:
-                for row in _cells(book.get_sheet_by_name(name), None):
-                    for column, why in lost.pop(row.line, ()):
-                        row.cells.extend([None] * (column + 1 - len(row.cells)))
-                        row.cells[column] = Lost(why)
-                    yield row
-                for line, cells in lost.items():
-                    padded: list[Cell] = [None] * (1 + max(column for column, _ in cells))
-                    for column, why in cells:
-                        padded[column] = Lost(why)
-                    yield Row(line, padded)
+        with _book(item) as book:
+            for row in _cells(book.get_sheet_by_name(name), None):
+                for column, why in lost.pop(row.line, ()):
+                    row.cells.extend([None] * (column + 1 - len(row.cells)))
+                    row.cells[column] = Lost(why)
+                yield row
+            for line, cells in lost.items():
+                padded: list[Cell] = [None] * (1 + max(column for column, _ in cells))
+                for column, why in cells:
+                    padded[column] = Lost(why)
+                yield Row(line, padded)
     except calamine.CalamineError as error:
         raise _refused(item, error) from error
 

@@ -25,6 +25,7 @@ from visitstats.imports.sql_patterns import (
     INSERT,
     MYSQL,
     NAME,
+    NEXT_ROW,
     NO_COLUMN,
     NUMBER,
     ROUTINE,
@@ -196,6 +197,9 @@ class _Scan:
             self.counts[name] = self.counts.get(name, 0) + 1
             self._at = found.end()
             # Behind a row: a comma, the end of the statement, or what MySQL adds (AS new ON DUPLICATE KEY …).
+            if following := NEXT_ROW.match(self._buffer, self._at):
+                self._at = following.end()
+                continue
             self._space()
             if self._at >= len(self._buffer):
                 if self._dialect.lines:

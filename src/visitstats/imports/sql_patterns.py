@@ -26,6 +26,7 @@ NO_COLUMN = re.compile(
     r"\s*(?:PRIMARY|UNIQUE|KEY|INDEX|CONSTRAINT|FULLTEXT|SPATIAL|FOREIGN|CHECK|PERIOD)\b", re.IGNORECASE
 )
 SPACE = re.compile(r"(?:\s++|--(?=[\s\-]|$)[^\n]*+\n?|#[^\n]*+\n?|/\*(?:[^*]++|\*(?!/))*+\*/)*+")
+NEXT_ROW = re.compile(r"\s*+,\s*+(?=\()")
 GO = re.compile(r"GO[ \t]*(?:\d+[ \t]*)?(?=\r?\n|$)", re.IGNORECASE)
 GO_LINE = re.compile(r"(?:^|\n)[ \t]*GO[ \t]*\r?(?:\n|$)", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z]+")

@@ -30,9 +30,11 @@ class LinearPattern:
 
     def find(self, text: str) -> tuple[str, ...] | None:
         """The first match in an ASCII text and its groups ("" for one that took no part), or None; some 2 µs."""
-        # As bytes: as text it would take three times as long.
+        # As bytes: as text it would take three times as long. A group that took no part is from -1 to -1.
         match = self._regexp.search(text.encode("ascii"))
-        return None if match is None else tuple((group or b"").decode("ascii") for group in (match[0], *match.groups()))
+        if match is None:
+            return None
+        return tuple([text[begin:end] for begin, end in map(match.span, range(self.groups + 1))])
 
 
 def linear_pattern(pattern: str) -> LinearPattern:

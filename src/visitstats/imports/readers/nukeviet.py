@@ -212,7 +212,7 @@ def _take(
     moment = head.text(row, "publtime")
     published = ""
     if moment.isdecimal() and 0 < int(moment) < 4102444800:
-        published = datetime.fromtimestamp(int(moment), UTC).astimezone(zone).isoformat()
+        published = datetime.fromtimestamp(int(moment), zone).isoformat()
     facts = Facts(
         _text(head.cell(row, "title"), draft, place), _text(head.cell(row, "author"), draft, place),
         _text(title, draft, place), published,
