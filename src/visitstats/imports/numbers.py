@@ -26,6 +26,7 @@ _SHORT_YEAR = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{2})")
 _MONTH = re.compile(r"(?:thang\s*)?([0-9]{1,2})\s?(?:[-/.]|nam|\s)\s?(?:nam\s*)?([0-9]{4})")
 _ISO_MONTH = re.compile(r"([12][0-9]{3})[-/.]([0-9]{1,2})")
 _YEAR = re.compile(r"(?:nam\s*)?([12][0-9]{3})")
+_SERIAL = re.compile(r"[3-7][0-9]{4}(?:\.0+)?")
 _COMPACT = re.compile(r"([12][0-9]{3})([0-9]{2})([0-9]{2})")
 _WORDS = re.compile(r"(?:ngay\s*)?([0-9]{1,2})\s*thang\s*([0-9]{1,2})\s*(?:nam\s*)?([0-9]{4})")
 _WEEKDAY = re.compile(r"(?:thu (?:hai|ba|tu|nam|sau|bay)|chu nhat|mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s*")
@@ -173,6 +174,8 @@ class Dates:
             return self._month(match[2], match[1], place, text)
         if match := _YEAR.fullmatch(text):
             return match[1]
+        if _SERIAL.fullmatch(text):
+            return self._serial(float(text), place)  # a day, as a spreadsheet has written it into a text
         if match := _COMPACT.fullmatch(text):
             return self._made(match[1], match[2], match[3], place, text)
         return None

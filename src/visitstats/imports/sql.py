@@ -13,6 +13,7 @@ from visitstats.imports.encodings import Lines, encoding_of
 from visitstats.imports.opening import Item
 from visitstats.imports.places import ImportRefused
 from visitstats.imports.sheets import Cell, Row, Sheet
+from visitstats.imports.sql_moments import moment_of
 from visitstats.imports.sql_patterns import (
     BEGIN,
     COLUMN,
@@ -313,6 +314,8 @@ class _Scan:
         if number := NUMBER.fullmatch(bare):
             return number[1]
         if bare[:5].upper() == "CAST(":
+            if moment := moment_of(bare):
+                return moment
             return bare[5:].split(" ", 1)[0]
         return bare
 

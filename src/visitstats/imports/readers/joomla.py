@@ -104,7 +104,7 @@ def _read_content(head: Head, source: Source, draft: Draft) -> None:
     addresses = dict(draft.options.addresses)
     categories = {}
     for sheet in source.sheets:
-        table = head_of(sheet, "id", "title", "extension") if sheet.name.endswith("_categories") else None
+        table = head_of(sheet, "id", "title") if sheet.name.endswith("_categories") else None
         if table:
             categories = {table.text(row, "id"): table.text(row, "title") for row in table.rows()}
     for row in head.rows():

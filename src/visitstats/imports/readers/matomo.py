@@ -96,9 +96,7 @@ def _read_pages(head: Head, draft: Draft, *, with_days: bool) -> None:
                 draft.add_period("views", day, count)
             continue
         if not page and not name.startswith(("/", "http")):
-            if address:
-                raise ImportRefused(place, "a folder, not a page: export with flat=1", name)
-            name = f"/{name}"
+            raise ImportRefused(place, "a folder, not a page: export with flat=1", name)
         if draft.is_repeated(place, f"{name}\0{page}\0{day}", count, f"{name[:60]} {day}".strip()):
             continue
         taken = draft.article_day(page or name, day, count, place) if day else draft.article(page or name, count, place)

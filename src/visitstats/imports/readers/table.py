@@ -110,6 +110,8 @@ class _Reading:
         self._map = dict(draft.options.addresses)
         self._title_year = year_of_titles(table)
         self._parts = [part for part in ("day", "month", "year") if part in self._names]
+        self._above: dict[str, Cell] = {}
+        """The last year and month in columns of their own."""
         self._many: dict[str, int] = {}
         self._word = "row" if table.head.sheet.form == "book" else "line"
 
@@ -172,8 +174,7 @@ class _Reading:
 
     def _is_sum(self, row: Row) -> bool:
         """Whether a row sums up others; compares it with them."""
-        label = next((cell for cell in row.cells if isinstance(cell, str) and cell.strip()), None)
-        if not is_total(label):
+        if not is_total(_label(row)):
             return False
         self._is_over = True
         draft = self._draft
@@ -240,7 +241,15 @@ class _Reading:
     def _composed(self, row: Row, place: Place) -> str:
         """A date whose day, month and year have a column each."""
         cells = {part: self._head.cell(row, self._names[part]) for part in self._parts}
-        finest = next(part for part in self._parts if text_of(cells[part]))
+        finest = next((part for part in self._parts if text_of(cells[part])), None)
+        if finest is None:
+            return ""
+        for place_of_part, part in reversed([*enumerate(self._parts)][self._parts.index(finest) :]):
+            # Of merged cells the first has the value: the year, or the month, of the rows below.
+            if text_of(cells[part]):
+                self._above = {each: self._above.get(each) for each in self._parts[place_of_part + 1 :]}
+                self._above[part] = cells[part]
+            cells[part] = self._above.get(part)
         if "day" in cells and _small(cells["day"]) is None and text_of(cells["day"]):
             return self._dates.period(cells["day"], place)
         numbers = {part: _number(cells[part]) for part in self._parts}
@@ -252,6 +261,9 @@ class _Reading:
             text += f"-{month:02d}"
             if day := numbers.get("day"):
                 text += f"-{day:02d}"
+        elif numbers.get("day"):
+            where = self._head.place(row, self._names["month"] if "month" in self._names else self._names["day"])
+            raise ImportRefused(where, "a month is expected for this day", text_of(cells["day"]))
         return self._dates.period(text, place)
 
     # Articles --------------------------------------------------------------------------------------------------------
@@ -317,6 +329,11 @@ class _Reading:
             if not self._is_over:
                 published = self._published.period(cell, self._head.place(row, self._names["published"]))
         return Facts(values[0], values[1], values[2], published)
+
+
+def _label(row: Row) -> Cell:
+    """Return the first cell that is a text, not a number that is written as one."""
+    return next((cell for cell in row.cells if isinstance(cell, str) and any(map(str.isalpha, cell))), None)
 
 
 def _small(cell: Cell) -> int | None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from visitstats.imports.sheets import Cell, fold, text_of
 
 _NAMES = {
-    "views": """luot xem|so luot xem|luot doc|so luot doc|luot truy cap bai|so lan xem|luot xem bai|luot xem tin|views|
+    "views": """luot xem|so luot xem|tong luot xem|
+        tong so luot xem|luot doc|so luot doc|luot truy cap bai|so lan xem|luot xem bai|luot xem tin|views|
         pageviews|page views|hits|view count|viewcount|view|luotxem|soluotxem|solanxem|newscount|hitstotal|luotdoc""",
     "visits": """luot truy cap|so luot truy cap|truy cap|so truy cap|tong luot truy cap|luot ghe tham|visits|sessions|
-        sotruycap|luottruycap|soluottruycap|so luong truy cap|luot khach""",
+        tong so luot truy cap|sotruycap|luottruycap|soluottruycap|so luong truy cap|luot khach""",
     "date": """ngay|thoi gian|thang|nam|date|thoigian|month|year|day|ngay thang|thang nam|ngay truy cap|ngaytruycap|
         ky""",
     "published": """ngay dang|ngay xuat ban|ngay dang tin|ngay dang bai|published|ngaydang|publish date|ngayxuatban|
@@ -23,8 +24,8 @@ _NAMES = {
     "id": "id|newsid|news id|item id|itemid|ma tin|ma bai|matin",
 }
 MEANINGS = {name.strip(): meaning for meaning, names in _NAMES.items() for name in names.split("|")}
-TOTAL = re.compile(r"(?:cong|tong|tong cong|tong so|total|grand total|luy ke|tong luot.*|cong (?:quy|thang|nam).*|"
-                   r"tong (?:quy|thang|nam).*)")  # fmt: skip
+TOTAL = re.compile(r"(?:cong|tong|tong cong|tong so|total|grand total|luy ke|ca nam|tong luot.*|"
+                   r"cong (?:quy|thang|nam).*|tong (?:quy|thang|nam).*)")  # fmt: skip
 _UNIT = re.compile(r"\s*[(\[].*?[)\]]")
 # Headings of programs, by which it is told what parts the columns of a text.
 OTHERS = frozenset(
