@@ -38,6 +38,9 @@ MORE = {
     "hitcount.json": b'[{"model":"hitcount.hitcount","pk":1,"fields":{"hits":9,"content_type":7,"object_pk":"3"}}]',
     "moe.csv": b"name,num\n/a,12\nsite,99\n",
     "SoTruyCap.txt": b"1.524.318\r\n",
+    "parts.csv": "Năm;Tháng;Ngày;Lượt truy cập;Lượt xem\n2021;12;31;1.000;5\n;;30;7;\n2022;Tháng 1;;8;9\nCả năm;;;1.015;14\n".encode(),
+    "hex.sql": b"INSERT [dbo].[ThongKe] ([Id], [ThoiGian], [SoTruyCap]) VALUES (1, CAST(0x0000AD0A018A2F4F AS DateTime), 120)\nGO\n"
+    b"INSERT [dbo].[ThongKe] ([Id], [ThoiGian], [SoTruyCap]) VALUES (2, CAST(0x7C340B00 AS Date), 130)\nGO\n",
     "sharepoint.csv": b'\xef\xbb\xbfListSchema={"a":["b"]}\n"ID","Title","NewsCount"\n"3","A","1.200"\n',
 }  # fmt: skip
 SAID = {"jetpack.csv": {"first": "2023-01-01", "last": "2023-12-31"}, "SoTruyCap.txt": {"counts": "visits"},
