@@ -14,10 +14,6 @@ class Listed(NamedTuple):
     """Its address behind `#/`."""
     ready: str
     """A selector of what is there when the page has its data."""
-    requests: int = 12
-    """The most files that its first view takes."""
-    shift: float = 0.01
-    """How far it may move while it loads (cumulative layout shift)."""
 
 
 KEY = "/demo/tin-tuc/man-tam-hoa-bac-ha-vao-cuoi-vu-thu-hoach-c2508.html"
@@ -26,8 +22,7 @@ PAGES = (
     Listed("signin", "", "#token"),
     Listed("portals", "portals", ".portals tbody tr:nth-child(3)"),
     Listed("why", "bac-ha/why", ".causes li"),
-    # It draws the box with the widget's own code, and has its forms in files of their own.
-    Listed("settings", "bac-ha/settings", ".lines li", requests=16, shift=0.04),
+    Listed("settings", "bac-ha/settings", ".lines li"),
     Listed("overview", "bac-ha", ".ranks .rank:nth-child(5)"),
     Listed("articles", "bac-ha/articles?period=last-week", ".list tbody tr:nth-child(5)"),
     Listed("article", f"bac-ha/article?key={KEY}", ".plot rect.counted"),

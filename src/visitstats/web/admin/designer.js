@@ -1,10 +1,8 @@
 /* The box of a site as it would look, and what is pasted into the portal for it. */
 import { get } from './api.js';
-import { boxOf, stage } from './box.js';
 import { check, chooseOf, pick, why } from './fields.js';
-import { choice, fresh, h, later } from './dom.js';
+import { choice, copy, fresh, h, later } from './dom.js';
 import { time } from './format.js';
-import { copy } from './table.js';
 
 const PRESETS = ['lao-cai', 'nukeviet', 'classic', 'classic-long', 'footer-inline', 'compact', 'digits', 'badge'];
 const SKINS = ['', 'vs-card', 'vs-portal', 'vs-underline'];
@@ -13,6 +11,38 @@ const FORMATS = ['dot', 'comma', 'space', 'none', 'short'];
 const WIDTHS = [160, 240, 320];
 const PORTALS = ['nukeviet', 'sharepoint', 'liferay', 'websphere', 'wordpress', 'joomla', 'dotnetnuke', 'other'];
 const LOOK_EVERY = 4000;
+
+/* ---- a box as the widget builds it (core/box_markup.py), of what the service says of it -------------------------------- */
+const TAGS = {
+  ul: ['ul', 'li', 'span', 'span'], dl: ['dl', 'div', 'dt', 'dd'], table: ['table', 'tr', 'th', 'td'], inline: ['p', 'span', 'span', 'span'],
+};
+const STYLE = new URL('../widget/themes/box.css', document.baseURI);
+
+/** Builds a box. `state` is fresh, stale (with the moment as `at`) or unknown: then no number is shown. */
+function boxOf(box, state = 'fresh', at = '') {
+  const [outer, inner, label, value] = TAGS[box.structure];
+  const inline = box.structure === 'inline';
+  const lines = box.lines.flatMap((line, n) => [
+    n && inline ? h('span', { class: 'vs-bar' }, ' | ') : '',
+    h(inner, { class: `vs-line vs-${line.name}${line.gap ? ' vs-gap-before' : ''}` },
+      h(label, { scope: label === 'th' ? 'row' : null, class: 'vs-label' }, line.label, h('span', { class: 'vs-sep' }, ': ')),
+      h(value, { class: 'vs-value' }, state === 'unknown' ? box.unknown : line.value)),
+  ]).filter(Boolean);
+  return h('div', {
+    class: ['vs-box', box.theme].filter(Boolean).join(' '), 'data-vs-state': state, lang: box.lang, dir: box.direction === 'rtl' ? 'rtl' : null,
+  }, box.title && h('h3', { class: 'vs-title' }, box.title), h(outer, { class: 'vs-list' }, lines),
+  h('small', { class: 'vs-note' }, state === 'stale' ? `${box.stale}${at}` : box.note));
+}
+
+/** A place for a box, in a shadow root: the style of these pages does not reach it, and it has the style sheet that portals have.
+ * `show(element)` puts a box there. */
+function stage() {
+  const host = h('div', { class: 'stage' });
+  const root = host.attachShadow({ mode: 'open' });
+  const place = h('div');
+  root.append(h('link', { rel: 'stylesheet', href: STYLE }), place);
+  return { host, show: made => place.replaceChildren(made) };
+}
 
 /* ---- the box -------------------------------------------------------------------------------------------------------- */
 export async function box(page, path) {
@@ -115,11 +145,13 @@ export async function box(page, path) {
       choice(fresh(), t('width'), WIDTHS.map(value => [String(value), String(value)]), String(width), value => { width = Number(value); paint(); }),
       choice(fresh(), t('shown'), ['fresh', 'stale', 'unknown'].map(value => [value, t(`shown.${value}`)]), state, value => { state = value; paint(); })),
     ground_);
-  root.append(page.sheet(t('box'), h('p', { class: 'lead' }, t('box.lead')), h('div', { class: 'pair box-part' },
+  const sheet = page.sheet(t('box'), h('p', { class: 'lead' }, t('box.lead')), h('div', { class: 'pair box-part' },
     h('div', { class: 'fields' }, h('div', { class: 'row' }, pick(t('preset'), preset), h('button', { class: 'button', type: 'button', onclick: () => start() }, t('preset.reset'))),
       pick(t('title'), title), h('fieldset', { class: 'group' }, h('legend', {}, t('lines')), list, h('div', { class: 'row' }, pick(t('line.more'), added), adder)), said,
-      h('div', { class: 'row' }, pick(t('format'), format), pick(t('skin'), skin), pick(t('colour'), colour)), icons.row, trouble), views)));
+      h('div', { class: 'row' }, pick(t('format'), format), pick(t('skin'), skin), pick(t('colour'), colour)), icons.row, trouble), views));
+  // Shown with its lines: a form that grows moves what stands below.
   await start();
+  root.append(sheet);
   return { query, listen: act => { listeners.push(act); act(query()); } };
 }
 
@@ -137,13 +169,17 @@ export function snippet(page, path, box) {
   const said = h('span', { role: 'status', class: 'soft' });
   const trouble = h('p', { class: 'wrong', role: 'alert' });
   let query = {};
+  const allow = () => {
+    const origin = /^https?:\/\/[^/]+/.exec(api.value.trim())?.[0] ?? "'self'";
+    policy.textContent = `script-src ${origin}; connect-src ${origin}; img-src ${origin}; style-src ${origin}; frame-src ${origin}`;
+  };
+  allow();
   async function ask() {
     try {
       const found = await get(`${path}/embed`, { ...query, api: api.value.trim() || '/vs', short: short.field.checked ? 1 : '' }, page.signal);
       code.value = found.snippet;
       trouble.textContent = '';
-      const origin = /^https?:\/\/[^/]+/.exec(api.value.trim())?.[0] ?? "'self'";
-      policy.textContent = `script-src ${origin}; connect-src ${origin}; img-src ${origin}; style-src ${origin}; frame-src ${origin}`;
+      allow();
     } catch (error) { if (!page.signal.aborted) trouble.replaceChildren(...why(t, error)); }
   }
   box.listen(next => { query = next; ask(); });

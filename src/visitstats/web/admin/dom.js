@@ -60,6 +60,22 @@ export function whileSeen(milliseconds, signal, f) {
   signal.addEventListener('abort', () => clearInterval(timer));
 }
 
+/** Puts a text on the clipboard, on plain http too. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return;
+  } catch { /* missing outside of https, or refused */ }
+  const field = h('textarea', { class: 'unseen', 'aria-hidden': 'true', tabindex: -1 });
+  field.value = text;
+  const before = document.activeElement;
+  (document.querySelector('dialog[open]') ?? document.body).append(field);
+  field.select();
+  document.execCommand('copy');
+  field.remove();
+  before?.focus();
+}
+
 /** An address that is safe to link to, or nothing: what readers' browsers say may be any text. */
 export const webAddress = text => (/^https?:\/\//i.test(text) ? text : null);
 

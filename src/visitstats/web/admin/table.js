@@ -1,6 +1,6 @@
 /* Tables of numbers: the same numbers as a plot's, to read, to copy, to take along. */
 import { save } from './api.js';
-import { framed, h, svg } from './dom.js';
+import { copy, framed, h, svg } from './dom.js';
 
 /** The head of a column. `sort` = { by, now: "ascending" | "descending" | "", act } makes it a button. */
 export function column(text, { sort, ...attributes } = {}) {
@@ -9,22 +9,6 @@ export function column(text, { sort, ...attributes } = {}) {
   return h('th', { scope: 'col', 'aria-sort': sort.now || null, ...attributes },
     h('button', { type: 'button', onclick: sort.act, 'data-sort': sort.by }, text,
       svg('svg', { class: sort.now ? null : 'off', viewBox: '0 0 10 14', 'aria-hidden': 'true' }, svg('path', { d: paths[sort.now] }))));
-}
-
-/** Puts a text on the clipboard, on plain http too. */
-export async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return;
-  } catch { /* missing outside of https, or refused */ }
-  const field = h('textarea', { class: 'unseen', 'aria-hidden': 'true', tabindex: -1 });
-  field.value = text;
-  const before = document.activeElement;
-  (document.querySelector('dialog[open]') ?? document.body).append(field);
-  field.select();
-  document.execCommand('copy');
-  field.remove();
-  before?.focus();
 }
 
 /** A cell of a CSV for Excel; a text that a spreadsheet would run is made harmless. */

@@ -1,7 +1,7 @@
 /* Access tokens: who gets in, made and revoked here; and what was refused to whom. */
 import { get, post, remove } from '../api.js';
 import { ask, open } from '../dialog.js';
-import { framed, fresh, h } from '../dom.js';
+import { copy, framed, fresh, h } from '../dom.js';
 import { UNKNOWN, date, moment, number } from '../format.js';
 
 const SCOPES = ['viewer', 'editor', 'admin', 'metrics'];
@@ -104,7 +104,7 @@ export default async function tokens(page) {
     const copied = h('span', { class: 'soft', role: 'status' });
     queueMicrotask(() => field.select());
     return [h('p', { class: 'note' }, t('once')), h('div', { class: 'pick' }, h('label', { for: id }, t('token.of', { name: made.name })), field),
-      h('div', { class: 'actions end' }, h('button', { class: 'button main', type: 'button', onclick: async () => { await (await import('../table.js')).copy(made.token); copied.textContent = t('table.copied'); } }, t('copy')),
+      h('div', { class: 'actions end' }, h('button', { class: 'button main', type: 'button', onclick: async () => { await copy(made.token); copied.textContent = t('table.copied'); } }, t('copy')),
         h('button', { class: 'button', type: 'button', onclick: () => close() }, t('close')), copied)];
   }
 }
