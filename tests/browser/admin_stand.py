@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.admin_table import Listed
 from tests.driver import Service
+from tests.faults.sabotage import Sabotage
 from tests.waiting import wait_until
 from visitstats.access import Access
 from visitstats.core.batch import Gathering, Said
@@ -86,8 +87,8 @@ class Stand:
         """The address of the pages behind a proxy that has the service below a prefix."""
         return f"http://127.0.0.1:{self.service.port}{prefix}/admin/"
 
-    def grow(self, *, sites: int, authors: int) -> None:
-        """Have many more sites, and many more articles, each of an author of its own."""
+    def grow(self, *, sites: int, authors: int, years: int) -> None:
+        """Have many more sites, many more articles, each of an author of its own, and a past of many years."""
 
         async def grow() -> None:
             client = open_client(self.store_url)
@@ -98,6 +99,8 @@ class Stand:
                 }
                 await client.hset(keys.SITES, mapping=records)
                 await client.set(keys.SITES_VERSION, secrets.token_hex(8))
+                for month, counts in _years(years).items():
+                    await client.hset(keys.days(SITE.id, month) if month else keys.counts(SITE.id), mapping=counts)
             finally:
                 await client.aclose()
             named = [(f"/many/{n}", f"Bài số {n}", f"Tác giả {n}") for n in range(authors)]
@@ -116,12 +119,16 @@ class Stand:
 
 
 @contextmanager
-def standing(folder: Path, store: EmbeddedStore) -> Iterator[Stand]:
-    """Run a service with a past on a store of its own."""
+def standing(folder: Path, store: EmbeddedStore, now_ms: int = 0) -> Iterator[Stand]:
+    """Run a service with a past on a store of its own; its clock shows `now_ms`, if that is given."""
     service = Service(folder / "data", workers=1, redis_url=store.url)
     service.environ["VISITSTATS_BASE_PATH"] = PREFIX
+    if now_ms:
+        sabotage = Sabotage(folder / "sabotage", clock=True)
+        sabotage.into(service)
+        sabotage.shift_clock((now_ms - wall_clock()) // 1000)
     with ThreadPoolExecutor(1) as apart:  # Playwright has a loop in this thread
-        tokens = apart.submit(lambda: asyncio.run(_past(store.url))).result()
+        tokens = apart.submit(lambda: asyncio.run(_past(store.url, now_ms or wall_clock()))).result()
     service.start()
     try:
         yield Stand(service, tokens, store.url)
@@ -129,13 +136,26 @@ def standing(folder: Path, store: EmbeddedStore) -> Iterator[Stand]:
         service.stop()
 
 
-async def _past(url: str) -> dict[str, str]:
+def _years(years: int) -> dict[str, dict[Any, Any]]:
+    """The counts of years before the last one, by month; under "" those of the years."""
+    last = int(Calendar(SITE.timezone).day_at(wall_clock()).year) - 1
+    found: dict[str, dict[Any, Any]] = {"": {}}
+    for kind in ("visits", "views"):
+        for year in range(last - years, last):
+            found[""][keys.count_at(SITE.id, kind, str(year))[1]] = 12 * 28 * 7
+            for month in (f"{year}-{n:02}" for n in range(1, 13)):
+                counts = found.setdefault(month, {keys.count_at(SITE.id, kind, month)[1]: 28 * 7})
+                counts |= {keys.count_at(SITE.id, kind, f"{month}-{day:02}")[1]: 7 for day in range(1, 29)}
+                counts[keys.count_at(SITE.id, kind, month)[1]] = 28 * 7
+    return found
+
+
+async def _past(url: str, now: int) -> dict[str, str]:
     """Make the sites, the past of the first, and the tokens."""
     client = open_client(url)
-    now = wall_clock()
     try:
         records = Records(client)
-        access = Access(records, wall_clock)
+        access = Access(records, lambda: now)
         moments = await live_through(url, SITE, now, KeyRules(SITE, linear_pattern).key, random.Random(SEED))
         await Upkeep(client).note_running(moments)
         await commit_articles(
@@ -220,6 +240,27 @@ def go(page: Page, listed: Listed) -> None:
         listed.route,
     )
     page.wait_for_selector(listed.ready)
+
+
+def tab_to(page: Page, selector: str, most: int = 60) -> None:
+    """Press Tab until an element has the focus; what has it on the way is in view, with a ring."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            """() => {
+              const at = document.activeElement;
+              if (at === document.body) return true;
+              const ringed = at.matches('.choice input, .plot input') ? at.parentElement : at;
+              const box = at.getBoundingClientRect();
+              const style = getComputedStyle(ringed);
+              return box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth
+                && style.outlineStyle !== 'none' ? true : at.outerHTML.slice(0, 200) + style.outlineStyle;
+            }"""
+        )
+        assert seen is True, seen
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"{selector} is not reached by Tab")
 
 
 def dotted(n: int) -> str:

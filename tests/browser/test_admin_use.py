@@ -12,34 +12,19 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.admin_stand import SITE, Stand, dotted, go, looking, number, opened, sign_in, until
+from tests.browser.admin_stand import SITE, Stand, dotted, go, looking, number, opened, sign_in, tab_to, until
 from tests.browser.admin_table import BY_NAME, KEY
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
 PORTALS, OVERVIEW, ARTICLES, ARTICLE = (BY_NAME[name] for name in ("portals", "overview", "articles", "article"))
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0"
 AUTHOR = "Ban Biên tập"
-
-
-def tab_to(page: Page, selector: str, most: int = 60) -> None:
-    """Press Tab until an element has the focus; what has it on the way is in view, with a ring."""
-    for _ in range(most):
-        page.keyboard.press("Tab")
-        seen = page.evaluate(
-            """() => {
-              const at = document.activeElement;
-              if (at === document.body) return true;
-              const ringed = at.matches('.choice input, .plot input') ? at.parentElement : at;
-              const box = at.getBoundingClientRect();
-              const style = getComputedStyle(ringed);
-              return box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth
-                && style.outlineStyle !== 'none' ? true : at.outerHTML.slice(0, 200) + style.outlineStyle;
-            }"""
-        )
-        assert seen is True, seen
-        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"{selector} is not reached by Tab")
+MOST_NODES, MOST_BARS = 1500, 400
+SHIFTS = (
+    "() => { window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach(each => {"
+    " window.moved += each.value; })).observe({ type: 'layout-shift' }); }"
+)
+"""Adds up how far a page moves from now on."""
 
 
 def test_last_weeks_most_read_articles_of_an_author_are_exported_by_the_keyboard(
@@ -303,18 +288,31 @@ def test_a_table_is_copied_without_the_clipboard_of_secure_pages(browser: Browse
 
 
 def test_live_numbers_come_by_themselves_and_stop_when_asked(browser: Browser, stand: Stand) -> None:
-    """When the stream is lost the page says of when its numbers are."""
-    events = (
-        'data: {"online":7,"today":4321,"week":5000,"month":6000,"total":7000,"at":"2026-11-24T10:42:07+07:00"}\n\n'
+    """When the stream is lost the page says of when its numbers are. Nothing moves, however long they get."""
+    few = '{"online":7,"today":4321,"week":5000,"month":6000,"total":7000,"at":"2026-11-24T10:42:07+07:00"}'
+    many = (
+        '{"online":1234,"today":1524318,"week":1524319,"month":21524318,"total":9007199254740991,'
+        '"at":"2026-11-24T10:43:07+07:00"}'
     )
+    told = [many, few]
+
+    def live(route: Route) -> None:
+        event = told.pop() if told else many
+        route.fulfill(status=200, content_type="text/event-stream", body=f"data: {event}\n\n")
+
     with looking(browser) as context:
         page = opened(context, stand, [])
-        page.route("**/live", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=events))
+        page.route("**/live", live)
         sign_in(page, stand.tokens["viewer"])
         go(page, OVERVIEW)
         until(page, "document.querySelectorAll('.figures .number')[1].textContent === '4.321'")
+        page.wait_for_selector(".plot rect.bar-of >> nth=0", state="attached")
         page.wait_for_selector(".live.hollow")
         assert "10:42:07" in page.inner_text(".live-line")
+        page.evaluate(SHIFTS)
+        until(page, "document.querySelectorAll('.figures .number')[1].textContent === '1.524.318'")
+        page.wait_for_timeout(50)
+        assert page.evaluate("window.moved") <= 0.01
         assert page.locator("main [aria-live=polite], main [aria-live=assertive]").count() == 0
         page.click(".live-line button")
         assert "đã dừng" in page.inner_text(".live-line")
@@ -409,14 +407,25 @@ def click_twice(page: Page, button: str, opens: str) -> None:
     assert page.evaluate("document.activeElement.type") == "search", "the focus is where one types"
 
 
-def test_many_sites_and_many_authors_stay_light(browser: Browser, stand: Stand) -> None:
-    """150 portals, 1,500 authors: few elements, names that are offered as one types, and a list to search in."""
-    stand.grow(sites=150, authors=1500)
+def test_many_sites_many_authors_and_many_years_stay_light(browser: Browser, stand: Stand) -> None:
+    """150 portals, 10,000 authors, ten years: few elements and few bars, names that are offered as one types, and a
+    list to search in, which is gone when a portal is chosen."""
+    stand.grow(sites=150, authors=10_000, years=10)
+
+    def light(name: str) -> None:
+        assert page.evaluate("document.querySelectorAll('*').length") <= MOST_NODES, name
+        assert (
+            page.locator(".plot").evaluate_all(
+                "plots => Math.max(0, ...plots.map(each => each.querySelectorAll('rect').length))"
+            )
+            <= MOST_BARS
+        ), name
+
     with looking(browser) as context:
         page = opened(context, stand, [])
         sign_in(page, stand.tokens["admin"])
         go(page, PORTALS)
-        assert page.evaluate("document.querySelectorAll('*').length") <= 1500
+        light("portals")
         assert "153 cổng" in page.inner_text("main [role=status]")
         page.fill("#find", "xa so 149")
         until(page, "document.querySelectorAll('.portals tbody tr').length === 1")
@@ -424,14 +433,21 @@ def test_many_sites_and_many_authors_stay_light(browser: Browser, stand: Stand) 
         page.keyboard.insert_text("bac ha")
         page.keyboard.press("Enter")
         page.wait_for_selector(OVERVIEW.ready)
+        assert page.locator("dialog").count() == 0
+        for choice in page.locator(".choice label", has_text=re.compile("ngày|tháng|năm|Các")).all():
+            choice.click()
+            expect(page.locator(".plot").nth(1).locator("rect.bar-of").first).to_be_attached()
+            light(choice.inner_text())
+        years = stand.api(f"admin/sites/{SITE.id}/history?by=year")["rows"]
+        assert len(years) >= 10
         page.evaluate("location.hash = '#/bac-ha/articles?period=all'")
         page.wait_for_selector("input[list]", state="attached")
         page.wait_for_selector(".list tbody tr:nth-child(50)")
-        assert page.evaluate("document.querySelectorAll('*').length") <= 1500
+        light("articles")
         author = page.locator("input[list]").first
-        author.fill("tac gia 1321")
-        page.wait_for_selector("option[value='Tác giả 1321']", state="attached")
-        author.fill("Tác giả 1321")
+        author.fill("tac gia 9321")
+        page.wait_for_selector("option[value='Tác giả 9321']", state="attached")
+        author.fill("Tác giả 9321")
         until(page, "document.querySelectorAll('.list tbody tr').length === 1")
         page.click(".chips button")
         page.wait_for_selector(".list tbody tr:nth-child(50)")

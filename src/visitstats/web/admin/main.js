@@ -100,7 +100,12 @@ async function chooser(query) {
     };
     const field = h('input', {
       type: 'search', id: 'site-search', autocomplete: 'off', autofocus: true, oninput: () => show(field.value),
-      onkeydown: event => { if (event.key === 'Enter') list.querySelector('a')?.click(); if (event.key === 'ArrowDown') move(event, list, 0); },
+      onkeydown: event => {
+        if (event.key === 'ArrowDown') move(event, list, 0);
+        if (event.key !== 'Enter') return;
+        event.preventDefault(); // else it presses what gets the focus back, which opens the dialog again
+        list.querySelector('a')?.click();
+      },
     });
     list.addEventListener('keydown', event => {
       const links = [...list.querySelectorAll('a')];

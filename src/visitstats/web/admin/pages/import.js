@@ -1,7 +1,7 @@
 /* Old numbers: choose a file, look, confirm, done. Nothing is written before the third step. */
 import { download, get, post, save, sendFile } from '../api.js';
 import { choice, figure, framed, fresh, h, wait } from '../dom.js';
-import { number } from '../format.js';
+import { date, number } from '../format.js';
 
 const EVERY = 700;
 const LISTS = ['changed', 'new', 'added', 'left'];
@@ -21,6 +21,12 @@ export default async function bring(page) {
 
   function step(now) {
     steps.replaceChildren(...['choose', 'look', 'confirm', 'done'].map((name, i) => h('li', { 'aria-current': i === now ? 'step' : null, class: i === now ? 'now' : 'soft' }, t(`step.${name}`))));
+  }
+  /** Shows what comes next, and has the focus go there: what had it is gone. */
+  function next(first, ...others) {
+    first.tabIndex = -1;
+    place.replaceChildren(first, ...others.filter(Boolean));
+    first.focus();
   }
   const button = (text, act, main) => h('button', { class: `button${main ? ' main' : ''}`, type: 'button', onclick: act }, text);
 
@@ -68,14 +74,21 @@ export default async function bring(page) {
 
   function refused({ refused: error }) {
     const where = [error.sheet && t('at.sheet', { sheet: error.sheet }), error.line && t(error.sheet ? 'at.row' : 'at.line', { n: String(error.line) }), error.cell && t('at.cell', { cell: error.cell })].filter(Boolean).join(', ');
-    choose(h('div', {}, h('div', { class: 'note', role: 'alert' }, h('p', {}, t('refused', { where: where ? `${where}: ` : '', why: [error.found && `“${error.found}”`, error.why, error.hint].filter(Boolean).join(' – ') })))));
+    const told = h('div', { class: 'note', role: 'alert', tabindex: -1 }, h('p', {}, ...t.rich('refused', {
+      where: where ? `${where}: ` : '',
+      why: h('span', {}, error.found && !error.why.includes(error.found) && `“${error.found}” – `, h('span', { lang: 'en' }, [error.why, error.hint].filter(Boolean).join(' – '))),
+    })));
+    choose(h('div', {}, told)); // in a place of its own: what stands in `place` itself goes when the next answer comes
+    told.focus();
   }
 
   function shown(found) {
     const made = found.outcome;
     if (found.state === 'refused') { refused(made); return; }
     if (made.already) {
-      choose(h('div', { class: 'note', role: 'status' }, h('p', {}, t('already', { at: made.already.at.slice(0, 10).split('-').reverse().join('/'), who: made.already.who }))));
+      const told = h('div', { class: 'note', role: 'status', tabindex: -1 }, h('p', {}, t('already', { at: date(made.already.at.slice(0, 10)), who: made.already.who })));
+      choose(told);
+      told.focus();
       return;
     }
     step(2);
@@ -86,7 +99,7 @@ export default async function bring(page) {
     const draw = name => list.replaceChildren(name ? table(name, lists[name]) : h('p', { class: 'soft' }, t('list.none')));
     draw(tabs[0]?.[0]);
     const line = what => (plan[what].now === plan[what].will_be ? null : h('p', {}, ...t.rich(`site.${what}`, { now: figure(number(plan[what].now)), then: figure(number(plan[what].will_be)) })));
-    place.replaceChildren(...[
+    next(
       h('h2', {}, t('look.title', { file: found.file })),
       h('p', {}, ...t.rich(`sum.${kind}`, { all: figure(number(sums[kind].read)), taken: figure(number(sums[kind].taken)), left: figure(number(sums[kind].left_out)) })),
       line('visits'), line('views'),
@@ -96,7 +109,7 @@ export default async function bring(page) {
       h('div', {}, h('p', {}, t('strategy')), choice(fresh(), t('strategy'), STRATEGIES.map(name => [name, t(`strategy.${name}`)]), strategy, name => { strategy = name; send.again(); })),
       h('div', { class: 'end' }, button(t('confirm'), make, true), button(t('other'), () => choose()),
         button(t('csv'), async () => { const { blob, name } = await download(`${base}/csv`, { job: job.job }, signal, () => {}); save(blob, name); })),
-    ].filter(Boolean));
+    );
   }
   send.again = () => { const show = waiting(t('looking'), true); stopped = false; page.load(place, () => look(show), () => {}); };
 
@@ -119,18 +132,12 @@ export default async function bring(page) {
       if (found.state === 'refused') { refused(found.outcome); return; }
       step(3);
       const { change, plan } = found.outcome;
-      const undone = h('p', { role: 'status' });
-      const undo = button(t('undo'), async () => {
-        undo.disabled = true;
-        try {
-          await post(`admin/sites/${encodeURIComponent(site.id)}/undo`, { change }, signal);
-          undone.textContent = t('undone');
-        } catch (error) {
-          undo.disabled = false;
-          undone.textContent = error.detail || t('error.internal-error', { code: '', n: 0 });
-        }
+      const said = h('div');
+      const undo = button(t('undo.start'), async () => {
+        const { takeBack } = await import('../changing.js');
+        takeBack(page, { id: change, kind: 'import' }, said, () => { undo.disabled = true; });
       });
-      place.replaceChildren(h('p', {}, ...t.rich('done', { visits: figure(number(plan.visits.will_be)), views: figure(number(plan.views.will_be)) })), undone,
+      next(h('p', {}, ...t.rich('imported', { visits: figure(number(plan.visits.will_be)), views: figure(number(plan.views.will_be)) })), said,
         h('div', { class: 'end' }, undo, button(t('more'), () => choose())));
     });
   }

@@ -1,4 +1,7 @@
+import changing from './changing.js';
+
 export default {
+  ...changing,
   'step.choose': 'Choose a file',
   'step.look': 'Look',
   'step.confirm': 'Confirm',
@@ -47,8 +50,7 @@ export default {
   confirm: 'Import these numbers',
   other: 'Choose another file',
   csv: 'Download the list (CSV)',
-  done: 'Imported. All: {visits} visits, {views} views.',
-  undo: 'Undo',
-  undone: 'Undone.',
+  imported: 'Imported. All: {visits} visits, {views} views.',
+  'undo.start': 'Undo…',
   more: 'Import another file',
 };

@@ -1,4 +1,7 @@
+import changing from './changing.js';
+
 export default {
+  ...changing,
   'step.choose': 'Chọn tệp',
   'step.look': 'Xem trước',
   'step.confirm': 'Xác nhận',
@@ -47,8 +50,7 @@ export default {
   confirm: 'Nhập các số này',
   other: 'Chọn tệp khác',
   csv: 'Tải danh sách (CSV)',
-  done: 'Đã nhập. Tất cả: {visits} lượt truy cập, {views} lượt xem.',
-  undo: 'Hoàn tác',
-  undone: 'Đã hoàn tác.',
+  imported: 'Đã nhập. Tất cả: {visits} lượt truy cập, {views} lượt xem.',
+  'undo.start': 'Hoàn tác…',
   more: 'Nhập tệp khác',
 };
