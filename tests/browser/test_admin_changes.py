@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.admin_stand import SITE, Stand, looking, opened, sign_in, standing
+from tests.browser.admin_stand import SITE, Stand, axe_or_skip, looking, opened, sign_in, standing
+from tests.browser.test_admin_pages import barriers
 from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = pytest.mark.browser
@@ -38,10 +39,10 @@ def to(page: Page, name: str) -> None:
 
 
 def test_an_editor_corrects_looks_and_undoes(browser: Browser, stand: Stand) -> None:
-    """What the dialog announces is what the numbers are then; the undo says so before, too."""
-    troubles = list[str]()
+    """What the dialog announces is what the numbers are then; the undo says so before, too. No dialog has a barrier."""
+    axe, troubles = axe_or_skip(), list[str]()
     before = stand.api(f"admin/sites/{SITE.id}/now")["numbers"]["total"]
-    with looking(browser) as context:
+    with looking(browser, bypass_csp=True) as context:
         page = opened(context, stand, troubles)
         sign_in(page, stand.tokens["editor"])
         to(page, "corrections")
@@ -50,11 +51,13 @@ def test_an_editor_corrects_looks_and_undoes(browser: Browser, stand: Stand) -> 
         sheet.get_by_role("button", name="Xem trước").click()
         expect(sheet.get_by_text("Đây không phải là số nguyên")).to_be_visible()
         expect(sheet.get_by_text("Hãy ghi lý do")).to_be_visible()
+        assert barriers(page, axe) == [], "with errors at the fields"
         sheet.get_by_label("Số lượt", exact=True).fill("1.200")
         sheet.get_by_label("Lý do").fill("Máy chủ cũ đếm thiếu")
         sheet.get_by_role("button", name="Xem trước").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text(f"{before + 1200:,}".replace(",", "."))
+        assert barriers(page, axe) == []
         seen(page, "adjust-dialog")
         dialog.get_by_role("button", name="Điều chỉnh", exact=True).click()
         expect(sheet.get_by_role("status")).to_contain_text("Đã lưu lúc")
@@ -66,6 +69,7 @@ def test_an_editor_corrects_looks_and_undoes(browser: Browser, stand: Stand) -> 
         seen(page, "audit")
         row.get_by_role("button").click()
         expect(page.get_by_role("dialog")).to_contain_text("Hoàn tác thay đổi này?")
+        assert barriers(page, axe) == []
         seen(page, "undo-dialog")
         page.get_by_role("dialog").get_by_role("button", name="Hoàn tác", exact=True).click()
         expect(page.locator("tbody tr")).to_have_count(2)
@@ -103,9 +107,9 @@ def test_who_changed_which_setting_is_in_the_log(browser: Browser, stand: Stand)
 
 
 def test_an_administrator_resets_what_is_typed(browser: Browser, stand: Stand) -> None:
-    troubles = list[str]()
+    axe, troubles = axe_or_skip(), list[str]()
     before = stand.api(f"admin/sites/{SITE.id}/now")["numbers"]["total"]
-    with looking(browser, width=360) as context:
+    with looking(browser, width=360, bypass_csp=True) as context:
         page = opened(context, stand, troubles)
         sign_in(page, stand.tokens["admin"])
         to(page, "corrections")
@@ -115,6 +119,7 @@ def test_an_administrator_resets_what_is_typed(browser: Browser, stand: Stand) -
         dialog = page.get_by_role("dialog")
         act = dialog.get_by_role("button", name="Đặt lại bộ đếm", exact=True)
         expect(act).to_be_disabled()
+        assert barriers(page, axe) == []
         seen(page, "reset-dialog-360")
         dialog.get_by_label("để xác nhận").fill("bac-h")
         expect(act).to_be_disabled()

@@ -129,6 +129,14 @@ async def test_the_hours_of_a_day_are_counted_from_its_midnight_in_the_sites_zon
         assert rows[-1].hits == 1
 
 
+async def test_the_hours_of_a_day_that_runs_are_known_before_anybody_has_come(raw: Redis) -> None:
+    """They are 0, and not still to come; the hours of a past day of which nothing is kept are not known."""
+    await ran(raw, DAY.start_ms, NOON + 1)
+    rows = await SiteHistory(raw).hours(SITE.id, DAY, NOON + 5)
+    assert [(row.name[-2:], row.visits, row.known) for row in rows] == [(f"{n:02}", 0, "yes") for n in range(13)]
+    assert await SiteHistory(raw).hours(SITE.id, DAY, DAY.end_ms) == []
+
+
 @pytest.mark.parametrize("stopped", [1, 3, 4, 30, 39])
 async def test_the_unique_visitors_of_a_day_are_kept_after_a_stop_of_any_length(
     writer: Writer, raw: Redis, stopped: int

@@ -121,8 +121,8 @@ class SiteHistory:
                 [raw] = await pipe.execute()
             bits = await self._bits(_years(day.start_ms, day.end_ms))
         fields = _texts(raw)
-        if not fields:
-            return []
+        if not fields and now_ms >= day.end_ms:
+            return []  # of a day that runs, there may just have been nobody yet
         ran = dict(zip(_years(day.start_ms, day.end_ms), bits, strict=True))
         rows = []
         for hour in [*map(str, range(day.hours)), UNKNOWN_HOUR]:

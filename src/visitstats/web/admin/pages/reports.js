@@ -147,9 +147,10 @@ function summary(page, found) {
     ' ', found.year_ago && t('compared.year', { days: short(found.year_ago) }));
   const best = found.best_day && h('p', { class: 'lead' }, ...t.rich('best', { n: figure(number(found.best_day.visits)), day: fullDate(found.best_day.date) }));
   const unknown = found.unknown_days.length > 0 && h('p', { class: 'note' }, t('unknown.days', { n: found.unknown_days.length, days: found.unknown_days.slice(0, 3).map(date).join(', ') + (found.unknown_days.length > 3 ? '…' : '') }));
+  const running = found.running && found.days.at(-1)?.date;
   const drawn = found.days.length ? plot({
-    label: t('by.day'), legend: [['counted', t('figure.visits')], ...(found.unknown_days.length ? [['unknown', t('unknown')]] : [])],
-    points: found.days.map((row, i) => ({ tick: i % 5 ? '' : date(row.date).slice(0, 5), value: row.visits, kind: row.visits === null ? 'unknown' : 'counted' })),
+    label: t('by.day'), legend: [['counted', t('figure.visits')], ...(running ? [['running', t('by.day.running')]] : []), ...(found.unknown_days.length ? [['unknown', t('unknown')]] : [])],
+    points: found.days.map((row, i) => ({ tick: i % 5 ? '' : date(row.date).slice(0, 5), value: row.visits, kind: row.visits === null ? 'unknown' : row.date === running ? 'running' : 'counted' })),
     say: i => t('by.day.say', { day: fullDate(found.days[i].date), n: number(found.days[i].visits) }),
   }) : null;
   const table = asTable(t, () => ({
@@ -157,9 +158,9 @@ function summary(page, found) {
     rows: found.days.map(row => [fullDate(row.date), row.visits, row.views]), file: `${site.id}_${found.range.from}.csv`,
   }));
   return [
-    best, unknown, framed(figures, t('figures')), compared,
+    best, unknown, framed(figures, t('figures')), compared || h('p', { class: 'soft' }, t('compared.not')),
     ...(drawn ? heading(t('by.day'), drawn.figure, h('p', { class: 'noprint' }, table.button), table.place) : []),
-    ...heading(t('best.articles', { n: found.articles.length }), articles(page, found, row => row.views)),
+    ...heading(found.articles.length ? t('best.articles', { n: found.articles.length }) : t('best.articles.none'), articles(page, found, row => row.views)),
     h('div', { class: 'halves' }, ...['authors', 'categories'].map(kind => h('div', {}, ...heading(t(`best.${kind}`), groups(t, kind, found[kind], found.selection.views))))),
   ];
 }
