@@ -146,6 +146,9 @@ def test_a_report_shows_what_the_api_says_and_its_workbook_has_the_same(
         sign_in(page, stand.tokens["viewer"])
         page.evaluate("location.hash = '#/bac-ha/reports?period=last-month'")
         page.wait_for_selector(".report .rank")
+        ticks = page.locator(".report .plot text", has_text=re.compile("[A-Za-z]")).all_text_contents()
+        assert len(ticks) > 3
+        assert [tick for tick in ticks if not re.fullmatch(r"\d{1,2} [A-Z][a-z]{2}", tick)] == []
         page.check("input[value=authors]")
         said = stand.api("admin/sites/bac-ha/report?kind=authors&period=last-month")
         # The month's own table, which was there before, begins with the same author.
@@ -354,6 +357,13 @@ def test_without_motion_nothing_moves_and_on_paper_there_is_no_frame(browser: Br
         assert (
             page.evaluate("getComputedStyle(document.querySelector('.sheet')).backgroundColor") == "rgb(255, 255, 255)"
         )
+        assert page.pdf(format="A4").count(b"/Type /Page\n") <= 3
+        page.emulate_media(media="screen")
+        go(page, BY_NAME["reports"])
+        page.emulate_media(media="print", color_scheme="dark")
+        for hidden in (".bar", ".index", ".report .button", "#report-form"):
+            assert not page.locator(hidden).first.is_visible(), hidden
+        assert page.evaluate("getComputedStyle(document.querySelector('thead')).display") == "table-header-group"
         assert page.pdf(format="A4").count(b"/Type /Page\n") <= 3
 
 

@@ -60,3 +60,14 @@ def test_no_colour_stands_outside_of_the_tokens() -> None:
     assert re.findall(r"#[0-9a-f]{3,8}\b(?![^{]*\{)", rest.partition("@media print")[0]) == []
     assert "url(" not in SHEET.replace("url(#hatch)", "").replace("url(#missing)", "")
     assert "!important" not in SHEET.replace("[hidden] { display: none !important; }", "")
+
+
+def test_every_task_has_a_name_that_people_read() -> None:
+    """On the page of health, in both languages."""
+    source = files("visitstats")
+    code = [(source / name).read_text("utf-8") for name in ("worker.py", "tasks/table.py")]
+    tasks = {name for text in code for name in re.findall(r'Task\("([a-z-]+)"', text)}
+    assert len(tasks) > 8
+    for language in ("vi", "en"):
+        words = (source / "web" / "admin" / "words" / language / "health.js").read_text("utf-8")
+        assert sorted(name for name in tasks if f"'task.{name}'" not in words) == [], language

@@ -1,7 +1,7 @@
 /* Who has changed which numbers, and why? */
 import { get } from '../api.js';
 import { at, listed, steps, takeBack, what } from '../changing.js';
-import { fresh, h, later } from '../dom.js';
+import { framed, fresh, h, later } from '../dom.js';
 import { moment } from '../format.js';
 
 const ROWS = 50;
@@ -44,8 +44,8 @@ export default async function audit(page) {
       : change.kind === 'reset' && !page.may('admin') ? '' : h('button', {
         class: 'button', type: 'button', 'aria-label': t('undo.of', { what: what(t, change) }), onclick: () => takeBack(page, change, said, () => read()),
       }, t('undo.start'));
-    return h('tr', {}, h('td', {}, moment(change.at)), h('td', { class: 'side' }, change.who),
-      h('th', { scope: 'row' }, what(t, change), h('span', { class: 'where' }, change.id), h('span', { class: 'more' }, change.who, change.why && ` · ${change.why}`)),
+    return h('tr', {}, h('td', { class: 'side' }, moment(change.at)), h('td', { class: 'side' }, change.who),
+      h('th', { scope: 'row' }, what(t, change), h('span', { class: 'where' }, change.id), h('span', { class: 'more' }, [moment(change.at), change.who, change.why].filter(Boolean).join(' · '), listed(t, change))),
       h('td', { class: 'side' }, listed(t, change)), h('td', { class: 'side' }, change.why), h('td', {}, undoing));
   }
 
@@ -53,7 +53,7 @@ export default async function audit(page) {
     const body = h('tbody', {});
     const end = h('div', { class: 'end' });
     rows = [];
-    const head = ['when', 'who', 'what', 'steps', 'why', 'undo'].map((name, i) => h('th', { scope: 'col', class: [1, 3, 4].includes(i) ? 'side' : null }, t(`head.${name}`)));
+    const head = ['when', 'who', 'what', 'steps', 'why', 'undo'].map((name, i) => h('th', { scope: 'col', class: [0, 1, 3, 4].includes(i) ? 'side' : null }, t(`head.${name}`)));
     const add = (more, focus) => {
       rows.push(...more.changes);
       const made = more.changes.map(row);
@@ -68,7 +68,9 @@ export default async function audit(page) {
       place.replaceChildren(h('p', { class: 'soft' }, t(Object.values(chosen).some(Boolean) ? 'none.match' : 'none')));
       return;
     }
-    place.replaceChildren(h('div', { class: 'scroll log' }, h('table', {}, h('caption', { class: 'unseen' }, t('nav.audit')), h('thead', {}, h('tr', {}, head)), body)), end);
+    const frame = framed(h('table', {}, h('caption', { class: 'unseen' }, t('nav.audit')), h('thead', {}, h('tr', {}, head)), body), t('nav.audit'));
+    frame.classList.add('log');
+    place.replaceChildren(frame, end);
     add(found);
   }
 

@@ -33,7 +33,7 @@ export default async function bring(page) {
   function choose(told) {
     step(0);
     const field = h('input', { type: 'file', id: 'file', required: true });
-    place.replaceChildren(...[told, h('p', {}, t('choose.told')), h('form', { class: 'filters', onsubmit: event => { event.preventDefault(); file = field.files[0]; if (file) send(); } },
+    place.replaceChildren(...[told, h('p', {}, t('choose.told')), h('form', { class: 'row choose', onsubmit: event => { event.preventDefault(); file = field.files[0]; if (file) send(); } },
       h('div', { class: 'pick' }, h('label', { for: 'file' }, t('choose.file')), field),
       h('button', { class: 'button main', type: 'submit' }, t('choose.look'))), h('p', { class: 'soft' }, t('choose.kinds'))].filter(Boolean));
   }

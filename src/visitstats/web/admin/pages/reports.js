@@ -1,7 +1,7 @@
 /* Reports: the month for the leadership, articles by author and category, royalties; on the page, in files, on paper. */
 import { get } from '../api.js';
 import { figure, framed, fresh, h, later } from '../dom.js';
-import { UNKNOWN, date, fullDate, moment, month, number, percent, range } from '../format.js';
+import { UNKNOWN, date, dayOfYear, fullDate, moment, month, number, percent, range } from '../format.js';
 import { asTable, measure, plot } from '../plot.js';
 
 const KINDS = ['summary', 'articles', 'authors', 'categories', 'royalties'];
@@ -150,7 +150,7 @@ function summary(page, found) {
   const running = found.running && found.days.at(-1)?.date;
   const drawn = found.days.length ? plot({
     label: t('by.day'), legend: [['counted', t('figure.visits')], ...(running ? [['running', t('by.day.running')]] : []), ...(found.unknown_days.length ? [['unknown', t('unknown')]] : [])],
-    points: found.days.map((row, i) => ({ tick: i % 5 ? '' : date(row.date).slice(0, 5), value: row.visits, kind: row.visits === null ? 'unknown' : row.date === running ? 'running' : 'counted' })),
+    points: found.days.map((row, i) => ({ tick: i % 5 ? '' : dayOfYear(row.date), value: row.visits, kind: row.visits === null ? 'unknown' : row.date === running ? 'running' : 'counted' })),
     say: i => t('by.day.say', { day: fullDate(found.days[i].date), n: number(found.days[i].visits) }),
   }) : null;
   const table = asTable(t, () => ({

@@ -57,5 +57,8 @@ export default {
   'task.running': 'Note that the service runs',
   'task.peaks': 'Note the most online at once',
   'task.prune': 'Tidy up the journal',
+  'task.places': 'Take back places of pages that are none',
+  'task.removed-sites': 'Delete removed portals for good',
+  'task.imports': 'Go on with unfinished imports',
   'task.other': '{name}',
 };

@@ -57,5 +57,8 @@ export default {
   'task.running': 'Ghi nhận máy đang chạy',
   'task.peaks': 'Ghi lúc đông nhất',
   'task.prune': 'Dọn nhật ký cũ',
+  'task.places': 'Thu lại chỗ của trang không có thật',
+  'task.removed-sites': 'Xóa hẳn cổng đã bỏ',
+  'task.imports': 'Nhập tiếp số cũ dở dang',
   'task.other': '{name}',
 };
