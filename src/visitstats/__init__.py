@@ -1,3 +1,3 @@
 """visitstats: a visit counter for web portals that cannot lose or invent a number."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -8,8 +8,11 @@ from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from visitstats import __version__
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -114,3 +117,21 @@ def test_a_data_file_that_the_program_reads_is_in_the_package() -> None:
     shipped |= {path for folder in list(shipped) if folder.is_dir() for path in folder.rglob("*")}
     files = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert sorted(str(path.relative_to(package)) for path in files - shipped) == []
+
+
+VERSIONED = {
+    "deploy/Dockerfile": r"ARG VERSION=(\S+)",
+    "widget/integrations/dnn/visitstats.dnn": r'<package name="Visitstats" type="SkinObject" version="(.+?)"',
+    "widget/integrations/joomla/mod_visitstats/mod_visitstats.xml": r"<version>(.+?)</version>",
+    "widget/integrations/wordpress/visitstats.php": r"\* Version: (\S+)",
+}
+
+
+@pytest.mark.parametrize("name", VERSIONED)
+def test_what_is_installed_beside_the_program_says_its_version(name: str) -> None:
+    """Whoever reports a fault says one number."""
+    assert re.findall(VERSIONED[name], (ROOT / name).read_text(encoding="utf-8")) == [__version__]
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    assert f"\n## [{__version__}] - 20" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

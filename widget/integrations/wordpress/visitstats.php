@@ -2,7 +2,7 @@
 /**
  * Plugin Name: Visitstats
  * Description: Counts visits with visitstats: the box, the views of articles (lượt xem), and a column of them in the list of posts.
- * Version: 0.1.0
+ * Version: 1.0.0
  * Requires at least: 4.9
  * Requires PHP: 5.6
  * License: MIT
