@@ -110,9 +110,11 @@ class Stand:
             apart.submit(lambda: asyncio.run(grow())).result()
         wait_until(lambda: len(self.api("admin/sites")["sites"]) >= sites, "the service has all sites", 10)
 
-    def api(self, path: str, scope: str = "admin") -> Any:
-        """What the API says, asked without a browser."""
-        request = Request(f"http://127.0.0.1:{self.service.port}/v1/{path}")
+    def api(self, path: str, scope: str = "admin", order: dict[str, Any] | None = None) -> Any:
+        """What the API says, asked without a browser, or to an order."""
+        data = None if order is None else json.dumps(order).encode()
+        request = Request(f"http://127.0.0.1:{self.service.port}/v1/{path}", data)
+        request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", f"Bearer {self.tokens[scope]}")
         with urlopen(request, timeout=15) as answer:
             return json.load(answer)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser.admin_stand import go, looking, opened, sign_in, standing
-from tests.browser.admin_table import PAGES
+from tests.browser.admin_stand import SITE, go, looking, opened, sign_in, standing
+from tests.browser.admin_table import KEY, PAGES
 from tests.browser.conftest import FLAGS
 from tests.browser.install import browser_or_skip
 from visitstats.embedded.process import EmbeddedStore
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SHOWN = ("signin", "settings", "overview", "articles", "article", "corrections", "audit", "reports", "why")
+CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("adjust", {"by": 24, "why": "Máy chủ ngừng 10 phút, bổ sung theo nhật ký"}),
+    ("settings", {"excluded_networks": ["10.20.0.0/16"]}),
+    ("rename", {"article": KEY, "author": "Lê Hiếu", "why": "Ghi sai tác giả"}),
+)
+"""What the log shows."""
 SETTLED = 1500
 """Milliseconds for plots and previews that come after a page's first data."""
 
@@ -29,6 +36,8 @@ def main() -> None:
         standing(Path(folder), store) as stand,
         sync_playwright() as playwright,
     ):
+        for name, order in CHANGES:
+            stand.api(f"admin/sites/{SITE.id}/{name}", order=order)
         browser = playwright.chromium.launch(executable_path=browser_or_skip(), args=FLAGS)
         for lang in ("vi", "en"):
             with looking(browser, lang, width=1000) as context:

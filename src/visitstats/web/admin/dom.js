@@ -89,7 +89,8 @@ export function framed(table, label) {
       else frame.removeAttribute(name);
     }
   };
-  new ResizeObserver(look).observe(frame);
+  const watch = new ResizeObserver(look);
+  for (const each of [frame, table]) watch.observe(each); // rows that come later may make it wide
   return frame;
 }
 
