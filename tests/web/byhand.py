@@ -10,8 +10,14 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.server import ServerState
 
+from tests.client import BROWSERS, HOST
 from visitstats.web.beacons.connections import Peers
 from visitstats.web.beacons.protocol import Protocol
+
+HEAD = f"POST /v1/sites/t1/hit HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: {BROWSERS[0]}\r\norigin: https://{HOST}\r\n"
+BODY = b'{"u":"https://%b/slow"}' % HOST.encode()
+REQUEST = f"{HEAD}content-length: {len(BODY)}\r\n\r\n".encode() + BODY
+"""A whole hit, as a browser sends it."""
 
 
 class Loop:

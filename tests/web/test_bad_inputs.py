@@ -1,9 +1,10 @@
 """Bad inputs and attacks, and the right answer to each: one table, whose ids are the rows' own words.
 
 "Nothing counted" means that no number changed. Elsewhere are deadlines, limits of heads and of connections, request
-smuggling and a thousand pipelined requests (rows 2 to 6: test_connections.py); rate limits and tables that cannot be
-exhausted (20 to 22: test_limits.py); the hostile page (31: tests/browser); row 25 and the administration's part of 26
-to 29 (test_admin.py). What belongs to later work is left out: streams (33) and imports (34).
+smuggling and a thousand pipelined requests (rows 2 to 6: test_connections.py, test_connection_counts.py); rate limits
+and tables that cannot be exhausted (20 to 22: test_limits.py); the hostile page (31: tests/browser); row 25 and the
+administration's part of 26 to 29 (test_admin.py). What belongs to later work is left out: streams (33) and imports
+(34).
 """
 
 from __future__ import annotations
