@@ -27,7 +27,7 @@ from visitstats.store.commit import Committer
 from visitstats.store.fitness import Fitness, opened
 from visitstats.store.records import Records
 from visitstats.store.schema import claim_store
-from visitstats.trust.doctor import check_keys, check_store
+from visitstats.trust.store_checks import check_keys, check_store
 
 
 @pytest_asyncio.fixture

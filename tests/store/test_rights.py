@@ -26,7 +26,7 @@ from visitstats.journal.log import Limits
 from visitstats.store import keys
 from visitstats.store.fitness import opened
 from visitstats.store.rights import RIGHTS, SNAPSHOT, ask_rights
-from visitstats.trust.doctor import check_rights
+from visitstats.trust.store_checks import check_rights
 from visitstats.trust.verify.verifier import Verifier
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,9 @@ from tests.ports import free_port
 from tests.unit.slots import opened
 from visitstats.settings import Settings
 from visitstats.store.fitness import Condition
-from visitstats.trust.doctor import Machine, Row, check_folder, check_machine, check_store, mount_type, versions
+from visitstats.trust.doctor import Machine, Row, check_folder, check_machine, mount_type, versions
 from visitstats.trust.losses import note_loss
+from visitstats.trust.store_checks import check_store
 
 WELL = Condition(
     server="valkey", version="9.1.2", role="master", mode="standalone", append_only=True, append_fsync="everysec",

@@ -10,7 +10,7 @@ import msgspec
 from tests.unit.test_doctor import WELL
 from visitstats.core.growth import collections, most_bytes
 from visitstats.core.sites import Site
-from visitstats.trust.doctor import check_growth
+from visitstats.trust.store_checks import check_growth
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 DEFAULT = Site(id="portal", hosts=("portal.vn",))

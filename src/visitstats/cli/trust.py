@@ -30,6 +30,7 @@ from visitstats.store.rights import Rights
 from visitstats.system.clock import wall_clock
 from visitstats.trust import doctor as checks
 from visitstats.trust.outside import look
+from visitstats.trust.store_checks import check_growth, check_keys, check_rights, check_store
 from visitstats.trust.survey import Status, survey
 from visitstats.trust.verify.listed import Listed
 from visitstats.trust.verify.verifier import Report, Verifier
@@ -183,11 +184,11 @@ def _store_rows(settings: Settings) -> Iterator[checks.Row]:
             "store", "fail", f"{where}: {error}", "start it, or correct redis_url; hits wait in the journal"
         )
         return
-    yield from checks.check_store(condition, embedded=not settings.redis_url)
-    yield checks.check_rights(rights)
-    yield checks.check_keys(trouble)
+    yield from check_store(condition, embedded=not settings.redis_url)
+    yield check_rights(rights)
+    yield check_keys(trouble)
     if sites:
-        yield checks.check_growth(condition, sites)
+        yield check_growth(condition, sites)
 
 
 # Printing -------------------------------------------------------------------------------------------------------------
