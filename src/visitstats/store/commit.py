@@ -224,6 +224,8 @@ class Committer:
         """The last argument of each call of a record's script: one call, or two where its writes have to be put down
         first (lua/ledger.lua)."""
         if isinstance(record, ChangeRecord):
+            if record.kind == "stage" and not self._line.two_steps:
+                return (AT_ONCE,)  # it is put where nothing looks at it before it is begun, and there may be thousands
             return PUT_DOWN, FINISH  # on every server: a change may take counts back, and it is rare
         # The second call executes the redo record and returns the resulting counts.
         return (PUT_DOWN, PUT_DOWN) if self._line.two_steps else (AT_ONCE,)
