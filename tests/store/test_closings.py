@@ -166,7 +166,7 @@ async def test_only_the_last_closed_month_is_opened_and_with_a_reason(merging: M
     for month, order, words in (
         ("2036-09", AN, "2036-10 is closed, too: open it first"),
         (NOVEMBER, AN, "is not closed"),
-        (OCTOBER, Order("an"), "say why"),
+        (OCTOBER, Order("an"), "give a reason"),
     ):
         with pytest.raises(ChangeRefused, match=words):
             await merging.desk.periods.reopen(month, order)

@@ -185,7 +185,7 @@ async def test_what_is_no_correction_is_refused_with_a_reason(merging: Merging, 
 
 
 async def test_a_correction_needs_a_reason_and_an_article_that_was_counted(merging: Merging) -> None:
-    with pytest.raises(ChangeRefused, match="say why"):
+    with pytest.raises(ChangeRefused, match="give a reason"):
         await merging.desk.corrections.adjust(Adjustment("visits", "", 1), Order("an", " \u200b"))
     with pytest.raises(NoSuchArticle, match="nothing was ever counted for /nix"):
         await adjust(merging, 1, "/nix")

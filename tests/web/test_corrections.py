@@ -182,7 +182,7 @@ async def test_a_month_is_closed_read_and_opened(app: Running, desk: Desk) -> No
     booked = await desk("adjust", {"article": "/old", "by": 5, "day": f"{month}-16", "why": WHY})
     assert booked.json["change"]["meant_for"] == f"{month}-16"
     assert booked.json["change"]["day"][:7] == "2040-06"
-    assert (await desk("reopen", {"period": month})).json["detail"].startswith("say why")
+    assert (await desk("reopen", {"period": month})).json["detail"].startswith("give a reason")
     assert (await desk("reopen", {"period": month, "why": WHY})).status == 200
     assert (await asked(app, desk, "closed", "viewer"))["closed"] == []
     gone = await app.connection.request("GET", f"{ADMIN}/closed.jsonl?period={month}", headers=headers)
