@@ -20,8 +20,8 @@ from visitstats.store.commit import Changed, Committer, Gap, Numbering, Refused,
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 512 * 1024 * 1024
-"""Of the slot. An import of half a million articles takes 140 MB there; it is kept for the retention, because after a
-loss of the store it is made anew from them."""
+"""The budget of the slot. An import of half a million articles takes 140 MB there; it is kept for the retention,
+because after a loss of the store it is made anew from them."""
 SILENT = frozenset({"stage", "part"})
 """Kinds of records of which workers are not told: no alias is changed by a part of an import, of which there may be
 thousands."""

@@ -33,7 +33,7 @@ up to its reserve; the metric of capped articles says so from the first hour on.
 MOST_PLACES = 20_000
 """Networks and hours of which the places are counted, a day; those beyond share one row."""
 RESERVE_FROM, RESERVE_SHARE = 1000, 10
-"""Of a site with so many places at least, one in ten is kept for articles that more than one network reads, or that the
+"""A site with this many places or more keeps one in ten for articles that more than one network reads, or that the
 portal has signed."""
 LONE_DAYS = 7
 """So many days after a page was first read, and by no other network since, it may give its place back."""

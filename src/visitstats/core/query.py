@@ -174,8 +174,8 @@ class Row(msgspec.Struct, frozen=True):
     within: int | None = None
     """Views within the days after its publication that were asked for; None when it has no date."""
     days: int = 0
-    """Of frozen royalties: how many days these are. Then `views` and `within` are what is due, `before` what closed
-    months had before, and `total` both."""
+    """For frozen royalties, within how many days of publication views are paid. Then `views` and `within` are what is
+    due, `before` what closed months had before, and `total` both."""
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -127,12 +127,12 @@ class Tile:
         rest = iter(tail)
         self._distances: Sequence[int] = _numbers(distances, rest)
         self.sums: Sequence[int] = _numbers(sums, rest)
-        """Of each article its views in the month."""
+        """The views of each article in the month."""
         self._large = tail[len(tail) - large[2] :]
 
     @property
     def places(self) -> list[int]:
-        """Of each article its place in the block, ascending."""
+        """The place of each article in the block, ascending."""
         return list(accumulate(self._distances))
 
     def views(self, first: int, last: int) -> Sequence[int]:

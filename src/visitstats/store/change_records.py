@@ -105,7 +105,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     target: str
     """Key of the article into which it was merged."""
     undoes: str
-    """Of an undo: the id of the change that it takes back."""
+    """For an undo, the id of the change that it takes back."""
     number: int = 0
     """Grows from change to change of a site."""
     views: tuple[int, int] = (-1, -1)

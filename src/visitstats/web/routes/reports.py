@@ -50,7 +50,7 @@ class RoyaltyRow(ArticleRow):
 
 
 class ClosedAt(msgspec.Struct):
-    """That the month is closed. What came late to the month `late_of`, after that was closed, is in this one."""
+    """The closing of the month. Counts that came for the month `late_of` after it was closed are in this one."""
 
     at: Moment
     who: str
@@ -76,7 +76,7 @@ class ReportAnswer(msgspec.Struct):
     groups_in_all: int
     within: int
     closed_days: int
-    """Of royalties of a closed month: within how many days they are frozen; 0 for none."""
+    """For royalties of a closed month, within how many days of publication they are frozen; 0 for none."""
     since: int
     """Views that have come to frozen royalties since, which are due in the month that is closed next."""
     figures: list[Figure]

@@ -24,9 +24,9 @@ class ShownAmount(msgspec.Struct):
     """Its key; null for the whole site."""
     by: int
     day: BeforeAfter | None
-    """Of the day; null for what belongs to no day."""
+    """The count of the day; null for an amount without a date."""
     total: BeforeAfter
-    """Of all time, with the baseline."""
+    """The count of all time, with the baseline."""
 
 
 class ShownFact(msgspec.Struct):
@@ -65,7 +65,7 @@ class ShownChange(msgspec.Struct):
     """The article that it is of; empty for the whole site."""
     into: str
     views: int | None
-    """Of a merge, and of pages that gave their places back: what it has moved."""
+    """The views that a merge, or giving places back, has moved."""
     undoes: str | None
     undone_by: str | None
     undone: Undone | None = None

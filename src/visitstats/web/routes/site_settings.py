@@ -105,7 +105,7 @@ class TriedAddress(msgspec.Struct):
     refused: KeyRefused | None
     title: str
     views: int | None
-    """Of all time; null for an article that is not known."""
+    """Views of all time; null for an article that is not known."""
     steps: list[KeyStep]
 
 

@@ -56,7 +56,7 @@ class Revoked(msgspec.Struct):
 
 
 class RefusalsQuery(msgspec.Struct):
-    """Of how many days, today among them (UTC)."""
+    """How many days are shown, with today (UTC)."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=DAYS)] = 7
 
