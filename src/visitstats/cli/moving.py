@@ -130,7 +130,9 @@ class Move:
         begun. Raises InvalidSite for an id that is in use, or that counts are kept of, and ImportRefused."""
         records, site = self._parts.records, self.site
         is_there = (await records.sites()).get(site.id) == site
-        if not is_there:
+        if is_there:
+            await self.catch_up()
+        else:
             await check_free(self._parts, site.id)
         async with self.planned(path, "replace") as plan:
             if is_there:
@@ -147,6 +149,11 @@ class Move:
             except BaseException:
                 await records.discard_site(site.id, wall_clock())
                 raise
+
+    async def catch_up(self) -> None:
+        """Have applied what a killed command has left in the journal: it may be an import that was begun."""
+        async with scribe(self._settings, self._parts):
+            pass
 
     async def go_on(self, change_id: str) -> None:
         """Finish an import that was cut off. Raises as `make` does."""

@@ -113,6 +113,8 @@ def site_merge(
         one, other = await find_site(parts.records, source), await find_site(parts.records, target)
         with room() as folder:
             move = Move(parts, options, other, folder)
+            if not dry_run:
+                await move.catch_up()
             async with move.planned((await exported(parts, one, folder)).path, "add") as plan:
                 before = await move.made_before(plan)
                 if before is None and (earlier := await move.made_of(source)):
@@ -127,6 +129,8 @@ def site_merge(
             if before is None:
                 confirm(source, f"merge site {source} into {target}", yes=yes)
             change = before[0].id if before else await _merged(parts, move, one, folder)
+            if before:
+                await move.go_on(change)
             if before and not one.archived:
                 await parts.records.put_site(msgspec.structs.replace(one, archived=True))
             if move_hosts:
@@ -172,9 +176,11 @@ def site_rename(
             await check_free(parts, new)
         with room() as folder:
             move = Move(parts, options, site, folder)
-            if there is not None and (begun := await move.made_of(old)):
-                await move.go_on(begun)
-                return begun, site
+            if there is not None:
+                await move.catch_up()
+                if begun := await move.made_of(old):
+                    await move.go_on(begun)
+                    return begun, site
             await archive(parts, one, options.data_dir / "journal")
             try:
                 made = await move.make_new((await exported(parts, one, folder)).path, ordered(who, why))
