@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.importing import OUTCOMES, SAMPLES, outcome_of
@@ -154,7 +154,14 @@ def check(name: str, data: bytes) -> None:
     assert all(n >= 0 for each in found["in_file"].values() for n in each.values()), found["in_file"]
 
 
+HEX = b"INSERT [dbo].[ThongKe] ([Id], [ThoiGian], [SoTruyCap]) VALUES (1, CAST(0x0000AD0A018A2F4F AS DateTime), 120)\nGO\n"
+
+
 @given(files())
+@example(("hex.sql", HEX.replace(b"ThoiGian", b"Th9oiGian")))
+@example(("hex.sql", HEX.replace(b"ThoiGian", b"Thoi\nGian\x1b[2J")))
+@example(("hex.sql", HEX.replace(b"[dbo].[ThongKe]", b"[]")))
+@example(("nukeviet-rows.csv", SEEDS["nukeviet-rows.csv"].replace(b"17", b"17" * 2500)))
 def test_any_file_comes_to_a_plan_or_a_refusal(file: tuple[str, bytes]) -> None:
     """Whatever was done to it; where it was read, what is in the file is what was taken and what was left out."""
     check(*file)

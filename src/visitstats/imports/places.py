@@ -41,11 +41,16 @@ class ImportRefused(VisitstatsError):
     def __init__(self, place: Place, why: str, found: str = "", hint: str = "") -> None:
         """`found` is what stands there, `hint` what whoever imports may do."""
         self.place = place
-        self.why = why
+        self.why = one_line(why)
         self.hint = hint
         self.found = shown(found) if found else ""
         said = f"{self.found!r}: " if found else ""
-        super().__init__(f"nothing was imported: {place.text}: {said}{why}{f'; {hint}' if hint else ''}")
+        super().__init__(one_line(f"nothing was imported: {place.text}: {said}{why}{f'; {hint}' if hint else ''}"))
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without what a terminal obeys: names of tables and sheets are strangers' as well."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def shown(text: str) -> str:

@@ -109,7 +109,7 @@ def rows_of(dump: Dump, tables: frozenset[str]) -> Iterator[tuple[str, Row]]:
 
 def name_of(quoted: str) -> str:
     """Return the name of a table or column without quotes and schema, in lower case."""
-    last: str = re.findall(NAME, quoted)[-1]
+    last: str = next(reversed(re.findall(NAME, quoted)), quoted)
     return last.strip('`[]"').lower()
 
 

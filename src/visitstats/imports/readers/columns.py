@@ -67,9 +67,10 @@ def _table(sheet: Sheet, names: tuple[str, ...], line: int, options: Options) ->
             part = {"ngay": "day", "thang": "month", "nam": "year"}.get(folded, folded)
             meanings.setdefault(part, folded)
         meanings.setdefault(what, folded)
-    # "date" alone names the articles of some systems' lists; a number and a title are enough there.
+    # "date" alone names the articles of some systems' lists; a number and a title are enough there. The number of an
+    # article goes with its views: visits belong to a date.
     has_count = any(kind in meanings for kind in COUNTS)
-    has_rows = any(what in meanings for what in ("date", "address", "title", "id"))
+    has_rows = any(what in meanings for what in ("date", "address", "title")) or {"id", "views"} <= meanings.keys()
     return (
         Table(
             head,

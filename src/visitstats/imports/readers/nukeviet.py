@@ -211,7 +211,7 @@ def _take(
     address = f"/{module.language}/{module.name}/{slug or 'tin'}/{alias}-{number}.html"
     moment = head.text(row, "publtime")
     published = ""
-    if moment.isdecimal() and 0 < int(moment) < 4102444800:
+    if moment.isdecimal() and len(moment) <= 10 and 0 < int(moment) < 4102444800:
         published = datetime.fromtimestamp(int(moment), zone).isoformat()
     facts = Facts(
         _text(head.cell(row, "title"), draft, place), _text(head.cell(row, "author"), draft, place),
