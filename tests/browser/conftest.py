@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.admin_stand import Stand, standing
 from tests.browser.install import browser_or_skip
 from tests.browser.portal import Portal
 from visitstats.embedded.process import EmbeddedStore
 
+expect.set_options(timeout=20_000)  # five seconds unless said: a busy machine needs more for a file
 # A browser that looks up nothing by itself: machines without a way out would otherwise wait for it.
 FLAGS = (
     "--headless",

@@ -203,7 +203,7 @@ def test_scripts_write_absolute_values_only() -> None:
         text = source.decode()
         assert text.startswith("#!lua\n"), name  # so that out-of-memory refuses the whole script
         ledger, own = text.split("-- Input\n")
-        ledger, _, record = ledger.partition("-- What stands before the scripts of changes that people make")
+        ledger, _, record = ledger.partition("-- The part that the scripts of people's changes share")
         own = record + own
         # Finishing what was put down, what `write` does, the watermark, putting down.
         called = re.findall(r"redis\.p?call\(('[A-Z]+')?", ledger)
