@@ -163,6 +163,24 @@ def test_nothing_is_left_in_the_tables_that_is_not_in_the_project() -> None:
     assert {name for row in LAYERS for name in row} == parts
 
 
+MOST_ARROWS = 80
+
+
+def test_a_newcomer_can_hold_the_map_of_the_rooms_in_mind() -> None:
+    """Rooms are the folders; an arrow goes from one to another from which it takes anything."""
+    sources = project()
+    modules = frozenset(sources)
+    rooms = {_part(name) for name in sources if name.count(".") > 1}
+    arrows = {
+        (_part(name), _part(target))
+        for name, text in sources.items()
+        for _, target in imported(ast.parse(text), name.rpartition(".")[0], modules)
+        if target.startswith("visitstats.") and {_part(name), _part(target)} <= rooms
+    }
+    between = {(one, other) for one, other in arrows if one != other}
+    assert len(between) < MOST_ARROWS, len(between)
+
+
 def bad(**modules: str) -> list[str]:
     """The checker's findings on small modules; `core__keys="import os"` is visitstats.core.keys."""
     return violations(
