@@ -75,6 +75,7 @@ test: check
 # What a quarter of an hour has no room for: builds, other machines' programs, the slow looks at every page.
 test-long: $(VENV)/.dev
 	$(BIN)/python -m tests.browser.install
+	npm ci --prefix tests/integrations --no-audit --no-fund --silent || echo "without npm some tests are skipped"
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m long $(TESTS) $(ARGS)
 
 format: $(VENV)/.dev

@@ -1,4 +1,4 @@
-"""A real Prometheus with the repo's rules, which scrapes a service each second."""
+"""A real Prometheus with the rules of deploy/, which scrapes a service."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from tests.ports import free_port
 from tests.waiting import wait_until
 
 PROMETHEUS = Path(__file__).parents[1] / "deploy" / "prometheus"
-SECONDS = 1
 
 
 class Collector:
-    """Prometheus as a process of its own. With `faster` all spans of the rules are so many times as short: with 60
-    `for: 5m` is five seconds."""
+    """Prometheus as a process of its own, which scrapes every so many `seconds`. With `faster` all spans of the rules
+    are so many times as short: with 60 `for: 5m` is five seconds."""
 
-    def __init__(self, folder: Path, service: Service, faster: int = 1) -> None:
+    def __init__(self, folder: Path, service: Service, *, seconds: int = 1, faster: int = 1) -> None:
         program = shutil.which("prometheus")
         if program is None:
             pytest.skip("there is no prometheus")
@@ -37,7 +36,7 @@ class Collector:
                 text = re.sub(r"(?<=for: )\w+|(?<=\[)\w+(?=\])", lambda span: shorter(span[0], faster), text)
             (folder / path.name).write_text(text, encoding="utf-8")
         config = (PROMETHEUS / "prometheus.yml").read_text("utf-8").replace("9401", str(service.metrics_port))
-        config = re.sub(r"(?ms)^alerting:.*?\n\n", "", config.replace("_interval: 15s", f"_interval: {SECONDS}s"))
+        config = re.sub(r"(?ms)^alerting:.*?\n\n", "", config.replace("_interval: 15s", f"_interval: {seconds}s"))
         (folder / "prometheus.yml").write_text(config, encoding="utf-8")
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
