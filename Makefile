@@ -72,11 +72,12 @@ test: check
 	$(BIN)/python -m tests.browser.install
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m "not long" $(TESTS) $(ARGS)
 
-# What a quarter of an hour has no room for: builds, other machines' programs, the slow looks at every page.
+# What a quarter of an hour has no room for: builds, other machines' programs, the slow looks at every page. They do not
+# wait, they work: two at a time.
 test-long: $(VENV)/.dev
 	$(BIN)/python -m tests.browser.install
 	npm ci --prefix tests/integrations --no-audit --no-fund --silent || echo "without npm some tests are skipped"
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m long $(TESTS) $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m long $(TESTS) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

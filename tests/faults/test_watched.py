@@ -107,7 +107,8 @@ async def watch(collector: Collector, expected: set[str], calm: Callable[[], Awa
         await until(all_fire, f"{expected} fire", 60)
     except AssertionError as error:
         raise AssertionError(f"{error}; seen were {seen}") from error
-    assert seen - (before - expected) - UNTOUCHED - MACHINE == expected
+    took = await asyncio.to_thread(collector.ask, "max_over_time(scrape_duration_seconds[1m])")
+    assert seen - (before - expected) - UNTOUCHED - MACHINE == expected, f"scrapes took {took}"
     await calm()
 
     async def all_end() -> bool:
