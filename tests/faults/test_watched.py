@@ -104,7 +104,7 @@ async def watch(collector: Collector, expected: set[str], calm: Callable[[], Awa
         return expected <= seen
 
     try:
-        await until(all_fire, f"{expected} fire", 60)
+        await until(all_fire, f"{expected} fire", 120)
     except AssertionError as error:
         raise AssertionError(f"{error}; seen were {seen}") from error
     took = await asyncio.to_thread(collector.ask, "max_over_time(scrape_duration_seconds[1m])")
@@ -114,7 +114,7 @@ async def watch(collector: Collector, expected: set[str], calm: Callable[[], Awa
     async def all_end() -> bool:
         return not await asyncio.to_thread(collector.firing) - UNTOUCHED - MACHINE
 
-    await until(all_end, f"{expected} end", 60)
+    await until(all_end, f"{expected} end", 120)
 
 
 async def test_prometheus_tells_of_each_fault_and_has_the_figures_of_the_load(
