@@ -1,8 +1,8 @@
-"""Imports: the numbers of an older counter, added as one change of many records, and taken back as a whole.
+"""Imports: the numbers of an older counter are added as one change of many records, and can be undone as a whole.
 
-The parts are put into the store first, where they have no effect. One record then writes the change down, and from then
-on it will be made as a whole. Then each part is made (`lua/import.lua`). Parts that are not made yet are made by the
-command itself, by a task of the service, or by the next start. An undo is made in the same way.
+The parts are put into the store first, where they have no effect. One record in the journal then commits the change:
+from then on it is certain to be made as a whole. Then each part is made (`lua/import.lua`). The command, a task of the
+service, or the next start makes the parts that are still missing. An undo works in the same way.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,8 +23,8 @@ PAGE = 1000
 
 
 class NewPart(NamedTuple):
-    """Amounts at one place (a date, a month, a year, "" for none): of the site alone, and of at most some hundred
-    articles, each with its key, amount and dictionary entry (or nothing)."""
+    """Amounts at one place (a date, a month, a year, "" for no time): those of the site alone, and those of up to a few
+    hundred articles, each with its key, amount and dictionary entry (or None)."""
 
     place: str
     visits: int
@@ -49,10 +49,10 @@ class Importing:
         self._imports = imports
         self._closings = closings
 
-    # What there is ---------------------------------------------------------------------------------------------------
+    # Queries ---------------------------------------------------------------------------------------------------------
 
     async def in_force(self) -> dict[str, Imported]:
-        """Return the imports that were not undone, by their ids, in the order in which they were made."""
+        """Return the imports that were not undone, by id, in the order in which they were made."""
         found = await self._imports.all(self._site)
         undone = await self._imports.undone(self._site, list(found))
         logged = await self._changes.logged(self._site, [name for name in found if name not in undone])
@@ -67,7 +67,7 @@ class Importing:
         return None
 
     async def unfinished(self) -> list[str]:
-        """Return the imports of which parts are not made, or not taken back though they should be."""
+        """Return the ids of imports with parts that still have to be made or undone."""
         everything = await self._imports.all(self._site)
         undone = await self._imports.undone(self._site, list(everything))
         found = []
@@ -97,7 +97,7 @@ class Importing:
         progress: Callable[[int], None] = lambda n: None,
     ) -> Logged:
         """Make an import; `what.places` are the places of its parts. `progress` is called with the number of records
-        that are written; there are two for each part. Raises ChangeRefused before anything has changed, Pending,
+        written so far; there are two for each part. Raises ChangeRefused before anything has changed, Pending,
         JournalFull and Overloaded."""
         change_id, change = self._recording.begin(kind, order)
         if pending := await self.unfinished():
@@ -123,7 +123,7 @@ class Importing:
         return made
 
     async def undo(self, made: Logged, order: Order) -> Logged:
-        """Take an import back. Raises ChangeRefused when a count would be below zero, or a month is closed."""
+        """Undo an import. Raises ChangeRefused when a count would be below zero, or a month is closed."""
         own_id, change = self._recording.begin("undo", order)
         what = (await self._imports.all(self._site))[made.id]
         await self.check_undo(made)
@@ -138,7 +138,7 @@ class Importing:
         return logged
 
     async def check_undo(self, made: Logged) -> None:
-        """Raise ChangeRefused when an import cannot be taken back now."""
+        """Raise ChangeRefused when an import cannot be undone now."""
         what = (await self._imports.all(self._site)).get(made.id)
         if what is None:
             raise ChangeRefused(f"the record of import {made.id} is lost; visitstats verify says more")
@@ -156,10 +156,10 @@ class Importing:
         await self._check_articles(made, what, first_hint)
 
     async def _check_articles(self, made: Logged, what: Imported, first_hint: str) -> None:
-        """Raise ChangeRefused when an article would be below zero."""
+        """Raise ChangeRefused when the undo would leave an article below zero."""
         aliases = await self._changes.aliases(self._site)
         short: dict[bytes, int] = {}
-        """Articles that have fewer views than one part has brought, by id, with what they have."""
+        """Id → views of articles that have fewer views than one part has added."""
         async for part in self._parts_of(made, what):
             ends = [article_id(aliases[article]) if article in aliases else article for article, _ in part.articles]
             views = await self._changes.views_of(self._site, ends)
@@ -172,7 +172,7 @@ class Importing:
         async for part in self._parts_of(made, what):
             for article, n in part.articles:
                 if article in brought:
-                    brought[article] += n  # another part may have taken away
+                    brought[article] += n  # another part may have subtracted views
         for article, has in short.items():
             if has < brought[article]:
                 raise ChangeRefused(
@@ -189,14 +189,14 @@ class Importing:
                 yield part
 
     async def _in_the_way(self, made: Logged) -> str:
-        """Say what has to be undone before an import: a later import that has replaced a number by a smaller one, or
-        any other change that took something away."""
+        """Name the change that has to be undone before an import: a later import that has replaced a number by a
+        smaller one, or any other change that has lowered a number."""
         names = list(await self.in_force())
         later = names[names.index(made.id) + 1 :] if made.id in names else []
         return f"undo import {later[-1]} first" if later else "undo first what took them away"
 
     async def finish(self, import_id: str) -> bool:
-        """Complete an import, or its undo, that was cut off. Returns whether there was anything to do. Raises Pending,
+        """Complete an interrupted import or undo. Return whether there was anything to do. Raises Pending,
         JournalFull and Overloaded."""
         what = (await self._imports.all(self._site)).get(import_id)
         logged = await self._changes.one(self._site, import_id)
@@ -206,17 +206,17 @@ class Importing:
         return True
 
     async def finish_all(self) -> None:
-        """Go on with whatever was cut off, as by a kill. Raises as `finish` does."""
+        """Complete all interrupted imports and undos. Raises the same errors as `finish`."""
         for name in await self.unfinished():
             await self.finish(name)
 
-    # How -------------------------------------------------------------------------------------------------------------
+    # Implementation --------------------------------------------------------------------------------------------------
 
     async def _begin(self, logged: Logged, record: ChangeRecord) -> Logged:
         try:
             made = await self._recording.make(logged, record)
         except Pending:
-            return logged  # the record is in the journal, and so will be the parts that follow
+            return logged  # the record is in the journal, so the parts will be made after it
         if isinstance(made, Changed):
             raise refusal(
                 made,

@@ -1,11 +1,11 @@
-"""What an import adds, place by place: the difference between what is to be in force and what earlier imports brought.
+"""The amounts that an import adds: at each place, the new number minus the number that earlier imports brought.
 
-A place is a date, a month, a year, or "" for no time. Each place has what no finer one explains: of a month with days
-its undated rest. So the sum of all amounts is the total, and whatever was counted here is beside them.
+A place is a date, a month, a year, or "" for no time. Its amount leaves out what finer places contain: the amount of a
+month is the part that none of its days contain. The sum of all amounts is therefore the total of the imported numbers.
+The visits and views that this service has counted itself are added to it.
 
-Strategies are about imported numbers alone. `replace`: numbers of this file take the place of earlier ones of the same
-article and period; `add`: they are added; `keep-larger`: an article, or a count of the site, is replaced only if it
-would grow.
+A strategy concerns imported numbers alone. `replace`: the numbers of this file replace earlier ones of the same article
+and period. `add`: they are added. `keep-larger`: an article, or a count of the site, is replaced only if it would grow.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ from visitstats.imports.options import Strategy
 from visitstats.imports.sums import COUNTS, periods
 
 PART = 400
-"""Articles of one part: what a script does at once."""
+"""The most articles in one part, which one Lua script call writes."""
 SITE = {"visits": -1, "views": -2}
-"""What stands for the site itself among the numbers of articles."""
+"""Article numbers that stand for the counts of the site itself."""
 _SCHEMA = """
 DROP TABLE IF EXISTS amounts; DROP TABLE IF EXISTS earlier;
 CREATE TABLE amounts (place TEXT, number INTEGER, n INTEGER, PRIMARY KEY (place, number)) WITHOUT ROWID;
@@ -28,31 +28,31 @@ CREATE TABLE earlier (number INTEGER, place TEXT, n INTEGER, PRIMARY KEY (number
 
 
 class Part(NamedTuple):
-    """What one record of the journal makes: amounts at one place."""
+    """The amounts at one place that one record of the journal adds."""
 
     place: str
     visits: int
     views: int
-    """Of the site alone; what its articles have comes to it."""
+    """Views of the site alone; the views of its articles are added to them."""
     articles: list[tuple[str, int]]
-    """Key and amount."""
+    """The key and the amount of each article."""
 
 
 def begin(draft: Draft) -> None:
-    """Make room for amounts, and for those of earlier imports (`note_earlier`)."""
-    draft.db.executescript(_SCHEMA)  # which ends the transaction before it
+    """Create the tables for amounts and for those of earlier imports (`note_earlier`)."""
+    draft.db.executescript(_SCHEMA)  # executescript commits the open transaction
     draft.db.execute("BEGIN")
 
 
 def note_earlier(draft: Draft, amounts: Iterable[tuple[int, str, int]]) -> None:
-    """Note amounts of earlier imports that are in force: number of the article (or of SITE), place, amount."""
+    """Store the amounts of earlier imports in force: number of the article (or of SITE), place, amount."""
     draft.db.executemany("INSERT INTO earlier VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", amounts)
 
 
 def work_out(draft: Draft, strategy: Strategy) -> None:
-    """Work out the amounts of this import."""
+    """Compute the amounts of this import."""
     db = draft.db
-    # Articles without earlier imports, nearly all of them, at once.
+    # Nearly all articles have no earlier imports; one statement computes all of these.
     new = "number NOT IN (SELECT number FROM earlier)"
     db.execute(f"INSERT INTO amounts SELECT day, number, views FROM days WHERE {new}")  # noqa: S608
     db.execute(
@@ -64,9 +64,9 @@ def work_out(draft: Draft, strategy: Strategy) -> None:
         _article(draft, number, strategy)
     for kind in COUNTS:
         _site(draft, kind, strategy)
-    # An amount of 0 at a date does nothing; at no time it makes the article known, with its title.
+    # An amount of 0 at a date has no effect. Without a time, it registers the article with its title.
     db.execute("DELETE FROM amounts WHERE n = 0 AND (place <> '' OR number < 0)")
-    # For whoever looks at what an article gets: without it each looks through all amounts.
+    # Without this index, each query for the amounts of an article would scan all amounts.
     db.execute("CREATE INDEX amounts_of_articles ON amounts (number, n)")
 
 
@@ -91,7 +91,7 @@ def _article(draft: Draft, number: int, strategy: Strategy) -> None:
         kept = {place: n for place, n in earlier.items() if place}
         target = Counter({**kept, **days})
         target[""] = views - sum(target.values()) if has_total else _rest(Counter(earlier), target)
-        if target[""] < 0:  # the days of an earlier import are more than the total of this one
+        if target[""] < 0:  # the days of an earlier import exceed the total of this one
             target = Counter({**days, "": views - sum(days.values())})
         if strategy == "keep-larger" and sum(target.values()) <= sum(earlier.values()):
             target = Counter(earlier)
@@ -105,12 +105,12 @@ def _put(draft: Draft, number: int, deltas: dict[str, int]) -> None:
 
 
 def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
-    """The site's own amounts. Of views they are what its articles do not have, because those come to the site's."""
+    """Compute the site's own amounts. Views of articles are left out, because they are added to the site's views."""
     db = draft.db
     own = Counter[str](dict(db.execute("SELECT place, n FROM earlier WHERE number = ?", (SITE[kind],)).fetchall()))
     articles, of_articles = Counter[str](), Counter[str]()
     if kind == "views":
-        # What all articles have that was imported: before, and when this import is made.
+        # The imported views of all articles, before this import and after it.
         query = "SELECT place, sum(n) FROM earlier WHERE number >= 0 GROUP BY place"
         articles = Counter(dict(db.execute(query).fetchall()))
         of_articles = articles + Counter()
@@ -130,7 +130,7 @@ def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
     else:
         whole = {**{place: n for place, n in _effective(before).items() if place}, **stated}
         if kind in draft.sums:
-            # The source has no total of its own: it may give dates to what an earlier import had without one.
+            # The source has no total of its own. Its dates may explain undated numbers of an earlier import.
             target = _amounts_of(whole, None)
             target[""] = alone[""] or _rest(before, target)
         else:
@@ -142,11 +142,11 @@ def _site(draft: Draft, kind: Count, strategy: Strategy) -> None:
 
 
 def _exact_site(draft: Draft, kind: Count, strategy: Strategy, own: Counter[str], alone: dict[str, int]) -> None:
-    """The site's own amounts of an exact source: of views what its articles have is taken off, and may be more."""
+    """Compute the site's own amounts of an exact source: its numbers minus those of its articles, even if negative."""
     db = draft.db
     before, after = Counter[str](), Counter[str]()
     if kind == "views":
-        # Of the articles that are in the file: what others have from earlier imports stays beside it.
+        # Only articles in the file are summed up; earlier imports of other articles stay in force.
         before.update(dict(db.execute("SELECT place, sum(n) FROM earlier WHERE number > 0 GROUP BY place").fetchall()))
         after.update(dict(db.execute("SELECT place, sum(n) FROM amounts WHERE number > 0 GROUP BY place").fetchall()))
     if strategy == "keep-larger" and sum(alone.values()) <= own.total() + before.total():
@@ -160,7 +160,7 @@ def _exact_site(draft: Draft, kind: Count, strategy: Strategy, own: Counter[str]
 
 
 def _exactly(periods_: dict[str, int], total: int) -> dict[str, int]:
-    """Return what each place has that no finer one explains, less than nothing where it has less than these."""
+    """Return the number of each place minus those of its finer places; it is negative where these have more."""
     found: dict[str, int] = {}
     within = Counter[str]()
     for length, up in ((10, 7), (7, 4), (4, 0)):
@@ -172,13 +172,13 @@ def _exactly(periods_: dict[str, int], total: int) -> dict[str, int]:
 
 
 def _rest(before: Counter[str], after: Counter[str]) -> int:
-    """Return what still has no date when more has one than before: dates come to numbers that were there already."""
+    """Return the undated number that remains: newly dated numbers are subtracted, because they were undated before."""
     dated = sum(n for place, n in after.items() if place) - sum(n for place, n in before.items() if place)
     return max(before[""] - max(dated, 0), 0)
 
 
 def _effective(amounts: Counter[str]) -> dict[str, int]:
-    """What years, months and days have when each has what is in finer ones as well."""
+    """Return the numbers of years, months and days, each with the amounts of its finer places included."""
     found: Counter[str] = Counter()
     for place, n in amounts.items():
         for length in (10, 7, 4):
@@ -188,7 +188,7 @@ def _effective(amounts: Counter[str]) -> dict[str, int]:
 
 
 def _amounts_of(periods_: dict[str, int], total: int | None) -> Counter[str]:
-    """Return what each place has that no finer one explains; a sum that is larger than its whole takes its place."""
+    """Return the number of each place minus the sum of its finer places; a larger sum replaces the number."""
     found: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for length, up in ((10, 7), (7, 4), (4, 0)):
@@ -203,7 +203,7 @@ def _amounts_of(periods_: dict[str, int], total: int | None) -> Counter[str]:
 
 
 def parts(draft: Draft) -> Iterator[Part]:
-    """Yield the parts of an import, in their order."""
+    """Yield the parts of an import in the order in which they are made."""
     db = draft.db
     places = [place for (place,) in db.execute("SELECT DISTINCT place FROM amounts ORDER BY place")]
     for place in places:
@@ -227,7 +227,7 @@ def parts(draft: Draft) -> Iterator[Part]:
 
 
 def _taken_away(draft: Draft) -> Iterator[Part]:
-    """Yield what an exact source takes away at no time. It comes last, when what it is taken from is there."""
+    """Yield an exact source's negative amounts without a time. They come last, because no count may fall below zero."""
     query = "SELECT ifnull(sum(n), 0) FROM amounts WHERE place = '' AND number = ? AND n < 0"
     visits, views = (draft.db.execute(query, (SITE[kind],)).fetchone()[0] for kind in COUNTS)
     rows = draft.db.execute(
@@ -239,7 +239,7 @@ def _taken_away(draft: Draft) -> Iterator[Part]:
 
 
 def changes_of_site(draft: Draft) -> dict[str, int]:
-    """Return how much visits and views of all time change, articles included."""
+    """Return by how much the all-time visits and views change, with articles included."""
     own = dict(draft.db.execute("SELECT number, sum(n) FROM amounts WHERE number < 0 GROUP BY number").fetchall())
     [(articles,)] = draft.db.execute("SELECT ifnull(sum(n), 0) FROM amounts WHERE number > 0").fetchall()
     return {"visits": own.get(SITE["visits"], 0), "views": own.get(SITE["views"], 0) + articles}

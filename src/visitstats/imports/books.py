@@ -1,7 +1,7 @@
-"""Workbooks (.xlsx, .xlsb, .xls, .ods), by python-calamine. Of formulas the stored value counts.
+"""Workbooks (.xlsx, .xlsb, .xls, .ods) are read with python-calamine. A formula is read as its stored value.
 
-calamine leaves errors (#REF!) and formulas without a stored value empty. In .xlsx such cells are found in the sheet's
-own XML, because a number that is silently missing would be a wrong import.
+calamine returns errors (#REF!) and formulas without a stored value as empty cells. In .xlsx, such cells are found in
+the sheet's own XML, because a number that is silently missing would make the import wrong.
 """
 
 import re
@@ -24,7 +24,7 @@ _LOST = re.compile(
     rb">\s*<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>)"
 )
 _REACH = 16 * 1024
-"""No cell is longer in the XML, formula and all, as far as it may lie across two pieces."""
+"""The most bytes of one cell in the XML, formula included, that are carried over to the next piece."""
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
@@ -61,7 +61,7 @@ def sheets(item: Item) -> list[Sheet]:
 
 @contextmanager
 def _book(item: Item) -> Iterator[calamine.CalamineWorkbook]:
-    """Open a workbook; one that is not packed without a copy of it in memory."""
+    """Open a workbook. One that is not packed in an archive is opened without a copy in memory."""
     if item.path is not None:
         with calamine.CalamineWorkbook.from_path(str(item.path)) as book:
             yield book
@@ -121,7 +121,7 @@ def _column_number(letters: bytes) -> int:
 
 
 def _lost(file: BinaryIO, name: str) -> dict[int, list[tuple[int, str]]]:
-    """Return the cells (column, why) of a sheet's rows whose value is not there. Only .xlsx is looked at."""
+    """Return, by row of a sheet, the cells without a stored value (column, reason). Only .xlsx is examined."""
     found: dict[int, list[tuple[int, str]]] = {}
     if not zipfile.is_zipfile(file):
         return found
@@ -144,7 +144,7 @@ def _lost(file: BinaryIO, name: str) -> dict[int, list[tuple[int, str]]]:
                         end = max(end, match.end())
                     before = text[max(end, len(text) - _REACH) :]
     except (KeyError, zipfile.BadZipFile, ElementTree.ParseError, OSError):
-        return {}  # calamine says what is wrong with it
+        return {}  # calamine reports what is wrong with the file
     return found
 
 
@@ -152,7 +152,7 @@ _HIDDEN = re.compile(rb"<row\b[^>]*?\br=\"([0-9]{1,7})\"[^>]*?\bhidden=\"(?:1|tr
 
 
 def _hidden(item: Item, name: str) -> list[int]:
-    """Return the rows that a sheet hides, by a filter or by hand. Only .xlsx is looked at."""
+    """Return the rows that a sheet hides, by a filter or by hand. Only .xlsx is examined."""
     with seekable(item) as file:
         if not zipfile.is_zipfile(file):
             return []
@@ -167,7 +167,7 @@ def _hidden(item: Item, name: str) -> list[int]:
                     while data := xml.read(PIECE):
                         text = before + data
                         found += [int(match[1]) for match in _HIDDEN.finditer(text)]
-                        # A tag that is cut here is looked at again with the next piece; one that was whole is not.
+                        # A tag that is cut off here is searched again with the next piece; a complete tag is not.
                         cut = text.rfind(b"<")
                         before = text[cut:] if b">" not in text[cut:] else b""
                 return found
@@ -178,7 +178,7 @@ def _hidden(item: Item, name: str) -> list[int]:
 def _path_of(archive: zipfile.ZipFile, name: str) -> str | None:
     if "xl/workbook.xml" not in archive.namelist():
         return None
-    # Written by strangers: texts of 4 MB at most, and expat expands no entities of files.
+    # The XML is untrusted: each text has at most 4 MB, and expat expands no external entities.
     workbook, relations = (archive.read(part) for part in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"))
     if b"<!DOCTYPE" in workbook + relations or max(len(workbook), len(relations)) > 4 * PIECE:
         return None

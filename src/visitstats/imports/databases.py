@@ -1,4 +1,4 @@
-"""SQLite files: their tables, read only. Nothing in them is executed."""
+"""The tables of SQLite files are opened read-only. Nothing in them is executed."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""CSV and its relatives: rows with their lines, whatever parts the columns."""
+"""CSV and similar formats: rows with their line numbers, for each of the known separators."""
 
 import csv
 import itertools
@@ -11,14 +11,14 @@ from visitstats.imports.sheets import Row, Sheet
 
 SEPARATORS = (",", ";", "\t", "|")
 FIRST = 60
-"""Rows in which the heading is looked for."""
+"""The number of first rows in which the heading is searched."""
 MOST_FIELD = 4 * 1024 * 1024
 csv.field_size_limit(MOST_FIELD)
 
 
 def sheets(item: Item, encoding: str = "", known: Callable[[tuple[Row, ...]], int] = lambda rows: 0) -> Sheet:
-    """Return the sheet of a text. `known` says how well a reader knows the first rows: it decides what parts the
-    columns. Raises ImportRefused."""
+    """Return the sheet of a text. The separator is chosen for which `known`, the number of known headings in the
+    first rows, is highest. Raises ImportRefused."""
     name = encoding_of(item, encoding)
     said, skipped = _said(item, name)
     best: tuple[int, int, str] | None = None
@@ -29,7 +29,7 @@ def sheets(item: Item, encoding: str = "", known: Callable[[tuple[Row, ...]], in
             if said or (place == len(SEPARATORS) - 1 and best is None):
                 raise
             continue
-        # A file of one column is of one with any of them: the first is taken.
+        # A file of one column has one column with every separator; the first separator is taken.
         score = (known(first), -place, separator)
         best = score if best is None or score > best else best
     separator = best[2] if best else ","
@@ -115,7 +115,7 @@ def _first(item: Item, encoding: str, separator: str, skipped: int) -> tuple[Row
 
 
 def _said(item: Item, encoding: str) -> tuple[str, int]:
-    """Return the separator of a `sep=` line, and how many lines that takes."""
+    """Return the separator that a `sep=` line names, and the number of lines to skip for it."""
     try:
         with Lines(item, encoding) as text:
             line = text.readline(64).strip("\r\n\"'")

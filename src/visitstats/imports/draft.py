@@ -1,8 +1,8 @@
 """The draft of an import: everything that a reader takes from the files, checked, matched to keys, and kept on disk.
 
-It is one SQLite file, so that half a million rows need no memory, and whoever looks at it or makes it real reads it in
+The draft is one SQLite file, so that half a million rows are not held in memory; the report and the import read it in
 pages. Each number ends in one place: the site's total, a period of the site, an article, a day of an article, or the
-list of what was left out, with the reason. What was read is tallied apart from that, and both must agree.
+list of rows that were left out, with the reason. The numbers read are tallied separately, and both sums must agree.
 """
 
 import sqlite3
@@ -26,9 +26,9 @@ from visitstats.imports.sheets import fold
 
 Count = Literal["visits", "views"]
 MOST_LISTED = 10_000
-"""Left out, repeated and added-up rows that are listed one by one; more are counted."""
+"""The most left-out, repeated and added-up rows that are listed one by one; further rows are only counted."""
 REMEMBERED = 50_000
-"""Addresses whose keys are remembered: files of days repeat them."""
+"""The most addresses whose keys are cached: files with a row per day repeat addresses."""
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -48,7 +48,7 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 
 
 class Facts(NamedTuple):
-    """What a source says of an article beside its number; empty texts say nothing."""
+    """What a source says about an article besides its number. An empty text means that the source does not say it."""
 
     title: str = ""
     author: str = ""
@@ -66,60 +66,60 @@ class Article(NamedTuple):
     key: str
     address: str
     views: int | None
-    """None where the file has no number: what it says of the article is taken."""
+    """None where the file has no number; the other facts about the article are still taken."""
     addresses: int
     facts: Facts
     old: int | None
-    """What the site has already; None for an article that is not known."""
+    """The views that the site already has; None for an article that it does not know."""
     imported: int
-    """How much of that was imported before."""
+    """How many of the `old` views earlier imports brought."""
 
 
 class Draft:
-    """What is taken from the files of one import. Raises ImportRefused for what cannot be taken."""
+    """The numbers taken from the files of one import. Raises ImportRefused for a number that cannot be taken."""
 
     def __init__(self, path: Path, site: Site, rules: KeyRules, options: Options) -> None:
         path.unlink(missing_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(_SCHEMA)
         self._db.execute("BEGIN")
-        path.unlink()  # so that nothing of it is left, also when the process is killed
+        path.unlink()  # the unlinked file disappears even if the process is killed
         self.site = site
         self.options = options
         self.calendar = Calendar(options.timezone or site.timezone, site.week_start)
         self.reader = ""
         self.hash = ""
-        """Of the content of the files, and of the options."""
+        """Hash of the content of the files and of the options."""
         self.files: list[str] = []
         self.progress: Callable[[int], None] | None = None
         self.facts: tuple[str, ...] = ()
-        """Which of the fields of Facts the source has."""
+        """The fields of Facts that the source has."""
         self.range: tuple[str, str] | None = None
-        """First and last date of what a baseline sums up, where the file says so."""
+        """First and last date of the range that a baseline sums up, where the file states it."""
         self.warnings: list[str] = []
         self.ignored: dict[str, str | int] = {}
         self.rows = Counter[str]()
-        """read, taken, and every reason for which a row was left out."""
+        """The number of rows under "read", "taken", and each reason for which rows were left out."""
         self.read = Counter[str]()
-        """Visits, and views of articles, of all rows that describe them first: not days of a total that is there. Under
-        "site" views of the site in files that have no articles."""
+        """Visits and views of articles in all rows. Days whose total is in the file, too, are not counted again. Under
+        "site" are the views of the site in files without articles."""
         self.cut = Counter[str]()
-        """Visits and views of days that were counted here, and views of articles on them: they are left out."""
+        """Visits and views, and views of articles, that are left out because this service counted their days itself."""
         self.extra = Counter[str]()
-        """Views that belong to no article, but to the site."""
+        """Views that belong to the site and to no article."""
         self.article_totals = False
-        """Whether the source has totals of articles beside their days."""
+        """Whether the source has totals of articles as well as their days."""
         self.exact = False
-        """Whether the source is complete, and a number of its own for everything: then nothing is made to agree. A
-        total may be less than the sum of its days where people have taken away from it."""
+        """Whether the source is complete and has its own number for every place; then no sum is adjusted. A total may
+        be less than the sum of its days, where an editor has lowered it."""
         self.sums: set[Count] = set()
-        """What the site's total is the sum of its periods of, because the source has none of its own."""
+        """The counts for which the source has no total of its own; the site's total is the sum of its periods."""
         self.stated: set[str] = set()
-        """Of which counts a row of sums agrees with the rows."""
+        """The counts for which a row of sums agrees with the other rows."""
         self.last_reason = self.last_refusal = ""
         """Why the last address had no key."""
         self.titles: dict[str, str] = {}
-        """Title of an article → its key, where articles are matched by titles; empty for a title that several have."""
+        """Title of an article → its key, where articles are matched by title; "" for a title of several articles."""
         self.names: list[str] = []
         """How the files were read, for people."""
         self._rules = rules
@@ -132,11 +132,11 @@ class Draft:
     # What readers say ------------------------------------------------------------------------------------------------
 
     def warn(self, kind: str, text: str) -> None:
-        """Say something that whoever imports should know. `kind` is a kebab-case word."""
+        """Add a warning for the person who imports. `kind` is a kebab-case word."""
         self.warnings.append(f"{kind}: {text}")
 
     def ignore(self, what: str, why: str | int) -> None:
-        """Note a part of the file that is no number to be taken, with the reason, or how many rows there were."""
+        """Record a part of the file that is not imported, with the reason or its number of rows."""
         if isinstance(why, int):
             before = self.ignored.get(what, 0)
             self.ignored[what] = why + (before if isinstance(before, int) else 0)
@@ -144,7 +144,7 @@ class Draft:
             self.ignored[what] = why
 
     def leave_out(self, reason: str, place: Place, detail: str, n: int = 0, kind: Count = "views") -> None:
-        """List a row that cannot be placed. Its number is a part of what was read."""
+        """List a row that cannot be placed. Its number is included in what was read."""
         self.rows["read"] += 1
         self.rows[reason] += 1
         self.read[kind] += n
@@ -158,14 +158,14 @@ class Draft:
         )
 
     def belongs_to_none(self, n: int) -> None:
-        """Take views that belong to the site, and to no article."""
+        """Add views that belong to the site and to no article."""
         self.rows["read"] += 1
         self.rows["taken"] += 1
         self.read["views"] += n
         self.extra["views"] += n
 
     def is_repeated(self, place: Place, identity: str, n: int | None, said: str) -> bool:
-        """Whether the same row was there before, with the same number. Raises ImportRefused for another number."""
+        """Return whether an earlier row has this identity and number. Raises ImportRefused if the numbers differ."""
         digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         number = int.from_bytes(digest, "big", signed=True)
         made = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (number, n, place.line))
@@ -186,7 +186,7 @@ class Draft:
         return True
 
     def article(self, address: str, views: int | None, place: Place, facts: Facts = NO_FACTS) -> str | None:
-        """Take the views of all time of an address; returns its key, None when it cannot be placed."""
+        """Add the all-time views of an address; return its key, or None when it cannot be placed."""
         number, key = self._take(address, views, place, facts)
         if number is None:
             return None
@@ -199,7 +199,7 @@ class Draft:
             self.progress(self.rows["read"])
 
     def article_day(self, address: str, day: str, views: int, place: Place, facts: Facts = NO_FACTS) -> str | None:
-        """Take the views of an address on a date; returns its key, None when it cannot be placed."""
+        """Add the views of an address on a date; return its key, or None when it cannot be placed."""
         number, key = self._take(address, views, place, facts, day)
         if number is None:
             return None
@@ -221,7 +221,7 @@ class Draft:
             self.leave_out(reason, place, detail, views or 0)
             return None, ""
         self.rows["read"] += 1
-        # Days of a source that has totals as well describe the same views.
+        # If the source also has totals, its days describe the same views.
         counts = not (day and self.article_totals)
         if counts:
             self.read["views"] += views or 0
@@ -235,7 +235,7 @@ class Draft:
         return self._join(key, address, views if counts else None, facts), key
 
     def _join(self, key: str, address: str, views: int | None, facts: Facts) -> int:
-        """Add to an article that is there already."""
+        """Add to an article that is already in the draft."""
         number, first, had, addresses = self._db.execute(
             "SELECT number, address, views, addresses FROM articles WHERE key = ?", (key,)
         ).fetchone()
@@ -251,7 +251,7 @@ class Draft:
         if views is not None:
             self._db.execute("UPDATE articles SET views = ifnull(views, 0) + ? WHERE number = ?", (views, number))
         if any(facts):
-            # The last that is said of an address stands, as in the source; of a second address, what the first lacks.
+            # For the first address, later facts replace earlier ones; another address only fills in missing facts.
             sets = ", ".join(
                 f"{name} = CASE WHEN ? = '' THEN {name} ELSE ? END"
                 if address == first
@@ -265,7 +265,7 @@ class Draft:
     # A site of ours --------------------------------------------------------------------------------------------------
 
     def whole_article(self, key: str, url: str, views: int, facts: Facts, of_type: str, *, hidden: bool) -> None:
-        """Take an article of an exact source, under its own key, with its views of all time."""
+        """Add an article of an exact source under its own key, with its all-time views."""
         self._took()
         self.rows["read"] += 1
         self.read["views"] += views
@@ -279,7 +279,7 @@ class Draft:
         )
 
     def whole_days(self, key: str, days: Iterable[tuple[str, int]]) -> None:
-        """Take the views of an article of an exact source by date; the article itself may follow."""
+        """Add the views of an article of an exact source by date; the article itself may follow."""
         self._db.execute("INSERT OR IGNORE INTO articles (key, address) VALUES (?, ?)", (key, key))
         [number] = self._db.execute("SELECT number FROM articles WHERE key = ?", (key,)).fetchone()
         self._db.executemany(
@@ -288,8 +288,8 @@ class Draft:
         )
 
     def key_of(self, key: str, *, anew: bool) -> str:
-        """Return the key that stands here for one of another site; `anew`: by the rules of this site, where it is an
-        address."""
+        """Return this site's key for a key of another site. With `anew`, a key that is an address is derived again by
+        the rules of this site."""
         if anew and key.startswith("/") and self.site.main_host:
             with suppress(HitRejected):
                 key = self._rules.own_key(f"https://{self.site.main_host}{key}")
@@ -298,8 +298,8 @@ class Draft:
     # Keys ------------------------------------------------------------------------------------------------------------
 
     def _find_key(self, address: str) -> tuple[str, str, str, str]:
-        """Return the key of an address, and the address without what only tracks; or why it has none: a reason and the
-        detail."""
+        """Return the key of an address and the address without tracking parameters; or, if it has no key, a reason and
+        the detail."""
         url = self.url_of(address)
         if not url:
             why = f"{shown(address)!r} is no address" if address.strip() else "no address"
@@ -311,7 +311,7 @@ class Draft:
             return "", address, "host" if refused.reason == "host" else "no-article", refused.detail
 
     def url_of(self, address: str) -> str:
-        """Return the whole address that an address stands for; "" for what is none."""
+        """Return the full URL of an address; "" for a text that is no address."""
         text = address.strip()
         if text[:8].lower().startswith(("http://", "https://")):
             return text
@@ -329,14 +329,14 @@ class Draft:
         return ""
 
     def address_of_title(self, title: str) -> str:
-        """Return the address of the one article that has this title; "" for none, or several."""
+        """Return the address of the only article with this title; "" if there is none or more than one."""
         return self.titles.get(fold(title), "")
 
     # For those who look ----------------------------------------------------------------------------------------------
 
     @property
     def has_anything(self) -> bool:
-        """Whether there is anything to be taken."""
+        """Whether the draft has anything to import."""
         return any(
             self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608
             for table in ("articles", "periods")
@@ -344,7 +344,7 @@ class Draft:
 
     @property
     def in_file(self) -> dict[str, dict[str, int | None]]:
-        """How the numbers of the file add up: read = taken + left out, of the views of articles; of the site's."""
+        """The sums of the file, for views of articles and for counts of the site: read = taken + left out."""
         [(taken,)] = self._db.execute("SELECT ifnull(sum(views), 0) FROM articles").fetchall()
         if not taken and self.read["site"]:
             site = self.read["site"]
@@ -384,7 +384,7 @@ class Draft:
             )
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file without deleting it."""
         if self._db.in_transaction:
             self._db.execute("COMMIT")
         self._db.close()

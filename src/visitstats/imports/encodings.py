@@ -1,7 +1,7 @@
-"""Texts: which encoding a file has. Nothing is guessed by statistics.
+"""Detect the encoding of a text file, without guessing by statistics.
 
-A byte order mark decides; then every other byte is zero (UTF-16 without a mark); then strict UTF-8; then Windows-1258,
-if what it gives is Vietnamese. TCVN3 and VNI cannot be told from noise by their bytes, and are refused.
+The first rule that holds decides: a byte order mark; every other byte is zero (UTF-16 without a mark); valid UTF-8;
+Windows-1258, if the decoded text is Vietnamese. TCVN3 and VNI are refused, because their bytes look like noise.
 """
 
 import codecs
@@ -26,12 +26,12 @@ _LETTERS = frozenset(
 ) | frozenset("đĐ")
 _LOOKS_LIKE_TCVN3 = frozenset("µ¸¶·¹®¨©ª«¬­§¾¼½Æ×ÖÞßþ÷øÐ")
 ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1258", "cp1252", "latin-1")
-"""Which may be named."""
+"""The encodings that an option may name."""
 SAMPLE = 1 << 20
 
 
 def encoding_of(item: Item, wanted: str = "") -> str:
-    """Return the encoding of a text. Raises ImportRefused for what is none."""
+    """Return the encoding of a text. Raises ImportRefused for a file that is no text."""
     stream = pieces(item)
     first = next(stream, b"")
     for mark, name in _MARKS:
@@ -74,7 +74,7 @@ def _without_mark(data: bytes) -> str | None:
 
 
 def _windows_1258(item: Item, data: bytes) -> str:
-    """Return cp1258 if that makes Vietnamese of the first megabyte."""
+    """Return cp1258 if the first megabyte, decoded with it, is Vietnamese. Raises ImportRefused otherwise."""
     if b"\0" in data:
         raise ImportRefused(item.place, "a binary file, not a table")
     hint = "name it with --encoding, or save the file as UTF-8 (TCVN3 and VNI texts must be converted first)"
@@ -99,7 +99,7 @@ def _windows_1258(item: Item, data: bytes) -> str:
 
 
 class Lines(io.TextIOWrapper):
-    """A text whose ends of lines stay as they are."""
+    """A text stream that keeps line endings unchanged."""
 
     def __init__(self, item: Item, encoding: str) -> None:
         buffered = io.BufferedReader(cast(io.RawIOBase, item.open()), 1 << 20)

@@ -1,7 +1,7 @@
-"""The export of a whole site, read piece by piece: what has to be remembered is kept in a SQLite file beside it.
+"""The export of a whole site, piece by piece. Intermediate state is kept in a SQLite file next to the export.
 
-Days of articles are read first, then what articles have of all time, then the counts of the site: what is counted
-meanwhile is in the later ones, and on no day.
+The days of articles are read first, then the all-time views of articles, then the counts of the site. Hits that are
+counted meanwhile are therefore in the later numbers and on no day.
 """
 
 import sqlite3
@@ -30,7 +30,7 @@ from visitstats.store.tiles import Tiles
 
 PAGE = 500
 SECRETS = ("id", "signing_secrets", "signatures")
-"""Fields of a site's record that do not go with it."""
+"""Fields of a site's record that are not exported."""
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -45,8 +45,8 @@ _CELLS = "SELECT key, day, n FROM cells JOIN keys USING (id) WHERE n <> 0 ORDER 
 
 
 class Export:
-    """Writes one site to `write`, in lines; `progress` is told how many steps of how many are done. `room` is a file
-    that does not exist yet. Every method may raise StoreUnavailable and TileDamaged."""
+    """Writes one site to `write`, in lines. `progress` is called with the steps done and the number of steps. `room` is
+    the path of a temporary file that does not exist yet. Every method may raise StoreUnavailable and TileDamaged."""
 
     def __init__(
         self, parts: Parts, site: Site, room: Path, write: Callable[[bytes], object],
@@ -62,10 +62,10 @@ class Export:
         self._room = room
         self._sha = sha256()
         self.sums = Sums()
-        """What was written."""
+        """The sums of what was written."""
 
     async def write(self, now_ms: int) -> None:
-        """Write the file, at a moment."""
+        """Write the file, as of the moment `now_ms`."""
         settings = {name: value for name, value in _told(self._site).items() if name not in SECRETS}
         calendar = Calendar(self._site.timezone, self._site.week_start)
         self._put(
@@ -76,7 +76,7 @@ class Export:
         try:
             db.executescript(_SCHEMA)
             db.execute("BEGIN")
-            self._room.unlink()  # so that nothing of it is left, also when the process is killed
+            self._room.unlink()  # the unlinked file disappears even if the process is killed
             await self._days(db)
             await self._articles(db)
         finally:
@@ -132,7 +132,7 @@ class Export:
     async def _articles(self, db: sqlite3.Connection) -> None:
         async for piece in self._counts.articles(self._site.id):
             for each in piece:
-                # A scan may tell of one twice.
+                # A scan may return an article twice.
                 if db.execute("INSERT OR IGNORE INTO done VALUES (?)", (each.id,)).rowcount:
                     self._line(_article(each))
 

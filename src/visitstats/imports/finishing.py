@@ -1,4 +1,4 @@
-"""Imports that were begun and not finished, because whoever made them has stopped: somebody goes on with them."""
+"""Unfinished imports, whose process has stopped, are completed by the service."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +13,7 @@ from visitstats.store.import_records import Imports
 
 
 class Finisher:
-    """Goes on with imports of any site that somebody has begun and not finished. `recorder` writes changes."""
+    """Completes the unfinished imports of any site. `recorder` writes changes."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Finisher:
         self._clock = clock
 
     async def finish(self, live: LiveSite) -> list[str]:
-        """Return the ids of those that were finished. Raises StoreUnavailable, JournalFull and Overloaded."""
+        """Complete unfinished imports; return their ids. Raises StoreUnavailable, JournalFull and Overloaded."""
         site = live.site.id
         if not await self._imports.many(site):
             return []

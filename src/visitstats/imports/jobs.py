@@ -1,7 +1,8 @@
-"""Imports from the pages: each is a folder in the data folder, with the file that was sent, how far its reading is,
-what it came to, and what was made of it.
+"""Imports from the pages. Each import is a folder in the data folder, with the uploaded file, the progress of reading
+it, the plan, and the result.
 
-So any worker can answer for it, and the reading is a process of its own: half a million rows disturb no hit.
+Any worker can therefore answer for an import. A separate process reads the file, so that half a million rows do not
+delay hits.
 """
 
 import asyncio
@@ -21,20 +22,20 @@ from visitstats.settings import PREFIX, Settings
 
 KEPT_MS = 24 * 3600 * 1000
 MOST_BYTES = 512 * 1024 * 1024
-"""Of a file that is sent; a larger one is imported by the command."""
+"""The largest file that may be uploaded; a larger one is imported with the command."""
 MOST_JOBS = 20
-"""Kept at once."""
+"""The most imports that are kept at once."""
 PROGRAM = "import os; os.nice(10); from visitstats.cli import main; main()"
 _ID = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[^\w.()-]+")
 
 
 class UploadRefused(VisitstatsError):
-    """A file that is not taken."""
+    """The uploaded file is not accepted."""
 
 
 class Job(msgspec.Struct):
-    """How far an import is."""
+    """An uploaded file to be imported into a site."""
 
     id: str
     site: str
@@ -43,7 +44,7 @@ class Job(msgspec.Struct):
 
 
 class Jobs:
-    """The imports that somebody looks at just now. `clock` gives the moment in milliseconds."""
+    """The imports that were uploaded recently. `clock` returns the time in milliseconds."""
 
     def __init__(self, settings: Settings, url: str, clock: Callable[[], int]) -> None:
         self._root = settings.data_dir / "imports"
@@ -52,7 +53,7 @@ class Jobs:
         self._running: set[asyncio.Task[None]] = set()
 
     async def receive(self, site: str, name: str, pieces: AsyncIterator[bytes]) -> Job:
-        """Keep a file that is sent. Raises UploadRefused."""
+        """Store an uploaded file. Raises UploadRefused."""
         await asyncio.to_thread(self._forget)
         job = Job(
             secrets.token_hex(8), site, _UNSAFE.sub("_", Path(name).name).lstrip(".-")[-100:] or "file", self._clock()
@@ -84,7 +85,7 @@ class Jobs:
         raise NotFound("there is no such import any more; choose the file again")
 
     def start(self, job: Job, word: str, arguments: list[str]) -> None:
-        """Have the command look at the file (`word` look) or import it (made)."""
+        """Start the command that plans the import (`word` is "look") or makes it ("made")."""
         folder = self._root / job.id
         for name in (f"{word}.json", "progress.json"):
             (folder / name).unlink(missing_ok=True)
@@ -94,8 +95,8 @@ class Jobs:
         task.add_done_callback(self._running.discard)
 
     def state(self, job: Job) -> tuple[str, int, dict[str, Any]]:
-        """Return reading, looked, writing, made or refused; how many rows or records were read or written; what it came
-        to."""
+        """Return the state (sent, reading, looked, writing, made or refused), the number of rows read or records
+        written, and the result."""
         folder = self._root / job.id
         if made := got(folder / "made.json"):
             return "refused" if "refused" in made else "made", 0, made
@@ -107,14 +108,14 @@ class Jobs:
         return ("reading" if (folder / "look.begun").exists() else "sent"), progress, {}
 
     def csv(self, job: Job) -> Path:
-        """Return the file with every article and every row that is left out. Raises NotFound."""
+        """Return the path of the file with every article and every row that is left out. Raises NotFound."""
         path = self._root / job.id / "plan.csv"
         if not path.exists():
             raise NotFound("nothing was looked at yet")
         return path
 
     async def close(self) -> None:
-        """End what runs. An import that is being written is finished by the next start."""
+        """Stop the running commands. The next start of the service finishes an import that is being written."""
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -148,14 +149,14 @@ class Jobs:
 
 
 def put(path: Path, value: Any) -> None:
-    """Write JSON, as a whole or not at all."""
+    """Write JSON atomically."""
     new = path.with_suffix(".new")
     new.write_bytes(msgspec.json.encode(value))
     new.replace(path)
 
 
 def got(path: Path) -> dict[str, Any] | None:
-    """Read JSON; None when it is not there."""
+    """Read JSON; None when the file does not exist."""
     try:
         found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):

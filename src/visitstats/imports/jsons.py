@@ -1,4 +1,4 @@
-"""JSON: lists of objects, and objects line by line, as tables."""
+"""JSON as tables: lists of objects, and files with one object per line."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from visitstats.imports.places import ImportRefused
 from visitstats.imports.sheets import Cell, Row, Sheet
 
 MOST = 256 * 1024 * 1024
-"""Characters of a file that is one value."""
+"""The most characters of a file that is one JSON value."""
 
 
 def whole(item: Item) -> Any:
-    """Return the value of a file; None where each line is one of its own. Raises ImportRefused."""
+    """Return the JSON value of a file; None where each line is a separate value. Raises ImportRefused."""
     try:
         with Lines(item, encoding_of(item)) as text:
             data = text.read(MOST + 1)
@@ -35,7 +35,7 @@ def whole(item: Item) -> Any:
 
 
 def lines(item: Item) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a file that has one in each line, with their lines. Raises ImportRefused."""
+    """Yield the objects of a file with one object per line, with their line numbers. Raises ImportRefused."""
     try:
         with Lines(item, encoding_of(item)) as text:
             for number, line in enumerate(text, 1):
@@ -53,7 +53,7 @@ def lines(item: Item) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def sheet(item: Item, value: Any) -> Sheet | None:
-    """Return the table that a list of objects is, or a file of one in each line (`value` None); None for others."""
+    """Return the table of a list of objects or (`value` None) of a file with one object per line; None for others."""
     if value is None:
         columns: dict[str, None] = {}
         for number, row in lines(item):
@@ -77,7 +77,7 @@ def _lines(item: Item, names: tuple[str, ...]) -> Iterator[Row]:
 
 
 def _flat(value: dict[str, Any]) -> dict[str, Cell]:
-    """Return the fields of an object; those of Django's `fields` and Mongo's numbers without their wrapping."""
+    """Return the fields of an object. Django's `fields` and Mongo's wrapped numbers are unwrapped."""
     found: dict[str, Cell] = {}
     for name, each in value.items():
         if name == "fields" and isinstance(each, dict):

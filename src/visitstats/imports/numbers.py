@@ -1,4 +1,4 @@
-"""Numbers and dates as people and programs write them. Nothing is guessed: what can be read in two ways is refused."""
+"""Numbers and dates as people and programs write them. Nothing is guessed: an ambiguous text is refused."""
 
 import re
 import unicodedata
@@ -33,7 +33,7 @@ _WEEKDAY = re.compile(r"(?:thu (?:hai|ba|tu|nam|sau|bay)|chu nhat|mon|tue|wed|th
 
 
 def whole(cell: Cell, place: Place) -> int | None:
-    """Return a count: 1.524, 1,524 and 1 524 are 1524 where they are texts; None for a cell without a number. Raises
+    """Return the count in a cell: the texts 1.524, 1,524 and 1 524 mean 1524. None for a cell without a number. Raises
     ImportRefused."""
     if cell is None:
         return None
@@ -72,12 +72,12 @@ def whole(cell: Cell, place: Place) -> int | None:
             if point := re.search(r"[.,]0+\Z", text):
                 tail = text[point.start() + 1 :]
                 marks = {letter for letter in text[: point.start()] if not letter.isdigit()}
-                # 1.000 is a thousand; the zeros behind another mark than that of the groups are decimals.
+                # 1.000 is a thousand; zeros after a mark that does not separate groups are decimals.
                 if len(tail) != 3 or (marks and text[point.start()] not in marks):
                     groups = text[: point.start()]
             return _checked(int("".join(each for each in groups if each.isdigit())), place)
     if _DECIMALS.fullmatch(text) and len(re.split("[.,]", text)[1]) != 3:
-        return _checked(int(re.split("[.,]", text)[0]), place)  # 822.0, as databases and pandas write it
+        return _checked(int(re.split("[.,]", text)[0]), place)  # databases and pandas write 822.0
     raise ImportRefused(place, f"{shown(text)[:40]} is not a whole number", text)
 
 
@@ -94,24 +94,24 @@ def _checked(n: int, place: Place) -> int:
 
 
 def shorter(text: str) -> str:
-    """Return a long number so that a message can show it."""
+    """Return a long number shortened for a message."""
     return text if len(text) <= 40 else text[:40] + "…"
 
 
 class Dates:
-    """Dates of one column. The order of day and month is the same in the whole column, or the file is refused.
+    """The dates of one column. A column that mixes the orders of day and month is refused.
 
-    `order` is dmy, unless it was said otherwise. A period is a date, a month or a year, as 2022-06-05, 2022-06, 2022.
+    `order` is dmy unless an option says otherwise. A period is a date, a month or a year, as 2022-06-05, 2022-06, 2022.
     """
 
     def __init__(self, order: str = "") -> None:
         self._order = order or "dmy"
         self._is_said = bool(order)
         self._known: dict[tuple[str, int], str] = {}
-        """Dates of texts: a column of dates repeats itself (half a million rows in 2 s instead of 7)."""
+        """Cache of text → date: a column repeats its dates (half a million rows take 2 s instead of 7)."""
 
     def period(self, cell: Cell, place: Place, *, year: int = 0) -> str:
-        """Return the period that a cell names; "" for an empty cell. `year` is that of a bare month. Raises
+        """Return the period that a cell names; "" for an empty cell. `year` is used for a month without a year. Raises
         ImportRefused."""
         if isinstance(cell, str):
             if (known := self._known.get((cell, year))) is None:
@@ -143,7 +143,7 @@ class Dates:
         raise ImportRefused(place, "a date such as 31/12/2022 or 2022-12-31 is expected", text_of(cell))
 
     def day(self, cell: Cell, place: Place) -> str:
-        """Return the date that a cell names; "" for an empty cell. Raises ImportRefused for a month or a year, too."""
+        """Return the date that a cell names; "" for an empty cell. Raises ImportRefused, also for a month or a year."""
         found = self.period(cell, place)
         if found and len(found) != 10:
             raise ImportRefused(place, "a date with its day is expected", text_of(cell))
@@ -175,13 +175,13 @@ class Dates:
         if match := _YEAR.fullmatch(text):
             return match[1]
         if _SERIAL.fullmatch(text):
-            return self._serial(float(text), place)  # a day, as a spreadsheet has written it into a text
+            return self._serial(float(text), place)  # a spreadsheet's serial number of a day, written as text
         if match := _COMPACT.fullmatch(text):
             return self._made(match[1], match[2], match[3], place, text)
         return None
 
     def _serial(self, number: float, place: Place) -> str:
-        """A number in a column of dates: a day as spreadsheets count them, or a year."""
+        """Return the period of a number in a column of dates: a spreadsheet's serial number of a day, or a year."""
         if 1990 <= number <= 2100 and float(number).is_integer():
             return str(int(number))
         if float(number).is_integer() and 19900101 <= number <= 21001231:

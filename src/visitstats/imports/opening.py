@@ -1,6 +1,6 @@
-"""Files as they arrive: packed or not, and what is in them. What is no file of numbers is refused with one clear line.
+"""Open the files of an import, packed or not. A file that has no numbers is refused with one clear line.
 
-A source is read several times, never whole: gzip and zip are unpacked while they are read.
+A source is read several times, and never as a whole: gzip and zip are unpacked while they are read.
 """
 
 import gzip
@@ -16,12 +16,12 @@ from typing import IO, BinaryIO, NamedTuple, cast
 from visitstats.imports.places import ImportRefused, Place
 
 MAX_BYTES = 2 * 1024**3
-"""Of all files together when they are unpacked."""
+"""The most bytes of all files together when they are unpacked."""
 MAX_RATIO, SURELY_NO_BOMB = 200, 64 * 1024**2
-"""Files that unpack to more than the second, and to more than so many times their size, are refused: dumps of tables
-unpack to 5 to 30 times their size."""
+"""A file is refused that unpacks to more than SURELY_NO_BOMB bytes and to more than MAX_RATIO times its size. Dumps of
+tables unpack to 5 to 30 times their size."""
 MAX_BOOK_BYTES = 512 * 1024**2
-"""Of a workbook's largest sheet, unpacked: half a million rows have 150 MB."""
+"""The most bytes of a workbook's largest sheet, unpacked: half a million rows have 150 MB."""
 MOST_MEMBERS = 1000
 PIECE = 1 << 20
 
@@ -42,21 +42,21 @@ _REFUSED = (
 )
 _WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<table", b"<script", b"<meta")
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error)
-"""What reading an archive raises that is damaged, or packed in a way that the library does not know."""
+"""The errors of reading an archive that is damaged, or packed by a method that the library does not support."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _SQLITE = b"SQLite format 3\x00"
 
 
 class Item(NamedTuple):
-    """A file, or one that is packed in it."""
+    """A file, or a file that is packed in an archive."""
 
     name: str
-    """For people, without the folder."""
+    """The name to show to people, without the folder."""
     form: str
     """text, book or database."""
     open: Callable[[], BinaryIO]
     path: Path | None
-    """Where it is, when it is not packed."""
+    """The path of the file when it is not packed."""
 
     @property
     def place(self) -> Place:
@@ -65,21 +65,21 @@ class Item(NamedTuple):
 
 
 class Budget:
-    """How much may still be unpacked."""
+    """The number of bytes that may still be unpacked."""
 
     def __init__(self, most: int = MAX_BYTES) -> None:
         self.most = most
         self._left = most
 
     def take(self, n: int, place: Place) -> None:
-        """Take some of it. Raises ImportRefused."""
+        """Subtract `n` bytes. Raises ImportRefused when the budget is exceeded."""
         self._left -= n
         if self._left < 0:
             raise ImportRefused(place, f"more than {self.most // 1024**2} MB when it is unpacked")
 
 
 def items(paths: list[Path], most: int = MAX_BYTES) -> list[Item]:
-    """Return what is in these files. Raises ImportRefused."""
+    """Return the items in these files. Raises ImportRefused."""
     found: list[Item] = []
     for path in paths:
         place = Place(path.name)
@@ -153,7 +153,7 @@ def _zipped(name: str, opener: Callable[[], BinaryIO], path: Path | None, depth:
     found: list[Item] = []
     for member in members:
         base = member.filename.rsplit("/", 1)[-1]
-        # What macOS and people leave in archives.
+        # Archives also contain folders, empty files, and hidden files such as those of macOS.
         if member.is_dir() or not member.file_size or base.startswith(".") or "__MACOSX" in member.filename:
             continue
         inner = Place(f"{name}/{member.filename}")
@@ -189,12 +189,12 @@ def _seekable(file: BinaryIO) -> BinaryIO:
 
 
 class _Checked(io.RawIOBase):
-    """What is unpacked: its errors are ours, and a bomb is noticed while it grows."""
+    """An unpacked stream. It turns errors of the archive into ImportRefused, and detects a zip bomb while unpacking."""
 
     def __init__(
         self, file: IO[bytes] | gzip.GzipFile, place: Place, packed: int, *below: zipfile.ZipFile | BinaryIO
     ) -> None:
-        """`packed` is the size in the archive; `below` are closed with it."""
+        """`packed` is the size in the archive; the objects in `below` are closed with this stream."""
         super().__init__()
         self._below = below
         self._file = file
@@ -230,14 +230,14 @@ class _Checked(io.RawIOBase):
 
 
 def pieces(item: Item) -> Iterator[bytes]:
-    """Yield what is in a file, in pieces. Raises ImportRefused."""
+    """Yield the content of a file in pieces. Raises ImportRefused."""
     with item.open() as file:
         while data := file.read(PIECE):
             yield data
 
 
 def digest(item: Item, budget: Budget) -> bytes:
-    """Return the SHA-256 of what is in a file, however it is packed. Raises ImportRefused."""
+    """Return the SHA-256 of the unpacked content of a file. Raises ImportRefused."""
     found = sha256()
     for data in pieces(item):
         budget.take(len(data), item.place)
@@ -247,7 +247,7 @@ def digest(item: Item, budget: Budget) -> bytes:
 
 @contextmanager
 def seekable(item: Item) -> Iterator[BinaryIO]:
-    """Open a file so that it can be read from anywhere: a packed workbook is held in memory."""
+    """Open a file for random access; a packed workbook is held in memory."""
     with item.open() as file:
         if file.seekable():
             yield file

@@ -1,4 +1,4 @@
-"""What may be said about an import, beside its files."""
+"""The options of an import."""
 
 from typing import Literal
 
@@ -9,21 +9,21 @@ STRATEGIES: tuple[Strategy, ...] = ("replace", "add", "keep-larger")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The options of an import. All of them but `strategy` say how files are read, so they are a part of its id."""
+    """The options of an import. All but `strategy` say how files are read; these are part of the import's id."""
 
     kind: str = ""
-    """The source; empty to find it out."""
+    """The kind of source; empty to detect it."""
     timezone: str = ""
-    """The zone of the old counter's days and moments, where it is not the site's."""
+    """The time zone of the old counter's days and moments, if it differs from the site's."""
     encoding: str = ""
     sheet: str = ""
     """Name of the sheet to be read."""
     table: str = ""
-    """Name of the table to be read, of a dump or database."""
+    """Name of the table to be read in a dump or database."""
     columns: tuple[str, ...] = ()
     """The names of the columns in their order, for files without a heading."""
     column: tuple[tuple[str, str], ...] = ()
-    """What a column means, and its name: ("views", "LuotXem")."""
+    """The meaning of a column, and its name: ("views", "LuotXem")."""
     modules: tuple[tuple[str, str], ...] = ()
     """NukeViet: the name of a module in addresses, and its table: ("tin-xa", "nv4_vi_tin_xa")."""
     url: str = ""
@@ -31,25 +31,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     addresses: tuple[tuple[str, str], ...] = ()
     """Id and address of articles (`--map FILE`)."""
     pages: tuple[str, ...] = ()
-    """Addresses of the site, for counters that keep hashes alone."""
+    """Addresses of the site, for counters that keep only hashes."""
     prefix: str = "bsz"
-    """busuanzi: what its keys begin with."""
+    """busuanzi: the prefix of its keys."""
     date_order: Literal["", "dmy", "mdy", "ymd"] = ""
     match: Literal["address", "title"] = "address"
     views: Literal["", "per-visit", "every-load"] = ""
-    """Which views are taken where the source tells them apart; empty for those that the site counts."""
+    """The kind of views to take where the source has both; empty for the kind that the site counts."""
     counts: Literal["", "visits", "views"] = ""
-    """What a bare number, or a name of Moe-Counter, stands for."""
+    """The count that a single number, or a name of Moe-Counter, stands for."""
     names: tuple[tuple[str, str], ...] = ()
     """Moe-Counter: a name, and an address or "site"."""
     first: str = ""
-    """First date of the range of which the file is, where it does not say so."""
+    """First date of the range that the file covers, if the file does not state it."""
     last: str = ""
     through: str = ""
-    """Last date to be taken; empty for the day before the first that was counted here."""
+    """Last date to be taken; empty for the day before the first day that this service counted."""
     repair_latin1: bool = False
     strategy: Strategy = "replace"
 
     def means(self, what: str) -> str:
-        """Return the name of the column that stands for something; "" when it was not said."""
+        """Return the name of the column with a meaning; "" when no option names it."""
         return next((name for meaning, name in self.column if meaning == what), "")

@@ -1,4 +1,4 @@
-"""What a draft comes to, for programs, with the keys of the project's samples (`tests/samples/outcomes.json`)."""
+"""The result of a draft for programs, with the keys of the project's samples (`tests/samples/outcomes.json`)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def outcome(draft: Draft) -> dict[str, Any]:
-    """Return everything but articles and their days, which may be many (`articles`, `article_days`)."""
+    """Return everything but articles and their days; these may be many (see `articles`, `article_days`)."""
     visits, views = periods(draft, "visits"), periods(draft, "views")
     days: dict[str, dict[str, int]] = {}
     for kind, each in (("visits", visits), ("views", views)):
@@ -46,7 +46,7 @@ def outcome(draft: Draft) -> dict[str, Any]:
 
 
 def _both(visits: dict[str, int], views: dict[str, int]) -> dict[str, Any]:
-    """Visits are bare numbers, as most old counters have them alone; views, or both, have their names."""
+    """Visits alone are plain numbers, because most old counters have nothing else; views, or both, are named."""
     if not views:
         return dict(visits)
     return {
@@ -56,7 +56,7 @@ def _both(visits: dict[str, int], views: dict[str, int]) -> dict[str, Any]:
 
 
 def undated_articles(draft: Draft) -> Iterator[tuple[str, int]]:
-    """Yield what articles have of all time and on no day, where the source has both."""
+    """Yield the views of articles that are in their total and on no day, if the source has both."""
     if draft.article_totals:
         yield from draft.db.execute(
             "SELECT key, views - (SELECT sum(views) FROM days WHERE days.number = articles.number) AS n FROM articles "
@@ -65,7 +65,7 @@ def undated_articles(draft: Draft) -> Iterator[tuple[str, int]]:
 
 
 def articles(draft: Draft) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each article: its views, and what the source says of it."""
+    """Yield each article with its views and the facts that the source has."""
     for key, views, *facts in draft.db.execute(
         "SELECT key, views, title, author, category, published FROM articles ORDER BY number"
     ):
@@ -74,7 +74,7 @@ def articles(draft: Draft) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def article_days(draft: Draft) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield the days of each article that has some."""
+    """Yield the days of each article that has days."""
     last, found = "", dict[str, int]()
     for key, day, views in draft.db.execute(
         "SELECT key, day, days.views FROM days JOIN articles USING (number) ORDER BY number, day"
@@ -89,7 +89,7 @@ def article_days(draft: Draft) -> Iterator[tuple[str, dict[str, int]]]:
 
 
 def text(draft: Draft, more: dict[str, Any] | None = None) -> Iterator[bytes]:
-    """Yield the whole outcome as JSON, in pieces: half a million articles need no memory."""
+    """Yield the whole outcome as JSON in pieces, so that half a million articles are not held in memory."""
     yield _json(outcome(draft) | (more or {}))[:-1] + b',"articles":{'
     yield from _pairs(articles(draft))
     yield b'},"article_days":{'
@@ -108,7 +108,7 @@ def _pairs(pairs: Iterator[tuple[str, Any]]) -> Iterator[bytes]:
 
 
 def refused(error: ImportRefused) -> dict[str, Any]:
-    """Return a refusal: where, and why."""
+    """Return a refusal with its place and its reason."""
     place = error.place
     found: dict[str, Any] = {"line": place.line or None, "why": error.why, "file": place.file, "found": error.found}
     if place.sheet:

@@ -1,4 +1,4 @@
-"""Where in a file something stands, and the one error for what cannot be read there."""
+"""Places in files, and the one error for a place that cannot be read."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ class Place(NamedTuple):
 
     file: str
     line: int = 0
-    """Line of a text, row of a sheet; 0 for the whole file."""
+    """Line of a text, or row of a sheet; 0 for the whole file."""
     sheet: str = ""
     """Name of a workbook's sheet."""
     cell: str = ""
-    """Name of a column, or of a cell as F7."""
+    """Name of a column, or of a cell such as F7."""
 
     def at(self, line: int, cell: str = "") -> "Place":
         """Return another place in the same file and sheet."""
@@ -36,10 +36,10 @@ class Place(NamedTuple):
 
 
 class ImportRefused(VisitstatsError):
-    """A file that is not imported, with the place at fault. Nothing was changed."""
+    """The file is not imported because of the text at this place. Nothing was changed."""
 
     def __init__(self, place: Place, why: str, found: str = "", hint: str = "") -> None:
-        """`found` is what stands there, `hint` what whoever imports may do."""
+        """`found` is the text at the place; `hint` tells the person who imports what to do."""
         self.place = place
         self.why = one_line(why)
         self.hint = hint
@@ -49,11 +49,11 @@ class ImportRefused(VisitstatsError):
 
 
 def one_line(text: str) -> str:
-    """Return a text in one line, without what a terminal obeys: names of tables and sheets are strangers' as well."""
+    """Return a text in one line without control characters: names of tables and sheets are untrusted input, too."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def shown(text: str) -> str:
-    """Return the beginning of a text, in one line, as a message may quote it."""
+    """Return the beginning of a text in one line, for a quotation in a message."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_FOUND else line[: LONGEST_FOUND - 1] + "…"

@@ -1,4 +1,4 @@
-"""The plan of an import: a draft beside what the site has. It says what would change, and becomes the import."""
+"""The plan of an import: a draft compared with the site's numbers. It shows the changes, and becomes the import."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
@@ -20,14 +20,14 @@ MOST_WARNINGS = 50
 
 
 class Grown(NamedTuple):
-    """A count of the site: what it is, and what it is to be."""
+    """A count of the site: its present value and its change."""
 
     now: int
     delta: int
 
 
 class Plan:
-    """A draft beside what the site has. `strategy` of the draft's options is followed."""
+    """A draft compared with the site's numbers, by the `strategy` of the draft's options."""
 
     def __init__(self, draft: Draft, totals: dict[str, int], most_articles: int) -> None:
         self.draft = draft
@@ -35,9 +35,9 @@ class Plan:
         self.site = {name: Grown(totals[name], by) for name, by in amounts.changes_of_site(draft).items()}
         self.changed = self._count("SELECT count(*) FROM (SELECT number FROM amounts WHERE number > 0 "
                                    "GROUP BY number HAVING sum(n) <> 0)")  # fmt: skip
-        """Articles whose number changes."""
+        """The number of articles whose views change."""
         self.unknown = self._count("SELECT count(*) FROM articles WHERE old IS NULL")
-        """Articles that the site does not know yet."""
+        """The number of articles that the site does not know yet."""
         self.articles = self._count("SELECT count(*) FROM articles")
         known = totals["articles"]
         if known + self.unknown > most_articles:
@@ -48,7 +48,7 @@ class Plan:
             )
 
     def largest(self, limit: int, offset: int = 0) -> Iterator[tuple[Article, int]]:
-        """Yield articles with what they are to have, the largest changes first."""
+        """Yield articles with their future views, the largest changes first."""
         yield from self._articles(
             "ORDER BY abs(ifnull(delta, 0)) DESC, articles.number LIMIT ? OFFSET ?", limit, offset
         )
@@ -96,10 +96,10 @@ class Plan:
         [(n,)] = self._db.execute(query).fetchall()
         return int(n)
 
-    # What it becomes -------------------------------------------------------------------------------------------------
+    # The import ------------------------------------------------------------------------------------------------------
 
     def imported(self) -> Imported:
-        """Return what is kept of the import."""
+        """Return the record that is kept of the import."""
         draft = self.draft
         [(first, last)] = self._db.execute(
             "SELECT ifnull(min(place), ''), ifnull(max(place), '') FROM amounts WHERE length(place) = 10"

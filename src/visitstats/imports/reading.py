@@ -1,4 +1,4 @@
-"""From files to a draft: the source is opened, the reader chosen, everything read, and the sums compared."""
+"""Read files into a draft: open the source, choose the reader, read everything, and compare the sums."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,9 +25,9 @@ def draft_of(
     titles: Mapping[str, str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Draft:
-    """Read files into a draft at `path`. `first_counted` is the first date that the site counted itself: what is not
-    before it is left out. `titles` are those of its articles, by key; `progress` is told how many rows were read.
-    Raises ImportRefused; then there is no draft."""
+    """Read files into a draft at `path`. `first_counted` is the first date that this service counted itself; days
+    from that date on are left out. `titles` are the titles of the site's articles, by key. `progress` is called with
+    the number of rows read. Raises ImportRefused, and leaves no draft then."""
     draft = Draft(path, site, rules, options)
     try:
         draft.progress = progress
@@ -55,7 +55,7 @@ def _why(draft: Draft) -> str:
 
 
 def _addresses(titles: Mapping[str, str], site: Site) -> dict[str, str]:
-    """Return title → address, "" for a title that two articles have: they match none."""
+    """Return title → address; "" for a title of two articles, which matches none of them."""
     found: dict[str, str] = {}
     for key, title in titles.items():
         folded = fold(title)

@@ -1,4 +1,4 @@
-"""What a counter has in Redis: from a file of redis-cli commands or JSON. `redislive.py` reads a live one."""
+"""The Redis keys of a counter, from a file of redis-cli commands or JSON. `redislive.py` reads a live Redis."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ _SKIPPED = frozenset(
 
 
 class Keys:
-    """Keys of a Redis: numbers (strings) and scores of members (sorted sets), with their places."""
+    """The keys of a Redis with their places: numbers (strings) and scores of members (sorted sets)."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, tuple[int, Place]] = {}
@@ -27,7 +27,7 @@ class Keys:
         self.others: set[str] = set()
 
     def number(self, key: str, value: Any, place: Place) -> None:
-        """Note a string; one that is no number is another's key."""
+        """Store a string. A key whose value is no number belongs to another program."""
         try:
             found = whole(value if isinstance(value, int | float) else str(value), place)
         except ImportRefused:
@@ -43,7 +43,7 @@ class Keys:
         self.numbers[key] = (found, place)
 
     def score(self, key: str, member: str, value: Any, place: Place) -> None:
-        """Note a member of a sorted set."""
+        """Store a member of a sorted set."""
         number = float(value) if isinstance(value, str) and re.fullmatch(r"[0-9.]+(?:e\+?\d+)?", value) else value
         found = whole(number, place)
         if found is not None:
@@ -51,12 +51,12 @@ class Keys:
 
 
 def looks_like_commands(text: str) -> bool:
-    """Whether the beginning of a text is that of a file of commands."""
+    """Return whether a text begins like a file of commands."""
     return _COMMAND.match(text.lstrip("\ufeff \r\n")) is not None
 
 
 def commands(item: Item) -> Keys:
-    """Read a file of commands, as redis-cli takes them. Raises ImportRefused."""
+    """Read a file of redis-cli commands. Raises ImportRefused."""
     found = Keys()
     for place, words in _words(item):
         name, arguments = words[0].upper(), words[1:]
@@ -96,7 +96,7 @@ def _words(item: Item) -> Iterator[tuple[Place, list[str]]]:
 
 
 def from_json(item: Item, value: Any) -> Keys | None:
-    """Read an object of keys: numbers, and objects or lists of pairs for sorted sets. None for another object."""
+    """Read an object of keys, in which sorted sets are objects or lists of pairs. None for another object."""
     if not isinstance(value, dict) or not any(":" in str(key) for key in value):
         return None
     found = Keys()

@@ -1,6 +1,6 @@
-"""A live Redis of busuanzi or Vercount: its counters are read once, into a file that is imported like any other.
+"""A live Redis of busuanzi or Vercount. Its counters are read once, into a file that is imported like any other.
 
-What the file says is what was there: counters that grow while it is read may be newer than others by as much.
+The file is not a snapshot: counters may grow during the reading, and those read last are the newest.
 """
 
 import json
@@ -18,13 +18,13 @@ _GLOB = re.compile(r"([*?\[\]\\^-])")
 
 
 def is_address(text: str) -> bool:
-    """Whether this is the address of a Redis, and not the name of a file."""
+    """Return whether a text is the address of a Redis, and not the name of a file."""
     return text.startswith(SCHEMES)
 
 
 def fetch(url: str, folder: Path, options: Options) -> Path:
-    """Write what the counters at an address have into a file in `folder`, as an object of keys, which
-    `redisdumps.from_json` reads; return its path. Raises ImportRefused."""
+    """Write the counters of the Redis at `url` into a file in `folder`, and return its path. The file is a JSON object
+    of keys that `redisdumps.from_json` reads. Raises ImportRefused."""
     prefix = options.prefix.rstrip(":")
     beginning = _GLOB.sub(r"\\\1", prefix)
     patterns = {

@@ -1,4 +1,4 @@
-"""What a plan says to people: lines for a terminal, and rows of CSV that spreadsheets run nothing of."""
+"""The report of a plan for people: lines for a terminal, and CSV in which no cell is run as a formula."""
 
 import csv
 import io
@@ -12,17 +12,17 @@ from visitstats.imports.sums import COUNTS, periods
 
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LISTED = 200
-"""Rows of a list that a page shows; the file has all."""
+"""The most rows of a list that a page shows; the CSV file has all rows."""
 HEADING = ("what", "article", "title", "now", "in_file", "will_be", "reason", "file", "sheet", "line")
 
 
 def dots(n: int | None) -> str:
-    """Write a number as a Vietnamese office does: 1.524; — for none."""
+    """Return a number as Vietnamese offices write it, such as 1.524; — for None."""
     return "—" if n is None else f"{n:,}".replace(",", ".")
 
 
 def summary(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield what is said first: a word, and what there is to say."""
+    """Yield the lines of the summary, each as a label and a text."""
     draft = plan.draft
     yield "file", f"{', '.join(draft.files)}  (id {draft.hash[:16]})"
     yield "kind", draft.reader
@@ -57,8 +57,8 @@ def summary(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def for_pages(plan: Plan) -> dict[str, Any]:
-    """Return what the pages show: the outcome without its articles, what the site is to have, and the beginnings of the
-    lists."""
+    """Return the data of the pages: the outcome without its articles, the site's future numbers, and the first rows of
+    each list."""
     draft = plan.draft
     added = [
         [key, address, views]
@@ -118,5 +118,5 @@ def as_csv(plan: Plan, separator: str = ";") -> Iterator[str]:
 
 
 def harmless(cell: str | int) -> str | int:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell changed so that no spreadsheet takes it for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_BEGINS_A_FORMULA) else cell

@@ -1,4 +1,4 @@
-"""The common form of all files: sheets of rows, each with its line."""
+"""The common form of all files: sheets of rows, each row with its line number."""
 
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -25,25 +25,25 @@ class Row(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """A table of a file. `rows` reads it from its beginning, as often as it is called."""
+    """A table of a file. Each call of `rows` reads it from its beginning."""
 
     place: Place
     name: str
-    """Of a table in a dump or a database its own, in lower case; of a file its name."""
+    """The name of the table in a dump or database, in lower case; otherwise the name of the file."""
     columns: tuple[str, ...] | None
-    """Names of the columns; None where a row of the sheet has them."""
+    """The names of the columns; None where a row of the sheet names them."""
     rows: Callable[[], Iterator[Row]]
     form: str
     """text, book, sql, database or json."""
     first: tuple[Row, ...] = ()
-    """The first rows, where the columns are to be found in them."""
+    """The first rows, if they may name the columns."""
     note: str = ""
-    """How it was read, for people: encoding and separator."""
+    """A note for people on how the sheet was read: encoding and separator."""
     hidden: Callable[[], list[int]] | None = None
-    """Tells the rows that a workbook hides."""
+    """Returns the rows that a workbook hides."""
 
     def has(self, *names: str) -> bool:
-        """Whether it has all of these columns, by their folded names."""
+        """Return whether the sheet has all of these columns, by their folded names."""
         return self.columns is not None and set(names) <= {fold(name) for name in self.columns}
 
 
@@ -51,7 +51,7 @@ _FOLDING = str.maketrans({"đ": "d", "_": " ", "\u00a0": " ", "ð": "d"})
 
 
 def fold(text: str) -> str:
-    """Return a heading without tone marks, case and extra spaces: what makes no difference between headings."""
+    """Return a heading without tone marks, case and extra spaces, so that spellings of one heading are equal."""
     if text.isascii():
         bare = text.lower().replace("_", " ")
     else:

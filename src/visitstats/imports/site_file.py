@@ -1,4 +1,4 @@
-"""The file in which a site is taken from one installation to another: lines of JSON in UTF-8, one object each.
+"""The file that moves a site from one installation to another: lines of JSON in UTF-8, one object per line.
 
     {"visitstats": 1, "site": …, "settings": {…}, "exported": …, "schema": …}                       the head, first
     {"days": KEY, "month": "2026-11", "views": {"24": 3}}                                           of an article
@@ -8,7 +8,7 @@
     {"change": ID, "kind": …, "at": …, "who": …, "why": …, …}            for the record
     {"end": {"days": 1, …}, "sums": {"visits": 5, …}, "sha256": …}       of all lines before it, last
 
-Version 1; frozen. What else a line says is left aside, so that later versions may say more.
+The format is version 1 and frozen. Unknown fields of a line are ignored, so that later versions may add fields.
 """
 
 import re
@@ -27,13 +27,13 @@ VERSION = 1
 KINDS = ("days", "articles", "periods", "changes")
 SUMS = ("visits", "views", "articles", "article_days")
 LONGEST = 1 << 20
-"""Bytes of a line."""
+"""The most bytes of a line."""
 _DAMAGED = "it was cut off, or changed after it was written: export it again"
 _PERIOD = re.compile(r"(\d{4}(-\d\d(-\d\d)?)?)?")
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What an export is of."""
+    """The first line of an export, which names its site."""
 
     visitstats: int
     site: str
@@ -43,7 +43,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Any line but the first. Which fields it has says of what kind it is."""
+    """Any line but the first. The fields that it has decide its kind."""
 
     days: str | None = None
     month: str = ""
@@ -65,7 +65,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """One of KINDS, "end", or "" for what is not known."""
+        """One of KINDS, "end", or "" for an unknown kind."""
         said = (self.days, self.article, self.period, self.change, self.end)
         return next((kind for kind, value in zip((*KINDS, "end"), said, strict=True) if value is not None), "")
 
@@ -75,7 +75,7 @@ _decode_line = msgspec.json.Decoder(Line).decode
 
 
 class Sums:
-    """What a file has, counted while it is written or read."""
+    """The sums of a file, counted while it is written or read."""
 
     def __init__(self) -> None:
         self.lines = dict.fromkeys(KINDS, 0)
@@ -113,17 +113,17 @@ def _head(data: bytes, place: Place) -> Head:
 
 
 class Reading:
-    """Reads a file line by line. When the last line was yielded, the file is whole and unaltered."""
+    """Reads a file line by line. After the last line, the file is proven to be complete and unaltered."""
 
     def __init__(self, item: Item) -> None:
         self._item = item
         self.head = head_of(item)
         self.digest = b""
-        """Of what it says of the site's numbers, whenever it was exported: known at the end."""
+        """Digest of the site's numbers, independent of the time of the export; known after the last line."""
 
     def lines(self) -> Iterator[tuple[Place, Line]]:
-        """Yield the lines between head and end, each with its place. Raises ImportRefused; for a file that is not as
-        it was written at the end, when all lines were yielded."""
+        """Yield the lines between head and end, each with its place. Raises ImportRefused. A file that was altered
+        is refused only after all lines were yielded."""
         whole, body, found, end = sha256(), sha256(self.head.site.encode()), Sums(), None
         with self._item.open() as file:
             number = 0

@@ -1,4 +1,4 @@
-"""Everything that is in the files of one import, in the common form: which file is what."""
+"""The files of one import, opened, sorted by form, and turned into sheets."""
 
 import codecs
 from collections.abc import Callable
@@ -20,7 +20,7 @@ BEGIN = 64 * 1024
 
 
 class Source:
-    """The files of one import. Raises ImportRefused for what is no file of numbers."""
+    """The files of one import. Raises ImportRefused for a file that has no numbers."""
 
     def __init__(self, paths: list[Path], options: Options, known: Callable[[tuple[Row, ...]], int]) -> None:
         self.items: list[Item] = items(paths)
@@ -30,13 +30,13 @@ class Source:
         self.values: list[tuple[Item, Any]] = []
         """Files that are one JSON value."""
         self.exports: list[Item] = []
-        """Sites of ours (`visitstats.imports.export`)."""
+        """Sites that `visitstats.imports.export` has written."""
         self.names = [path.name for path in paths]
         budget = Budget()
         digests = sorted(digest(item, budget) for item in self.items)
         settings = msgspec.structs.replace(options, strategy="replace")
         self.hash = sha256(b"".join(digests) + msgspec.json.encode(settings)).hexdigest()
-        """Of the content, whatever the files are called and however they are packed, and of the options."""
+        """Hash of the content of the files and of the options; names and packing of the files make no difference."""
         for item in self.items:
             self._take(item, options, known)
 
@@ -76,7 +76,7 @@ class Source:
             self.values.append((item, value))
 
     def named(self, ending: str) -> list[Item]:
-        """Return the files whose names end so, in whatever folder of an archive."""
+        """Return the files whose names end with `ending`, in any folder of an archive."""
         return [item for item in self.items if item.name.lower().endswith(ending)]
 
 

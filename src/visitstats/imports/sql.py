@@ -1,8 +1,8 @@
-"""Dumps: rows of tables from SQL text, one row in memory.
+"""Dumps: rows of tables are read from SQL text, with one row in memory at a time.
 
-The scanner knows strings, comments and statements, of MySQL and MariaDB (mysqldump, phpMyAdmin, Navicat, HeidiSQL,
-NukeViet's own backup), of SQL Server (Management Studio), PostgreSQL (COPY, too) and SQLite. It runs no SQL, and reads
-of it CREATE TABLE, for the names of columns, and INSERT or COPY.
+The scanner knows the strings, comments and statements of MySQL and MariaDB (mysqldump, phpMyAdmin, Navicat, HeidiSQL,
+NukeViet's own backup), SQL Server (Management Studio), PostgreSQL (with COPY) and SQLite. It runs no SQL. It reads only
+CREATE TABLE, for the names of columns, and INSERT or COPY.
 """
 
 import re
@@ -43,7 +43,7 @@ MOST_OF_A_ROW = 64 * 1024 * 1024
 
 
 class Table(NamedTuple):
-    """A table of a dump, as a first reading finds it."""
+    """A table of a dump, as the survey finds it."""
 
     name: str
     columns: tuple[str, ...]
@@ -53,7 +53,7 @@ class Table(NamedTuple):
 
 
 class Dump(NamedTuple):
-    """A dump, as a first reading finds it."""
+    """A dump, as the survey finds it."""
 
     item: Item
     encoding: str
@@ -63,7 +63,7 @@ class Dump(NamedTuple):
 
 
 def survey(item: Item, wanted: str = "") -> Dump:
-    """Read a dump once: is it whole, and which tables has it? Raises ImportRefused."""
+    """Read a dump once, to find its tables and whether it is complete. Raises ImportRefused."""
     encoding = encoding_of(item, wanted)
     scan = _Scan(item, encoding, None)
     for _ in scan.rows():
@@ -103,7 +103,7 @@ def _rows_of(dump: Dump, table: str) -> Iterator[Row]:
 
 
 def rows_of(dump: Dump, tables: frozenset[str]) -> Iterator[tuple[str, Row]]:
-    """Yield the rows of some tables in the order in which they stand, each with the name of its table."""
+    """Yield the rows of some tables in the order of the dump, each with the name of its table."""
     return _Scan(dump.item, dump.encoding, tables).rows()
 
 
@@ -197,7 +197,7 @@ class _Scan:
                 yield name, Row(self._line_at(found.start()), cells)
             self.counts[name] = self.counts.get(name, 0) + 1
             self._at = found.end()
-            # Behind a row: a comma, the end of the statement, or what MySQL adds (AS new ON DUPLICATE KEY …).
+            # A row is followed by a comma, the end of the statement, or a clause of MySQL (AS new ON DUPLICATE KEY …).
             if following := NEXT_ROW.match(self._buffer, self._at):
                 self._at = following.end()
                 continue
@@ -273,7 +273,7 @@ class _Scan:
             self.columns[name] = named
 
     def _skip(self) -> None:
-        """Go to the end of a statement that is not read."""
+        """Skip to the end of a statement that is not read."""
         if self._dialect.lines:
             self._skip_line()
             return
@@ -320,8 +320,8 @@ class _Scan:
         return bare
 
     def _match(self, pattern: re.Pattern[str], enough: int) -> re.Match[str] | None:
-        """Match here, with more of the text when that may help. A match that reaches the end of what was read may go on
-        behind it."""
+        """Match at the current position, and read more text if needed: a match that reaches the end of the buffer may
+        continue after it."""
         while True:
             found = pattern.match(self._buffer, self._at)
             if found is not None and (found.end() < len(self._buffer) or self._is_end):
@@ -333,7 +333,7 @@ class _Scan:
         while True:
             found = SPACE.match(self._buffer, self._at)
             if found and (found.end() < len(self._buffer) or self._is_end):
-                # A comment that begins here, and does not end in what was read.
+                # A comment begins here, and does not end in the buffer.
                 if self._buffer.startswith("/*", found.end()):
                     if self._more():
                         continue
@@ -343,12 +343,12 @@ class _Scan:
             self._more()
 
     def _more(self) -> bool:
-        """Read on; what is behind us is forgotten."""
+        """Read more text into the buffer, and drop the text before the current position."""
         if self._is_end:
             return False
         if len(self._buffer) - self._at > MOST_OF_A_ROW:
             raise self._refused(f"a row or a statement of more than {MOST_OF_A_ROW // 1024**2} MB")
-        # Twice as much each time, so that a long row is not looked at again and again.
+        # The buffer doubles each time, so that a long row is not scanned many times.
         data = self._text.read(max(READ, len(self._buffer) - self._at))
         if not data:
             self._is_end = True

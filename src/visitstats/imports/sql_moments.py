@@ -1,8 +1,8 @@
 """Moments as scripts of SQL Server up to 2012 write them: CAST(0x00009CEF00A25634 AS DateTime).
 
-The bytes are those of the server's own storage: of DateTime days since 1900 and 1/300 s, of SmallDateTime days since
-1900 and minutes, of Date days since the year 1, of DateTime2 a scale, units of the time by it, and days since the
-year 1.
+The bytes are the server's own storage format. DateTime has days since 1900 and units of 1/300 s; SmallDateTime has days
+since 1900 and minutes; Date has days since the year 1; DateTime2 has a scale, the time in units of that scale, and days
+since the year 1.
 """
 
 import re
@@ -16,7 +16,7 @@ _SINCE = datetime(1900, 1, 1)  # noqa: DTZ001 - without a zone, as the server ke
 
 
 def moment_of(text: str) -> str | None:
-    """Return the moment, or the date, in ISO form; None for what is none."""
+    """Return the moment, or the date, in ISO form; None for any other text."""
     found = _HEXADECIMAL.fullmatch(text)
     if found is None or len(found[1]) % 2:
         return None

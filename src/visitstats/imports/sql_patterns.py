@@ -1,13 +1,13 @@
-"""How SQL is written: the patterns by which a dump is cut into statements, rows and values.
+"""The patterns that split the SQL of a dump into statements, rows and values.
 
-All of them are possessive, so that none goes back over what it has read: a dump of strangers cannot make them slow.
+All of them are possessive, so that none backtracks: an untrusted dump cannot make them slow.
 """
 
 import re
 from typing import NamedTuple
 
 BEGIN = 64 * 1024
-"""Characters in which the kind of SQL is told."""
+"""The number of first characters by which the dialect of SQL is detected."""
 
 NAME = r"(?:`[^`]+`|\[[^\]]+\]|\"[^\"]+\"|[\w$#@]+)"
 INSERT = re.compile(
@@ -37,11 +37,11 @@ STATEMENTS_OF_A_LINE = re.compile(
 
 
 class Dialect(NamedTuple):
-    """How texts are written."""
+    """How a dialect of SQL writes strings and statements."""
 
     backslash: bool
     lines: bool
-    """Statements end with their lines (T-SQL), not with semicolons."""
+    """Whether statements end at the end of a line (T-SQL), not with semicolons."""
     row: re.Pattern[str]
     value: re.Pattern[str]
     other: re.Pattern[str]
@@ -69,7 +69,7 @@ NUMBER = re.compile(r"\(*\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*\)*")
 
 
 def looks_like_sql(text: str) -> bool:
-    """Whether the beginning of a text is that of a dump."""
+    """Return whether a text begins like a dump."""
     start = SPACE.match(text)
     rest = text[start.end() if start else 0 :].lstrip("\ufeff")
     if text.lstrip("\ufeff").startswith(("-- ", "--\n", "/*")) and ("INSERT" in text or "CREATE" in text or not rest):

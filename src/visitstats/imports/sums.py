@@ -1,8 +1,8 @@
-"""How the numbers of a draft hang together: totals, years, months and days of one source describe the same visits.
+"""How the numbers of a draft are related: totals, years, months and days of one source describe the same visits.
 
-The source's own total is the baseline; days are the dated part of it, and what no date explains is undated. A sum that
-is larger than its total takes its place, and that is told. What was counted here is never overwritten: days from the
-first counted one on are left out of their month, their year and the total, too.
+The source's own total is the baseline. Days are the dated part of it, and the rest is undated. A sum that is larger
+than its total replaces the total, with a warning. Days that this service counted itself are never overwritten: from the
+first of them on, days of the source are left out, and subtracted from their month, their year and the total.
 """
 
 from typing import NamedTuple
@@ -16,16 +16,16 @@ class Periods(NamedTuple):
     """The dated numbers of a count."""
 
     total: int | None
-    """None where the source has none, or is not to be summed up."""
+    """None where the source has no total, and its periods are not to be summed up."""
     years: dict[str, int]
     months: dict[str, int]
     days: dict[str, int]
     undated: dict[str, int]
-    """What is in a period and in no finer one of it; of the whole under "all"."""
+    """The part of a period that is in none of its finer periods; that of the total is under "all"."""
 
 
 def periods(draft: Draft, kind: Count) -> Periods:
-    """Return the numbers of a count, as they are in the draft."""
+    """Return the numbers of a count in the draft."""
     rows = dict(draft.db.execute("SELECT period, n FROM periods WHERE kind = ? ORDER BY period", (kind,)).fetchall())
     years, months, days = ({p: n for p, n in rows.items() if len(p) == size} for size in (4, 7, 10))
     undated: dict[str, int] = {}
@@ -43,7 +43,7 @@ def periods(draft: Draft, kind: Count) -> Periods:
         if year in years and years[year] > n:
             undated[year] = years[year] - n
     if draft.exact:
-        # Every year has what is in its months, and the total is what it is.
+        # Nothing is adjusted: years already include their months, and the total may differ from their sum.
         return Periods(rows.get(""), years, months, days, {})
     dated = sum((of_years | {year: max(n, of_years.get(year, 0)) for year, n in years.items()}).values())
     total: int | None = rows.get("")
@@ -66,7 +66,7 @@ def _of_articles(draft: Draft) -> int:
 
 
 def finish(draft: Draft, first_counted: str) -> None:
-    """Complete a draft when everything was read: tells what does not agree, and leaves out what was counted here."""
+    """Complete a draft after everything was read: leave out days that were counted here, and warn of contradictions."""
     _complete_articles(draft)
     last = draft.options.through
     if first_counted and not last:
@@ -82,7 +82,7 @@ def finish(draft: Draft, first_counted: str) -> None:
 
 
 def _complete_articles(draft: Draft) -> None:
-    """Articles that have days and no total have the sum of these; a total that is less than that is raised."""
+    """Set the total of articles that have only days to the sum of these; raise a total that is less than this sum."""
     if draft.exact:
         draft.db.execute(
             "UPDATE articles SET views = (SELECT ifnull(sum(views), 0) FROM days WHERE days.number = articles.number) "
@@ -103,7 +103,7 @@ def _complete_articles(draft: Draft) -> None:
 
 
 def _cut(draft: Draft, date: str, *, inclusive: bool) -> None:
-    """Leave out the days from a date on (`inclusive`), or behind it, and their part of months, years and totals."""
+    """Leave out the days from a date on (`inclusive`) or after it, and subtract them from months, years and totals."""
     sign = ">=" if inclusive else ">"
     db = draft.db
     for kind in COUNTS:
@@ -111,7 +111,7 @@ def _cut(draft: Draft, date: str, *, inclusive: bool) -> None:
             f"SELECT period, n FROM periods WHERE kind = ? AND length(period) = 10 AND period {sign} ?",  # noqa: S608
             (kind, date),
         ).fetchall()
-        # Months and years that begin behind the date have no day that is before it.
+        # Months and years that begin after the date have no day before it.
         later = db.execute(
             "SELECT period, n FROM periods WHERE kind = ? AND length(period) IN (4, 7) "
             "AND period > substr(?, 1, length(period))",

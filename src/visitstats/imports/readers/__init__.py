@@ -1,7 +1,7 @@
-"""One reader for each source: from sheets to the numbers of a draft. A new source is a file here and a line below.
+"""One reader for each source turns sheets into the numbers of a draft. A new source is a file here and a line below.
 
-A reader says how well it knows the files (`knows`, 0 to 100), and takes what is in them (`read`). It refuses what it
-cannot read for certain.
+`knows` returns from 0 to 100 how sure a reader is that the files are of its source. `read` adds their numbers to the
+draft, and refuses a file that it cannot read with certainty.
 """
 
 from collections.abc import Callable
@@ -68,11 +68,11 @@ READERS = {
 }
 KINDS = tuple(READERS)
 NICKNAMES = {"sharepoint": "table", "thongke": "table", "csv": "table", "xlsx": "table", "vinaora": "joomla"}
-"""Names of kinds that people look for."""
+"""Other names under which people look for a kind."""
 
 
 def heading_words(rows: tuple[Row, ...]) -> int:
-    """Return how many headings a row of these has at most: by that it is told what parts the columns of a text."""
+    """Return the most known headings in any of these rows; the separator of a text is chosen by it."""
     return max((known(row.cells) for row in rows), default=0)
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a table that people made mean what: the heading is found, and its words are understood."""
+"""Find the heading of a table that people made, and the meaning of each column."""
 
 import re
 from itertools import pairwise
@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
     head: Head
     meanings: dict[str, str]
-    """Meaning → folded name of the column; dates also by "day", "month" and "year" where these are apart."""
+    """Meaning → folded name of the column. "day", "month" and "year" are separate meanings if each has a column."""
 
     @property
     def has_articles(self) -> bool:
@@ -38,7 +38,7 @@ def find(sheet: Sheet, options: Options) -> Table | None:
     for line, names in rows:
         if (found := _table(sheet, names, line, options)) is not None:
             return found
-    # A heading of two rows: the upper one is merged across several columns, or down.
+    # In a heading of two rows, cells of the upper row are merged across several columns, or with the cell below.
     for (_, upper), (line, lower) in pairwise(rows):
         width = max(len(upper), len(lower))
         both = tuple(
@@ -67,7 +67,7 @@ def _table(sheet: Sheet, names: tuple[str, ...], line: int, options: Options) ->
             part = {"ngay": "day", "thang": "month", "nam": "year"}.get(folded, folded)
             meanings.setdefault(part, folded)
         meanings.setdefault(what, folded)
-    # "date" alone names the articles of some systems' lists; a number and a title are enough there. The number of an
+    # Some systems list articles with a column "date"; a number and a title are enough there. The number of an
     # article goes with its views: visits belong to a date.
     has_count = any(kind in meanings for kind in COUNTS)
     has_rows = any(what in meanings for what in ("date", "address", "title")) or {"id", "views"} <= meanings.keys()
@@ -82,7 +82,7 @@ def _table(sheet: Sheet, names: tuple[str, ...], line: int, options: Options) ->
 
 
 def year_of_titles(table: Table) -> int:
-    """Return the year that the rows above the heading name, if it is one."""
+    """Return the year that the rows above the heading name, if they name exactly one."""
     found = set()
     for row in table.head.sheet.first:
         if row.line >= table.head.line:

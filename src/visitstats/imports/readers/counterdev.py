@@ -1,4 +1,4 @@
-"""counter.dev: its JSON dump. Lists are trimmed, and days live for two days: years, months and the total are taken."""
+"""counter.dev: its JSON dump. Only years, months and the total are taken: lists are cut, and days last two days."""
 
 import re
 from typing import Any
@@ -22,12 +22,12 @@ def _sites(source: Source) -> dict[str, tuple[Place, dict[str, Any]]]:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 90 if _sites(source) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     sites = _sites(source)
     mine = [name for name in sites if draft.url_of(f"{name}/")] if len(sites) > 1 else list(sites)
     if len(mine) != 1:

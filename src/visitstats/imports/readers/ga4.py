@@ -1,6 +1,6 @@
 """Google Analytics 4: reports (views of a whole range: a baseline) and explorations (views per page and day).
 
-Active users do not add up, and are not visits. Headings are in the language of the user.
+Active users are not visits, and cannot be summed over days. Headings are in the language of the user.
 """
 
 import re
@@ -35,7 +35,7 @@ _LAST = re.compile(r"(?:end date|ngay ket thuc):\s*(\d{8})")
 
 
 def _heading(sheet: Sheet, row: Row) -> tuple[Head, str, str, str] | None:
-    """Return the head that a row is, with the names of page, views and date ("" for none)."""
+    """Return the head if the row is a heading, with the names of the columns of page, views and date ("" for none)."""
     head = made(sheet, tuple(text_of(cell) for cell in row.cells), row.line)
     if head is None:
         return None
@@ -46,7 +46,7 @@ def _heading(sheet: Sheet, row: Row) -> tuple[Head, str, str, str] | None:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     for sheet in source.sheets:
         if sheet.form in ("text", "book") and any(_heading(sheet, row) for row in sheet.first):
             said = any(text_of(row.cells[0]).startswith("# ") for row in sheet.first if row.cells)
@@ -56,7 +56,7 @@ def knows(source: Source) -> int:
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     tables = 0
     for sheet in source.sheets:
         for table in _tables(sheet, draft):
@@ -68,7 +68,7 @@ def read(source: Source, draft: Draft) -> None:
 
 
 def _tables(sheet: Sheet, draft: Draft) -> Iterator[tuple[Head, str, str, str, Iterator[Row]]]:
-    """Yield the tables of a file that have pages and views; others (by day, by country) repeat the same views."""
+    """Yield the tables of a file that have pages and views. Other tables (by day, by country) repeat the same views."""
     rows = sheet.rows()
     for row in rows:
         text = ",".join(text_of(cell) for cell in row.cells)
@@ -130,7 +130,7 @@ def _read(head: Head, page: str, views: str, date: str, rows: Iterator[Row], dra
             grand = whole(head.cell(row, views), head.place(row, views))
             continue
         if not any(cells[:measures]) or cells[0] in _TOTALS:
-            grand = whole(head.cell(row, views), head.place(row, views))  # a report's row of totals
+            grand = whole(head.cell(row, views), head.place(row, views))  # the row of totals of a report
             continue
         if len(row.cells) < len(head.names):
             raise ImportRefused(place.at(row.line), f"{len(row.cells)} columns instead of {len(head.names)}")

@@ -1,4 +1,4 @@
-"""GoatCounter: the CSV export (a row a page view, in UTC) and the JSON export (sums by hour and path, in UTC)."""
+"""GoatCounter: the CSV export (a row per page view, in UTC) and the JSON export (sums by hour and path, in UTC)."""
 
 import re
 from collections import Counter
@@ -25,14 +25,14 @@ def _version(sheet: Sheet) -> str:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     if any(_version(sheet) for sheet in source.sheets):
         return 98
     return 96 if source.named("hit_stats.jsonl") and source.named("paths.jsonl") else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     draft.facts = ("title",)
     sheets = [sheet for sheet in source.sheets if _version(sheet)]
     for sheet in sheets:

@@ -1,6 +1,7 @@
-"""busuanzi and its relatives, Vercount: keys of a Redis, from a file of commands, JSON, or a live server.
+"""busuanzi and Vercount: Redis keys, read from a file of commands, from JSON, or from a live server.
 
-busuanzi keeps MD5 of hosts and paths, which cannot be turned back: known addresses are hashed in all variants.
+busuanzi keeps MD5 hashes of hosts and paths. They cannot be reversed, so all variants of the known addresses are hashed
+and compared.
 """
 
 from collections.abc import Iterable
@@ -21,22 +22,22 @@ def _all(source: Source) -> list[str]:
 
 
 def knows_busuanzi(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 90 if any(":site_pv" in name or ":page_pv" in name for name in _all(source)) else 0
 
 
 def knows_vercount(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 90 if any(name.startswith(("pv:site:", "pv:page:")) for name in _all(source)) else 0
 
 
 def read_vercount(source: Source, draft: Draft) -> None:
-    """Take `pv:site:HOST` and `pv:page:HOST:PATH`, in plain text."""
+    """Add the numbers of the keys `pv:site:HOST` and `pv:page:HOST:PATH`, which are in plain text."""
     _read_plain(source, draft, "pv:site:", "pv:page:")
 
 
 def read_busuanzi(source: Source, draft: Draft) -> None:
-    """Take `site_pv` and `page_pv`, by hashes or in plain text."""
+    """Add the numbers of the keys `site_pv` and `page_pv`, which have hashes or plain text."""
     prefix = draft.options.prefix.rstrip(":")
     names = _all(source)
     if not any(name.startswith(f"{prefix}:") for name in names):

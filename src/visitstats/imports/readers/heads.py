@@ -1,4 +1,4 @@
-"""Headings: where a sheet names its columns, and rows by these names."""
+"""Headings: the row of a sheet that names its columns, and access to cells by these names."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -12,15 +12,15 @@ class Head(NamedTuple):
 
     sheet: Sheet
     columns: Mapping[str, int]
-    """Folded name → place; of two columns of one name the first."""
+    """Folded name → index; the first of two columns with the same name."""
     names: tuple[str, ...]
-    """As the file writes them."""
+    """The names of the columns as the file spells them."""
     line: int
-    """Of the heading; 0 where the rows have none."""
+    """The line of the heading; 0 where the rows have no heading."""
 
     def rows(self, *, checked: bool = True) -> Iterator[Row]:
-        """Yield the rows below the heading that are not empty. With `checked` one that has fewer cells than the
-        heading is refused, in a text: something is missing there."""
+        """Yield the rows below the heading that are not empty. With `checked`, a row of a text with fewer
+        cells than the heading is refused, because a part of it is missing."""
         width = len(self.names)
         for row in self.sheet.rows():
             if row.line <= self.line or not (any(row.cells) or any(each not in (None, "") for each in row.cells)):
@@ -34,7 +34,7 @@ class Head(NamedTuple):
             yield row
 
     def cell(self, row: Row, name: str) -> Cell:
-        """Return a cell by the folded name of its column; None where there is none."""
+        """Return a cell by the folded name of its column; None where the row has no such cell."""
         place = self.columns.get(name)
         return row.cells[place] if place is not None and place < len(row.cells) else None
 
@@ -73,7 +73,7 @@ def _count(n: int) -> str:
 
 
 def head_of(sheet: Sheet, *needed: str) -> Head | None:
-    """Return the sheet with its heading, if that has all of these columns (folded names)."""
+    """Return the sheet with its heading if the heading has all of these columns (folded names)."""
     if sheet.columns is not None:
         return made(sheet, sheet.columns, 0, needed)
     for row in sheet.first:
@@ -83,7 +83,7 @@ def head_of(sheet: Sheet, *needed: str) -> Head | None:
 
 
 def made(sheet: Sheet, names: tuple[str, ...], line: int, needed: tuple[str, ...] = ()) -> Head | None:
-    """Return a sheet with these columns, if they have those that are needed."""
+    """Return a sheet with these columns if they include all that are needed."""
     columns: dict[str, int] = {}
     for place, name in enumerate(names):
         columns.setdefault(fold(name), place)
@@ -91,7 +91,7 @@ def made(sheet: Sheet, names: tuple[str, ...], line: int, needed: tuple[str, ...
 
 
 def first_head(sheets: list[Sheet], *needed: str, ending: str = "") -> Head | None:
-    """Return the first sheet whose heading has these columns, and whose name ends so if it is a table of a dump."""
+    """Return the first sheet whose heading has these columns. The name of a table of a dump must end with `ending`."""
     for sheet in sheets:
         if ending and sheet.form in ("sql", "database") and not sheet.name.endswith(ending):
             continue

@@ -1,4 +1,4 @@
-"""Jetpack (WordPress.com): title, views, address; older files have no heading. The file does not say its period."""
+"""Jetpack (WordPress.com): title, views, address. Older files have no heading. The file does not state its period."""
 
 from collections.abc import Iterator
 
@@ -37,13 +37,13 @@ def _head(sheet: Sheet) -> Head | None:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     heads = list(_heads(source))
     return 70 if heads and any(head.line == 0 for head in heads) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     options = draft.options
     if not (options.first and options.last):
         raise ImportRefused(

@@ -1,4 +1,4 @@
-"""Joomla: Vinaora's visitor counters, and the articles' own `hits`."""
+"""Joomla: the visitor counters of Vinaora, and the `hits` of Joomla's articles."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from visitstats.imports.source import Source
 
 KIND = "joomla"
 MANY, LEAST = 20, 1000
-"""The table's first rows that have more than so many times the usual visits, and more than the second, are what an
-upgrade has summed up: months or years at one moment."""
+"""The first rows of the table with more than MANY times the usual visits, and with more than LEAST, were summed up by
+an upgrade: each has the visits of months or years at one moment."""
 
 
 def _logs(source: Source) -> Head | None:
@@ -30,12 +30,12 @@ def _content(source: Source) -> Head | None:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 90 if _logs(source) or _visits(source) else 75 if _content(source) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     if head := _logs(source):
         _read_logs(head, draft)
     elif head := _visits(source):
@@ -58,7 +58,7 @@ def _read_logs(head: Head, draft: Draft) -> None:
     gathered = Counter[str]()
     for row, visits, bots in _log_rows(head):
         moment = whole(head.cell(row, "time"), place := head.place(row, "time")) or 0
-        day = _day(moment - 1, draft, place)  # the row ends at its moment
+        day = _day(moment - 1, draft, place)  # the moment is the end of the row's interval
         if draft.is_repeated(place, f"log\0{moment}", visits, f"the row of {moment}"):
             continue
         bots_in_all += bots
@@ -78,7 +78,7 @@ def _read_logs(head: Head, draft: Draft) -> None:
 
 
 def _log_rows(head: Head) -> Iterator[tuple[Row, int, int]]:
-    """Yield the rows with their visits without those of bots, and these."""
+    """Yield each row with its visits without bots, and with the visits of bots."""
     for row in head.rows():
         visits = whole(head.cell(row, "visits"), head.place(row, "visits")) or 0
         bots = whole(head.cell(row, "bots"), head.place(row, "bots")) or 0

@@ -1,4 +1,4 @@
-"""Matomo: pages (Actions.getPageUrls) with `nb_hits` for views, by day where that was asked for; and VisitsSummary."""
+"""Matomo: pages (Actions.getPageUrls) with `nb_hits` as views, by day if the export is by day; and VisitsSummary."""
 
 from visitstats.imports.draft import Draft
 from visitstats.imports.numbers import Dates, whole
@@ -39,7 +39,7 @@ def _summary(sheet: Sheet) -> Head | None:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     for sheet in source.sheets:
         head = _pages(sheet)
         if head and ("nb hits" in head.columns or "metadata url" in head.columns):
@@ -50,7 +50,7 @@ def knows(source: Source) -> int:
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     summaries = [head for sheet in source.sheets if (head := _summary(sheet))]
     pages = [head for sheet in source.sheets if (head := _pages(sheet))]
     if not pages and not summaries:

@@ -1,6 +1,6 @@
 """NukeViet 4 and 5: dumps of its database, its own backup, and CSV files of its tables.
 
-Rules (read in its code): `c_count` alone is read; months and days are those of the year and month of `c_time/last`;
+Rules, taken from its code: only `c_count` is read; months belong to the year, and days to the month, of `c_time/last`;
 `PREFIX_LANG_MODULE_CATID` are copies; the address is `/LANG/MODULE/CATEGORY/ALIAS-ID.html`.
 """
 
@@ -20,7 +20,7 @@ from visitstats.imports.source import Source
 KIND = "nukeviet"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LIMIT = 16_777_215
-"""Of `hitstotal`, an unsigned mediumint: it stays there."""
+"""The largest value of `hitstotal`, an unsigned mediumint: the counter stops there."""
 MOST_TOLD = 100
 _UNDATED = ("hour", "dayofweek", "bot", "browser", "os", "country")
 _ROWS = re.compile(r"(?P<prefix>\w+?)_(?P<language>[a-z]{2})_(?P<module>\w+)_rows")
@@ -31,19 +31,19 @@ class _Module(NamedTuple):
     language: str
     name: str
     categories: dict[str, tuple[str, str]]
-    """Number → alias, title."""
+    """Number of a category → its alias and title."""
     has_categories: bool
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     if any(_is_counter(sheet) for sheet in source.sheets) or any(_is_rows(sheet) for sheet in source.sheets):
         return 95
     return 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     counters = [head for sheet in source.sheets if (head := _counter(sheet))]
     if len(counters) > 1:
         names = ", ".join(head.sheet.name for head in counters)
@@ -55,7 +55,7 @@ def read(source: Source, draft: Draft) -> None:
     if table and any(sheet.name == table for sheet in source.sheets):
         tables = [sheet for sheet in source.sheets if sheet.name == table]
     else:
-        # A file without a heading is told by what was said of it alone.
+        # A file without a heading is recognized only by the options.
         tables = [sheet for sheet in source.sheets if _is_rows(sheet) or (sheet.columns is None and not counters)]
     for sheet in source.sheets:
         if (copied := re.fullmatch(r"(\w+)_\d+", sheet.name)) and sheet.has("id", "hitstotal"):
@@ -145,7 +145,7 @@ def _is_rows(sheet: Sheet) -> bool:
 
 
 def _modules(source: Source) -> dict[tuple[str, str], str]:
-    """Return the names of modules in addresses, by language and the part of their tables' names."""
+    """Return the name of each module in addresses, by language and by its part of the table name."""
     found = {}
     for sheet in source.sheets:
         if not (match := re.fullmatch(r"\w+?_([a-z]{2})_modules", sheet.name)):
@@ -232,7 +232,7 @@ def _categories(source: Source, name: str) -> tuple[dict[str, tuple[str, str]], 
 
 
 def _text(cell: Cell, draft: Draft, place: Place) -> str:
-    """Return a text without entities, decoded once. Raises ImportRefused for UTF-8 that was stored as latin1."""
+    """Return a text with its entities decoded once. Raises ImportRefused for UTF-8 that was stored as latin1."""
     text = cell if isinstance(cell, str) and cell != "NULL" else ""
     if not text.isascii() and _MOJIBAKE.search(text):
         if not draft.options.repair_latin1:
@@ -246,7 +246,7 @@ def _text(cell: Cell, draft: Draft, place: Place) -> str:
 
 
 def _byte(letter: str) -> bytes:
-    """Return the byte that MySQL's latin1 has for a letter: Windows-1252, and what that leaves out as it is."""
+    """Return the byte of a letter in MySQL's latin1: Windows-1252, with its unassigned bytes kept as they are."""
     try:
         return letter.encode("cp1252")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Plausible: `imported_visitors` and `imported_pages`, exact days of the site and of pages."""
+"""Plausible: `imported_visitors` and `imported_pages` have the exact days of the site and of its pages."""
 
 from visitstats.imports.draft import Draft
 from visitstats.imports.numbers import Dates, whole
@@ -30,14 +30,14 @@ def _is_dashboard(source: Source) -> bool:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     if _heads(source, "visitors", "date", "pageviews") or _heads(source, "pages", "date", "page", "pageviews"):
         return 95
     return 50 if _is_dashboard(source) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     visitors = _heads(source, "visitors", "date", "pageviews", "visits")
     pages = _heads(source, "pages", "date", "page", "pageviews")
     if not visitors and not pages:

@@ -1,7 +1,7 @@
 """Post Views Counter (WordPress): `wp_post_views (id, type, period, count)`.
 
-Each view is in all five rows of its post: type 0 is a day, 1 a week, 2 a month, 3 a year, 4 the total. The total is the
-baseline, days are days, the rest is only compared.
+Each view is counted in five rows of its post: type 0 is a day, 1 a week, 2 a month, 3 a year, 4 the total. The total is
+taken as the baseline, and days as days; the other rows are only compared.
 """
 
 import re
@@ -24,12 +24,12 @@ def _head(source: Source) -> Head | None:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 90 if _head(source) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     head = _head(source)
     if head is None:
         raise ImportRefused(source.sheets[0].place, "the columns id, type, period and count are expected")

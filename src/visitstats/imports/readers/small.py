@@ -26,12 +26,12 @@ def _moe(source: Source) -> Head | None:
 
 
 def knows_moe(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 85 if _moe(source) else 0
 
 
 def read_moe(source: Source, draft: Draft) -> None:
-    """Take one number for each name, as it was said what the names are."""
+    """Add one number for each name; the options say what each name stands for."""
     head = _moe(source)
     if head is None:
         raise ImportRefused(source.items[0].place, "the columns name and num are expected")
@@ -59,12 +59,12 @@ def _hitcount(source: Source) -> Head | None:
 
 
 def knows_hitcount(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 88 if _hitcount(source) else 0
 
 
 def read_hitcount(source: Source, draft: Draft) -> None:
-    """Take the running totals. Single hits are purged after 30 days, and are never added to them."""
+    """Add the running totals. Single hits are purged after 30 days, and are never added to the totals."""
     head = _hitcount(source)
     if head is None:
         raise ImportRefused(source.items[0].place, "the columns hits and object_pk are expected")
@@ -92,7 +92,7 @@ def read_hitcount(source: Source, draft: Draft) -> None:
 
 
 def _totals(head: Head) -> Iterator[Row]:
-    """Yield the rows that are totals: Django's own export (`dumpdata`) has single hits among them."""
+    """Yield the rows that are totals. Django's own export (`dumpdata`) also has rows of single hits."""
     for row in head.rows():
         if "model" not in head.columns or head.text(row, "model").lower().endswith("hitcount"):
             yield row
@@ -112,12 +112,12 @@ def _number(source: Source) -> str | None:
 
 
 def knows_number(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 65 if _number(source) is not None else 0
 
 
 def read_number(source: Source, draft: Draft) -> None:
-    """Take the running total of a counter that is one file (`SoTruyCap.txt`): visits, unless it was said otherwise."""
+    """Add the total of a counter that is one file (`SoTruyCap.txt`): visits, unless an option says otherwise."""
     place = source.sheets[0].place.at(1)
     n = whole(_number(source), place)
     if n is None:

@@ -1,7 +1,7 @@
 """Tables that people made, and tables of portals whose columns people name: workbooks, CSV, SQL Server, SharePoint.
 
-The heading is the first row in which a count and a date or an article are named; rows above are titles. Sums at the end
-are compared, and never imported. Nothing is guessed: what could be read in two ways is refused.
+The heading is the first row that names a count and a date or an article; the rows above it are titles. Sums at the end
+are compared, and never imported. Nothing is guessed: an ambiguous table is refused.
 """
 
 import itertools
@@ -27,12 +27,12 @@ MOST_GAPS = 20
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 30 if source.sheets else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     options = draft.options
     sheets = [sheet for sheet in source.sheets if _is_meant(sheet, options)]
     if not sheets:
@@ -53,7 +53,7 @@ def read(source: Source, draft: Draft) -> None:
         )
     books = [table for table in usable if table.head.sheet.form == "book"]
     if len(books) > 1 and not options.sheet:
-        # Sheets of one workbook may repeat each other; nobody can tell but the person who made them.
+        # Sheets of one workbook may repeat each other; only the person who made them knows.
         if len({frozenset(table.meanings) for table in books}) > 1:
             raise ImportRefused(
                 books[1].head.sheet.place,
@@ -111,12 +111,12 @@ class _Reading:
         self._title_year = year_of_titles(table)
         self._parts = [part for part in ("day", "month", "year") if part in self._names]
         self._above: dict[str, Cell] = {}
-        """The last year and month in columns of their own."""
+        """The last values of the separate columns of year and month."""
         self._many: dict[str, int] = {}
         self._word = "row" if table.head.sheet.form == "book" else "line"
 
     def read(self) -> None:
-        """Take all rows."""
+        """Add all rows to the draft."""
         draft, head = self._draft, self._head
         if self._table.has_articles:
             if "views" not in self._names:
@@ -173,7 +173,7 @@ class _Reading:
         return found
 
     def _is_sum(self, row: Row) -> bool:
-        """Whether a row sums up others; compares it with them."""
+        """Return whether a row is a sum of others; if so, compare it with them."""
         if not is_total(_label(row)):
             return False
         self._is_over = True
@@ -239,13 +239,13 @@ class _Reading:
         return self._dates.period(cell, place, year=self._title_year)
 
     def _composed(self, row: Row, place: Place) -> str:
-        """A date whose day, month and year have a column each."""
+        """Return the period of a row in which day, month and year are separate columns."""
         cells = {part: self._head.cell(row, self._names[part]) for part in self._parts}
         finest = next((part for part in self._parts if text_of(cells[part])), None)
         if finest is None:
             return ""
         for place_of_part, part in reversed([*enumerate(self._parts)][self._parts.index(finest) :]):
-            # Of merged cells the first has the value: the year, or the month, of the rows below.
+            # Only the first of merged cells has a value: the year or the month is also that of the rows below.
             if text_of(cells[part]):
                 self._above = {each: self._above.get(each) for each in self._parts[place_of_part + 1 :]}
                 self._above[part] = cells[part]
@@ -275,7 +275,7 @@ class _Reading:
         facts = self._facts(row)
         if not address:
             if n is None:
-                return  # a heading between, a signature, a note
+                return  # the row is a repeated heading, a signature or a note
             draft.leave_out("no-article", place, facts.title or "no address", n)
             draft.warn("no-article", f"{self._word} {row.line}, no address")
             return
@@ -332,12 +332,12 @@ class _Reading:
 
 
 def _label(row: Row) -> Cell:
-    """Return the first cell that is a text, not a number that is written as one."""
+    """Return the first cell that is a text, and not a number written as text."""
     return next((cell for cell in row.cells if isinstance(cell, str) and any(map(str.isalpha, cell))), None)
 
 
 def _small(cell: Cell) -> int | None:
-    """Return a number from 1 to 31, or "Tháng 3"."""
+    """Return the number of a day or month from 1 to 31; the cell may also be written as "Tháng 3"."""
     n = _number(cell)
     return n if n is not None and 1 <= n <= 31 else None
 
@@ -352,7 +352,7 @@ def _number(cell: Cell) -> int | None:
 
 
 def _look_at_days(draft: Draft) -> None:
-    """Tell the days between the first and the last that have no row."""
+    """Warn about days without a row between the first and the last day."""
     days = [day for (day,) in draft.db.execute(
         "SELECT DISTINCT period FROM periods WHERE length(period) = 10 ORDER BY period")]  # fmt: skip
     gaps = 0

@@ -1,4 +1,4 @@
-"""Umami: the cloud's `website_event.csv`, and that table of its database. Its `pages.csv` counts people: refused."""
+"""Umami: the cloud's `website_event.csv`, or that table of its database. `pages.csv` is refused: it counts people."""
 
 from datetime import UTC, datetime
 
@@ -23,12 +23,12 @@ def _has_counts(source: Source) -> bool:
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 95 if _events(source) else 85 if _has_counts(source) else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     head = _events(source)
     if head is None:
         raise ImportRefused(

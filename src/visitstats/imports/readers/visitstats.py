@@ -1,4 +1,4 @@
-"""visitstats: a site of ours, as `visitstats site export` writes it (`visitstats.imports.site_file`)."""
+"""visitstats: a site that `visitstats site export` has written (`visitstats.imports.site_file`)."""
 
 from hashlib import sha256
 
@@ -12,16 +12,16 @@ from visitstats.imports.source import Source
 
 KIND = "visitstats"
 KEY_FIELDS = ("ignore_case", "id_params", "extra_drop_params", "hash_routes", "preset", "rules")
-"""What decides about the key of an address, beside the address."""
+"""The settings that, together with an address, decide its key."""
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     return 100 if source.exports else 0
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the file."""
+    """Add the numbers of the file to the draft."""
     if len(source.exports) != 1 or len(source.items) != 1:
         raise ImportRefused(source.items[0].place, "one export of one site is expected, and nothing else beside it")
     reading = Reading(source.exports[0])
@@ -45,7 +45,7 @@ def read(source: Source, draft: Draft) -> None:
                 draft.read["visits"] += line.visits
         else:
             draft.ignore("changes", 1)
-    # The same numbers are the same import, whenever they were exported.
+    # Two exports of the same numbers are the same import, even if they were made at different times.
     plain = msgspec.structs.replace(draft.options, strategy="replace", kind="")
     draft.hash = sha256(reading.digest + msgspec.json.encode(plain)).hexdigest()
     draft.names.append(f"site {reading.head.site}, exported {reading.head.exported}")
@@ -57,5 +57,5 @@ def read(source: Source, draft: Draft) -> None:
 
 
 def _plain(value: object) -> object:
-    """A setting as JSON has it; nothing for one that is as usual."""
+    """Return a setting as a JSON value; an empty value for one that is at its default."""
     return msgspec.json.decode(msgspec.json.encode(value)) or None

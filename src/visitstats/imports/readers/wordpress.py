@@ -1,4 +1,4 @@
-"""What WordPress' own tables say of articles: addresses, titles, authors; for the readers of its counters."""
+"""Addresses, titles and authors of articles from WordPress' own tables, for the readers of its counters."""
 
 import re
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Post(NamedTuple):
 
 
 class Posts:
-    """The posts of a dump; empty when it has no table of them."""
+    """The posts of a dump; empty when the dump has no table of posts."""
 
     def __init__(self, source: Source, draft: Draft) -> None:
         self._posts: dict[str, Post] = {}

@@ -1,4 +1,4 @@
-"""What people call columns: folded headings (no tone marks, no case) and what they mean."""
+"""The names that people give to columns: folded headings (no tone marks, no case) and their meanings."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ MEANINGS = {name.strip(): meaning for meaning, names in _NAMES.items() for name 
 TOTAL = re.compile(r"(?:cong|tong|tong cong|tong so|total|grand total|luy ke|ca nam|tong luot.*|"
                    r"cong (?:quy|thang|nam).*|tong (?:quy|thang|nam).*)")  # fmt: skip
 _UNIT = re.compile(r"\s*[(\[].*?[)\]]")
-# Headings of programs, by which it is told what parts the columns of a text.
+# Headings that programs write; the separator of a text is chosen by them.
 OTHERS = frozenset(
     """
     uri type date count id|c type|c val|c count|hitstotal|period|label|nb hits|nb visits|metadata url|hostname|
@@ -39,7 +39,7 @@ OTHERS = frozenset(
 
 
 def meaning(heading: str) -> str:
-    """Return what a heading means; "" when that is not known."""
+    """Return the meaning of a heading; "" when it is unknown."""
     folded = fold(heading)
     return MEANINGS.get(folded) or MEANINGS.get(fold(_UNIT.sub("", heading)), "")
 
@@ -53,5 +53,5 @@ _ALL = frozenset(each.strip() for each in OTHERS) | {"uri", "type", "count", "ev
 
 
 def is_total(cell: Cell) -> bool:
-    """Whether a row that begins so sums up those above it."""
+    """Return whether a row that begins with this cell is a sum of the rows above it."""
     return isinstance(cell, str) and TOTAL.fullmatch(fold(text_of(cell))) is not None

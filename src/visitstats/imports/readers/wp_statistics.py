@@ -1,6 +1,6 @@
 """WP-Statistics (WordPress): pages per day, the site's views, and the sums of rows that were purged.
 
-`visit` means page view there. One post has several rows a day (query strings): they are added.
+It calls a page view `visit`. A post may have several rows per day, one for each query string; they are added up.
 """
 
 from visitstats.imports.draft import Draft
@@ -11,11 +11,11 @@ from visitstats.imports.source import Source
 
 KIND = "wp-statistics"
 CUT = 190
-"""Characters of the column `uri`."""
+"""The number of characters to which the column `uri` is cut."""
 
 
 def knows(source: Source) -> int:
-    """How well these files are known, from 0 to 100."""
+    """Return how sure the reader is that the files are of its source, from 0 to 100."""
     if first_head(source.sheets, "uri", "type", "date", "count", "id", ending="statistics_pages"):
         return 92
     if first_head(source.sheets, "last visit", "last counter", "visit", ending="statistics_visit"):
@@ -24,7 +24,7 @@ def knows(source: Source) -> int:
 
 
 def read(source: Source, draft: Draft) -> None:
-    """Take what is in the files."""
+    """Add the numbers of the files to the draft."""
     posts = Posts(source, draft)
     dates = Dates()
     pages = first_head(source.sheets, "uri", "type", "date", "count", "id", ending="statistics_pages")
