@@ -24,7 +24,7 @@ PAGE = 1000
 
 class NewPart(NamedTuple):
     """Amounts at one place (a date, a month, a year, "" for no time): those of the site alone, and those of up to a few
-    hundred articles, each with its key, amount and dictionary entry (or None)."""
+    hundred articles, each with its key, amount and dictionary entry (may be empty)."""
 
     place: str
     visits: int

@@ -57,5 +57,5 @@ def read(source: Source, draft: Draft) -> None:
 
 
 def _plain(value: object) -> object:
-    """Return a setting as a JSON value; an empty value for one that is at its default."""
+    """Return a setting as a JSON value; None for one that is empty or off."""
     return msgspec.json.decode(msgspec.json.encode(value)) or None
