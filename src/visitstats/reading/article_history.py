@@ -1,11 +1,12 @@
-"""The views of articles on any days, exact: one article by day or month, many articles or all of them over a range.
+"""Exact views of articles on any days: one article by day or month, many articles or all of them over a range.
 
-A packed month is read from its tiles; what was counted for its days later, and every month that is not packed yet, from
-the hashes of the days. Both are added up. Which hashes there are to be read is told by the site's views of each
-month and day: those that are others than what was packed, or have corrections.
+A packed month is read from its tiles. Counts that came to its days after packing, and every month that is not packed
+yet, are read from the hashes of the days. Both are added up. A day's hash is read only if the site's views of that day
+differ from what was packed, or if the day has corrections.
 
 An article is named by its id and its number (`Article`). The index knows both, and `numbers` finds them without it. An
-article that was merged into another keeps its days: whoever asks for the other one names both; `all_of` adds them up.
+article that was merged into another keeps its days: a caller that asks for the other one names both; `all_of` adds
+them up.
 """
 
 from collections import Counter, defaultdict
@@ -32,21 +33,21 @@ class All(NamedTuple):
     """The views of all articles over a range of days."""
 
     by_number: list[int]
-    """At the place of each number its article's views; 0 for an article that was merged into another."""
+    """Views, indexed by article number; 0 for an article that was merged into another."""
     without_number: dict[bytes, int]
-    """Of articles (ids) that have no number yet: those that were merged into others before there were numbers, until a
-    month of theirs is packed."""
+    """Views by id of the articles that have no number: they were merged into others before numbers existed, and get a
+    number when a month of theirs is packed."""
 
 
 class _Sources(NamedTuple):
     """Where the views of a range of days are. All of it is added up."""
 
     packed: dict[str, Span]
-    """Months of which there are tiles, with the part of each that is asked for."""
+    """The months that have tiles, with the part of each that is asked for."""
     dates: list[str]
-    """Days of which there are hashes."""
+    """The days whose hashes must be read."""
     records: dict[str, Packed]
-    """Of all packed months: while they are the same, nothing was moved from hashes into tiles."""
+    """The records of all packed months. As long as they are unchanged, nothing was moved from hashes into tiles."""
 
 
 class ArticleHistory:
@@ -57,8 +58,8 @@ class ArticleHistory:
         self._tiles = tiles
 
     async def numbers(self, site: str, articles: Collection[bytes]) -> list[Article]:
-        """Return these articles (ids) with their numbers, for who has no index; without those that have none. Reads up
-        to a megabyte for each 130,000 articles of the site."""
+        """Return these articles (ids) with their numbers, for callers without an index; articles without a number are
+        left out. Reads up to a megabyte for each 130,000 articles of the site."""
         return [Article(*each) for each in (await self._tiles.numbers(site, articles)).items()]
 
     async def by_day(self, site: str, articles: Collection[Article], first: date, last: date) -> dict[str, int]:
@@ -82,7 +83,7 @@ class ArticleHistory:
         return await self._steadily(site, first, last, read)
 
     async def by_month(self, site: str, articles: Collection[Article], first: date, last: date) -> dict[str, int]:
-        """Return the views of these articles together by month (2026-10), as far as its days are in the range."""
+        """Return the views of these articles together by month (2026-10), counting only days in the range."""
         found: Counter[str] = Counter()
         for day, n in (await self.by_day(site, articles, first, last)).items():
             found[day[:7]] += n
@@ -109,8 +110,8 @@ class ArticleHistory:
         return await self._steadily(site, first, last, read)
 
     async def all_of(self, site: str, first: date, last: date, aliases: Mapping[bytes, bytes]) -> All:
-        """Return the views of all articles. `aliases` tells for which article (id) each one that was merged stands in
-        the end."""
+        """Return the views of all articles. `aliases` maps each merged article (id) to the article that it was finally
+        merged into."""
 
         async def read(sources: _Sources) -> All:
             many = await self._tiles.many_ids(site)
@@ -127,7 +128,7 @@ class ArticleHistory:
                 for article, n in (await self._tiles.day(site, day)).items():
                     hashed[article] += int(n)
             numbers = await self._tiles.numbers(site, {*hashed, *aliases, *aliases.values()})
-            # Some may have become known while this was read.
+            # New articles may have got numbers during the read.
             found += [0] * (max(numbers.values(), default=0) + 1 - many)
             without: dict[bytes, int] = {}
             for each, views in hashed.items():
@@ -149,7 +150,7 @@ class ArticleHistory:
     ) -> None:
         """Hand out the views of all articles on each day of a month (2026-10), in pieces that are to be added up:
         `in_tile` takes the number of a block and its cells (`core.tiles.cell`), `on_day` a date and views by id.
-        `begin` is told when it begins, once more when the month was packed meanwhile."""
+        `begin` is called at the start, and again if the read is repeated because the month was packed meanwhile."""
         span = whole_month(month)
 
         async def read(sources: _Sources) -> None:
@@ -166,7 +167,7 @@ class ArticleHistory:
         await self._steadily(site, first, first.replace(day=len(span.dates)), read)
 
     async def _steadily(self, site: str, first: date, last: date, read: Callable[[_Sources], Awaitable[T]]) -> T:
-        """Read, and once more if a month was packed meanwhile: its days were moved from one place to the other."""
+        """Read, and read again if a month was packed meanwhile, because packing moves days from hashes into tiles."""
         for _ in range(MOST_TRIES):
             sources = await self._sources(site, first, last)
             found = await read(sources)
@@ -181,7 +182,7 @@ class ArticleHistory:
         of_months = await self._tiles.site_views(site, months)
         corrected = await self._tiles.corrected(site, months)
         before: dict[str, int] = {}
-        """What was packed of each day on which there may be more."""
+        """The packed views of each day that may have more views than were packed."""
         for span, views, marks in zip(wanted, of_months, corrected, strict=True):
             record = records.get(span.month)
             if record is None and (views or marks):
@@ -199,10 +200,11 @@ class ArticleHistory:
 
 
 def most(views: Sequence[int], many: int) -> list[tuple[int, int]]:
-    """Return the numbers that have the most views, at most so many, with their views: the most first, of equal ones the
-    lower number; none without views. 15 ms for a million."""
+    """Return the `many` article numbers with the most views, with their views: the most first, the lower number first
+    among equals, and none without views. Takes 15 ms for a million."""
     pieces = range(0, len(views), BLOCK)
-    # Each of so many pieces has one with its maximum, so that none below the least of these is wanted.
+    # The `many` pieces with the highest maxima hold at least `many` articles that reach the lowest of these maxima, so
+    # no article below it can be in the result.
     highest = sorted((max(views[start : start + BLOCK]) for start in pieces), reverse=True)
     least = max(1, highest[many - 1] if len(highest) >= many else 1)
     found = [
@@ -241,7 +243,7 @@ def _add(found: list[int], start: int, tile: Tile, span: Span) -> None:
 
 
 def _resolved(views: All, numbers: Mapping[bytes, int], aliases: Mapping[bytes, bytes]) -> All:
-    """Move what articles have that were merged into others to those."""
+    """Move the views of merged articles to the articles that they were merged into."""
     by_number, without = views
     for alias, end in aliases.items():
         n = without.pop(alias, 0)

@@ -1,5 +1,5 @@
-"""What readers say of articles that is not what the articles are called: a defacement that was tried, or a real
-renaming. An editor sees the difference by the number of networks (docs/security.md)."""
+"""Claims: names that readers' pages send for an article and that differ from its current ones. A claim is either an
+attempted defacement or a real renaming; an editor tells them apart by the number of networks (docs/security.md)."""
 
 from heapq import nlargest
 from typing import Annotated
@@ -27,7 +27,7 @@ class Claimed(msgspec.Struct):
 
 
 async def claims(reads: Reads, live: LiveSite, now_ms: int, limit: int = MOST) -> list[Claimed]:
-    """Return the claims of the last days, those of most networks first, the newest of alike ones. Raises
+    """Return the claims of the last days, those from the most networks first, the newest first among equals. Raises
     StoreUnavailable."""
     day, found = live.calendar.day_at(now_ms), list[tuple[int, str, bytes, Claim]]()
     for _ in range(CLAIM_DAYS):

@@ -1,8 +1,8 @@
-"""Views of closed months: of tiles, and of sums that the index keeps of them.
+"""Views of packed months, from their tiles and from sums of tiles that the index keeps.
 
 The index has, for the end of each quarter, the views of every article in all packed months before it. So a range of any
-length is the difference of two of these, with at most a month and a part of one at each end, which are read from the
-tiles. What is kept was made of certain tiles; when a month was packed again, it is made again.
+length is the difference of two of these sums, corrected at each end by at most a month and a part of one, which are
+read from the tiles. Each sum records the tiles that it was made from; when a month is packed again, it is made again.
 """
 
 import sqlite3
@@ -20,17 +20,17 @@ from visitstats.reading.index import Index, Known
 from visitstats.store.register import Register, State
 
 RANGES = 2
-"""Ranges that are remembered: the one of a list, and the one before it to compare with."""
+"""How many ranges are remembered: the range of a list, and the range before it to compare with."""
 STEP = 16
-"""Blocks that are summed up at once."""
+"""How many blocks are summed up at once."""
 MANY = 64
-"""Articles of a tile from which on it is cheaper to sum up all of it, for each of the days that they are asked for."""
+"""From this many requested articles on, it is cheaper to sum up the whole tile, once for each distinct span of days."""
 Sign = int
 
 
 class Closed:
     """Reads packed months. Methods raise StoreUnavailable, IndexUnavailable, `index.Damaged`, and `register.Repacked`
-    when a month is packed otherwise than the index knows."""
+    when a month was packed again since the index read it."""
 
     def __init__(self, index: Index, register: Register) -> None:
         self._index = index
@@ -38,8 +38,8 @@ class Closed:
         self._kept: dict[tuple[object, ...], list[int]] = {}
 
     async def views(self, site: str, known: Known, asked: Range) -> list[int]:
-        """Return the views of each article (by number) in the packed months of a range, each for itself, whatever it
-        was merged into. Not to be changed."""
+        """Return the views of each article (by number) in the packed months of a range. Views of a merged article are
+        not added to the other one. Callers must not change the list."""
         state = known.state
         name = (known.sid, known.whole, _version(state, asked.last[:7]), asked.first, asked.last)
         found = self._kept.get(name)
@@ -70,8 +70,8 @@ class Closed:
         return found
 
     async def sum_up(self, site: str, known: Known) -> None:
-        """Have sums up to the end of every quarter whose months are over and packed, made of the tiles that there are
-        now. Only under `Index.lock`."""
+        """Make the sums up to the end of every quarter whose months are over and packed, from the current tiles. Call
+        it only under `Index.lock`."""
         state = known.state
         with self._index.reading() as connection:
             good = _made(connection, known, state)
@@ -139,7 +139,8 @@ class Closed:
 
 
 def _views_in(tile: Tile, asked: list[tuple[int, int, Span]]) -> Iterator[tuple[int, int]]:
-    """Yield of each of these (whatever it is, the article's place in the block, days) the views."""
+    """Yield the views of each request. A request is a caller's own number, which is yielded with the views, the
+    article's place in the block, and the days."""
     if len(asked) < MANY:
         for it, offset, span in asked:
             days = tile.article(offset)
@@ -156,12 +157,12 @@ def _views_in(tile: Tile, asked: list[tuple[int, int, Span]]) -> Iterator[tuple[
 
 
 def plan(made: list[str], asked: list[Span], state: State) -> tuple[str, str, list[tuple[Span, Sign]]]:
-    """Return how the packed months of a range (`asked`) are put together with the fewest tiles: the quarter up to whose
-    end all is added, the one up to whose end all is taken away, and months or parts of them, added or taken away."""
+    """Return how to compute the packed months of a range (`asked`) from the fewest tiles: the quarter whose sums are
+    added, the quarter whose sums are subtracted, and months or parts of months to add or subtract."""
     months = list(state.packed)
 
     def up_to(name: str) -> tuple[str, list[tuple[Span, Sign]]]:
-        """All before a month: a quarter, with what lies between it and the month."""
+        """Cover everything before a month: a quarter's sums, and the months between its end and the month."""
         ways = [("", [(whole_month(month), 1) for month in months if month < name])]
         if place := bisect_left(made, name):
             quarter = made[place - 1]
@@ -172,7 +173,8 @@ def plan(made: list[str], asked: list[Span], state: State) -> tuple[str, str, li
         return min(ways, key=lambda way: len(way[1]))
 
     def edge(span: Span, *, is_end: bool) -> tuple[str, list[tuple[Span, Sign]]]:
-        """All before the end of a span, or before its beginning: before its month or behind it, and a part of it."""
+        """Cover everything up to the end of a span, or before its beginning: start from the sums before its month and
+        add a part of the month, or from the sums after its month and subtract the rest of it."""
         first, last = span.first, span.last
         within = Span(span.month, 1, last if is_end else first - 1, whole=False)
         rest = Span(span.month, within.last + 1, days_in(span.month), whole=False)
@@ -203,7 +205,7 @@ def packed_spans(state: State, asked: Range) -> list[Span]:
 
 
 def quarters(state: State) -> list[str]:
-    """Return the last months of the quarters that are over, as far as months are packed."""
+    """Return the last month of each quarter that is over and packed."""
     if not state.packed:
         return []
     first, last = next(iter(state.packed)), next(reversed(state.packed))
@@ -222,19 +224,19 @@ def _after(month: str) -> str:
 
 
 def _version(state: State, last: str) -> bytes:
-    """Return 8 bytes that are others when a month up to one of them is packed otherwise."""
+    """Return 8 bytes that change whenever a month up to `last` is packed again."""
     names = "".join(f"{month}{each.nonce} " for month, each in state.packed.items() if month <= last)
     return blake2b(names.encode(), digest_size=8).digest()
 
 
 def _made(connection: sqlite3.Connection, known: Known, state: State) -> list[str]:
-    """Return the quarters whose sums are of the tiles that there are now."""
+    """Return the quarters whose sums were made from the current tiles."""
     rows = connection.execute("SELECT name, made FROM quarter WHERE sid = ? ORDER BY name", (known.sid,))
     return [name for name, made in rows if made == _version(state, name)]
 
 
 def _sums(connection: sqlite3.Connection, sid: int, quarter: str, blocks: Sequence[int]) -> dict[int, "array[int]"]:
-    """Return the sums up to the end of a quarter of these blocks."""
+    """Return the sums of these blocks up to the end of a quarter."""
     if not quarter or not blocks:
         return {}
     rows = connection.execute(
@@ -257,8 +259,8 @@ def _sums(connection: sqlite3.Connection, sid: int, quarter: str, blocks: Sequen
 
 
 def _packed(column: "array[int]") -> bytes:
-    """Write sums for the file of this machine: all first bytes, all second bytes, and so on. So they take a quarter
-    less, and a tenth of the time."""
+    """Compress sums for this machine's index file: all first bytes, then all second bytes, and so on. In this order
+    they take a quarter less space, and a tenth of the time."""
     narrow = array("I" if max(column) < 1 << 32 else "Q", column)
     data, size = narrow.tobytes(), narrow.itemsize
     return narrow.typecode.encode() + zlib.compress(b"".join(data[n::size] for n in range(size)), 1)

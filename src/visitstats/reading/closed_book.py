@@ -1,4 +1,4 @@
-"""What is frozen of a month, as reports tell it: its articles and royalties, and their sums by author or category."""
+"""The frozen content of a closed month, as reports show it: articles, royalties, and sums by author or category."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from visitstats.reading.groups import GROUPINGS, Group, Grouping
 from visitstats.reading.query import PIECE, Page
 
 MOST_GROUPS = 50_000
-"""Of a file: authors beyond them are one group. Each takes some 200 bytes."""
+"""Groups in one file at most; all further authors share one group. A group takes some 200 bytes of memory."""
 OTHERS = "(…)"
 
 
@@ -27,30 +27,30 @@ class ClosedNote(msgspec.Struct, frozen=True):
     late_of: str
     late_visits: int
     late_views: int
-    """Of royalties: what is due of articles that were published before this month."""
+    """In a report of royalties: the views that are due for articles that were published before this month."""
 
 
 class ClosedBook(NamedTuple):
-    """What is frozen of a month, what came late to the one before among it."""
+    """The frozen content of a month. It includes the late counts of the month that was closed before it."""
 
     note: ClosedNote
     visits: int
     views: int
     rows: list[Row]
-    """Its articles, the most read first. What they had of all time is not frozen."""
+    """The articles, the most read first. Their views of all time are not frozen."""
     days: int = 0
-    """Of royalties: within how many days of publication."""
+    """In a report of royalties: within how many days of publication views count."""
     since: int = 0
-    """Of the royalties of the month that was closed last: views that have come since, which are due in the next one."""
+    """In the royalties of the month that was closed last: views that came after closing. They are due next month."""
 
     def groups(self, by: Grouping) -> list[Group]:
-        """Return what the articles of each author or category have together."""
+        """Return the sums of the articles of each author or category."""
         sums = Sums(by, within=False)
         sums.add(self.rows)
         return sums.sorted()
 
     def pages(self, asked: Range, by: Grouping | None, limit: int) -> Iterator[Page]:
-        """Yield the articles in pieces, group by group if they are grouped; one piece at least."""
+        """Yield the articles in pieces, group by group if they are grouped; at least one piece."""
         rows = self.rows
         if by:
 
@@ -66,7 +66,7 @@ class ClosedBook(NamedTuple):
 
 
 def known_of_frozen(query: Query) -> Query:
-    """Return the conditions of a query of which what is frozen knows something."""
+    """Return a query with only those conditions that can be answered from frozen content."""
     return Query(
         period=query.period, first=query.first, last=query.last, author=query.author, category=query.category,
         limit=query.limit, sort=query.sort if query.sort in GROUPINGS else "views",
@@ -74,7 +74,7 @@ def known_of_frozen(query: Query) -> Query:
 
 
 def articles_of(rows: Iterable[ClosedRow]) -> list[Row]:
-    """Return the articles that were read in a month, or late in the one before, the most read first."""
+    """Return the articles with views in a month, or with late views of the month before, the most read first."""
     found = [Row(_entry(row), row.views + row.late) for row in rows if row.views + row.late]
     return sorted(found, key=lambda row: (-row.views, row.entry.key))
 
@@ -98,7 +98,7 @@ class Sums:
         self._found: dict[str, tuple[int, int]] = {}
 
     def add(self, rows: list[Row]) -> None:
-        """Add some."""
+        """Add the rows of some articles."""
         for row in rows:
             name: str = getattr(row.entry, self._by)
             if name not in self._found and len(self._found) >= MOST_GROUPS:

@@ -1,4 +1,4 @@
-"""Closed months, for whoever reports: what was frozen, and what has come since. And how a month is frozen.
+"""Closed months for reports: what was frozen, what has come since, and how a month is frozen.
 
 closing = await closed.find("portal", "2026-10")      None for an open month
 book = await closed.book("portal", closing)           head and rows, compared with their SHA-256
@@ -34,13 +34,13 @@ from visitstats.store.closings import Closings
 from visitstats.store.tiles import Tiles
 
 ROWS = 1000
-"""Articles that are read at once."""
+"""How many articles are read at once."""
 
 
 Told = tuple[str, str, str, str, str]
 """The key of an article, and its title, author, category and publication."""
 Live = dict[str, tuple[Told, int]]
-"""What articles are called, and their views, by key."""
+"""The names of articles and their views, by key."""
 
 
 class Lists(Protocol):
@@ -56,22 +56,21 @@ class Book(NamedTuple):
 
     head: ClosedHead
     rows: Iterator[ClosedRow]
-    """In the order of their keys."""
+    """The rows, sorted by key."""
     text: bytes
-    """All of it, as its SHA-256 is of."""
+    """The complete text, of which the SHA-256 was taken."""
 
 
 class Since(NamedTuple):
-    """What a closed month has beyond what was frozen of it: what came later. The next month that is closed takes it
-    over."""
+    """The counts that came to a closed month after it was frozen. The next month that is closed takes them over."""
 
     visits: int
     views: int
 
 
 class ClosedMonths:
-    """Reads the closed months of sites. Every method may raise StoreUnavailable, and ClosingDamaged for what is not
-    what was frozen."""
+    """Reads the closed months of sites. Every method may raise StoreUnavailable, and ClosingDamaged when the stored
+    text is not the one that was frozen."""
 
     def __init__(self, closings: Closings, changes: Changes, tiles: Tiles) -> None:
         self._closings = closings
@@ -80,7 +79,7 @@ class ClosedMonths:
         self._tiles = tiles
 
     async def all(self, site: str) -> dict[str, Closing]:
-        """Return the closings that are in force, by month, the first month first."""
+        """Return the closings that are in force, by month, in the order of the months."""
         return await self._closings.all(site)
 
     async def find(self, site: str, month: str) -> Closing | None:
@@ -104,7 +103,7 @@ class ClosedMonths:
     async def day_views(self, site: str, articles: list[bytes], day: str) -> int:
         """Return the views of some articles (ids) together on a date."""
         numbers = {each.id: each for each in await self._history.numbers(site, articles)}
-        # Without a number nothing of it is packed.
+        # An article without a number has no packed views.
         asked = [numbers.get(each, Article(each, 0)) for each in articles]
         when = date.fromisoformat(day)
         known = [each for each in asked if each.id in numbers]
@@ -118,8 +117,8 @@ class ClosedMonths:
     # Freezing --------------------------------------------------------------------------------------------------------
 
     async def freeze(self, lists: Lists, site: Site, month: str, days: int = ROYALTY_DAYS) -> Frozen:
-        """Read what is to be frozen of a month, royalties within so many days of publication among it. Raises what
-        lists do, and StoreUnavailable when the articles together are not what the site has."""
+        """Read what will be frozen of a month, including royalties within `days` days of publication. Raises what
+        lists do, and StoreUnavailable when the views of the articles do not add up to those of the site."""
         closed = await self._closings.all(site.id)
         before = closed[max(closed)] if closed else None
         earlier = [] if before is None else list((await self.book(site.id, before)).rows)
@@ -173,7 +172,7 @@ class ClosedMonths:
             due = n - had[key]
             told = told or _told(next(row for row in earlier if row.key == key))
             span = since(calendar, told[-1], within)
-            if due or (span is not None and span.last > end):  # else it has all that it will have
+            if due or (span is not None and span.last > end):  # otherwise its royalties are complete
                 found[key] = told, within, n, due
         return found
 
@@ -191,7 +190,7 @@ class ClosedMonths:
         return had, days
 
     async def _now_within(self, lists: Lists, site: Site, days: dict[str, int]) -> Live:
-        """Return what articles are called, and their views within so many days (by key) of publication."""
+        """Return the names of articles, and their views within a number of days (by key) of publication."""
         found: Live = {}
         for within in sorted(set(days.values())):
             wanted = [key for key, n in days.items() if n == within]
@@ -215,7 +214,7 @@ class ClosedMonths:
             query = msgspec.structs.replace(query, cursor=page.cursor)
 
     async def _live(self, lists: Lists, site: Site, month: str) -> Live:
-        """Return what articles are called and were read in a month, by key; the hidden ones, too."""
+        """Return the names of articles and their views in a month, by key, hidden articles included."""
         found: Live = {}
         cursor = ""
         while True:

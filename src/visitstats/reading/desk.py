@@ -38,9 +38,9 @@ from visitstats.system.ending import end
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 15.0
-"""How long a page may take: a large index is made meanwhile, and the answer says how far it is."""
+"""How long a page may take. If a large index is not ready by then, the answer says how far it is."""
 IDLE_SECONDS = 600.0
-"""A desk that nobody asks for so long ends: it takes some 40 MB."""
+"""A desk without requests for this long is ended, because it takes some 40 MB."""
 STOP_SECONDS = 5.0
 
 _decode_page = msgspec.msgpack.Decoder(Page).decode
@@ -55,8 +55,8 @@ class Died(Exception):
 
 
 class Desk:
-    """Asks a desk, which reads the store at an address, `url`; `clock` gives the moment in milliseconds. Methods raise
-    InvalidQuery, StoreUnavailable, IndexUnavailable and IndexBuilding."""
+    """Sends requests to a desk. The desk reads the store at `url`; `clock` gives the time in milliseconds. Methods
+    raise InvalidQuery, StoreUnavailable, IndexUnavailable and IndexBuilding."""
 
     def __init__(self, settings: Settings, url: str, clock: Callable[[], int]) -> None:
         self._environment = {**os.environ, **settings.to_environ(), f"{PREFIX}REDIS_URL": url}
@@ -69,7 +69,7 @@ class Desk:
 
     @property
     def pid(self) -> int | None:
-        """The process, if it runs."""
+        """The process id, if the process runs."""
         return self._process.pid if self._process is not None and not self._process.has_died else None
 
     async def page(self, site: Site, query: Query) -> Page:
@@ -82,7 +82,7 @@ class Desk:
         return _decode_rows(await self._ask(Ask(0, site, "top", ANSWER_SECONDS, self._clock(), query)))
 
     async def history(self, site: Site, key: str, by: str, first: str, last: str) -> History:
-        """Return what an article was read (`Articles.history`). Raises NoSuchArticle, too."""
+        """Return the views of an article over time (`Articles.history`). Also raises NoSuchArticle."""
         ask = Ask(0, site, "history", ANSWER_SECONDS, self._clock(), history=(key, by, first, last))
         return _decode_history(await self._ask(ask))
 
@@ -93,7 +93,7 @@ class Desk:
         )
 
     async def labels(self, site: Site, kind: str, text: str, limit: int) -> list[str]:
-        """Return what authors, categories or types are called (`Articles.labels`)."""
+        """Return the names of authors, categories or types (`Articles.labels`)."""
         ask = Ask(0, site, "labels", ANSWER_SECONDS, self._clock(), labels=(kind, text, limit))
         return _decode_labels(await self._ask(ask))
 
@@ -115,8 +115,8 @@ class Desk:
         report: ReportKind | None = None,
         told: str = "",
     ) -> AsyncIterator[bytes]:
-        """Yield a list or a report as a file, in pieces, as fast as they are taken. Under a name `told` it is known
-        meanwhile how far a workbook is (`progress`)."""
+        """Yield a list or a report as a file, in pieces, as fast as the caller takes them. Meanwhile `progress` gives
+        the progress of a workbook under the name `told`."""
         ask = Ask(
             0, site, "file", 0, self._clock(), query, kind=kind, language=language, delimiter=delimiter, report=report,
             told=told,
@@ -129,7 +129,7 @@ class Desk:
             raise IndexUnavailable("the file could not be completed; ask again") from error
 
     def progress(self, site: Site, told: str) -> Progress | None:
-        """Return how far a file is that is made by this or another worker of the machine; None when that is not
+        """Return the progress of a file that this or another worker of the machine makes; None when it is not
         known."""
         return read_progress(place_of(self._orders, site.id, told))
 
@@ -204,7 +204,7 @@ class _Process:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process id."""
         return self._process.pid
 
     @property
@@ -213,10 +213,10 @@ class _Process:
         return not self._waiting
 
     async def parts(self, ask: Ask) -> AsyncIterator[bytes]:
-        """Ask, and yield the parts of the answer. Raises Died, and what the answer ends with."""
+        """Send a request and yield the parts of its answer. Raises Died, and the error that the answer ends with."""
         self._last += 1
         ask = msgspec.structs.replace(ask, id=self._last)
-        # Not more than WINDOW parts come before one is taken.
+        # The desk sends at most WINDOW parts before one is taken, so the queue stays short.
         queue: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._waiting[ask.id] = queue
         done = False

@@ -1,9 +1,9 @@
-"""The desk: a process beside a worker that does what is heavy about lists, so that no hit waits for it.
+"""The desk: a process beside a worker that does the heavy work of lists, so that no hit waits for it.
 
 It reads requests on its standard input and answers on its standard output, in frames: four bytes of length, then
-msgpack. Each request may have WINDOW parts on the way; the next one is made when one of them was taken. So a slow
-reader of a large file costs neither side memory, and keeps nobody else from an answer. It ends when its input
-ends: with its worker, however that ended.
+msgpack. Each request may have WINDOW parts on the way; the next part is made when one of them was taken. So a slow
+reader of a large file costs neither side memory, and delays no other request. The desk ends when its input ends, so
+it always ends with its worker.
 """
 
 import asyncio
@@ -49,13 +49,13 @@ from visitstats.system.ending import end
 log = logging.getLogger(__name__)
 
 WINDOW = 4
-"""Parts of an answer that were sent and are not taken yet."""
+"""How many parts of an answer may be sent and not taken yet."""
 MOST_FRAME = 64 * 1024 * 1024
 MOST_REQUESTS = 64
-"""More at once are refused."""
+"""How many requests may run at once; further ones are refused."""
 FILE_PIECE = 64 * 1024
 NICE = 5
-"""A hit comes first."""
+"""The niceness of the process: hits have priority."""
 LENGTH = struct.Struct(">I")
 
 
@@ -67,21 +67,21 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     site: Site
     what: str
     seconds: float
-    """How long the whole answer may take; 0 for as long as somebody reads it."""
+    """How long the whole answer may take; 0 means as long as the reader keeps reading."""
     now_ms: int = 0
-    """The moment, by the worker's clock."""
+    """The time by the worker's clock."""
     query: Query = Query()
     history: tuple[str, str, str, str] = ("", "day", "", "")
-    """Of an article its key; day, month or year; the first and the last day, if they are given."""
+    """An article's key; day, month or year; the first and the last day, or empty texts."""
     labels: tuple[str, str, int] = ("author", "", 0)
-    """Author, category or type; a text that is in it; how many at most."""
+    """Author, category or type; a text that the names contain; how many names at most."""
     kind: Kind = "csv"
     language: Language = "vi"
     delimiter: str = ";"
     report: ReportKind | None = None
     """What a report, or the file of one, is about; a file without it is a list."""
     told: str = ""
-    """Under which name it is to be told how far a file is; empty for none."""
+    """The name under which the progress of a file is written down; empty for no progress."""
 
 
 class Taken(msgspec.Struct, tag=True, frozen=True):
@@ -91,7 +91,7 @@ class Taken(msgspec.Struct, tag=True, frozen=True):
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
-    """Nobody wants the rest of an answer."""
+    """The rest of an answer is no longer wanted."""
 
     id: int
 
@@ -110,7 +110,7 @@ class End(msgspec.Struct, tag=True, frozen=True):
     error: str = ""
     text: str = ""
     numbers: tuple[int, int] = (0, 0)
-    """How far a list is that is being made."""
+    """The progress of an index that is being made: articles done, and articles in all."""
 
 
 Request = Ask | Taken | Stop
@@ -126,7 +126,7 @@ ERRORS: dict[str, type[VisitstatsError]] = {
         ClosingDamaged,
     )
 }
-"""What a request may end with. Anything else is a fault of ours, and says so."""
+"""The errors that a request may end with. Any other error is a bug of this program, and is reported as one."""
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[bytes], Request] = msgspec.msgpack.Decoder(Request).decode
@@ -140,7 +140,7 @@ def frame(message: Request | Answer) -> bytes:
 
 
 async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield messages until the other side has gone."""
+    """Yield messages until the other side closes the pipe."""
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
             [length] = LENGTH.unpack(await reader.readexactly(LENGTH.size))
@@ -199,7 +199,7 @@ class Clerk:
             await send((text + writer.rows(page.rows)).encode())
 
     async def _workbook(self, ask: Ask, send: Send) -> None:
-        # A workbook is an archive that is complete at its end only.
+        # A workbook is an archive, which can be read only once it is complete.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{secrets.token_hex(8)}.xlsx"
         told = Told(place_of(self._folder, ask.site.id, ask.told)) if ask.told else None
@@ -254,7 +254,7 @@ class Clock:
         return time.time_ns() // 1_000_000 + self._ahead
 
     def follow(self, now_ms: int) -> None:
-        """Take over the moment that a request names: requests take no time."""
+        """Set the clock to the time that a request names; the way from the worker takes hardly any time."""
         self._ahead += now_ms - self()
 
 
@@ -273,7 +273,7 @@ class Server:
         self._ending: list[asyncio.Task[None]] = []
 
     async def serve(self) -> None:
-        """Answer until the other side has gone."""
+        """Answer requests until the worker closes the pipe."""
         async for data in frames(self._reader):
             message = decode_request(data)
             if isinstance(message, Ask):
@@ -327,7 +327,7 @@ async def _main(settings: Settings) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", 0))
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb", 0))
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    # What is printed by mistake must not look like a frame.
+    # Output that is printed by mistake must not be read as a frame.
     os.dup2(2, 1)
     client = open_client(settings.redis_url)
     clock = Clock()
@@ -343,7 +343,7 @@ async def _main(settings: Settings) -> None:
 
 
 def made_of(client: Any, index: Index, clock: Callable[[], int]) -> Articles:
-    """Put together what answers queries on a store (its client) and an index."""
+    """Build the object that answers queries from a store (its client) and an index."""
     return Articles(
         index,
         updater_of(client, index, clock),
@@ -355,19 +355,19 @@ def made_of(client: Any, index: Index, clock: Callable[[], int]) -> Articles:
 
 
 def reports_of(client: Any, articles: Articles, clock: Callable[[], int]) -> Reports:
-    """Put together what makes reports on a store (its client) and lists."""
+    """Build the object that makes reports from a store (its client) and lists."""
     closed = ClosedMonths(Closings(client), Changes(client), Tiles(client))
     return Reports(articles, SiteHistory(client), Reads(client), closed, clock)
 
 
 def updater_of(client: Any, index: Index, clock: Callable[[], int]) -> Updater:
-    """Put together what brings an index up to date from a store (its client)."""
+    """Build the object that brings an index up to date from a store (its client)."""
     return Updater(index, Register(client), Changes(client), clock)
 
 
 def main() -> None:
     """Run a desk for the worker that has started it, with the settings of its environment."""
-    # Who stops a service from a terminal stops its workers, and each of these its desk.
+    # Ctrl-C in a terminal reaches the whole process group. The workers stop on it, and each worker stops its own desk.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -37,12 +37,12 @@ class Column(NamedTuple):
     kind: workbook.Kind = "text"
 
     def heading(self, language: Language) -> Heading:
-        """Return what stands above it."""
+        """Return the heading of the column."""
         return Heading(self.vi if language == "vi" else self.en, self.width, self.kind)
 
 
 def address(site: Site, row: Row) -> str:
-    """Return where an article is to be found: its own address, or the site's host with the key."""
+    """Return the address of an article: its own address, or the site's host with the key."""
     host = site.main_host
     return row.entry.url or (f"https://{host}{row.entry.key}" if host and row.entry.key.startswith("/") else "")
 
@@ -132,8 +132,8 @@ class Cells:
 
 
 class Workbook:
-    """Writes a list as a workbook, row by row: the sums of its numbers below, and a plot of its first articles. To be
-    closed, or to be discarded; may raise OSError."""
+    """Writes a list as a workbook, row by row, with the sums of its numbers below and a plot of its first articles. The
+    caller must close or discard it. Methods may raise OSError."""
 
     def __init__(self, path: Path, site: Site, shown: list[Column], language: Language = "vi") -> None:
         self._language = language
@@ -173,7 +173,7 @@ def harmless(text: str) -> str:
 
 
 def file_name(site: Site, asked: Range, kind: str, language: Language = "vi") -> str:
-    """Return what a file of a list is called, as bac-ha_bai-viet_2026-11-16_2026-11-22.xlsx."""
+    """Return the file name of a list, such as bac-ha_bai-viet_2026-11-16_2026-11-22.xlsx."""
     return f"{site.id}_{'bai-viet' if language == 'vi' else 'articles'}_{_named_days(asked)}.{kind}"
 
 
@@ -187,7 +187,7 @@ REPORT_NAMES = {
 
 
 def report_name(site_id: str, report: str, asked: Range, kind: str, language: Language = "vi") -> str:
-    """Return what the file of a report is called, as bac-ha_nhuan-but_2026-10-01_2026-10-31.xlsx."""
+    """Return the file name of a report, such as bac-ha_nhuan-but_2026-10-01_2026-10-31.xlsx."""
     return f"{site_id}_{REPORT_NAMES[report][language == 'en']}_{_named_days(asked)}.{kind}"
 
 
@@ -202,7 +202,7 @@ def calendar_of(timezone: str) -> Calendar:
 
 
 def published(site: Site, row: Row) -> Cell:
-    """Return the day on which an article was published, in the site's zone; what is no date stays a text."""
+    """Return the day on which an article was published, in the site's zone; a value that is no date stays a text."""
     text = row.entry.published
     try:
         if len(text) == len("2026-11-24"):

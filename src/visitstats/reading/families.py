@@ -149,4 +149,4 @@ FIXED: Mapping[str, Iterable[str]] = {
     "visitstats_store_refusals": sorted(word.lower() for word in REFUSES),
     "visitstats_connections_closed": CLOSED_REASONS,
 }
-"""The same of counters with a reason and no site."""
+"""Counters with a reason and no site: the reasons that are known before any of them happens."""

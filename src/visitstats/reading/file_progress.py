@@ -1,5 +1,5 @@
-"""How far a file is that takes a while: written down beside the orders of lists, so that every worker of a machine can
-tell it to whoever waits. It is a courtesy: what cannot be written or read is not known.
+"""The progress of files that take a while. It is written beside the orders of lists, so that every worker of a machine
+can show it to the person who waits. Progress is optional: if it cannot be written or read, it is simply not known.
 """
 
 import time
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAUSE_SECONDS = 0.2
-"""No more often is it written down."""
+"""The shortest time between two writes of the progress."""
 LETTERS = 16
-"""Of the name that whoever asks for a file has drawn: hexadecimal digits."""
+"""Length of the random name that the client has drawn for its file, in hexadecimal digits."""
 
 
 class Progress(NamedTuple):
@@ -22,12 +22,12 @@ class Progress(NamedTuple):
 
 
 def place_of(folder: Path, site: str, name: str) -> Path:
-    """Return where the progress of a file of a site is, which somebody has asked for under a name."""
+    """Return the path of the progress of a site's file, which a client has asked for under a name."""
     return folder / f"{blake2b(f'{site}:{name}'.encode(), digest_size=12).hexdigest()}.told"
 
 
 def read_progress(path: Path) -> Progress | None:
-    """Return how far a file is; None when that is not known: it has not begun, or is complete."""
+    """Return the progress of a file; None when it is not known: the file has not begun, or is complete."""
     try:
         done, whole = path.read_text("ascii").split()
         return Progress(int(done), int(whole))
@@ -36,14 +36,14 @@ def read_progress(path: Path) -> Progress | None:
 
 
 class Told:
-    """Writes down how far a file is. To be ended."""
+    """Writes down the progress of a file. The caller must call `end`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._next = 0.0
 
     def __call__(self, done: int, whole: int) -> None:
-        """Say that so many rows of so many are written."""
+        """Note that `done` of `whole` rows are written."""
         if time.monotonic() < self._next and done < whole:
             return
         self._next = time.monotonic() + PAUSE_SECONDS
@@ -53,6 +53,6 @@ class Told:
             fresh.replace(self._path)
 
     def end(self) -> None:
-        """Forget it."""
+        """Remove the progress."""
         with suppress(OSError):
             self._path.unlink()

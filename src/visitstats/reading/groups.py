@@ -1,6 +1,6 @@
-"""Articles by author or by category: how the groups of a list follow each other, and what each has in all.
+"""Articles grouped by author or by category: the order of the groups in a list, and the sums of each group.
 
-A group is an article's author or category exactly as it is written; articles without one are a group, too, the last.
+A group is an author or category exactly as it is written. Articles without one form a group too, which comes last.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ _NUMBER = (1 << SITE_BITS) - 1
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What the articles of an author or a category have together, in the period that was asked for."""
+    """The sums of the articles of an author or a category, in the period that was asked for."""
 
     name: str
     """Empty for articles without one."""
@@ -35,8 +35,8 @@ class Where(NamedTuple):
 def grouped(
     connection: sqlite3.Connection, known: Known, by: Grouping, query: Query, where: Where, sums: list[int] | None
 ) -> list[Group]:
-    """Return the groups of what a query selects, that with the most views first. `sums` are the views by number; None
-    of all time."""
+    """Return the groups of the articles that a query selects, the group with the most views first. `sums` are the views
+    by article number; None stands for the views of all time."""
     names = {number: text for number, _, text in _words(connection, known, by)}
     found: dict[str, tuple[int, int]] = {}
     for _, word, n in _selected(connection, by, query, where, sums):
@@ -50,7 +50,7 @@ def grouped(
 def in_groups(
     connection: sqlite3.Connection, known: Known, by: Grouping, query: Query, where: Where, sums: list[int] | None
 ) -> tuple[list[int], int]:
-    """Return the numbers of articles group by group, in each the most read first, and the views of all together."""
+    """Return article numbers group by group, the most read first in each group, and the views of all articles."""
     words = sorted(_words(connection, known, by), key=lambda word: word[1:], reverse=query.descends)
     ranks = {number: place for place, (number, _, _) in enumerate(words)}
     rows = [(ranks.get(word, len(words)), -n, -number) for number, word, n in _selected(

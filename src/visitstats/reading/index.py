@@ -1,17 +1,17 @@
-"""The index of articles: one SQLite file for each data folder, made from the store, lost without harm, in no backup.
+"""The index of articles: one SQLite file for each data folder. It is made from the store and needs no backup.
 
 Lists are found, filtered and sorted here; the numbers that they show are read from the store (`reading/query.py`).
 
     site      how far the index has read a site (`store.register.State`), and whether it is complete
-    article   of each article its number, key, folded title, author, category, type, publication, views of all time
-    place     id → number            word    what authors, categories and types are called
-    alias     article → what it was merged into
-    day       date → the views of each article, of the days that the store has beside its packed months
-    quarter   up to the ends of which quarters there are sums, and of which packed months these are
+    article   each article's number, key, folded title, author, category, type, publication, views of all time
+    place     id → number            word    the names of authors, categories and types
+    alias     article → the article that it was merged into
+    day       date → the views of each article, for the days that the store has beside its packed months
+    quarter   the quarters up to whose end there are sums, and the version of the packed months in these sums
     sums      views of each article in all packed months up to the end of a quarter, by block (`closed.py`)
 
-One process writes at a time (`Index.lock`), the others read what was there before (WAL). A file that is missing,
-damaged or of another form is made anew. Everything here blocks for milliseconds, and may raise IndexUnavailable.
+One process writes at a time (`Index.lock`); meanwhile the others read the previous content (WAL). A file that is
+missing, damaged or of another form is made anew. Every call blocks for milliseconds, and may raise IndexUnavailable.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ CACHE_KIB = 32 * 1024
 WAIT_SECONDS = 5.0
 
 SHOWN, HIDDEN, MERGED = 0, 1, 2
-"""What an article is in lists: there, there if hidden ones are asked for, in none."""
+"""The states of an article: in every list, only in lists that include hidden articles, in no list."""
 
 _TABLES = """
 CREATE TABLE site (sid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, ready INTEGER NOT NULL DEFAULT 0,
@@ -66,7 +66,7 @@ INDEXES = {
 
 
 class IndexUnavailable(VisitstatsError):
-    """The index cannot be written or read here: a full disk, a folder that is not ours."""
+    """The index cannot be written or read: the disk is full, or the folder belongs to another user."""
 
 
 class IndexBuilding(VisitstatsError):
@@ -79,7 +79,7 @@ class IndexBuilding(VisitstatsError):
 
 
 class Damaged(Exception):
-    """The file is not what it should be. It is made anew."""
+    """The index file is damaged. It is made anew."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -87,20 +87,20 @@ class Known(msgspec.Struct, frozen=True):
 
     sid: int
     ready: bool
-    """Whether all of its articles are in it."""
+    """Whether the index has all articles of the site."""
     done: int
     whole: int
     passed_ms: int
     """When it was last brought up to date."""
     cost_ms: int
-    """How long that took."""
+    """How long the last update took."""
     version: int
-    """A random number, another one after each change of the site's rows: what was worked out for it is good for it."""
+    """A random number that changes with the site's rows. A result that was computed for one version is valid for it."""
     state: State
     tail: bytes
-    """A digest of the last ids that are known: other ones mean another store."""
+    """A digest of the last known ids. If the store's ids differ from it, the store is another one."""
     months: dict[str, dict[str, int]]
-    """Views of the days of each month, of all articles together, and their corrections, as they were read
+    """For each month, the views of all articles together by day, and the corrections, as last read
     (`Register.days`)."""
 
 
@@ -110,7 +110,7 @@ _decode_months = msgspec.msgpack.Decoder(dict[str, dict[str, int]]).decode
 
 
 class Index:
-    """The file in a folder. Not to be used by two threads at once."""
+    """The index file in a folder. Two threads must not use one object at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -124,7 +124,7 @@ class Index:
         return self._folder / "index.orders"
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
@@ -132,13 +132,13 @@ class Index:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Open what is there now, or a new file. Raises Damaged, once the file is out of the way."""
+        """Open the existing file, or a new one. Raises Damaged after a damaged file has been removed."""
         with self._told():
             yield self._open()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Write all of what is done inside, or nothing. Only under `lock`."""
+        """Open a transaction: everything done inside is written, or nothing is. Call it only under `lock`."""
         with self._told():
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
@@ -152,7 +152,7 @@ class Index:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Be the one that writes; False when another process is. Never waits."""
+        """Take the write lock; yield False when another process has it. Never waits."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(self._folder / "index.lock", os.O_RDWR | CREATE, 0o600)
@@ -169,7 +169,7 @@ class Index:
             os.close(handle)
 
     def known(self, site: str) -> Known | None:
-        """Return how far a site was read; None for one that was never asked for."""
+        """Return how far a site was read; None for a site that was never asked for."""
         with self.reading() as connection:
             row = connection.execute(
                 "SELECT sid, ready, done, whole, passed_ms, cost_ms, version, state, tail, months FROM site"
@@ -243,7 +243,7 @@ class Index:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours. What is damaged goes out of the way."""
+        """Translate SQLite's errors into those of this module, and remove a damaged file."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -262,8 +262,8 @@ class Index:
 
 @contextmanager
 def open_index(folder: Path) -> Iterator[Index]:
-    """Open the index of a data folder if that is ours to write in, else one for the moment: a file of another user's
-    would keep the service from its own, and lists are answered without a disk, too."""
+    """Open the index of a data folder if this user owns the folder, otherwise a temporary index. A file that another
+    user owns would lock the service out of its own index; a temporary index answers lists, too."""
     with TemporaryDirectory(prefix="visitstats-") as elsewhere:
         try:
             is_ours = folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK | os.X_OK)
@@ -281,12 +281,12 @@ def _form(connection: sqlite3.Connection) -> int:
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    # "no such table" of a file whose form says otherwise; "disk I/O error" of one that was cut off.
+    # SQLite says "no such table" for a file that lacks a table of its form, "disk I/O error" for a truncated file.
     return any(word in str(error) for word in ("no such", "has no column", "malformed", "disk I/O error"))
 
 
 def start(connection: sqlite3.Connection, site: str, whole: int) -> int:
-    """Begin a site anew, with nothing in it; return its number here."""
+    """Start a site anew, without articles; return its number in the index."""
     row = connection.execute("SELECT sid FROM site WHERE name = ?", (site,)).fetchone()
     if row is not None:
         for table in ("article", "place", "word", "alias", "day", "quarter", "sums", "site"):
@@ -297,7 +297,7 @@ def start(connection: sqlite3.Connection, site: str, whole: int) -> int:
 
 
 def note(connection: sqlite3.Connection, known: Known) -> None:
-    """Write down how far a site was read."""
+    """Record how far a site was read."""
     connection.execute(
         "UPDATE site SET ready = ?, done = ?, whole = ?, passed_ms = ?, cost_ms = ?, version = ?, state = ?, tail = ?,"
         " months = ? WHERE sid = ?",

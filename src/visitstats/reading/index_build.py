@@ -1,10 +1,10 @@
 """How the index of articles follows the store: a site is read whole once, then only what has changed.
 
-A pass reads the site's state (`store.register.State`), and from there: the articles with new numbers, those whose entry
-was touched, the days whose views are others than were read, and the totals of the articles that these days changed. The
-state is noted last: after a pass that was cut off the next one does the same again. What is read may be newer than the
-state that was read before it; then the next pass reads it again. A store that came back older shows by numbers that are
-not what they were, or by fewer touches: the site's articles are read again.
+A pass first reads the site's state (`store.register.State`). It then reads the articles with new numbers, the articles
+whose entry was touched, the days whose views have changed, and the totals of the articles that changed on these days.
+The state is recorded last, so that the pass after an interrupted one repeats its work. Data may be newer than the state
+that was read before it; then the next pass reads it again. A store that was restored from an older copy is recognised
+by other article numbers, or by fewer touches; then all of the site's articles are read again.
 """
 
 import json
@@ -30,15 +30,15 @@ from visitstats.store.register import CORRECTED, ID, PAGE, Facts, Register, Stat
 log = logging.getLogger(__name__)
 
 TAIL = 4096
-"""So many of the last known ids are compared with the store's at each pass that finds new ones or touches."""
+"""How many of the last known ids each pass compares with the store's, if it finds new ids or touches."""
 CHUNK = 10 * PAGE
-"""Articles that are written at once while a site is read whole."""
+"""How many articles are written at once while a whole site is read."""
 MANY = 50_000
-"""From so many articles on the index tables are made at the end: a third faster."""
+"""From this many articles on, SQLite's indexes are made at the end, which is a third faster."""
 ASKED = 500
-"""Parameters of one statement of SQLite's."""
+"""How many parameters one SQLite statement gets."""
 RECENT = 2
-"""The last days, in which counts may come while a site is read whole."""
+"""How many of the last days may still get counts while a whole site is read."""
 
 _ROW = "INSERT OR REPLACE INTO article VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -50,12 +50,12 @@ class Cells(NamedTuple):
     counts: "array[int]"
 
     def packed(self) -> bytes:
-        """Write it for the file of this machine."""
+        """Return the cells as bytes for this machine's index file."""
         return zlib.compress(self.numbers.tobytes() + self.counts.tobytes(), 1)
 
 
 def cells_of(data: bytes) -> Cells:
-    """Read what `Cells.packed` wrote. Raises sqlite3.DatabaseError."""
+    """Read the bytes that `Cells.packed` returned. Raises sqlite3.DatabaseError."""
     try:
         data = zlib.decompress(data)
         numbers, counts = array("I"), array("q")
@@ -91,7 +91,7 @@ class Updater:
         known = msgspec.structs.replace(known, passed_ms=began, cost_ms=max(after - began, 0))
         with self._index.writing() as connection:
             note(connection, known)
-        # Lists are answered meanwhile; those of long ranges are slower until it is done.
+        # Lists are already answered meanwhile; lists of long ranges are slower until the sums are made.
         await self._closed.sum_up(site, known)
         return known
 
@@ -119,17 +119,17 @@ class Updater:
     async def _read_numbers(
         self, site: str, sid: int, calendar: Calendar, first: int, end: int, tail: bytes, merged: Collection[int]
     ) -> bytes:
-        """Take in the articles with these numbers; return the last ids before `end`."""
+        """Add the articles with these numbers to the index; return the last ids before `end`."""
         while first < end:
             ids = await self._register.ids(site, first, min(first + CHUNK, end))
             if not ids:
-                break  # the list is shorter by now: the next pass finds out
+                break  # the list has become shorter; the next pass handles that
             articles = [ids[n : n + ID] for n in range(0, len(ids), ID)]
             facts = await self._register.facts(site, articles)
             with self._index.writing() as connection:
                 words = _Words(connection, sid)
                 places = [(_signed(article), sid, number) for number, article in enumerate(articles, first)]
-                # The first place of an id is its number.
+                # If an id occurs twice, its first place is its number.
                 connection.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?)", sorted(places))
                 taken = connection.execute(
                     "SELECT number FROM place WHERE sid = ? AND number >= ? AND id IN (SELECT value FROM json_each(?))",
@@ -145,7 +145,7 @@ class Updater:
                 connection.executemany(_ROW, rows)
                 connection.execute("UPDATE site SET done = ? WHERE sid = ?", (first + len(articles), sid))
             if back:
-                # Pages that had given their places back and are read again.
+                # These articles had given their places back, and now have views again.
                 await self._read_again(site, sid, calendar, self._numbers(sid, back), merged)
             tail = (tail + ids)[-TAIL * ID :]
             first += len(articles)
@@ -154,7 +154,7 @@ class Updater:
     # What has changed -------------------------------------------------------------------------------------------------
 
     async def _is_same(self, site: str, known: Known, state: State) -> bool:
-        """Whether the store still has the articles that were read, under their numbers."""
+        """Return whether the store still has the articles that were read, under the same numbers."""
         if state.ids < known.whole:
             return False
         if state == known.state:
@@ -197,7 +197,7 @@ class Updater:
                 connection.executemany(_ROW, rows)
 
     async def _read_aliases(self, site: str, known: Known) -> None:
-        # Chains are followed to their ends.
+        # Chains of merges are followed to their ends.
         wanted = {
             _signed(alias): _signed(article_id(key)) for alias, key in (await self._changes.aliases(site)).items()
         }
@@ -226,8 +226,8 @@ class Updater:
             _set_totals(connection, known.sid, numbers.values(), totals)
 
     async def _read_days(self, site: str, known: Known, state: State) -> dict[str, dict[str, int]]:
-        """Read the days whose views are others than were read, with the totals of the articles that have changed on
-        them; return the views of all days by month."""
+        """Read the days whose views have changed, with the totals of the articles that have changed on them; return the
+        views of all days by month."""
         had, have = known.state.years, state.years
         years = sorted({year.rstrip(CORRECTED) for year in {*had, *have} if had.get(year) != have.get(year)})
         found = await self._register.days(site, [f"{year}-{month:02d}" for year in years for month in range(1, 13)])
@@ -235,7 +235,7 @@ class Updater:
         months |= {month: days for month, days in found.items() if days}
         was, now = _of_days(known.months), _of_days(months)
         changed = {date.rstrip(CORRECTED) for date in was.keys() | now.keys() if was.get(date) != now.get(date)}
-        # What is packed is not in its day's hash any more; what came later is, and stands beside it.
+        # Packed views are no longer in the hash of their day; counts that came later are in it.
         packed = {f"{month}-{day:02d}": n for month, each in state.packed.items() for day, n in enumerate(each.days, 1)}
         others = {
             month
@@ -243,12 +243,12 @@ class Updater:
             if _nonce(known.state, month) != _nonce(state, month)
         }
         wanted = changed | {date.rstrip(CORRECTED) for date in was.keys() | now.keys() if date[:7] in others}
-        # Days then have the same views, of other articles.
+        # Pruning can move views between articles without changing the sum of a day, so every open day is read again.
         is_pruned = state.pruned != known.state.pruned
         if is_pruned:
             wanted |= {date.rstrip(CORRECTED) for date in now if date[:7] not in state.packed}
         for number, date in enumerate(sorted(wanted), 1):
-            # Of a site that was just read whole the totals are known but for what was counted meanwhile.
+            # After reading a whole site, its totals are known except for counts that came during the read.
             with_totals = (date in changed or is_pruned) and (known.ready or number > len(wanted) - RECENT)
             is_there = now.get(date, 0) != packed.get(date, 0) or date + CORRECTED in now
             await self._read_day(site, known.sid, date, is_there=is_there, with_totals=with_totals)
@@ -271,7 +271,7 @@ class Updater:
         ordered = sorted((number, counts[article]) for article, number in numbers.items())
         cells = Cells(array("I", [number for number, _ in ordered]), array("q", [n for _, n in ordered]))
         with self._index.writing() as connection:
-            # Both at once: what has changed of a day is known only as long as its old views are here.
+            # Days and totals are written at once: changes are found by comparison with the old views of the day.
             if ordered:
                 connection.execute(
                     "INSERT OR REPLACE INTO day VALUES (?, ?, ?, ?)", (sid, date, sum(cells.counts), cells.packed())
@@ -282,7 +282,7 @@ class Updater:
                 _set_totals(connection, sid, changed.values(), totals)
 
     def _moved(self, sid: int, counts: dict[bytes, int], lacking: Collection[bytes]) -> dict[bytes, int]:
-        """Give what articles without a number have to those that they were merged into, before there were numbers."""
+        """Move the views of articles without a number to the articles that they were merged into."""
         with self._index.reading() as connection:
             targets = dict(connection.execute("SELECT id, target FROM alias WHERE sid = ?", (sid,)).fetchall())
         found = dict(counts)
@@ -292,7 +292,7 @@ class Updater:
         return found
 
     def _numbers(self, sid: int, articles: Iterable[bytes]) -> dict[bytes, int]:
-        """Return the numbers of those of these articles (ids) that have one."""
+        """Return the numbers of these articles (ids), leaving out articles without one."""
         found: dict[bytes, int] = {}
         with self._index.reading() as connection:
             for piece in _pieces(list(map(_signed, articles))):
@@ -307,7 +307,7 @@ class Updater:
 
 
 class _Words:
-    """The numbers of words, as they are needed."""
+    """Looks up the numbers of words, and numbers new words when they are first used."""
 
     def __init__(self, connection: sqlite3.Connection, sid: int) -> None:
         self._connection = connection

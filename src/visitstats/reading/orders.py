@@ -1,8 +1,8 @@
-"""Orders of articles: which ones a query selects, and how they follow each other, as the index had it at a moment.
+"""Orders of articles: the articles that a query selects, sorted, as the index had them at one moment.
 
 An order is a small file (4 bytes for each article) that is kept for KEPT_SECONDS after its last page, so that all
 workers of a machine read the pages of one list from it, at any depth, while counts move. Its name follows from the
-query and from what the index knew: who asks the same again before anything has changed gets the same order.
+query and from the state of the index, so that the same query gets the same order until something changes.
 """
 
 import os
@@ -31,7 +31,7 @@ from visitstats.system.files import CREATE
 
 KEPT_SECONDS = 900
 MOST_FILES = 64
-"""With a million articles each they take 256 MB."""
+"""How many orders are kept at most. With a million articles each, they take 256 MB."""
 NAME = 8
 _HEAD = struct.Struct("<4sQQQ")
 _MAGIC = b"vso1"
@@ -47,7 +47,7 @@ class Order(NamedTuple):
     path: Path
 
     def numbers(self, first: int, many: int) -> list[int]:
-        """Return the numbers of so many articles, from a place on; fewer at the end."""
+        """Return the numbers of `many` articles from the place `first` on; fewer at the end."""
         try:
             with self.path.open("rb") as file:
                 file.seek(_HEAD.size + 4 * first)
@@ -57,7 +57,7 @@ class Order(NamedTuple):
         return list(array("I", data[: len(data) // 4 * 4]))
 
     def place_behind(self, number: int, otherwise: int) -> int:
-        """Return the place behind an article, or another one if it is not in the order."""
+        """Return the place behind an article, or `otherwise` if the article is not in the order."""
         try:
             return array("I", self.numbers(0, self.selection.articles)).index(number) + 1
         except ValueError:
@@ -88,7 +88,7 @@ class Orders:
         """Return the order of a query as the index has it now."""
         name = blake2b(query.digest(site, asked) + b"%d:%d" % (known.sid, known.version), digest_size=NAME).digest()
         if found := self.find(name):
-            # Nothing has changed since: it is as good as one of now.
+            # Nothing has changed since this order was made, so it is still current.
             return found._replace(selection=Selection(known.passed_ms, found.selection.articles, found.selection.views))
         sums = [] if asked.is_all else await self._sums.views(site, known, asked)
         with self._index.reading() as connection:
@@ -114,14 +114,14 @@ class Orders:
     async def groups(
         self, site: str, known: Known, calendar: Calendar, query: Query, asked: Range, by: Grouping
     ) -> list[Group]:
-        """Return what the articles of each author or category have together."""
+        """Return the sums of the articles of each author or category."""
         sums = None if asked.is_all else await self._sums.views(site, known, asked)
         with self._index.reading() as connection:
             return grouped(connection, known, by, query, Where(*_conditions(connection, known, calendar, query)), sums)
 
     def labels(self, known: Known, kind: str, text: str, limit: int) -> list[str]:
-        """Return what the authors, categories or types (`kind`) of articles in lists are called, those in which a text
-        is (without case and tone marks), from A to Z."""
+        """Return the names of the authors, categories or types (`kind`) of listed articles, from A to Z. Only names
+        that contain a text are returned; case and tone marks are ignored."""
         # There is no index of types, and there are few of them.
         used = "" if kind == "type" else f"AND EXISTS (SELECT 1 FROM article WHERE {kind} = word.id AND state = 0)"  # noqa: S608
         query = "SELECT text FROM word WHERE sid = ? AND kind = ? AND (? = '' OR instr(folded, ?)) "
@@ -132,12 +132,12 @@ class Orders:
             return [label for (label,) in rows]
 
     def numbered(self, known: Known, key: str) -> int | None:
-        """Return the number of an article by its key; of a merged one that of the other."""
+        """Return the number of an article by its key. A merged article has the number of the one it was merged into."""
         with self._index.reading() as connection:
             return next(iter(_named(connection, known.sid, (key,))), None)
 
     def published(self, known: Known, numbers: list[int]) -> dict[int, int]:
-        """Return when articles were published (in ms), those that have a moment that can be read."""
+        """Return the times of publication (in ms) of those articles whose time can be parsed."""
         places = ",".join(str(known.sid << SITE_BITS | number) for number in numbers)
         with self._index.reading() as connection:
             rows = connection.execute(
@@ -193,7 +193,7 @@ class Orders:
             with suppress(OSError):  # another worker was faster
                 found.append((path.stat().st_mtime, path))
         found.sort()
-        # By the clock of the file system, which says how old a file is.
+        # The ages of files follow the clock of the file system, so this is not the service's clock.
         limit = time.time() - KEPT_SECONDS
         for number, (moment, path) in enumerate(found):
             if moment < limit or number <= len(found) - MOST_FILES:
@@ -211,7 +211,7 @@ def _in_range(
     direction = "DESC" if query.descends else "ASC"
     numbers: list[int]
     if query.sort == "views" and query.least and where == _PLAIN:
-        # Most articles were not read in a range: those that were are found without a look into the table.
+        # Most articles have no views in a range. Those that do are found without reading the table of articles.
         away = connection.execute("SELECT at FROM article WHERE sid = ? AND state <> 0", (known.sid,))
         hidden = {at & _NUMBER for (at,) in away}
         numbers = list(compress(range(len(views)), views))
@@ -230,7 +230,7 @@ def _in_range(
 
 
 def _numbers(rows: Iterable[tuple[int]]) -> list[int]:
-    """Return the numbers in the places of rows: their lower 32 bits. 0.3 µs each, most of it SQLite's."""
+    """Return the article numbers of rows: the lower 32 bits of `at`. Takes 0.3 µs each, most of it in SQLite."""
     places = array("I", array("q", chain.from_iterable(rows)).tobytes())
     return places[sys.byteorder != "little" :: 2].tolist()
 
@@ -238,9 +238,9 @@ def _numbers(rows: Iterable[tuple[int]]) -> list[int]:
 def _conditions(
     connection: sqlite3.Connection, known: Known, calendar: Calendar | None, query: Query
 ) -> tuple[str, list[object]]:
-    """Return the conditions of a query but for views, with their values."""
+    """Return the conditions of a query, except those on views, with their values."""
     by_word = [(kind, getattr(query, kind)) for kind in ("author", "category", "type") if getattr(query, kind)]
-    # The number of a word is one site's: its index is better than the site's.
+    # A word's number belongs to one site, so SQLite should use the index on words ("+" keeps it from the site's).
     parts = ["+sid = ?" if by_word else "sid = ?", "state < 2" if query.hidden else "state = 0"]
     values: list[object] = [known.sid]
     for kind, text in by_word:
@@ -271,7 +271,8 @@ def _conditions(
 
 
 def _words(connection: sqlite3.Connection, sid: int, kind: str, text: str) -> list[int]:
-    """Return the numbers of what is called so; when nothing is, of what is called so but for case and tone marks."""
+    """Return the numbers of the words that equal a text; if there are none, of those that equal it when case and tone
+    marks are ignored."""
     for column, value in (("text", text), ("folded", fold(text))):
         rows = connection.execute(
             f"SELECT id FROM word WHERE sid = ? AND kind = ? AND {column} = ?",  # noqa: S608
@@ -283,7 +284,7 @@ def _words(connection: sqlite3.Connection, sid: int, kind: str, text: str) -> li
 
 
 def _named(connection: sqlite3.Connection, sid: int, keys: tuple[str, ...]) -> list[int]:
-    """Return the numbers of articles by their keys; of a merged one, that of the other."""
+    """Return the numbers of articles by their keys. A merged article has the number of the one it was merged into."""
     found = set()
     for key in keys:
         article = int.from_bytes(article_id(key), "big", signed=True)

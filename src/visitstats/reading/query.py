@@ -1,8 +1,8 @@
-"""The one query: articles of a site as somebody asks for them. API, command line and exports all come here.
+"""Answers queries for articles of a site. The API, the command line and the exports all use this module.
 
-The order comes from the index, which is brought up to date first when it is older than it may be; the numbers of each
-row are read from the store when it is shown. So the order may be some seconds old (at most a minute, and it says of
-when), and no number is.
+The order comes from the index, which is first brought up to date when it is too old; the numbers of each row are read
+from the store when the row is shown. So the order may be some seconds old (at most a minute, and the answer states its
+time), but the numbers are always current.
 """
 
 import asyncio
@@ -37,25 +37,25 @@ T = TypeVar("T")
 OLDEST_MS = 60_000
 """How old an order may be at most."""
 YOUNG_MS = 1000
-"""Younger than this nobody asks for it to be."""
+"""The smallest age that is demanded of an order: a younger one counts as current."""
 COSTS = 20
-"""The index is brought up to date so seldom that this takes a twentieth of the time."""
+"""Updates of the index are spaced so that they take about a twentieth of the time."""
 PIECE = 500
-"""Rows that are read at once."""
+"""How many rows are read at once."""
 WAIT_SECONDS = 10.0
 """How long an answer waits for an index that is being made."""
 LOOK_SECONDS = 0.05
 TRIES = 4
 LENGTHS = {"day": len("2026-11-24"), "month": len("2026-11"), "year": len("2026")}
-"""Characters of the name of each."""
+"""How many characters the name of each kind of period has."""
 KINDS = ("author", "category", "type")
-"""What articles are sorted by that has a name."""
+"""The properties of articles that have a list of names (`Articles.labels`)."""
 LONG = 5000
-"""Rows of a file from which on it is cheaper to read ahead what they have in common."""
+"""From this many rows of a file on, it is cheaper to read their shared data ahead."""
 AHEAD = 8000
-"""Articles whose views since publication are read at once."""
+"""For how many articles the views since publication are read at once."""
 SPARE = 10
-"""Articles that are read beyond the most read ones."""
+"""How many articles are read in addition to the most read ones, in case some were merged."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -63,23 +63,23 @@ class Page(msgspec.Struct, frozen=True):
 
     range: Range
     compared: Range | None
-    """The period before, if that was asked for."""
+    """The previous period, if a comparison was asked for."""
     selection: Selection
     rows: list[Row]
     cursor: str
-    """Reads on behind the last row; empty at the end."""
+    """The cursor for the rows after the last one; empty at the end."""
     first: int
     """How many articles of the order come before these."""
 
 
 class History(msgspec.Struct, frozen=True):
-    """What one article was read."""
+    """The views of one article over time."""
 
     entry: Entry
     total: int
-    """Of all time, its baseline included."""
+    """The views of all time, including the article's baseline."""
     rows: list[tuple[str, int]]
-    """Views of each day, month or year from the first that was asked for, or on which it was read, to the last."""
+    """Views by day, month or year, from the first one asked for (or the first one with views) to the last."""
 
 
 class Groups(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 class Asked(NamedTuple):
-    """A query with what follows from it."""
+    """A query, and the values derived from it."""
 
     site: Site
     calendar: Calendar
@@ -102,14 +102,14 @@ class Asked(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """What was read ahead for a long list."""
+    """The data that was read ahead for a long list."""
 
     packed: tuple[str, ...]
-    """The months that were packed then."""
+    """The months that were packed at the time of the read."""
     open: Mapping[bytes, int]
     """Views of articles on the other days of the range."""
     within: "array[int] | None"
-    """Views since publication by article number, -1 for one without a date; None when nobody asks for them."""
+    """Views since publication by article number, -1 for one without a date; None when they are not asked for."""
 
 
 class Articles:
@@ -166,15 +166,15 @@ class Articles:
             yield Page(asked.range, asked.compared, order.selection, [], "", place)
 
     async def top(self, site: Site, period: str, limit: int) -> list[Row]:
-        """Return the most read articles of a period. Cheap: the order may be OLDEST_MS old, and is not kept."""
+        """Return the most read articles of a period. This is cheap: the order may be OLDEST_MS old, and is not kept."""
         asked = self._asked(site, Query(period=period, limit=limit))
-        # Some of them may have been merged since.
+        # Some of the articles may have been merged since the index was updated.
         more = limit + SPARE
         numbers = await self._read(site, lambda known: self._orders.top(site.id, known, asked.range, more), OLDEST_MS)
         return (await self._rows(asked, numbers))[:limit]
 
     async def groups(self, site: Site, query: Query, by: Grouping) -> Groups:
-        """Return what the articles of each author or category have together, all of one moment."""
+        """Return the sums of the articles of each author or category, all as of one moment."""
         asked = self._asked(site, query)
 
         async def read(known: Known) -> Groups:
@@ -184,7 +184,7 @@ class Articles:
         return await self._read(site, read)
 
     async def labels(self, site: Site, kind: str, text: str, limit: int) -> list[str]:
-        """Return what authors, categories or types are called (`Orders.labels`)."""
+        """Return the names of authors, categories or types (`Orders.labels`)."""
         if kind not in KINDS:
             raise InvalidQuery(f"of {kind[:40]!r}: use one of {', '.join(KINDS)}")
 
@@ -194,7 +194,7 @@ class Articles:
         return await self._read(site, read, OLDEST_MS)
 
     async def history(self, site: Site, key: str, by: str = "day", first: str = "", last: str = "") -> History:
-        """Return what an article was read on each day, month or year (`by`) of a range. Raises NoSuchArticle."""
+        """Return the views of an article on each day, month or year (`by`) of a range. Raises NoSuchArticle."""
         if by not in LENGTHS:
             raise InvalidQuery(f"by {by[:40]!r}: use one of {', '.join(LENGTHS)}")
         asked = self._asked(site, Query(keys=(key,), first=first or BEGINNING, last=last))
@@ -222,8 +222,8 @@ class Articles:
             raise StoreUnavailable(f"the history of {key[:200]} cannot be read: {error}") from error
 
     async def ready(self, site: Site, seconds: float) -> None:
-        """Return when there is an index of a site that is young enough. Raises IndexBuilding after so long, and goes on
-        with it."""
+        """Wait until the index of a site is recent enough. Raises IndexBuilding after `seconds`; the update then
+        continues in the background."""
         await self._fresh(site, seconds=seconds)
 
     async def refresh(self, site: Site) -> Known | None:
@@ -244,7 +244,7 @@ class Articles:
     # The order --------------------------------------------------------------------------------------------------------
 
     async def _order(self, asked: Asked) -> tuple[Order, int]:
-        """Return the order of a query, and the place in it from which on it is asked for."""
+        """Return the order of a query, and the place in it at which the asked page begins."""
         cursor = asked.cursor
         if cursor is not None and (order := self._orders.find(cursor.order)):
             return order, min(cursor.place, order.selection.articles)
@@ -255,8 +255,8 @@ class Articles:
         return order, 0 if cursor is None else order.place_behind(cursor.number, cursor.place)
 
     async def _read(self, site: Site, work: Callable[[Known], Awaitable[T]], oldest_ms: int = 0) -> T:
-        """Read what an index says that is young enough, knows all merges, is not damaged, and of whose months none was
-        packed again meanwhile."""
+        """Run `work` on an index that is recent enough and knows all merges. Repeat it if the index turns out to be
+        damaged, or if a month was packed again meanwhile."""
         anew = False
         for _ in range(TRIES):
             known = await self._fresh(site, oldest_ms, anew=anew)
@@ -271,8 +271,8 @@ class Articles:
     # Rows -------------------------------------------------------------------------------------------------------------
 
     async def _rows(self, asked: Asked, numbers: list[int], ahead: "Ahead | None" = None) -> list[Row]:
-        """Read articles of the store. One that was merged into another since is left out; so is one without a view,
-        unless the query says otherwise."""
+        """Read articles from the store. Articles that were merged since the order was made are left out; so are
+        articles without views, unless the query includes them."""
         return await self._read(asked.site, lambda known: self._rows_now(asked, known, numbers, ahead), OLDEST_MS)
 
     async def _rows_now(self, asked: Asked, known: Known, numbers: list[int], ahead: "Ahead | None") -> list[Row]:
@@ -304,8 +304,8 @@ class Articles:
         ]
 
     async def _ahead(self, asked: Asked, order: Order) -> "Ahead | None":
-        """Read what all rows of a long list need together, in an order in which it is cheap. What comes until the last
-        row is written is not in it."""
+        """Read the data that all rows of a long list need, in an order in which reading is cheap. Counts that come
+        until the last row is written are not included."""
         many = order.selection.articles
         if many < LONG:
             return None
@@ -316,7 +316,7 @@ class Articles:
             packed, views = await self._read(site, lambda known: self._open_views(asked, known), OLDEST_MS)
         if not days:
             return Ahead(packed, views, None)
-        # Articles have their numbers in the order in which they became known: those of a piece share their tiles.
+        # Tiles hold blocks of consecutive numbers, so the articles of a sorted piece share tiles.
         numbers = sorted(order.numbers(0, many))
         within = array("q", [-1]) * (numbers[-1] + 1)
         for start in range(0, many, AHEAD):
@@ -339,10 +339,10 @@ class Articles:
         return packed, views
 
     async def _within(self, asked: Asked, known: Known, numbers: list[int]) -> list[tuple[int, int]]:
-        """Return the views since publication of those of these articles that have a date."""
+        """Return the views since publication of these articles, leaving out articles without a date."""
         known = await self._as_merged(asked.site, known)
         published = self._orders.published(known, numbers)
-        # Most have a date alone, and share it with others.
+        # Most articles have a date without a time, and share it with others.
         spans = {moment: days_from(asked.calendar, moment, asked.query.within) for moment in set(published.values())}
         good = [
             (each, days)
@@ -353,7 +353,7 @@ class Articles:
         return [(each.numbers[0], n) for (each, _), n in zip(good, counts, strict=True)]
 
     async def _as_merged(self, site: Site, known: Known) -> Known:
-        """Return how far the index has read a site: as far as its merges at least."""
+        """Return how far the index has read a site, after making sure that it knows all merges."""
         if await self._register.changes(site.id) != known.state.changes:
             known = await self._fresh(site, 0, anew=True)
         return known
@@ -363,7 +363,7 @@ class Articles:
     async def _fresh(
         self, site: Site, oldest_ms: int = 0, *, anew: bool = False, seconds: float | None = None
     ) -> Known:
-        """Return how far the index has read a site, once that is not too long ago; or once it was read `anew`."""
+        """Return how far the index has read a site, once it is recent enough; with `anew`, once it was read again."""
         loop = asyncio.get_running_loop()
         until = loop.time() + (WAIT_SECONDS if seconds is None else seconds)
         while True:
@@ -378,14 +378,14 @@ class Articles:
                 updated = task.result()
                 if updated is not None:
                     return updated
-                # Another process writes. What is there is good enough for as long as it may be old.
+                # Another process is writing. The current content will do until it reaches the highest age allowed.
                 if known is not None and known.ready and 0 <= self._clock() - known.passed_ms < OLDEST_MS:
                     return known
                 await asyncio.sleep(LOOK_SECONDS)
             if loop.time() >= until:
                 known = self._known(site)
                 if known is not None and known.ready:
-                    return known  # older than it should be, and it says so
+                    return known  # it is too old, but the answer states its time
                 raise IndexBuilding(known.done, known.whole) if known else IndexBuilding(0, 0)
 
     def _begin(self, site: Site) -> "asyncio.Task[Known | None]":
@@ -395,7 +395,7 @@ class Articles:
 
     def _ended(self, site: Site, task: "asyncio.Task[Known | None]") -> None:
         self._updating.pop(site.id, None)
-        # Who asked may have been told to ask again meanwhile.
+        # The caller may have left with IndexBuilding meanwhile, so the error is handled here.
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("the index of the articles of site %s is not up to date: %s", site.id, error)
 
@@ -407,7 +407,7 @@ class Articles:
                 try:
                     return await self._updater.update(site.id, Calendar(site.timezone, site.week_start))
                 except (Damaged, Repacked):
-                    continue  # it is out of the way now; a month was packed just now
+                    continue  # a damaged file has been removed by now, or a month was packed just now
             return None
 
     def _known(self, site: Site) -> Known | None:
@@ -418,13 +418,13 @@ class Articles:
 
 
 def since(calendar: Calendar, published: str, days: int) -> Range | None:
-    """Return so many days from the day of publication on; None without a moment that can be read."""
+    """Return the first `days` days from the day of publication on; None if its time cannot be parsed."""
     moment = calendar.moment(published) if published else None
     return None if moment is None else days_from(calendar, moment, days)
 
 
 def days_from(calendar: Calendar, moment: int, days: int) -> Range | None:
-    """Return so many days from that of a moment on; None for one that no calendar has."""
+    """Return the first `days` days from the day of a moment on; None for a moment outside the calendar."""
     try:
         first = date.fromisoformat(calendar.date_at(moment))
         return Range("custom", first.isoformat(), (first + timedelta(days=days - 1)).isoformat())

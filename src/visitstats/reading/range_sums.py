@@ -1,4 +1,4 @@
-"""Views of all articles of a site within a range of days as the index has them: for orders and the sums of lists."""
+"""Views of all articles of a site within a range of days, from the index. Orders and the sums of lists use them."""
 
 import sqlite3
 
@@ -19,7 +19,8 @@ class Sums:
         self._found: list[int] = []
 
     async def views(self, site: str, known: Known, asked: Range) -> list[int]:
-        """Return the views of each article by number; those of a merged one are the other's. Not to be changed."""
+        """Return the views by article number. Views of a merged article count for the article that it was merged into.
+        Callers must not change the list."""
         name = (known.sid, known.version, asked.first, asked.last)
         if self._name != name:
             found = list(await self._closed.views(site, known, asked))
@@ -40,7 +41,7 @@ class Sums:
 
 
 def _targets(connection: sqlite3.Connection, sid: int) -> list[tuple[int, int]]:
-    """Return the numbers of merged articles with those of the articles that they were merged into in the end."""
+    """Return the numbers of merged articles, each with the number of the article that it was finally merged into."""
     return connection.execute(
         "SELECT old.number, new.number FROM alias JOIN place AS old ON old.id = alias.id AND old.sid = alias.sid"
         " JOIN place AS new ON new.id = alias.target AND new.sid = alias.sid WHERE alias.sid = ?",

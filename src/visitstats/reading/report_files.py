@@ -26,13 +26,13 @@ from visitstats.reading.workbook import Cell, Heading, Sheet, Workbook
 from visitstats.reading.workbook import Kind as CellKind
 
 LEAST_BASE = 20
-"""Percent are said only of a number that is at least so large."""
+"""A change in percent is shown only if the base is at least this large."""
 Told = Callable[[int, int], None]
-"""Is told how many rows of how many are written."""
+"""Called with the number of rows written and the number of all rows."""
 
 
 class ReportFiles:
-    """Writes the reports of a site in a language. A file has the rows of its query's `limit`."""
+    """Writes the reports of a site in a language. A file has at most the `limit` of its query in rows."""
 
     def __init__(self, reports: Reports, site: Site, language: Language, now_ms: int) -> None:
         self._reports = reports
@@ -112,7 +112,7 @@ class ReportFiles:
                 headings = [each.heading(self._language) for each in shown]
                 leaves = book.sheet(word("sheet.articles", self._language), headings, above)
             lines = list(cells.of(page.rows))
-            leaves.rows(lines)  # some 10 ms, and nobody waits here for a hit
+            leaves.rows(lines)  # this blocks for some 10 ms, but no hits are answered in this process
             for line in lines:
                 for place, cell in enumerate(line):
                     sum_so_far = totals[place]
@@ -143,7 +143,7 @@ class ReportFiles:
     def _columns(
         self, kind: Kind, query: Query, asked: Range, *, is_closed: bool = False, at_ms: int = 0
     ) -> list[Column]:
-        if is_closed and kind != "royalties":  # neither type nor views of all time are frozen
+        if is_closed and kind != "royalties":  # types and views of all time are not frozen
             return [each for each in columns(asked) if each.en not in ("Type", "Of all time")]
         if kind != "royalties":
             return columns(asked, within=query.within, compare=query.compare)
@@ -274,12 +274,13 @@ class ReportFiles:
 
 
 def _with_days(query: Query, book: ClosedBook | None) -> Query:
-    """Return the query of a closed month's royalties: within the days of which they were frozen."""
+    """Return the query of a closed month's royalties, with the number of days for which they were frozen."""
     return msgspec.structs.replace(query, within=book.days) if book is not None and book.days else query
 
 
 def state_line(site: Site, at_ms: int, closed: ClosedNote | None, language: Language, kind: Kind = "summary") -> str:
-    """Say of when the numbers are, and whether they are closed: when, by whom, and the beginning of the hash."""
+    """Return a line that states the time of the numbers and whether they are closed: when, by whom, and the beginning
+    of the hash."""
     if closed is None:
         return word("open", language).format(at=moment(site, at_ms))
     said = word("closed", language).format(at=moment(site, closed.at_ms), who=closed.who, code=closed.sha256[:6])
@@ -293,7 +294,7 @@ def state_line(site: Site, at_ms: int, closed: ClosedNote | None, language: Lang
 
 
 def _change(figure: Figure, base: int | None, gaps: int) -> list[Cell]:
-    """Return by how much a figure is more than a base, and by which part of it; nothing where days are not known."""
+    """Return the change of a figure against a base, absolute and as a part of the base; empty if days are unknown."""
     if figure.whole is None or base is None or gaps:
         return [None, None]
     return [figure.whole - base, (figure.whole - base) / base if base >= LEAST_BASE else None]

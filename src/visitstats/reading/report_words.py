@@ -1,4 +1,4 @@
-"""The words of reports' files, Vietnamese and English: as an office writes them."""
+"""The words in the files of reports, in Vietnamese and English, as an office writes them."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -96,14 +96,14 @@ def day(text: str) -> str:
 
 
 def days(asked: Range | None) -> str:
-    """Write the days of a range, as 01/10/2026 – 31/10/2026."""
+    """Write the days of a range, such as 01/10/2026 – 31/10/2026."""
     if asked is None or asked.is_all:
         return "—"
     return day(asked.first) if asked.first == asked.last else f"{day(asked.first)} – {day(asked.last)}"
 
 
 def period(asked: Range, language: Language) -> str:
-    """Write a period as people call it: tháng 10/2026."""
+    """Write a period by its usual name, such as tháng 10/2026."""
     vi = language == "vi"
     if asked.is_all:
         return "từ trước đến nay" if vi else "of all time"
@@ -126,5 +126,5 @@ def moment(site: Site, at_ms: int) -> str:
 
 
 def name_of(site: Site) -> str:
-    """Return what a site is called, and where it is."""
+    """Return the name of a site and its host."""
     return " · ".join(filter(None, (site.name or site.id, site.main_host)))

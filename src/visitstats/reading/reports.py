@@ -1,18 +1,18 @@
-"""Reports: what an office tells its leadership of a month, and what it pays its authors by.
+"""Reports: the figures that an office gives its leadership each month, and the basis of its authors' royalties.
 
-    summary      a site's month, quarter or year beside the one before and that of the year before; best articles
+    summary      a site's month, quarter or year, compared with the previous one and with last year's; best articles
     articles     the articles of a period
-    authors      what each author's articles were read in a period; and the articles, group by group
-    categories   the same of categories
-    royalties    what the articles published in a period were read within some days of publication, by author
+    authors      the views of each author's articles in a period; and the articles, group by group
+    categories   the same by category
+    royalties    the views of the articles published in a period within some days of publication, by author
 
-A month that is closed (`core.closing`) is told as it was frozen: its articles, groups and sums are the frozen ones, and
-what came late to the month that was closed before is in them, because it is in no other period. Its royalties are the
-frozen ones, too, when they are asked for within the days of which it was closed: what had come by then, with what had
-come meanwhile for articles of earlier months.
+A closed month (`core.closing`) is shown as it was frozen: its articles, groups and sums are the frozen ones. They
+include the late counts of the month that was closed before it, because no other period has them. Its royalties are the
+frozen ones, too, if they are asked for with the number of days with which the month was closed: the views up to that
+time, and the views that had come meanwhile for articles of earlier months.
 
-A period that still runs is compared on its whole days only: what of today is counted by now would lose against whole
-days. The numbers of lists and groups are of one moment, which the report names.
+A period that is not over is compared on its complete days only, because the part of today would look small beside whole
+days. The numbers of lists and groups are as of one moment, which the report names.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -48,30 +48,30 @@ Kind = Literal["summary", "articles", "authors", "categories", "royalties"]
 KINDS: tuple[str, ...] = get_args(Kind)
 GROUPED: dict[str, Grouping] = {"authors": "author", "categories": "category"}
 BEST = 10
-"""Articles, authors and categories of a summary."""
+"""How many articles, authors and categories a summary shows."""
 UNITS = ("month", "quarter", "year")
 WITHIN = ROYALTY_DAYS
-"""Days of royalties, unless said otherwise."""
+"""Within how many days of publication views count for royalties, unless the query says otherwise."""
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number of a site's summary. What is not known is None."""
+    """One number of a site's summary. None stands for an unknown value."""
 
     name: str
     """visits, views, uniques (the sum of the days' estimates), ignored, best (visits of the best day), peak."""
     now: int | None
-    """In the whole period, as far as it has come."""
+    """The value of the period up to now."""
     whole: int | None
-    """On its days that are over: this is what is compared."""
+    """The value of the days that are over, which is the one to compare."""
     before: int | None
-    """On as many days of the period before."""
+    """The value of as many days of the previous period."""
     year_ago: int | None
-    """On the same days of the year before."""
+    """The value of the same days of the previous year."""
 
 
 class Gaps(msgspec.Struct, frozen=True):
-    """On how many days of each of the periods that are compared nothing is known, because no service ran. Numbers with
-    such days are shown, and not compared."""
+    """For each of the compared periods, the number of days without counts because no service ran. Numbers with such
+    days are shown, but not compared."""
 
     whole: int = 0
     before: int = 0
@@ -87,28 +87,28 @@ class DayRow(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report, or as much of it as is shown on a page."""
+    """A report, or the part of it that a page shows."""
 
     kind: Kind
     range: Range
     at_ms: int
-    """The moment of its numbers."""
+    """The time of the numbers."""
     running: bool
-    """Whether its period is not over."""
+    """Whether the period is not over yet."""
     selection: Selection
-    """All of its articles, however many are shown."""
+    """All articles of the report, however many are shown."""
     articles: list[Row]
     closed: ClosedNote | None = None
     groups: list[Group] = []
     groups_in_all: int = 0
     within: int = 0
     closed_days: int = 0
-    """Of royalties of a closed month: within how many days they are frozen. Those of other days are not."""
+    """For royalties of a closed month: the number of days for which they are frozen. Other numbers are not frozen."""
     since: int = 0
-    """Views that have come to the frozen royalties since, which are due in the next month that is closed."""
+    """Views that came after the royalties were frozen. They are due in the next month that is closed."""
     figures: list[Figure] = []
     whole: Range | None = None
-    """The days that are compared, and those with which."""
+    """The days that are compared; `compared` and `year_ago` are the days that they are compared with."""
     compared: Range | None = None
     year_ago: Range | None = None
     gaps: Gaps = Gaps()
@@ -196,15 +196,15 @@ class Reports:
         )  # fmt: skip
 
     async def book(self, site: Site, query: Query, kind: Kind = "articles") -> ClosedBook | None:
-        """Return what is frozen of the month that is asked for; None when it is open, or no month, or when there are
-        conditions that what is frozen does not know. Raises ClosingDamaged, too."""
+        """Return the frozen content of the month that is asked for. Return None when the month is open, when the period
+        is not a month, or when frozen content cannot answer the conditions. Also raises ClosingDamaged."""
         closing = await self._closing(site, query)
         if closing is None:
             return None
         if query.within not in ((0, closing.days) if kind == "royalties" else (0,)):
             return None
         if kind == "royalties" and not closing.days:
-            return None  # it was closed before royalties were frozen
+            return None  # the month was closed by a version that did not freeze royalties
         found = await self._closed.book(site.id, closing)
         chosen = [
             row
@@ -229,7 +229,7 @@ class Reports:
         return ClosedBook(note, 0, due, royalties_of(rows), closing.days, since)
 
     async def _closing(self, site: Site, query: Query) -> Closing | None:
-        """Return the closing of the month that is asked for, if there is one that knows of the conditions."""
+        """Return the closing of the month that is asked for, if there is one and it can answer the conditions."""
         asked, running = self._range(site, query)
         plain = msgspec.structs.replace(query, within=0)
         if asked.unit != "month" or running or plain != known_of_frozen(plain):
@@ -237,7 +237,7 @@ class Reports:
         return await self._closed.find(site.id, asked.first[:7])
 
     async def pieces(self, site: Site, kind: Kind, query: Query) -> AsyncIterator[Page]:
-        """Yield the articles of a report: `query.limit` of them, group by group where it has groups."""
+        """Yield at most `query.limit` articles of a report, group by group if it has groups."""
         check(kind, query)
         if book := await self.book(site, query, kind):
             by: Grouping | None = "author" if kind == "royalties" else GROUPED.get(kind)
@@ -252,7 +252,7 @@ class Reports:
             yield page
 
     def royalty_range(self, site: Site, query: Query) -> Range:
-        """Return the days of publication of which royalties are. Raises InvalidQuery."""
+        """Return the days of publication that royalties cover. Raises InvalidQuery."""
         return self._published(site, query)[1]
 
     async def _royalties(self, site: Site, query: Query) -> Report:
@@ -326,7 +326,7 @@ def _frozen(kind: Kind, asked: Range, book: ClosedBook, query: Query) -> Report:
 
 
 def _closed_figures(figures: list[Figure], book: ClosedBook | None) -> list[Figure]:
-    """Put the frozen sums of a closed month in the place of those of now."""
+    """Replace the current sums by the frozen sums of a closed month."""
     if book is None:
         return figures
     frozen = {"visits": book.visits, "views": book.views}
@@ -337,7 +337,7 @@ def _closed_figures(figures: list[Figure], book: ClosedBook | None) -> list[Figu
 
 
 def last_day(calendar: Calendar, published: str, within: int) -> str:
-    """Return the last of so many days from a publication on, that of publication the first; empty without a date."""
+    """Return the last of `within` days, of which the day of publication is the first; empty without a date."""
     days = since(calendar, published, within)
     return days.last if days else ""
 
@@ -377,7 +377,7 @@ def _only(query: Query, limit: int = 1) -> Query:
 
 
 def _a_year_before(asked: Range) -> Range:
-    """Return the same days of the year before; of 29 February the 28th, and of a whole February all of its days."""
+    """Return the same days of the previous year. 29 February becomes the 28th; a whole February stays whole."""
     first, last = date.fromisoformat(asked.first), date.fromisoformat(asked.last)
     whole = (last + timedelta(days=1)).day == 1
     end = _same(last)

@@ -1,6 +1,6 @@
 """Views of some articles on some days, read from the store at the moment at which a row is shown.
 
-What a closed month had is in tiles, which never change: there the sums that the index has made of these will do.
+For packed months the sums that the index has made of their tiles are used, because a tile never changes.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,13 +18,13 @@ _NUMBER = (1 << SITE_BITS) - 1
 
 
 class Article(NamedTuple):
-    """An article with what was merged into it: what an article was read on a day stays with it."""
+    """An article together with those merged into it. Views by day stay with the article that got them."""
 
     id: bytes
     own: tuple[bytes, ...]
     """Its own id, and those of its aliases."""
     numbers: tuple[int, ...]
-    """Their numbers. One that was merged before there were numbers has none until a month of its is packed."""
+    """Their numbers. An article that was merged before numbers existed has none until a month of it is packed."""
 
 
 class RowViews:
@@ -39,7 +39,7 @@ class RowViews:
         self._dates: list[str] = []
 
     async def articles(self, site: str, known: Known, numbers: Sequence[int]) -> list[Article]:
-        """Return the articles with these numbers, in this order; not those that were merged into others."""
+        """Return the articles with these numbers, in this order, leaving out those that were merged into others."""
         found: dict[int, bytes] = {}
         with self._index.reading() as connection:
             places = ",".join(str(known.sid << SITE_BITS | number) for number in numbers)
@@ -47,7 +47,7 @@ class RowViews:
         self._look(known)
         for at, key in keys:
             number = at & _NUMBER
-            # An article that the dictionary has lost has no key here.
+            # An article that is missing in the dictionary has no key here.
             found[number] = await self._register.ids(site, number, number + 1) if key is None else article_id(key)
         aliases: dict[bytes, list[tuple[bytes, int | None]]] = {}
         wanted = set(found.values())
@@ -64,8 +64,8 @@ class RowViews:
         return articles
 
     async def open_views(self, site: str, known: Known, today: Day, asked: Range) -> dict[bytes, int]:
-        """Return the views of all articles (ids), each for itself, on the days of a range that are not packed. Of a
-        range of which most articles are shown it costs less than to ask for each of them."""
+        """Return the views by article id on the days of a range that are not packed; merged articles are not added up.
+        If most articles of the range are shown, this costs less than asking for each of them."""
         found: dict[bytes, int] = {}
         for date in self._open(known, today):
             if asked.first <= date <= asked.last:
@@ -77,7 +77,7 @@ class RowViews:
         self, site: str, known: Known, today: Day, asked: Sequence[tuple[Article, Range]],
         ahead: Mapping[bytes, int] | None = None,
     ) -> list[int]:  # fmt: skip
-        """Return the views of each of these articles in its range. `ahead` is what `open_views` said of that."""
+        """Return the views of each of these articles in its range. `ahead` is the result of `open_views` for it."""
         if not asked:
             return []
         found = await self._in_closed_months(site, known, asked)
@@ -110,8 +110,8 @@ class RowViews:
         return found
 
     def _open(self, known: Known, today: Day) -> list[str]:
-        """Return the dates of which the store has views beside the packed months. Of today and yesterday something may
-        have come since the index was read."""
+        """Return the dates for which the store has views beside the packed months. Today and yesterday are included,
+        because counts may have come since the index was updated."""
         self._look(known)
         return sorted({*self._dates, today.date, today.yesterday})
 

@@ -1,9 +1,9 @@
-"""The text of a scrape: what all workers have counted and what they are just now, and the numbers of all sites.
+"""The text of a scrape: the counters and the current state of all workers, and the numbers of all sites.
 
-Rule 1: a scrape is always answered. The store is asked for SECONDS at most; without its answer the service's own work
-        is shown all the same, and the numbers of the sites are missing, not 0.
-Rule 2: a series is there before its first event, because `increase()` does not see the step from nothing to one.
-Rule 3: a site that was removed is in no series.
+Rule 1: a scrape is always answered. It waits for the store for SECONDS at most; without the store's answer it still
+        shows the service's own metrics, and the numbers of the sites are missing, not 0.
+Rule 2: a series exists before its first event, because `increase()` does not see the step from nothing to one.
+Rule 3: no series names a site that was removed.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from visitstats.store.runs import Run, Runs
 from visitstats.system.board import Board, Report
 
 SECONDS = 1.0
-"""For the store's answer. Prometheus itself waits for ten."""
+"""How long a scrape waits for the store's answer. Prometheus itself waits for ten seconds."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker that answers knows of the store beside its counts."""
+    """What the answering worker knows about the store, apart from the counts in it."""
 
     fit: bool
     lacks: Mapping[str, int]
@@ -42,7 +42,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stored(NamedTuple):
-    """What a scrape shows of the store."""
+    """The part of a scrape that comes from the store."""
 
     sites: list[Found]
     runs: dict[str, Run]
@@ -50,7 +50,7 @@ class _Stored(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What the store says of tasks and of itself."""
+    """The state of tasks and of the store, as the store reports it."""
 
     runs: dict[str, Run]
     about: About
@@ -66,10 +66,10 @@ class Scrape:
         self._board = board
         self._reading = asyncio.Lock()
         self._version = ""
-        """The store's, as it was known last."""
+        """The last known version of the store."""
         self._hits: dict[str, int] = {}
-        """What was shown last: hits do not become fewer while a store that came back older is healed, because that
-        would be read as thousands of new ones."""
+        """The hits that were shown last. Shown hits never fall while a store that came back older is healed, because
+        Prometheus would read a fall as a reset, and the rise after it as thousands of new hits."""
 
     async def text(self, sites: list[LiveSite], now_ms: int, service: Service, *, ask_store: bool = True) -> bytes:
         """Return the text of a scrape."""
@@ -86,7 +86,7 @@ class Scrape:
         return out.finished()
 
     async def glance(self) -> Glance | None:
-        """Return how tasks went and what the store says of itself; None when it does not answer in time."""
+        """Return the state of tasks and of the store; None when the store does not answer in time."""
         try:
             async with asyncio.timeout(SECONDS), self._reading:
                 await self._overview.read([], 0)
@@ -215,7 +215,7 @@ class Scrape:
 
 
 def _dates_of_uniques(day: Day) -> tuple[str, ...]:
-    """The days of this week and of this month, up to today. Not as days: to make one takes 60 µs."""
+    """The dates of this week and of this month, up to today. They are texts, because making a Day takes 60 µs."""
     month = [f"{day.month}-{n:02d}" for n in range(1, int(day.date[-2:]) + 1)]
     return tuple(dict.fromkeys([*(date for date in day.week if date <= day.date), *month]))
 
@@ -249,7 +249,7 @@ def _zeros(name: str, sites: list[str]) -> Iterable[str]:
             if not others:
                 yield f'site="{site}"'
             for other in others:
-                # In the order of the names, as everywhere.
+                # Labels are sorted by name, as in all other series.
                 yield f'{other},site="{site}"' if other < "site" else f'site="{site}",{other}'
 
 
@@ -270,18 +270,18 @@ class _Text:
         self._lines: list[str] = []
 
     def add(self, family: Family, values: Iterable[tuple[str, float]]) -> None:
-        """Add a metric by its labels, written as they are shown."""
+        """Add a metric: pairs of labels, already in the text format, and a value."""
         self._head(family)
         name = family.name
         self._lines += [f"{name}{{{labels}}} {float(n)}" if labels else f"{name} {float(n)}" for labels, n in values]
 
     def add_samples(self, family: Family, samples: Mapping[str, float]) -> None:
-        """Add a metric by its samples' names with their labels."""
+        """Add a metric: samples by their names, which include the labels."""
         self._head(family)
         self._lines += [f"{name} {float(n)}" for name, n in samples.items()]
 
     def finished(self) -> bytes:
-        """Return all of it."""
+        """Return the complete text."""
         return ("\n".join(self._lines) + "\n").encode()
 
     def _head(self, family: Family) -> None:

@@ -1,7 +1,7 @@
-"""A site's history as it is shown: rows of hours, days, months and years, records and averages.
+"""The history of a site for display: rows of hours, days, months and years, records and averages.
 
-Hours are kept for 90 days after their day, days for ever. The estimate of a day's unique visitors that is not kept yet
-is read from its sketches.
+Hours are kept for 90 days after their day, days for ever. While the estimate of a day's unique visitors is not kept
+yet, it is read from the day's sketches.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -21,9 +21,9 @@ from visitstats.store.reads import Reads
 By = Literal["hour", "day", "month", "year"]
 EACH: tuple[str, ...] = get_args(By)
 MOST_HOURS_DAYS = 92
-"""Days of which the hours are shown at once: as long as they are kept."""
+"""The most days whose hours are shown at once; hours are not kept for longer."""
 OPEN_DAYS = 40
-"""Days back whose estimates may not be kept yet."""
+"""How many days back the estimate of a day may not be kept yet."""
 
 
 class Recent(NamedTuple):
@@ -33,7 +33,7 @@ class Recent(NamedTuple):
     """The first day on which something was counted; empty when nothing was."""
     days: list[Row]
     before: Compared
-    """Yesterday, up to this time of day."""
+    """The numbers of yesterday, up to this time of day."""
     heard: bool
     """Whether something was counted since yesterday at this hour."""
 
@@ -46,8 +46,8 @@ class Histories:
         self._reads = reads
 
     async def rows(self, live: LiveSite, by: str, asked: Range, now_ms: int) -> list[Row]:
-        """Return the rows of a range; nothing from before the first day on which something was counted, and nothing of
-        what is still to come. Raises InvalidQuery."""
+        """Return the rows of a range, without rows before the first day with counts and without rows in the future.
+        Raises InvalidQuery."""
         if by not in EACH:
             raise InvalidQuery(f"by {by[:20]!r}: use one of {', '.join(EACH)}")
         today = live.calendar.day_at(now_ms).date
@@ -89,7 +89,7 @@ class Histories:
         return summary(await self._history.days(live.site.id, live.calendar, first, today, now_ms), today)
 
     async def before(self, live: LiveSite, now_ms: int) -> dict[str, Compared]:
-        """Return what the numbers were at the same moment of the period before, by their names in `stretches`."""
+        """Return the numbers at the same moment of the previous period, by their names in `stretches`."""
         found, began = dict[str, Compared](), await self._history.first_counted(live.site.id)
         for name, stretch in stretches(live.calendar.day_at(now_ms), now_ms).items():
             if not began or began > stretch.last:
@@ -102,7 +102,7 @@ class Histories:
         return found
 
     async def recent(self, live: LiveSite, first: str, today: str, now_ms: int) -> "Recent":
-        """Return what the list of sites says of one: its days from one on up to today, and yesterday by now."""
+        """Return a site's entry in the list of sites: its days from `first` up to today, and yesterday up to now."""
         site, calendar = live.site.id, live.calendar
         began = await self._history.first_counted(site)
         if not began and not await self._history.first_day(site):
@@ -121,7 +121,7 @@ class Histories:
         return await self._history.first_counted(site_id)
 
     async def baseline(self, live: LiveSite) -> int:
-        """Return what of the box's total was counted before."""
+        """Return the part of the box's total that was counted before this service."""
         visits, views = await self._history.baseline(live.site.id)
         return views if live.site.box == "views" else visits
 

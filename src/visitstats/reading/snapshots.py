@@ -1,5 +1,5 @@
-"""The read side: the last snapshot of every site, from memory, at most a second old; on disk for a start without a
-store."""
+"""The read side: the last snapshot of every site, at most a second old, in memory. Snapshots are also kept on disk, so
+that a worker can start without the store."""
 
 import asyncio
 import logging
@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 FRESH_MS = 1000
 """A snapshot that is older is read anew, unless the store does not answer."""
 HEALING_MS = 10_000
-"""How long numbers that were shown outlive lower ones."""
+"""How long shown numbers are kept when lower ones arrive."""
 CHANGING_MS = 2000
-"""How long after a change of a person's numbers may fall: some that were read before it are published after it."""
+"""How long numbers may fall after a person's change: numbers read before the change may be published after it."""
 MOST_ARTICLES = 40_000
 """Articles of all sites whose views are remembered for answers without the store: 200 bytes each."""
 
 MOST_PEAKS = 4 * 24 * 7
-"""Quarter hours of which the peak is remembered while the store is away."""
+"""For how many quarter hours the peak is remembered while the store is away."""
 HISTORY_MS = 600_000
-"""A site's history that is older is read anew: what was counted late, for a day before last week, may wait so long."""
+"""An older history of a site is read anew. Late counts for a day before last week may take this long to show."""
 
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     head: bytes
     """The JSON object without its last brace, so that a hit's own numbers can follow."""
     etag: bytes
-    """The same for the same numbers, whatever the moment."""
+    """The ETag, which depends on the numbers only and not on the time."""
     box: str
     """What the numbers count: visits or views; empty when that is not known."""
 
@@ -64,7 +64,7 @@ _decode_kept = msgspec.json.Decoder(dict[str, Kept]).decode
 
 
 class Watch(Protocol):
-    """What the read side has to know of the write side (`ingest.positions`)."""
+    """The part of the write side that the read side needs (`ingest.positions`)."""
 
     @property
     def writer(self) -> str: ...
@@ -80,7 +80,7 @@ class Watch(Protocol):
 
 
 class _Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What was read beside the counts of a site, and until when it is fresh."""
+    """A value that was read beside the counts of a site, and how long it is fresh."""
 
     scope: str
     value: T | None
@@ -89,10 +89,10 @@ class _Answer(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Beside(Generic[T]):
-    """Something that is shown of a site and is not in the answer to a commit: a hit does not wait for it. It is read
-    beside, at most once in `life_ms` while somebody asks, and once a second when the store does not answer.
+    """A value that is shown for a site and is not in the answer to a commit, so that no hit waits for it. It is read
+    separately: at most once in `life_ms` while it is asked for, and once a second when the store does not answer.
 
-    What was read in one scope (a day, say) is not known in another.
+    A value that was read in one scope (such as a day) is not valid in another.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Beside(Generic[T]):
         self._reading: dict[str, asyncio.Task[None]] = {}
 
     def get(self, live: LiveSite) -> T | None:
-        """Return what is known, None for nothing; have it read when it is not fresh."""
+        """Return the last known value, or None; start reading it anew when it is not fresh."""
         answer, scope = self._answers.get(live.site.id), self._scope(live)
         known = answer is not None and answer.scope == scope
         fresh = answer is not None and known and 0 <= self._clock() - answer.at_ms < answer.life_ms
@@ -117,13 +117,13 @@ class Beside(Generic[T]):
         return answer.value if answer is not None and known else None
 
     def expire(self, site_id: str) -> None:
-        """Have what is known of a site read anew, and shown until then."""
+        """Have the value of a site read anew; until then the known one is shown."""
         answer = self._answers.get(site_id)
         if answer is not None:
             self._answers[site_id] = msgspec.structs.replace(answer, life_ms=0)
 
     async def wait(self, live: LiveSite) -> None:
-        """Have it fresh, unless that takes longer than a second."""
+        """Wait for a fresh value, for a second at most."""
         self.get(live)
         task = self._reading.get(live.site.id)
         if task is not None:
@@ -135,7 +135,7 @@ class Beside(Generic[T]):
             value, life_ms = await self._read(live), self._life_ms
         except StoreUnavailable as error:
             log.debug("site %s: what is shown beside its counts cannot be read: %s", live.site.id, error)
-        finally:  # after a bug too: the next commit must not ask again at once
+        finally:  # even after a bug, so that the next commit does not ask again at once
             self._answers[live.site.id] = _Answer(scope, value, now, life_ms)
 
     def _last(self, live: LiveSite, scope: str) -> T | None:
@@ -144,8 +144,8 @@ class Beside(Generic[T]):
 
 
 class Stats:
-    """The snapshots of all sites. `clock` gives the moment in milliseconds; `watch` is told when the store has less
-    than was applied."""
+    """The snapshots of all sites. `clock` gives the time in milliseconds; `watch` takes the watermarks, by which it
+    notices that the store has less than was applied."""
 
     def __init__(self, reads: Reads, clock: Callable[[], int], directory: Path, slot: int, watch: Watch) -> None:
         self._reads = reads
@@ -158,23 +158,23 @@ class Stats:
         self._search_engines = Beside(self._read_search_engines, self._date, clock, FRESH_MS)
         self._history = Beside(self._read_history, lambda live: live.site.box, clock, HISTORY_MS)
         self._views: Bounded[bytes, int] = Bounded(MOST_ARTICLES)
-        """Site and article (id), one behind the other → views."""
+        """Site and article id, concatenated → views."""
         self._kept: dict[str, Kept] = {}
         self._peaks: dict[str, dict[int, Peak]] = {}
-        """Of each site the most that were online in a quarter hour since the epoch, as far as it is not kept yet."""
+        """By site and quarter hour since the epoch: the highest number online, until it is stored."""
         self.changed = False
         """Whether there is a snapshot that is not on the disk."""
         self._least: dict[str, int] = {}
         self._oldest_ms = 0
         self._changed: dict[str, tuple[bytes, int]] = {}
-        """Of each site the last change of a person's that was noticed (`LiveSite.changed`), and when."""
+        """By site: the last change by a person that was noticed (`LiveSite.changed`), and when."""
 
     def show_no_less(self, totals: dict[str, int]) -> None:
         """Keep showing the last snapshot of a site whose total is below this one: the store has lost counts."""
         self._least = totals
 
     def load(self) -> None:
-        """Read what any worker kept before; the newest snapshot of each site wins."""
+        """Read the snapshots that any worker has kept; the newest snapshot of each site wins."""
         for site_id, kept in read_kept(self._directory).items():
             if site_id not in self._kept or kept.at_ms > self._kept[site_id].at_ms:
                 self._kept[site_id] = kept
@@ -189,8 +189,8 @@ class Stats:
         write_file(self._file, _encode(data))
 
     def borrow(self) -> None:
-        """Show what another worker of this machine has kept, where that is newer: while the store is away every worker
-        has a last snapshot of its own, and a reader must not see numbers fall from one answer to the next. Blocks."""
+        """Take over newer snapshots that other workers of this machine have kept. While the store is away, every worker
+        has its own last snapshot, and a reader must not see numbers fall from one answer to the next. Blocks."""
         self.load()
         for site_id, kept in self._kept.items():
             mine = self._snapshots.get(site_id)
@@ -198,8 +198,8 @@ class Stats:
                 del self._snapshots[site_id]
 
     def publish(self, live: LiveSite, day: Day, online: int, counts: list[int], at_ms: int) -> Snapshot:
-        """Make the snapshot of counts of the site's box, of a day, that were read or committed at a moment, and show it
-        from now on."""
+        """Make a snapshot from the counts of a site's box on a day, which were read or committed at `at_ms`, and show
+        it from now on."""
         if online:
             self.note_peak(live.site.id, online, at_ms)
         engines = self._search_engines.get(live) if live.site.show_search_engines else None
@@ -215,8 +215,8 @@ class Stats:
         shown = self.last(live)
         fallen = (numbers.total or 0) < (shown.numbers.total or 0) and shown.box in ("", live.site.box)
         if fallen and not was_changed and 0 <= at_ms - shown.at_ms < HEALING_MS:
-            # Without a change of a person's a total falls only while a store that came back older is brought up to the
-            # journals again: what was shown stays until that is done.
+            # Unless a person changed it, a total falls only while a store that came back older catches up with the
+            # journals. The shown snapshot stays until that is done.
             return shown
         snapshot = _snapshot(live, numbers, at_ms, live.site.box)
         self._snapshots[live.site.id] = snapshot
@@ -239,13 +239,13 @@ class Stats:
         return snapshot
 
     def take_oldest(self) -> int:
-        """Return the moment of the oldest snapshot that was shown without the store since this was last asked, in
-        milliseconds; 0 when none was."""
+        """Return the time in milliseconds of the oldest snapshot that was shown without the store since the last call;
+        0 when there was none."""
         oldest, self._oldest_ms = self._oldest_ms, 0
         return oldest
 
     def fresh(self, live: LiveSite) -> Snapshot | None:
-        """Return the snapshot if it is fresh enough to be shown as it is."""
+        """Return the snapshot if it is fresh enough to be shown without a read."""
         snapshot = self._snapshots.get(live.site.id)
         known, _ = self._changed.get(live.site.id, (live.changed, 0))
         if snapshot is not None and known == live.changed and -FRESH_MS < self._clock() - snapshot.at_ms < FRESH_MS:
@@ -253,7 +253,7 @@ class Stats:
         return None
 
     async def current(self, live: LiveSite) -> Snapshot:
-        """Return a fresh snapshot, or the last one when the store does not answer. Many callers, one read."""
+        """Return a fresh snapshot, or the last one when the store does not answer. Concurrent callers share a read."""
         snapshot = self.fresh(live)
         if snapshot is not None:
             return snapshot
@@ -261,7 +261,7 @@ class Stats:
         if task is None:
             task = self._reading[live.site.id] = asyncio.create_task(self._read(live))
             task.add_done_callback(lambda _: self._reading.pop(live.site.id, None))
-        # A caller who goes away must not take the read from the others.
+        # A caller that is cancelled must not cancel the read of the others.
         return await asyncio.shield(task)
 
     async def read_both(self, live: LiveSite) -> tuple[Numbers, Numbers]:
@@ -274,7 +274,7 @@ class Stats:
     # Peaks -----------------------------------------------------------------------------------------------------------
 
     def note_peak(self, site_id: str, online: int, at_ms: int) -> None:
-        """Remember how many were online at a moment, when it is the most of its quarter hour."""
+        """Remember the number online at a moment if it is the highest of its quarter hour."""
         peaks = self._peaks.get(site_id)
         if peaks is None:
             peaks = self._peaks[site_id] = {}
@@ -286,7 +286,7 @@ class Stats:
                 del peaks[min(peaks)]
 
     def take_peaks(self, site_id: str) -> list[Peak]:
-        """Return the peaks of a site that were noted since this was last asked."""
+        """Return the peaks of a site that were noted since the last call."""
         return list(self._peaks.pop(site_id, {}).values())
 
     # Beside the counts -----------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ class Stats:
         self._views.update([(site + article, n) for article, n in articles])
 
     def last_views(self, site_id: str, article: bytes) -> int | None:
-        """Return the views of an article that were known last, None for none."""
+        """Return the last known views of an article, or None."""
         views = self._views.get(site_id.encode() + article)
         return views if views is not None and views >= 0 else None
 
@@ -328,10 +328,10 @@ class Stats:
             return self.last_known(live)
         if counts.mark.sequence < applied:
             self._watch.note_mark(live.site.id, counts.mark.sequence, counts.mark.total, applied)
-            # These numbers are older than those that were shown: healing will bring better ones.
+            # These numbers are older than the shown ones; healing will bring better ones.
             return self.last(live)
         if (newer := self._snapshots.get(live.site.id)) is not before and newer is not None:
-            # A commit was answered meanwhile; what was read may be from before it. Nobody is shown less than before.
+            # A commit was answered meanwhile, and this read may be from before it. Shown numbers must not fall.
             return newer
         shown = counts.views if live.site.box == "views" else counts.visits
         return self.publish(live, day, counts.online, shown, now)

@@ -1,9 +1,9 @@
 """Unique visitors of a day, a week or a month: estimates (rule 9), and labelled so wherever they are shown.
 
 A day has sketches (HyperLogLog) of its visitors' tokens without the visit id, each of an eighth of them. Tokens change
-with the day's salt, so that nobody can be followed from one day to the next: who comes on two days is two. The estimate
-of a week or a month is therefore the sum of its days' (the union of sketches that share nothing), and stays right when
-the sketches are gone and only the days' estimates are kept.
+with the day's salt, so that nobody can be followed from one day to the next: a visitor who comes on two days counts
+twice. The estimate of a week or a month is therefore the sum of the estimates of its days (the union of disjoint
+sketches). It stays right when the sketches are gone and only the estimates of the days are kept.
 """
 
 from datetime import date, timedelta
@@ -16,8 +16,8 @@ from visitstats.store.reads import Reads
 
 PERIODS = ("day", "week", "month")
 STANDARD_ERROR_PERCENT = 0.29
-"""Of a day: 1.04 / sqrt(16,384) of each of Redis's HyperLogLogs, and eight of them make up for each other in part
-(÷ sqrt(8)). So do the days of a period."""
+"""The standard error of a day: 1.04 / sqrt(16,384) for each of Redis's HyperLogLogs, divided by sqrt(8) because the
+errors of eight of them partly cancel out. The errors of the days of a period do so, too."""
 
 
 async def present(reads: Reads, live: LiveSite, today: Day) -> Uniques:
@@ -49,7 +49,7 @@ async def estimated(reads: Reads, live: LiveSite, period: str, day: Day, today: 
 
 
 def named_day(live: LiveSite, text: str) -> Day:
-    """Return a day that somebody names, as 2026-11-24. Raises InvalidQuery."""
+    """Return the day that a text names, such as 2026-11-24. Raises InvalidQuery."""
     try:
         day = live.calendar.day_named(text)
         if day.date != text:

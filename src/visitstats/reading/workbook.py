@@ -1,7 +1,7 @@
 """Workbooks: sheets written row by row, in little memory and fast enough for half a million rows.
 
-XlsxWriter makes a shell of the workbook: styles, widths, frozen heads, plots. The rows are written here, as the text
-that they are in the file, and put into the shell while it is packed (`python -m benchmarks.reports` measures it).
+XlsxWriter makes a shell of the workbook: styles, widths, frozen heads, plots. The rows are written here as XML text,
+and put into the shell while it is packed (`python -m benchmarks.reports` measures it).
 Numbers are numbers, dates are dates, and a text is never a formula: each is an inline string, which no spreadsheet
 runs.
 """
@@ -18,15 +18,15 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal, NamedTuple
 
 SHEET_ROWS = 1_048_576
-"""As many rows as a sheet of Excel's has; what is more goes on in the next sheet."""
+"""The most rows that a sheet of Excel can have; further rows go to the next sheet."""
 LONGEST_CELL = 32_767
 LONGEST_NAME = 31
 LEVEL = 2
-"""Of packing: half a million rows take 3 s less than with zlib's usual one, and a sixth more of the disk."""
+"""The compression level: half a million rows take 3 s less than at zlib's default, and a sixth more disk space."""
 COPIED = 256 * 1024
-"""Bytes that are packed at once."""
+"""How many bytes are packed at once."""
 _ZERO, _FIRST_DAY = date(1899, 12, 30), date(1900, 3, 1)
-"""Excel counts days from the first on, and took 1900 for a leap year."""
+"""Excel counts days from the first date on. Dates before the second are unusable: Excel takes 1900 for a leap year."""
 _ODD = re.compile(r"[&<>\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]|_x[0-9A-Fa-f]{4}_")
 _ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f]|_(?=x[0-9A-Fa-f]{4}_)")
 _NOT_XML = re.compile(r"[\ufffe\uffff\ud800-\udfff]")
@@ -44,7 +44,7 @@ FORMATS: dict[Kind, dict[str, Any]] = {
 
 
 class Heading(NamedTuple):
-    """What stands above a column, how wide it is (characters), and what is in it."""
+    """The heading of a column, its width in characters, and the kind of its content."""
 
     text: str
     width: int
@@ -52,7 +52,7 @@ class Heading(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """What a cell of a column begins with: before the number of its row, and behind it for a text or a number."""
+    """The beginning of a column's cells in XML: before the row number, and after it for a text or for a number."""
 
     start: str
     text: str
@@ -65,10 +65,10 @@ class _Place(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How rows are written that have the same kinds of cells in the same places, as most rows have."""
+    """How to write rows that have the same kinds of cells in the same places, as most rows do."""
 
     template: str
-    """The row; NUL stands for its number, %s for what is in its cells."""
+    """The row in XML; NUL stands for its number, %s for the content of a cell."""
     values: Callable[[Sequence[Cell]], tuple[Any, ...]]
     texts: Callable[[Sequence[Cell]], tuple[Any, ...]]
     dates: list[int]
@@ -98,16 +98,16 @@ def _getter(places: list[int]) -> Callable[[Sequence[Cell]], tuple[Any, ...]]:
 
 
 class Workbook:
-    """A workbook that is written to a path. To be closed, or to be discarded."""
+    """A workbook that is written to a path. The caller must close or discard it."""
 
     def __init__(self, path: Path) -> None:
-        import xlsxwriter  # 5 MB, for which a worker has no use
+        import xlsxwriter  # it takes 5 MB of memory, and a worker has no use for it
 
         self._trouble = xlsxwriter.exceptions.XlsxWriterException
         self._path = path
         self._room = TemporaryDirectory(dir=path.parent)
         self._shell = Path(self._room.name) / "shell.xlsx"
-        # In its constant-memory mode texts are inline, as ours are.
+        # In constant-memory mode XlsxWriter writes inline texts, as this module does.
         options = {"constant_memory": True, "tmpdir": self._room.name}
         self._book = xlsxwriter.Workbook(str(self._shell), options)
         self.head = self._book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
@@ -124,17 +124,17 @@ class Workbook:
         return made
 
     def add(self, name: str) -> Any:
-        """Add a worksheet of XlsxWriter's."""
+        """Add a worksheet to the shell and return XlsxWriter's object for it."""
         return self._book.add_worksheet(self._free(name))
 
     def rows_of(self, sheet: Any) -> IO[bytes]:
-        """Return the file for the rows of a worksheet of XlsxWriter's. May raise OSError."""
+        """Return the file that takes the rows of one of XlsxWriter's worksheets. May raise OSError."""
         name = f"sheet{sheet.index + 1}.xml"
         file = self._rows[f"xl/worksheets/{name}"] = (Path(self._room.name) / name).open("w+b")
         return file
 
     def plot(self, name: str, title: str, sheet: "Sheet", names: int, values: Sequence[int], *, bars: bool) -> None:
-        """Add a sheet with a plot of columns of another one: lying bars for articles, upright ones for days."""
+        """Add a sheet with a plot of another sheet's columns: horizontal bars for articles, vertical ones for days."""
         if not sheet.count:
             return
         chart = self._book.add_chart({"type": "bar" if bars else "column"})
@@ -168,7 +168,7 @@ class Workbook:
             self.discard()
 
     def discard(self) -> None:
-        """Let go of what was written beside the file."""
+        """Remove the temporary files."""
         for sheet in self._book.worksheets():
             if file := sheet.row_data_fh:
                 file.close()
@@ -176,7 +176,7 @@ class Workbook:
             rows.close()
         with suppress(OSError):
             self._room.cleanup()
-        self._book.fileclosed = 1  # else it complains that it was not closed
+        self._book.fileclosed = 1  # otherwise XlsxWriter warns that the workbook was not closed
 
     def _pack(self) -> None:
         """Put the rows into the shell, behind the heads of their sheets."""
@@ -213,7 +213,7 @@ class Workbook:
 
 
 class Sheet:
-    """A table in a workbook. What does not fit into one worksheet goes on in the next."""
+    """A table in a workbook. Rows that do not fit into one worksheet go to the next."""
 
     def __init__(self, book: Workbook, name: str, headings: Sequence[Heading], above: Sequence[str]) -> None:
         self._book = book
@@ -239,7 +239,7 @@ class Sheet:
         self._flush()
 
     def total(self, cells: Sequence[Cell]) -> None:
-        """Write a last row, which stands apart by its style. May raise OSError."""
+        """Write a last row, in a style of its own. May raise OSError."""
         if self._line >= SHEET_ROWS:
             self._begin()
         self._line += 1
@@ -248,7 +248,7 @@ class Sheet:
         self._flush()
 
     def finish(self) -> None:
-        """Say how large it is."""
+        """Tell XlsxWriter the size of the table."""
         self._sheet._check_dimensions(max(self._line - 1, 0), len(self._headings) - 1)
 
     def _begin(self) -> None:
@@ -278,7 +278,7 @@ class Sheet:
         plan = self._plans.get(kinds)
         if plan is None:
             plan = self._plans[kinds] = _Plan.of(kinds, self._styled)
-        # One look at all texts of a row: nearly none has anything to be escaped.
+        # All texts of a row are checked at once, because hardly any text needs escaping.
         text = " ".join(plan.texts(cells))
         if not _is_plain(text):
             self._put_odd(cells, self._styled)
@@ -303,7 +303,7 @@ class Sheet:
                     out.append(f"{start}{line}{text}{_text(cell)}</is></c>")
             elif isinstance(cell, date):
                 days = _days(cell)
-                if days is None:  # a spreadsheet knows no such day
+                if days is None:  # a spreadsheet cannot express this date
                     out.append(f"{start}{line}{text}<t>{cell.isoformat()}</t></is></c>")
                 else:
                     out.append(f"{start}{line}{number}{days}</v></c>")
@@ -317,13 +317,13 @@ class Sheet:
 
 
 def _days(cell: Any) -> int | None:
-    """Return the number that a spreadsheet has for a date; None for one before its first day."""
+    """Return a spreadsheet's number for a date; None for a date before its first day."""
     return (cell - _ZERO).days if cell >= _FIRST_DAY else None
 
 
 def _is_plain(text: str) -> bool:
-    """Say whether the texts of a row, with a space between them, are written as they are. What is none may be plain
-    all the same."""
+    """Return whether the texts of a row, joined by spaces, need no escaping. False may be returned for texts that need
+    none, too."""
     return (
         text.isprintable()
         and "&" not in text
