@@ -1,5 +1,5 @@
-/* The service, asked with the token of whoever has signed in. The token is in this module, in sessionStorage of the tab
- * (never where a portal has pages of the same origin), and nowhere else. */
+/* Requests to the service, with the token of the person who has signed in. The token is kept in this module and in the
+ * tab's sessionStorage (never where a portal has pages of the same origin), and nowhere else. */
 import { wait } from './dom.js';
 
 const BASE = new URL('../v1/', document.baseURI);
@@ -10,7 +10,7 @@ export const IDLE = 30 * 60_000;
 const LOOK = 15_000;
 const SLOWEST = 30_000;
 
-/** A request that was not answered as it should be. `code` is a code of the API, or "network". */
+/** The error of a refused or failed request. `code` is a code of the API, or "network". */
 export class Refused extends Error {
   constructor(status, code, detail = '', after = 0) {
     super(`${status} ${code}`);
@@ -27,11 +27,11 @@ let told = active;
 let asking = null;
 
 export const session = {
-  /** Who has signed in: { name, scope, sites }, or null. */
+  /** The token in use: { name, scope, sites }, or null. */
   me: null,
   /** Asks for a token, for a reason ("idle", "401", "out"), and resolves when there is one again. */
   renew: async () => {},
-  /** Called when the token is gone because somebody has signed out, here or in another tab. */
+  /** Called when the token is gone because of a sign-out, here or in another tab. */
   left: () => {},
 };
 
@@ -44,7 +44,7 @@ function keep(text) {
   } catch { /* blocked: then it is in memory only */ }
 }
 
-/** Takes the token that this tab has, or one that another tab gives. Resolves whether there is one. */
+/** Takes the token of this tab, or one that another tab gives. Resolves to whether there is one. */
 export async function resume() {
   try { token = alone ? '' : sessionStorage.getItem(KEPT) ?? ''; } catch { /* as above */ }
   if (!token && others) {
@@ -107,12 +107,12 @@ function renewed(reason) {
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------------------- */
-/** Reads JSON. `query` is an object; an array gives a parameter several times, what is empty is left out. */
+/** Reads JSON. `query` is an object; an array repeats its parameter, and empty values are left out. */
 export const get = (path, query, signal) => request('GET', path, { query, signal });
-/** Makes a change. `limit` is how many milliseconds it may take, 0 for as long as it takes. */
+/** Makes a change. `limit` is the timeout in milliseconds; 0 means no timeout. */
 export const post = (path, body, signal, limit) => request('POST', path, { body, signal, limit });
 
-/** Takes something away. */
+/** Deletes something. */
 export const remove = (path, signal) => request('DELETE', path, { signal });
 /** Sends a file as it is. */
 export const sendFile = async (path, query, file, signal) => (await send('POST', path, { query, file, signal, limit: 0, tries: 1 })).json();
@@ -191,7 +191,7 @@ export async function download(path, query, signal, progress) {
   return { blob: new Blob(pieces, { type: response.headers.get('content-type') }), name };
 }
 
-/** Hands a file to whoever sits here. */
+/** Offers a file as a download. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
   const link = document.createElement('a');
@@ -202,8 +202,8 @@ export function save(blob, name) {
 }
 
 /* ---- live numbers --------------------------------------------------------------------------------------------------- */
-/** Follows a stream of server-sent events until the signal says so: `show` gets each event, `state` "live" or "lost".
- * While the page is not seen there is no stream. */
+/** Follows a stream of server-sent events until the signal is aborted: `show` gets each event, `state` "live" or
+ * "lost". The stream is closed while the page is hidden. */
 export async function follow(path, signal, show, state) {
   let fails = 0;
   while (!signal.aborted) {
@@ -214,7 +214,7 @@ export async function follow(path, signal, show, state) {
     signal.addEventListener('abort', stop);
     document.addEventListener('visibilitychange', hide);
     try {
-      // The numbers of a box are everybody's: no token goes along.
+      // The numbers of a box are public, so no token is sent.
       const response = await fetch(address(path), {
         credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', signal: own.signal,
       });

@@ -1,14 +1,14 @@
-/* What the pages of changes have in common: a change in words, an order that is made once, the undo with a look before. */
+/* Shared by the pages that make changes: a change in words, orders that take effect once, and undo with a preview. */
 import { Refused, get, post } from './api.js';
 import { h } from './dom.js';
 import { date, moment, number } from './format.js';
 
 export const at = page => `admin/sites/${encodeURIComponent(page.site.id)}/`;
 
-/** An id for an order: sent twice, because the answer was lost or the button pressed again, it is made once. */
+/** An id for an order. An order that is sent twice (after a lost answer or a second click) takes effect once. */
 export const drawn = () => [...crypto.getRandomValues(new Uint8Array(4))].map(byte => byte.toString(16).padStart(2, '0')).join('');
 
-/** What a change does, in words. */
+/** Describes a change in words. */
 export function what(t, change) {
   const subject = change.from || t('the.site');
   const values = { from: subject, into: change.into ?? '', n: change.views ?? 0, period: date(change.period ?? ''), id: change.undoes ?? '' };
@@ -34,14 +34,14 @@ export function steps(t, change) {
   ];
 }
 
-/** A number stays in one line; a text does not, and a list has its lines. */
+/** A number is kept on one line; a text may wrap, and a list has a line for each entry. */
 const kept = text => (/^[\d.,\s−-]*$/.test(text) && !text.includes('\n') ? 'number' : 'text');
 
-/** The same as a list. Numbers never break before their arrow. */
+/** The same lines as a list. A number never wraps before its arrow. */
 export const listed = (t, change) => h('ul', { class: 'steps' }, steps(t, change).map(([name, before, after]) => h('li', {}, `${name}: `,
   h('span', { class: kept(before) }, before), ' → ', h('b', { class: kept(after) }, after))));
 
-/** A refusal in words; what has to be undone first is named. */
+/** Describes a refusal in words, and names the change that has to be undone first. */
 export function refusedIn(t, error) {
   if (!(error instanceof Refused)) throw error;
   const id = /change ([0-9a-f]{8}) first/.exec(error.detail)?.[1] ?? '';
@@ -73,7 +73,7 @@ export async function order(page, path, body, { button, said, limit }) {
   }
 }
 
-/** Says what was done, with its undo; it stays until it is closed or something else is done. */
+/** Shows what was done, with a button to undo it. It stays until it is closed or the next change is made. */
 export function done(page, said, change, undone = () => {}) {
   const { t } = page;
   const undoing = h('button', { class: 'button', type: 'button', onclick: () => takeBack(page, change, said, undone) }, t('undo'));
@@ -81,7 +81,7 @@ export function done(page, said, change, undone = () => {}) {
     listed(t, change), h('div', { class: 'end' }, undoing)));
 }
 
-/** Shows what an undo would change, asks, and does it. */
+/** Shows what an undo would change, asks for confirmation, and undoes it. */
 export async function takeBack(page, change, said, undone) {
   const { t } = page;
   let look;

@@ -1,4 +1,4 @@
-/* The box of a site as it would look, and what is pasted into the portal for it. */
+/* A preview of a site's box, and the code to paste into the portal for it. */
 import { get } from './api.js';
 import { check, chooseOf, pick, why } from './fields.js';
 import { choice, copy, fresh, h, later } from './dom.js';
@@ -193,7 +193,7 @@ export function snippet(page, path, box) {
   watch(page, path, first);
 }
 
-/** Says when the first page was counted, or why one was not. */
+/** Shows when the first page was counted, or why a page was not. */
 function watch(page, path, first) {
   const { t, signal } = page;
   const look = async () => {

@@ -15,8 +15,8 @@ export function open(title, build, { locked = false } = {}) {
   }));
   if (locked) dialog.addEventListener('cancel', event => event.preventDefault());
   else dialog.addEventListener('click', event => { if (event.target === dialog && event.detail < 2) dialog.close(); });
-  // The second click of those who click twice on what opens it neither closes it, nor takes the focus from its field,
-  // nor follows a link that happens to be there: the first press that a dialog sees is never the second of two.
+  // A double click on the button that opens a dialog must not act inside it: its second click neither closes the
+  // dialog, nor takes the focus from its field, nor follows a link that happens to be there.
   const ignore = event => { if (event.detail > 1) { event.preventDefault(); event.stopPropagation(); } };
   for (const name of ['mousedown', 'click']) dialog.addEventListener(name, ignore, { capture: true, once: true });
   dialog.append(...[build(close)].flat());
@@ -25,8 +25,8 @@ export function open(title, build, { locked = false } = {}) {
   return { dialog, done, close };
 }
 
-/** Asks a question whose buttons are verbs; resolves true for `act`. The focus is on the harmless one. `body` are
- * elements; with `typed` the act needs that word typed first. */
+/** Asks a question whose buttons are verbs; resolves to true for `act`. The harmless button has the focus. `body` are
+ * elements; with `typed`, that word must be typed before `act` can be pressed. */
 export function ask({ title, body = [], harmless, act, typed, typedLabel }) {
   return open(title, close => {
     const id = fresh();

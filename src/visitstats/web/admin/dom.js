@@ -1,4 +1,4 @@
-/* Elements. Text only ever becomes text: there is no way here by which a title could become markup. */
+/* Elements. Text is only ever inserted as text, so that a title can never become markup. */
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -22,7 +22,7 @@ export const svg = (tag, attributes, ...children) => dress(document.createElemen
 /** A number in a text. */
 export const figure = text => h('b', { class: 'number' }, text);
 
-/** A row of few choices, one of which is taken. */
+/** A row of a few choices, one of which is selected. */
 export const choice = (name, legend, options, chosen, act) => h('fieldset', { class: 'choice' }, h('legend', { class: 'unseen' }, legend),
   options.map(([value, text]) => h('label', {},
     h('input', { type: 'radio', name, value, checked: value === chosen, onchange: () => act(value) }), h('span', {}, text))));
@@ -31,7 +31,7 @@ let last = 0;
 /** An id that no other element of the page has. */
 export const fresh = () => `e${++last}`;
 
-/** Calls f once, when it has not been asked for so many milliseconds; `stop` of what it returns takes the last one back. */
+/** Debounces f: calls it once no call has come for so many milliseconds. `stop` of the result cancels the last call. */
 export function later(milliseconds, f) {
   let timer;
   const ask = (...values) => {
@@ -42,13 +42,13 @@ export function later(milliseconds, f) {
   return ask;
 }
 
-/** Waits, or rejects as soon as the signal says so. */
+/** Waits, or rejects as soon as the signal is aborted. */
 export const wait = (milliseconds, signal) => new Promise((resolve, reject) => {
   const timer = setTimeout(resolve, milliseconds);
   signal?.addEventListener('abort', () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
 });
 
-/** Calls f every so many milliseconds while the page is seen, and at once when it is seen again. */
+/** Calls f every so many milliseconds while the page is visible, and at once when it becomes visible again. */
 export function whileSeen(milliseconds, signal, f) {
   let timer = document.hidden ? 0 : setInterval(f, milliseconds);
   document.addEventListener('visibilitychange', () => {
@@ -60,7 +60,7 @@ export function whileSeen(milliseconds, signal, f) {
   signal.addEventListener('abort', () => clearInterval(timer));
 }
 
-/** Puts a text on the clipboard, on plain http too. */
+/** Copies a text to the clipboard, even over plain http. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -76,7 +76,7 @@ export async function copy(text) {
   before?.focus();
 }
 
-/** An address that is safe to link to, or nothing: what readers' browsers say may be any text. */
+/** An address that is safe to link to, or null, because readers' browsers may send any text as an address. */
 export const webAddress = text => (/^https?:\/\//i.test(text) ? text : null);
 
 /** A table that scrolls sideways in a frame of its own where it is too wide; the frame can be focused and has a name. */
@@ -94,7 +94,7 @@ export function framed(table, label) {
   return frame;
 }
 
-/** A small row of bars for a table, which says nothing to a screen reader: the numbers stand beside it. */
+/** A small row of bars for a table. It is hidden from screen readers, because the numbers stand beside it. */
 export function sparkline(values) {
   const most = Math.max(1, ...values.map(value => value ?? 0));
   const width = 6;

@@ -16,14 +16,14 @@ export const check = (label, checked, hint = '') => {
   return { field, row: h('label', { class: 'check' }, field, h('span', {}, label, hint && h('span', { class: 'soft' }, ` ${hint}`))) };
 };
 
-/** What the server says of what it does not take. Its sentence is English. */
+/** The server's message about a value that it refuses. The message is in English. */
 export function why(t, error) {
   const code = error instanceof Refused && t.has(`error.${error.code}`) ? error.code : 'internal-error';
   const detail = error instanceof Refused ? error.detail : '';
   return [t(`error.${code}`, { code: error.name }), detail && h('span', { lang: 'en', class: 'detail' }, ` ${detail}`)].filter(Boolean);
 }
 
-/** A part with fields and its own "save". `read` gives what to change, or throws an Error with a word of ours. */
+/** A part with fields and its own "save". `read` returns the changes, or throws an Error in the chosen language. */
 export function form(page, path, name, fields, read) {
   const { t, root } = page;
   const admin = page.may('admin');

@@ -1,4 +1,4 @@
-/* Files of lists and reports: they have all rows, one sees how far they are, and may stop them. */
+/* Files of lists and reports: they have all rows, show their progress, and can be stopped. */
 import { Refused, download, get, save } from './api.js';
 import { h, wait } from './dom.js';
 import { trouble } from './page.js';
@@ -42,7 +42,7 @@ export async function fetchFile(page, { path, kind, query, rows = 0, place, butt
   }
 }
 
-/** Asks how far a workbook is until the signal says so. It is a courtesy: what is refused is not told. */
+/** Asks for the progress of a workbook until the signal is aborted. Progress is optional, so refusals are not shown. */
 async function look(path, told, signal, show) {
   while (!signal.aborted) {
     try {

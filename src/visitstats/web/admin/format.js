@@ -1,5 +1,5 @@
-/* Words, numbers and dates of the chosen language. Moments come with the offset of the site's zone and are read as they
- * are written: the zone of this browser has no say in them. */
+/* Words, numbers and dates of the chosen language. Moments come with the offset of the site's zone and are shown as
+ * they are written; the zone of the browser is ignored. */
 
 const LOCALES = { vi: 'vi-VN', en: 'en-GB' };
 export const LANGUAGES = { vi: 'Tiếng Việt', en: 'English' };
@@ -31,7 +31,7 @@ export function choose(name) {
   document.documentElement.lang = lang;
 }
 
-/** The words of a page (words/vi/PAGE.js), behind which stand those of the frame. */
+/** The words of a page (words/vi/PAGE.js); words that a page lacks are taken from the frame. */
 export async function wordsOf(name) {
   const files = await Promise.all([...new Set(['frame', name])].map(async each => {
     const path = `./words/${lang}/${each}.js`;
@@ -59,7 +59,7 @@ export async function wordsOf(name) {
 
 export const UNKNOWN = '—';
 export const number = value => (value === null || value === undefined ? UNKNOWN : formats.whole.format(value));
-/** With its sign: what was added or taken away. */
+/** A number with its sign: what was added or taken away. */
 export const signed = value => `${value < 0 ? '−' : '+'}${number(Math.abs(value))}`;
 export const decimal = value => (value === null || value === undefined ? UNKNOWN : formats.part.format(value));
 export const percent = share => (Math.abs(share) < 0.01 ? formats.finer : formats.percent).format(share);
@@ -90,7 +90,7 @@ export const time = text => text.slice(11, 16);
 export const seconds = text => text.slice(11, 19);
 /** 24/11/2026 10:42 */
 export const moment = text => `${date(text.slice(0, 10))} ${time(text)}`;
-/** Monday 16/11 – Sunday 22/11/2026, as short as it can be said. */
+/** Monday 16/11 – Sunday 22/11/2026, in the shortest form. */
 export function range(first, last) {
   if (!first) return '';
   if (first === last) return fullDate(first);
@@ -105,7 +105,7 @@ export const daysFrom = (text, days) => {
 };
 /** The first day of the month so many months before. */
 export const monthsBack = (text, months) => new Date(Date.UTC(Number(text.slice(0, 4)), Number(text.slice(5, 7)) - 1 - months, 1)).toISOString().slice(0, 10);
-/** What somebody has typed as a date: 03/11/2026, 3-11-2026, 2026-11-03; null for anything else. */
+/** Parses a typed date: 03/11/2026, 3-11-2026, 2026-11-03; null for anything else. */
 export function typedDate(text) {
   const found = /^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})\s*$/.exec(text) ?? /^\s*(\d{4})-(\d{2})-(\d{2})\s*$/.exec(text);
   if (!found) return null;
@@ -117,7 +117,7 @@ export function typedDate(text) {
 /** How a date is typed: 03/11/2026 in both languages. */
 export const typed = iso => (iso ? iso.split('-').reverse().join('/') : '');
 
-/** A text as it is searched: without case, without tone marks. */
+/** Folds a text for searching: case and tone marks are dropped. */
 export const plain = text => text.toLowerCase().normalize('NFD').replace(/[\u0300-\u036f]/g, '').replaceAll('đ', 'd');
 
 /* ---- comparisons ---------------------------------------------------------------------------------------------------- */

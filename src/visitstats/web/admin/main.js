@@ -1,4 +1,4 @@
-/* The frame of the pages: who has signed in, which site, which page. The table of pages is in page.js. */
+/* The frame of the pages: it shows the token in use, the site and the page. The table of pages is in page.js. */
 import { get, resume, session, signOut } from './api.js';
 import { h } from './dom.js';
 import { LANGUAGES, choose, date, lang, nameDates, plain, usual, wordsOf } from './format.js';
@@ -87,7 +87,7 @@ wide.addEventListener('change', () => { if (index.firstChild) index.firstChild.o
 
 async function chooser(query) {
   const { open } = await import('./dialog.js');
-  if (document.querySelector('dialog')) return; // a second click while the file was on its way
+  if (document.querySelector('dialog')) return; // there was a second click while the file was loading
   open(t('sites.choose'), close => {
     const list = h('ul', { class: 'sites' });
     const show = text => {

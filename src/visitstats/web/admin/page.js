@@ -1,4 +1,4 @@
-/* What a page is given: where to draw, what was asked for in its address, its words, and how to wait for data. */
+/* The object that each page gets: where to draw, the parameters of its address, its words, and how to wait for data. */
 import { fresh, h } from './dom.js';
 import { Refused } from './api.js';
 import { time } from './format.js';
@@ -38,7 +38,7 @@ export function link(site, name, query = {}, keepLang = '') {
 /** The address of a site's first page; of a site that is called like a page of all sites, a longer one. */
 export const home = (site, query) => link(site, PAGES.some(page => page.of === 'all' && page.name === site) ? 'overview' : '', {}, query.get('lang'));
 
-/** An error in words, with a way out. */
+/** Describes an error in words, with a way out. */
 export function trouble(t, error, again) {
   const known = error instanceof Refused;
   const code = known && t.has(`error.${error.code}`) ? error.code : 'internal-error';
@@ -50,7 +50,7 @@ export function trouble(t, error, again) {
 }
 
 export class Page {
-  /** `root` is where it draws; `signal` is aborted when somebody goes elsewhere. */
+  /** `root` is the element to draw into; `signal` is aborted when another page is opened. */
   constructor({ root, name, site, sites, query, t, me, signal, entitle }) {
     Object.assign(this, { root, name, site, sites, query, t, me, signal, entitle });
   }
@@ -111,7 +111,7 @@ export class Page {
       if (this.signal.aborted) return undefined;
       hint.remove();
       into.replaceChildren(trouble(t, error, again));
-      // A list that is being made for the first time is there in some seconds: nobody has to ask for it by hand.
+      // A list that is made for the first time is ready in some seconds, so the page asks for it again by itself.
       if (error.code === 'index-building') setTimeout(() => { if (!this.signal.aborted && into.querySelector(':scope > .note')) again(); }, BUILDING);
       return undefined;
     } finally {
@@ -120,7 +120,7 @@ export class Page {
     }
   }
 
-  /** Asks for data every now and then. What fails is said in `beside`, and what was shown stays. */
+  /** Asks for data at intervals. Errors are shown in `beside`, and the data shown before stays. */
   async refresh(beside, read, show) {
     try {
       const data = await read(this.signal);

@@ -2,7 +2,7 @@
  *
  * point: { tick: text under the axis or "", value: number or null, kind: "counted" | "running" | "imported" | "unknown" | "future",
  *          imported: the part of the value that an older counter had, marked: whether people have changed it }
- * The axis begins at 0. What is not known is a hatched band, never 0; what is still to come is nothing.
+ * The axis begins at 0. An unknown value is drawn as a hatched band, never as 0; a future one is not drawn.
  * The cursor is a native range slider over the bars: keys, touch and what a screen reader says come with it.
  */
 import { h, svg } from './dom.js';

@@ -1,4 +1,4 @@
-/* Tables of numbers: the same numbers as a plot's, to read, to copy, to take along. */
+/* Tables of the numbers of a plot, to read, to copy, or to save as CSV. */
 import { save } from './api.js';
 import { copy, framed, h, svg } from './dom.js';
 
@@ -19,7 +19,7 @@ const cell = value => {
 };
 export const csv = rows => `\ufeff${rows.map(row => row.map(cell).join(';')).join('\r\n')}\r\n`;
 
-/** A table with what is under it: copy, CSV. `told` is what `asTable` (plot.js) reads. */
+/** A table with the buttons under it: copy, CSV. `told` is the object that `read` of `asTable` (plot.js) returns. */
 export function numbers(t, { caption, head, rows, show, file }) {
   const said = h('span', { class: 'soft', role: 'status' });
   const plainRows = [head, ...rows];

@@ -57,7 +57,7 @@ export default async function article(page) {
       note.textContent = t(typeof articles[0]?.within === 'number' ? 'within.note' : 'within.none');
       if (typeof articles[0]?.within === 'number') page.refresh(note, s => get(`${path}/history`, { from: published, to: daysFrom(published, WITHIN - 1) }, s), counted);
     });
-    /** What was read before the site was counted is not known, and no 0. */
+    /** Views from before the site was counted are unknown, which is not the same as 0. */
     function counted({ rows }) {
       if (!rows.length) {
         within.textContent = UNKNOWN;

@@ -30,7 +30,7 @@ export default async function articles(page) {
   /* ---- the form ---------------------------------------------------------------------------------------------------- */
   const fields = {};
   const chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('chips') });
-  // What was typed is in what is asked now: asked for once more, it would take away rows that have come meanwhile.
+  // The typed text is already part of this query. Asking again would remove the rows that have come meanwhile.
   const changed = (step = true) => { typedSoon.stop(); remember(step); draw(); };
   const typedSoon = later(PAUSE, () => changed(false));
 
@@ -131,7 +131,7 @@ export default async function articles(page) {
     }), ...(active.length > 1 ? [h('button', { type: 'button', onclick: () => clear(active) }, t('chips.clear'))] : []));
   }
 
-  /** What is asked of the API. */
+  /** The query for the API. */
   function asked() {
     const given = { compare: chosen.period === 'all' ? '' : 1 };
     for (const name of [...TEXTS, ...LISTS, ...DATES]) given[name] = chosen[name];

@@ -9,7 +9,7 @@ const FACTS = ['title', 'author', 'category', 'published'];
 export default async function corrections(page) {
   const { t } = page;
   page.head(t('nav.corrections'), h('a', { href: page.link('audit') }, t('to.log')));
-  // One after the other: a part takes its place among those that are there.
+  // The parts are added one after the other, because a part takes its place among the existing ones.
   const parts = { adjust: adjusting, rename: naming, merge: merging, claims: claimed, close: closing, ...(page.may('admin') && { reset: resetting }) };
   for (const [name, part] of Object.entries(parts)) {
     const made = part(page);
@@ -35,7 +35,7 @@ function field(t, name, attributes = {}, hint = '') {
 }
 const reason = t => field(t, 'why', { maxlength: 500 }, t('why.hint'));
 
-/** Says what is wrong in fields, and goes to the first: [field, text]. Returns whether nothing is. */
+/** Shows the errors of fields, [field, text], and focuses the first. Returns whether there is none. */
 function right(...checks) {
   const wrong = checks.filter(([each, text]) => each.refuse(text));
   wrong[0]?.[0].input.focus();
@@ -49,7 +49,7 @@ function form(t, act, submit, ...parts) {
   return { made, said, button };
 }
 
-/** 1.524 and -200 and +200; null for what is no whole number. */
+/** Parses 1.524, -200 and +200; null for a text that is no whole number. */
 const whole = text => (/^[+-]?\d{1,3}([.,\s]\d{3})*$|^[+-]?\d+$/.test(text) ? Number(text.replace(/[.,\s]/g, '')) : null);
 
 /* ---- a number ------------------------------------------------------------------------------------------------------- */
@@ -180,11 +180,11 @@ function closing(page) {
     const found = /^(\d{1,2})[/.-](\d{4})$/.exec(period.value);
     const wanted = found && `${found[2]}-${found[1].padStart(2, '0')}`;
     const within = whole(days.value);
-    // Which day it is the portal knows: at five past midnight here another one may be over.
+    // The portal's zone decides which day it is: just after midnight here, another day may have ended there.
     const today = found && (await get(`${at(page)}now`, {}, page.signal).catch(() => ({ at: '9' }))).at;
     if (!right([period, !found ? t('period.wrong') : wanted >= today.slice(0, 7) ? t('period.early') : ''],
       [days, within >= 1 && within <= 366 ? '' : t('royalty.wrong')])) return;
-    // The articles of a large site's month are many: it ends when the server says so.
+    // A large site has many articles in a month, so there is no timeout: the request ends when the server answers.
     const change = await order(page, 'close', { period: wanted, within }, { button, said, limit: 0 });
     if (!change) return;
     done(page, said, change, read);

@@ -1,11 +1,11 @@
-/* How the installation is: one sentence first, then its parts, each with what to do. */
+/* The state of the installation: one sentence first, then its parts, each with what to do. */
 import { get } from '../api.js';
 import { framed, h, whileSeen } from '../dom.js';
 import { UNKNOWN, decimal, moment, number, percent, seconds } from '../format.js';
 
 const EVERY = 10_000;
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
-/* The command that says more about a trouble, or mends it. */
+/* The command that explains a problem, or repairs it. */
 const COMMANDS = {
   'journal-refuses': 'visitstats doctor', 'store-away': 'visitstats doctor', 'store-unfit': 'visitstats doctor', 'store-lost': 'visitstats restore',
   workers: 'visitstats doctor', waiting: 'visitstats journal status', 'other-host': 'visitstats journal status', disk: 'visitstats doctor',

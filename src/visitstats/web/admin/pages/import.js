@@ -22,7 +22,7 @@ export default async function bring(page) {
   function step(now) {
     steps.replaceChildren(...['choose', 'look', 'confirm', 'done'].map((name, i) => h('li', { 'aria-current': i === now ? 'step' : null, class: i === now ? 'now' : 'soft' }, t(`step.${name}`))));
   }
-  /** Shows what comes next, and has the focus go there: what had it is gone. */
+  /** Shows the next step and moves the focus there, because the element that had it is gone. */
   function next(first, ...others) {
     first.tabIndex = -1;
     place.replaceChildren(first, ...others.filter(Boolean));
@@ -45,7 +45,7 @@ export default async function bring(page) {
     return n => { if (n) said.textContent = t('reading', { n: number(n) }); };
   }
 
-  /** Asks until the state is another than those. */
+  /** Polls until the state is none of the given ones. */
   async function until(states, show) {
     for (;;) {
       const found = await get(`${base}/job`, { job: job.job }, signal);

@@ -1,4 +1,4 @@
-/* A site at a glance: the numbers of its box, today by hour, its days, months and years, and what stands behind them. */
+/* A site at a glance: the numbers of its box, today by hour, its days, months and years, and their background. */
 import { follow, get } from '../api.js';
 import { choice, figure, h, whileSeen } from '../dom.js';
 import { compared, date, dayOfYear, daysFrom, decimal, fullDate, month, monthsBack, moment, number, range, seconds, signed, time } from '../format.js';
@@ -210,7 +210,7 @@ function days(page, now) {
     return { label: t(`range.${asked}.title`), points, say, legend, change: change > 0 ? change : -1 };
   }
   function tell() {
-    // Of one counter only: what an older one had is in no average and no record.
+    // Averages and records use this counter only; the numbers of an older counter are not included.
     const own = rows.filter(row => !row.imported[kind]);
     const whole = own.filter(row => row.kind === 'counted' && row.known === 'yes');
     const gaps = own.filter(row => row.kind !== 'running' && row.known !== 'yes').length;

@@ -70,7 +70,7 @@ export default async function reports(page) {
   }
 
   function draw(found) {
-    // Of a closed month: the days for which it was closed, unless others are asked for.
+    // A closed month shows the days for which it was closed, unless others are asked for.
     if (found.kind === 'royalties' && !chosen.within) within.value = found.within;
     const title = `${t(`title.${found.kind}`)} ${called(t, found, chosen.period)}`;
     const said = h('span', { class: 'soft', role: 'status' });
@@ -83,7 +83,7 @@ export default async function reports(page) {
       ...PARTS[found.kind](page, found).filter(Boolean));
   }
 
-  /** A whole month that is over and open. */
+  /** Whether the period is a whole month that is over and not closed yet. */
   function closable({ closed, closed_days, running, range: { from, to } }) {
     return !closed && !closed_days && !running && page.may('editor') && Boolean(from?.endsWith('-01')) && from.slice(0, 7) === to.slice(0, 7);
   }
@@ -100,7 +100,7 @@ function monthBefore(at, months) {
   return new Date(Date.UTC(Number(at.slice(0, 4)), Number(at.slice(5, 7)) - 1 - months, 1)).toISOString().slice(0, 7);
 }
 
-/** A period as people call it. */
+/** The usual name of a period. */
 function called(t, { range: { from, to } }, period) {
   if (!from) return t('period.all').toLowerCase();
   if (/month$|^\d{4}-\d\d$/.test(period)) return t('month', { month: month(from) });

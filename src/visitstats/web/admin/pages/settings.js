@@ -115,7 +115,7 @@ function addresses(page, path, record) {
   return made;
 }
 
-/** What became of the addresses: those of one article together. */
+/** Shows the results of the addresses, grouped by article. */
 function results(t, { addresses: tried, sample }) {
   const groups = new Map();
   for (const each of tried) {

@@ -1,4 +1,4 @@
-/* Access tokens: who gets in, made and revoked here; and what was refused to whom. */
+/* Access tokens: they are made and revoked here. The page also shows which requests were refused, and to whom. */
 import { get, post, remove } from '../api.js';
 import { ask, open } from '../dialog.js';
 import { copy, framed, fresh, h } from '../dom.js';
@@ -19,7 +19,7 @@ export default async function tokens(page) {
   const named = id => sites.find(site => site.id === id)?.name || id;
   const refusals = h('div');
   await show();
-  // Below what is there by now, so that it moves nothing.
+  // It is added below the existing content, so that nothing moves.
   root.append(page.sheet(t('refusals'), h('p', { class: 'soft lead' }, t('refusals.lead', { n: REFUSED_DAYS })), refusals));
   await page.load(refusals, s => get('admin/refusals', { days: REFUSED_DAYS }, s), found => refusals.replaceChildren(refused(page, found.refusals)));
 
@@ -96,7 +96,7 @@ export default async function tokens(page) {
     });
   }
 
-  /** The token, this once: in an element that is gone with the dialog, and nowhere else. */
+  /** Shows the token once, in an element that is removed with the dialog, and keeps it nowhere else. */
   function told(made, close) {
     const id = fresh();
     const field = h('input', { id, readonly: true, spellcheck: 'false', class: 'secret' });

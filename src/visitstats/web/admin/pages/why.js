@@ -1,4 +1,4 @@
-/* What the numbers mean, why they differ from another system's, and what would become of one page load. */
+/* What the numbers mean, why they differ from another system's, and how one page load would be counted. */
 import { get, post } from '../api.js';
 import { chooseOf, pick, why } from '../fields.js';
 import { fresh, h } from '../dom.js';
