@@ -121,8 +121,13 @@ class Stand:
 
 
 @contextmanager
-def standing(folder: Path, store: EmbeddedStore, now_ms: int = 0) -> Iterator[Stand]:
-    """Run a service with a past on a store of its own; its clock shows `now_ms`, if that is given."""
+def standing(folder: Path, now_ms: int = 0) -> Iterator[Stand]:
+    """Run a service with a past, on a store of its own; its clock shows `now_ms`, if that is given."""
+    with EmbeddedStore.start(folder / "store") as store:
+        yield from _standing(folder, store, now_ms)
+
+
+def _standing(folder: Path, store: EmbeddedStore, now_ms: int) -> Iterator[Stand]:
     service = Service(folder / "data", workers=1, redis_url=store.url)
     service.environ["VISITSTATS_BASE_PATH"] = PREFIX
     if now_ms:

@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.browser.admin_stand import Stand, standing
 from tests.browser.install import browser_or_skip
 from tests.browser.portal import Portal
-from visitstats.embedded.process import EmbeddedStore
 
 expect.set_options(timeout=20_000)  # five seconds unless said: a busy machine needs more for a file
 # A browser that looks up nothing by itself: machines without a way out would otherwise wait for it.
@@ -40,10 +39,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The service with a past behind the pages for editors."""
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
+    with standing(tmp_path_factory.mktemp("admin")) as found:
         yield found
 
 

@@ -13,7 +13,6 @@ from tests.browser.admin_stand import SITE, go, looking, opened, sign_in, standi
 from tests.browser.admin_table import KEY, PAGES
 from tests.browser.conftest import FLAGS
 from tests.browser.install import browser_or_skip
-from visitstats.embedded.process import EmbeddedStore
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SHOWN = ("signin", "settings", "overview", "articles", "article", "corrections", "audit", "reports", "why")
@@ -32,8 +31,7 @@ def main() -> None:
     wanted = [listed for listed in PAGES if listed.name in SHOWN]
     with (
         tempfile.TemporaryDirectory() as folder,
-        EmbeddedStore.start(Path(folder) / "store") as store,
-        standing(Path(folder), store) as stand,
+        standing(Path(folder)) as stand,
         sync_playwright() as playwright,
     ):
         for name, order in CHANGES:

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.admin_stand import SITE, Stand, axe_or_skip, looking, opened, sign_in, standing
 from tests.browser.test_admin_pages import barriers
-from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = pytest.mark.browser
 PICTURES = os.environ.get("VISITSTATS_PICTURES", "")
@@ -21,10 +20,7 @@ PICTURES = os.environ.get("VISITSTATS_PICTURES", "")
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
+    with standing(tmp_path_factory.mktemp("admin")) as found:
         yield found
 
 

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.admin_stand import SITE, Stand, dotted, go, looking, opened, sign_in, standing
 from tests.browser.admin_table import PAGES
 from visitstats.core.periods import Calendar
-from visitstats.embedded.process import EmbeddedStore
 from visitstats.system.clock import wall_clock
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
@@ -35,10 +34,7 @@ NOW_MS = CALENDAR.day_named(MONDAY.isoformat()).start_ms + 5 * 60_000
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store, NOW_MS) as found,
-    ):
+    with standing(tmp_path_factory.mktemp("admin"), NOW_MS) as found:
         yield found
 
 

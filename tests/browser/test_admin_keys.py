@@ -10,17 +10,13 @@ from playwright.sync_api import Browser, FileChooser, Page, expect
 
 from tests.browser.admin_stand import SITE, Stand, dotted, looking, opened, standing, tab_to
 from tests.waiting import wait_until
-from visitstats.embedded.process import EmbeddedStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
 
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with (
-        EmbeddedStore.start(tmp_path_factory.mktemp("store")) as store,
-        standing(tmp_path_factory.mktemp("admin"), store) as found,
-    ):
+    with standing(tmp_path_factory.mktemp("admin")) as found:
         yield found
 
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from redis.asyncio import Redis
 
 from tests.store.merging import DAY, SITE, Merging, ledger, some_reading
 from visitstats.changes import merges
 from visitstats.changes.recording import ChangeRefused, Order
 from visitstats.store import change_records, commit, keys
 from visitstats.store.commit import Changed
-
-
-@pytest_asyncio.fixture
-async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
-    found = Merging(redis_url, raw)
-    yield found
-    await found.close()
 
 
 async def test_a_change_that_is_committed_again_changes_nothing(merging: Merging) -> None:

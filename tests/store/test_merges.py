@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
@@ -24,13 +22,6 @@ from visitstats.store import change_records, keys
 from visitstats.store.changes import resolved
 from visitstats.store.commit import Changed, Refused
 from visitstats.store.reads import Reads
-
-
-@pytest_asyncio.fixture
-async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
-    found = Merging(redis_url, raw)
-    yield found
-    await found.close()
 
 
 async def test_a_merge_adds_up_every_list(merging: Merging) -> None:

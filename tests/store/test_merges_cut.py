@@ -3,11 +3,9 @@ doubled."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import pytest
-import pytest_asyncio
-from redis.asyncio import Redis
 
 from tests.store.merging import BEFORE, SITE, Merging, ledger
 from visitstats.core.entries import Entry
@@ -15,14 +13,6 @@ from visitstats.store import keys
 from visitstats.store.change_records import Change, undoing
 from visitstats.store.change_records import merging as merging_record
 from visitstats.store.commit import Changed
-
-
-@pytest_asyncio.fixture
-async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
-    found = Merging(redis_url, raw)
-    yield found
-    await found.close()
-
 
 CUT = b"""#!lua
 local writes, left, real = {HSET = 1, HDEL = 1, DEL = 1}, %d, redis

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis
 
 from tests.store.merging import SITE, Merging
 from visitstats.changes.recording import ChangeRefused, Order
@@ -21,11 +18,9 @@ AN = Order("an", "Đổi tên miền")
 
 
 @pytest_asyncio.fixture
-async def merging(redis_url: str, raw: Redis) -> AsyncIterator[Merging]:
-    found = Merging(redis_url, raw)
-    await Records(raw).put_site(SITE)
-    yield found
-    await found.close()
+async def merging(merging: Merging) -> Merging:
+    await Records(merging.raw).put_site(SITE)
+    return merging
 
 
 async def change(merging: Merging, site: Site, order: Order = AN, **fields: object) -> tuple[Site, Logged | None]:
